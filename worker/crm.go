@@ -1,0 +1,119 @@
+package worker
+
+import (
+	"context"
+	"time"
+)
+
+// CRM is the API that creates records. Its methods may be called by many goroutines at once.
+//
+// A CRM never retries a call by itself: one method call is at most one request on the wire. It reports everything in
+// the answer, never by panic, and the answer always has one outcome for each input, aligned by index.
+type CRM interface {
+	// Create sends the inputs (1 to 100) in one call. The call ends by ctx's deadline at the latest; no byte of a
+	// request that is not complete by then makes a complete request later.
+	Create(ctx context.Context, objectType string, inputs []Input) Answer
+
+	// Read looks up records by the unique values (1 to 100, distinct) of an id property. It changes nothing.
+	Read(ctx context.Context, objectType, idProperty string, values []string) ReadAnswer
+}
+
+// Verdict says what became of one input of a call.
+type Verdict uint8
+
+const (
+	// Unknown: the input may or may not have been applied. It is the zero value: what nobody accounted for is unknown.
+	Unknown Verdict = iota
+	// Created: a record exists, its id is known.
+	Created
+	// Rejected: definitely not applied, and the input's own fault: sending it again as it is will not help.
+	Rejected
+	// NotApplied: definitely not applied, and not the input's fault: it may be sent again.
+	NotApplied
+)
+
+// Outcome is what became of one input.
+type Outcome struct {
+	Verdict  Verdict
+	RecordID string     // set when Created
+	URL      string     // the record's url, if the answer has one
+	Warnings []byte     // the warnings, a JSON array as received; nil if there are none
+	Result   []byte     // the result as received, JSON; nil unless Created
+	Conflict bool       // Rejected because a unique value exists already
+	Existing string     // with Conflict: the id of the record that has the value, if the answer tells
+	Errors   []APIError // why, for everything but Created; may be empty when only Answer.Detail tells
+}
+
+// APIError is one error of an answer that names an input, or that a whole call ended with.
+type APIError struct {
+	Category string // e.g. VALIDATION_ERROR, CONFLICT; "" when the answer has none
+	Message  string // for people; may hold anything that the CRM sends, NUL and invalid UTF-8 included
+	Raw      []byte // the error as received, at most 64 KiB of it; nil when there was no answer
+}
+
+// Class says what a call's answer means for the batch as a whole, decided once at the HTTP edge by the table in
+// package hubspot.
+type Class uint8
+
+const (
+	// Ambiguous: the call may have been applied in part or whole; every input is Unknown. The zero value.
+	Ambiguous Class = iota
+	// Answered: the answer speaks for each input (2xx); judge by outcome.
+	Answered
+	// Refused: nothing was applied because of something in the batch (400, 409, 422). Inputs that the answer names
+	// are Rejected, the others NotApplied; a lone input is Rejected. With several inputs and nobody named, all are
+	// NotApplied and splitting the batch finds the culprit.
+	Refused
+	// TooLarge: nothing was applied because the request is too large (413): split it by bytes. A lone input is Rejected.
+	TooLarge
+	// Throttled: nothing was applied; wait Answer.Wait and send less (429, 423).
+	Throttled
+	// Unavailable: the call did not reach the CRM, or the CRM said that it did not work on it (refused connection,
+	// DNS, TLS, 503, 521…): nothing was applied; wait.
+	Unavailable
+	// PauseAccount: nothing was applied, and no call of this account will be until somebody mends it or Answer.Wait has passed
+	// (401, 477, the daily quota).
+	PauseAccount
+	// PauseObjectType: the same for this object type (403, 404, 405, redirects and other answers that come from a wrong address).
+	PauseObjectType
+)
+
+// Answer is all that one create call told.
+type Answer struct {
+	Class    Class
+	Outcomes []Outcome // one per input, aligned with the inputs
+	Call     Call
+}
+
+// Call describes the exchange itself.
+type Call struct {
+	Status        int           // HTTP status; 0 when no answer came
+	CorrelationID string        // from the body or the header; HubSpot's support asks for it
+	Wait          time.Duration // how long the answer asks to wait (Retry-After or the class's default); 0 if it doesn't matter
+	Detail        string        // one line for logs and pauses: status, category and message, or the transport's error; never a secret
+	Raw           []byte        // an error answer as received, at most 64 KiB of it; nil for Answered and when there was no answer
+	Limits        Limits
+	Duration      time.Duration
+}
+
+// Limits are the quota headers of an answer; each is -1 when the header is absent or is no number.
+type Limits struct {
+	Max, Remaining        int // calls in the rolling Interval
+	Interval              time.Duration
+	DailyMax, DailyRemain int
+}
+
+// ReadAnswer is all that one read call told. Found is complete only with Class Answered: then a value that is not in
+// it has no record. With any other class nothing may be concluded.
+type ReadAnswer struct {
+	Class Class
+	Found map[string]Found // by the value asked for (matched without regard to case if need be)
+	Call  Call
+}
+
+// Found is a record that a read found.
+type Found struct {
+	RecordID  string
+	URL       string
+	CreatedAt time.Time // by the CRM's clock; zero if the answer doesn't tell
+}

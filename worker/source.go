@@ -1,0 +1,28 @@
+package worker
+
+import (
+	"context"
+	"time"
+)
+
+// Source is the stream that events come from. Fetch is called by one goroutine at a time.
+type Source interface {
+	// Fetch returns messages that have arrived, at least one unless it has waited a while (about a second) or ctx
+	// has ended, and at most max messages. Bodies add up to about maxBytes at most, save for a single larger message.
+	// Messages that were received are always returned, with an error too: the caller answers for each.
+	// An error is for the log: the source mends itself, and Fetch may be called again after a pause.
+	Fetch(ctx context.Context, max int, maxBytes int) ([]*Event, error)
+
+	// Outstanding counts the messages that the consumer has not delivered yet, and those delivered and not acked.
+	Outstanding(ctx context.Context) (pending, unacked int, err error)
+}
+
+// Message answers the stream for one event. Its methods do not wait for the server: an answer that is lost means that
+// the message is delivered again, which the outbox makes harmless.
+type Message interface {
+	Ack() error
+	// Nak gives the message back, to be delivered again after delay.
+	Nak(delay time.Duration) error
+	// InProgress starts the message's ack wait anew.
+	InProgress() error
+}
