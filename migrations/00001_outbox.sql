@@ -1,0 +1,109 @@
+-- +goose Up
+
+-- One row per event. The way from 'sending' to 'created' is one insert and one HOT update: no column that an index names,
+-- in its key or its predicate, changes on it. Keep it so: outbox's tests hold HOT's share.
+CREATE TABLE outbox (
+    event_id           text PRIMARY KEY,
+    object_type        text NOT NULL,           -- '' when the subject named none that is valid
+    status             text NOT NULL,
+    payload            bytea,                   -- the event, byte for byte as received; null once created (unless kept)
+    content_hash       bytea NOT NULL,          -- of subject and bytes; stays when the payload goes
+    record_id          text,
+    record_url         text,
+    warnings           text,                    -- a JSON array as received
+    result             bytea,                   -- the result as received, with --keep-result
+    reason             text,                    -- why dead: see the check below
+    error              text,                    -- the last error, in words
+    attempts           integer NOT NULL DEFAULT 0,
+    attempt_id         uuid,                    -- the last call that the event was part of
+    next_attempt_at    timestamptz,             -- when 'retry' or 'unknown' is due; null otherwise
+    dead_at            timestamptz,             -- since when it is dead; null otherwise
+    in_doubt           boolean NOT NULL DEFAULT false,  -- a call of its past may have created a record unseen
+    misses             smallint NOT NULL DEFAULT 0,     -- how often a read has not found an 'unknown' row's record
+    possible_duplicate boolean NOT NULL DEFAULT false,
+    stream             text NOT NULL,
+    stream_seq         bigint NOT NULL,
+    received_at        timestamptz NOT NULL DEFAULT now(),
+    updated_at         timestamptz NOT NULL DEFAULT now(),
+
+    CONSTRAINT outbox_status CHECK (
+        CASE status
+            WHEN 'sending'   THEN attempt_id IS NOT NULL AND payload IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
+            WHEN 'created'   THEN record_id IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
+            WHEN 'retry'     THEN payload IS NOT NULL AND next_attempt_at IS NOT NULL AND dead_at IS NULL
+            WHEN 'unknown'   THEN payload IS NOT NULL AND next_attempt_at IS NOT NULL AND dead_at IS NULL
+            WHEN 'dead'      THEN payload IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NOT NULL AND reason IS NOT NULL
+            WHEN 'discarded' THEN next_attempt_at IS NULL AND dead_at IS NULL
+            ELSE false
+        END),
+    CONSTRAINT outbox_reason CHECK (
+        reason IN ('invalid_event', 'rejected', 'conflict', 'exhausted', 'unknown_outcome', 'id_reused'))
+) WITH (fillfactor = 70);
+
+CREATE INDEX outbox_due ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX outbox_dead ON outbox (dead_at, event_id) WHERE dead_at IS NOT NULL;
+
+-- One row per call. While it is open it names its events; its rows are found through them and not through an index on
+-- outbox.attempt_id, which every insert would pay for.
+CREATE TABLE attempt (
+    id             uuid PRIMARY KEY,
+    parent_id      uuid,                        -- the refused call that this one is a part of
+    kind           text NOT NULL CHECK (kind IN ('create', 'read')),
+    object_type    text NOT NULL,
+    worker         text NOT NULL,
+    state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'settled', 'split', 'expired')),
+    lease_until    timestamptz NOT NULL,
+    event_ids      text[],                      -- null once closed
+    inputs         integer NOT NULL,
+    created        integer,
+    rejected       integer,
+    not_applied    integer,
+    unknown        integer,
+    http_status    integer,                     -- 0: no answer
+    correlation_id text,
+    detail         text,
+    started_at     timestamptz NOT NULL DEFAULT now(),
+    closed_at      timestamptz,
+
+    CONSTRAINT attempt_closed CHECK ((state = 'open') = (closed_at IS NULL)),
+    CONSTRAINT attempt_adds_up CHECK (state <> 'settled' OR inputs = created + rejected + not_applied + unknown)
+);
+-- An open attempt's ids stay beside it, uncompressed, and go when it is closed.
+ALTER TABLE attempt SET (toast_tuple_target = 8160);
+ALTER TABLE attempt ALTER event_ids SET STORAGE EXTERNAL;
+
+CREATE INDEX attempt_open ON attempt (lease_until) WHERE closed_at IS NULL;
+
+-- Append-only: each error of each attempt, as received.
+CREATE TABLE outbox_error (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_id   text NOT NULL,
+    attempt_id uuid,
+    category   text,
+    message    text NOT NULL,
+    raw        bytea,
+    at         timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX outbox_error_event ON outbox_error (event_id, id);
+
+-- What the fleet does not call: everything ('*') or an object type. trial_at is when one worker may try it again.
+CREATE TABLE pause (
+    object_type text PRIMARY KEY,
+    reason      text NOT NULL,
+    since       timestamptz NOT NULL DEFAULT now(),
+    trial_at    timestamptz NOT NULL
+);
+
+-- The calls that the fleet made in the rolling window, per account.
+CREATE TABLE quota (
+    account       text PRIMARY KEY,
+    calls         timestamptz[] NOT NULL DEFAULT '{}',
+    blocked_until timestamptz NOT NULL DEFAULT '-infinity'
+);
+
+-- +goose Down
+DROP TABLE quota;
+DROP TABLE pause;
+DROP TABLE outbox_error;
+DROP TABLE attempt;
+DROP TABLE outbox;
