@@ -1,0 +1,134 @@
+package outbox
+
+import (
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Status is where an event stands. The words are the database's.
+type Status string
+
+const (
+	Sending   Status = "sending"
+	Created   Status = "created"
+	Retry     Status = "retry"
+	Unknown   Status = "unknown"
+	Dead      Status = "dead"
+	Discarded Status = "discarded"
+)
+
+// Reason is why a row is dead.
+type Reason string
+
+const (
+	InvalidEvent   Reason = "invalid_event"
+	Rejected       Reason = "rejected"
+	Conflict       Reason = "conflict"
+	Exhausted      Reason = "exhausted"
+	UnknownOutcome Reason = "unknown_outcome"
+	IDReused       Reason = "id_reused"
+)
+
+// Event is what the outbox keeps of an event.
+type Event struct {
+	ID          string // valid UTF-8 without NUL
+	ObjectType  string
+	Payload     []byte
+	ContentHash [16]byte
+	Stream      string
+	StreamSeq   uint64
+}
+
+// Standing says what an intent made of an event.
+type Standing uint8
+
+const (
+	// Ours: the row is `sending` under this attempt; the call is ours to make.
+	Ours Standing = iota
+	// Duplicate: the outbox has the event already; nothing is left to do but to ack.
+	Duplicate
+	// Reused: the outbox has another event under this id.
+	Reused
+)
+
+// Attempt names a call before it is made. The same Attempt may be committed again when the answer to its commit was lost.
+type Attempt struct {
+	ID         uuid.UUID
+	ObjectType string
+	Worker     string
+	// Lease is how long, from the start of the commit and by the database's clock, nobody else touches the rows.
+	Lease time.Duration
+}
+
+// Row is an event that was claimed.
+type Row struct {
+	Event
+	Attempts   int
+	InDoubt    bool
+	Misses     int
+	AttemptID  uuid.UUID // the attempt before this claim
+	ReceivedAt time.Time
+	// Age is how long ago the row came to be, by the database's clock.
+	Age time.Duration
+}
+
+// Settlement is what became of one row of an attempt.
+type Settlement struct {
+	EventID string
+	Status  Status
+
+	RecordID string // Created
+	URL      string
+	Warnings []byte
+	Result   []byte // kept if not nil
+	Keep     bool   // Created: keep the payload
+
+	Reason Reason        // Dead
+	Error  string        // all but Created: in words
+	Wait   time.Duration // Retry, Unknown: due after this long
+
+	Counted           bool // the call counts as an attempt of the event
+	InDoubt           bool // the call may have created a record unseen; never taken back
+	Missed            bool // a read did not find the record
+	PossibleDuplicate bool // never taken back
+	Errors            []Error
+}
+
+// Error is one line of the append-only history.
+type Error struct {
+	Category, Message string
+	Raw               []byte
+}
+
+// Call is how an attempt ended.
+type Call struct {
+	Status                                 int // HTTP; 0: no answer
+	CorrelationID, Detail                  string
+	Created, Rejected, NotApplied, Unknown int
+}
+
+// Burial is an event that goes straight to the dead letters.
+type Burial struct {
+	Event
+	Reason Reason
+	Error  string
+}
+
+// text makes s fit for a Postgres text: valid UTF-8 without NUL.
+func text(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	return strings.ReplaceAll(s, "\x00", "\uFFFD")
+}
+
+func texts[T any](list []T, of func(T) string) []*string {
+	out := make([]*string, len(list))
+	for i, v := range list {
+		if s := of(v); s != "" {
+			s = text(s)
+			out[i] = &s
+		}
+	}
+	return out
+}
