@@ -3,9 +3,11 @@ module crmintake
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/pressly/goose/v3 v3.29.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -14,19 +14,22 @@ UPDATE attempt SET state = 'settled', closed_at = now(), event_ids = NULL, input
   created = $2, rejected = $3, not_applied = $4, unknown = $5, http_status = $6, correlation_id = $7, detail = $8
 WHERE id = $1 AND closed_at IS NULL`
 
-// The guard on attempt_id and status holds in each statement: Expire changes both in one transaction.
+// Each statement after it is guarded by closeAttempt's having closed the attempt in this very transaction (now() is its
+// start): rows that Expire made `unknown` still carry the attempt's id.
+const closedHere = ` AND EXISTS (SELECT FROM attempt a WHERE a.id = $1 AND a.state = 'settled' AND a.closed_at = now())`
+
 const settleCreated = `
 UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
   payload = CASE WHEN $7 THEN o.payload END, attempts = o.attempts + 1, next_attempt_at = NULL, error = NULL, updated_at = now()
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u(event_id, record_id, url, warnings, result)
-WHERE o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')`
+WHERE o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 const settleErrors = `
 INSERT INTO outbox_error (event_id, attempt_id, category, message, raw)
 SELECT u.event_id, $1, u.category, u.message, u.raw
 FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS u(event_id, category, message, raw, n)
 JOIN outbox o ON o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')
-ORDER BY u.n`
+WHERE true` + closedHere + ` ORDER BY u.n`
 
 const settleOthers = `
 UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
@@ -37,7 +40,7 @@ UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
   possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bool[], $8::bool[], $9::bool[], $10::bool[])
   AS u(event_id, status, reason, error, wait, counted, in_doubt, missed, duplicate)
-WHERE o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')`
+WHERE o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 // Settle commits what became of the rows of an attempt, and closes it. It must name every row that the attempt holds.
 // ErrLeaseLost means that nothing was changed.
