@@ -7,11 +7,10 @@ import (
 
 // Source is the stream that events come from. Fetch is called by one goroutine at a time.
 type Source interface {
-	// Fetch returns messages that have arrived, at least one unless it has waited a while (about a second) or ctx
-	// has ended, and at most max messages. Bodies add up to about maxBytes at most, save for a single larger message.
-	// Messages that were received are always returned, with an error too: the caller answers for each.
-	// An error is for the log: the source mends itself, and Fetch may be called again after a pause.
-	Fetch(ctx context.Context, max int, maxBytes int) ([]*Event, error)
+	// Fetch delivers messages as they arrive, at most max, whose bodies add up to about maxBytes at most, and returns when
+	// it has delivered so many or after about a second, or soon after ctx has ended. What it has received it has delivered, with an
+	// error too. An error is for the log: the source mends itself, and Fetch may be called again after a pause.
+	Fetch(ctx context.Context, max, maxBytes int, deliver func(*Event)) error
 
 	// Outstanding counts the messages that the consumer has not delivered yet, and those delivered and not acked.
 	Outstanding(ctx context.Context) (pending, unacked int, err error)

@@ -86,19 +86,21 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 // AckWait is the consumer's: how long a message may be in hand before it is delivered again.
 func (s *Source) AckWait() time.Duration { return s.consumer.CachedInfo().Config.AckWait }
 
-// Fetch implements worker.Source. It waits for a first message and then takes what is there.
-func (s *Source) Fetch(ctx context.Context, max, maxBytes int) ([]*worker.Event, error) {
+// Fetch implements worker.Source.
+func (s *Source) Fetch(ctx context.Context, max, maxBytes int, deliver func(*worker.Event)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	// The request is not tied to ctx: what the server has sent on a request that was given up would come again only after
 	// the ack wait. It ends by itself within fetchWait.
-	batch, err := s.consumer.Fetch(max, jetstream.FetchMaxWait(fetchWait))
+	batch, err := s.consumer.Fetch(max, jetstream.FetchMaxBytes(maxBytes), jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return fmt.Errorf("jetstream: %w", err)
 	}
-	var events []*worker.Event
 	for m := range batch.Messages() {
-		events = append(events, s.event(m))
+		deliver(s.event(m))
 	}
-	return events, ignorable(batch.Error())
+	return ignorable(batch.Error())
 }
 
 // ignorable drops what only says that nothing came.

@@ -1,0 +1,98 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Account is the pause of everything, in the place of an object type.
+const Account = "*"
+
+// Pause is something that the fleet does not call.
+type Pause struct {
+	ObjectType string // or Account
+	Reason     string
+	Since      time.Time
+	TrialIn    time.Duration // until one worker may try again; zero or less: now
+}
+
+// Pauses lists what is paused.
+func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
+	rows, err := s.pool.Query(ctx, `SELECT object_type, reason, since, trial_at - now() FROM pause`)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: pauses: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Pause])
+	if err != nil {
+		return nil, fmt.Errorf("outbox: pauses: %w", err)
+	}
+	return list, nil
+}
+
+// Pause pauses an object type, or the Account, until a trial after wait. It reports whether that is new.
+func (s *Store) Pause(ctx context.Context, objectType, reason string, wait time.Duration) (fresh bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+INSERT INTO pause (object_type, reason, trial_at) VALUES ($1, $2, now() + $3::interval)
+ON CONFLICT (object_type) DO UPDATE SET reason = excluded.reason, trial_at = excluded.trial_at
+RETURNING xmax = 0`, objectType, text(reason), wait).Scan(&fresh)
+	if err != nil {
+		return false, fmt.Errorf("outbox: pause: %w", err)
+	}
+	return fresh, nil
+}
+
+// Try asks to make the one trial call of a pause whose time has come; the next will be after interval. It is true too
+// when there is no such pause any more.
+func (s *Store) Try(ctx context.Context, objectType string, interval time.Duration) (ok bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+WITH mine AS (UPDATE pause SET trial_at = now() + $2::interval WHERE object_type = $1 AND trial_at <= now() RETURNING 1)
+SELECT EXISTS (SELECT FROM mine) OR NOT EXISTS (SELECT FROM pause WHERE object_type = $1)`, objectType, interval).Scan(&ok)
+	if err != nil {
+		return false, fmt.Errorf("outbox: pause: %w", err)
+	}
+	return ok, nil
+}
+
+// TryNow brings a pause's trial forward.
+func (s *Store) TryNow(ctx context.Context, objectType string) error {
+	if _, err := s.pool.Exec(ctx, `UPDATE pause SET trial_at = now() WHERE object_type = $1`, objectType); err != nil {
+		return fmt.Errorf("outbox: pause: %w", err)
+	}
+	return nil
+}
+
+// Resume ends a pause. It reports whether there was one.
+func (s *Store) Resume(ctx context.Context, objectType string) (was bool, err error) {
+	tag, err := s.pool.Exec(ctx, `DELETE FROM pause WHERE object_type = $1`, objectType)
+	if err != nil {
+		return false, fmt.Errorf("outbox: pause: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// RenewAll starts the leases of attempts anew, and returns those that are still open.
+func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Duration) (open []uuid.UUID, err error) {
+	rows, err := s.pool.Query(ctx, `
+UPDATE attempt SET lease_until = now() + $2::interval WHERE id = ANY($1::uuid[]) AND closed_at IS NULL RETURNING id`, ids, lease)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: renew: %w", err)
+	}
+	if open, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+		return nil, fmt.Errorf("outbox: renew: %w", err)
+	}
+	return open, nil
+}
+
+// Outstanding tells whether anything is left to do: open attempts, or rows in `retry` or `unknown`.
+func (s *Store) Outstanding(ctx context.Context) (left bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL) OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL)`).Scan(&left)
+	if err != nil {
+		return false, fmt.Errorf("outbox: outstanding: %w", err)
+	}
+	return left, nil
+}
