@@ -88,7 +88,7 @@ func (r Reason) String() string {
 type Batcher[T any] struct {
 	config Config // with the defaults filled in
 	byKey  map[string]*line[T]
-	lines  []*line[T] // the same lines, to go over; none is empty
+	queues []*line[T] // the same lines, to go over; none is empty
 	len    int        // items in all lines
 	bytes  int        // their bytes
 	turn   uint64     // counts what line.turn is set from
@@ -112,10 +112,10 @@ func (b *Batcher[T]) Add(key string, item T, bytes int, now time.Time) {
 	l := b.byKey[key]
 	if l == nil {
 		b.turn++
-		l = &line[T]{key: key, index: len(b.lines), turn: b.turn, entries: b.spare}
+		l = &line[T]{key: key, index: len(b.queues), turn: b.turn, entries: b.spare}
 		b.spare = nil
 		b.byKey[key] = l
-		b.lines = append(b.lines, l)
+		b.queues = append(b.queues, l)
 	}
 	l.push(entry[T]{item: item, bytes: bytes, added: now})
 	b.len++
@@ -127,7 +127,7 @@ func (b *Batcher[T]) Add(key string, item T, bytes int, now time.Time) {
 // nothing is ripe.
 func (b *Batcher[T]) Ripe(now time.Time, skip func(key string) bool) (key string, ok bool) {
 	var best *line[T]
-	for _, l := range b.lines {
+	for _, l := range b.queues {
 		if !b.full(l) && !b.due(l, now) {
 			continue
 		}
@@ -150,7 +150,7 @@ func (b *Batcher[T]) Ripe(now time.Time, skip func(key string) bool) (key string
 // Next tells when the next batch ripens by age, among the keys that skip (unless nil) does not leave out. The time may
 // have passed already. ok is false when no item waits there. Batches ripen by filling up, too, which only Ripe tells.
 func (b *Batcher[T]) Next(skip func(key string) bool) (at time.Time, ok bool) {
-	for _, l := range b.lines {
+	for _, l := range b.queues {
 		if due := l.oldest().Add(b.config.Wait); (!ok || due.Before(at)) && (skip == nil || !skip(l.key)) {
 			at, ok = due, true
 		}
@@ -188,7 +188,7 @@ func (b *Batcher[T]) Bytes() int { return b.bytes }
 // Each calls f for every item that waits, key by key, oldest first within a key. f must not call the Batcher's methods
 // that change it.
 func (b *Batcher[T]) Each(f func(key string, item T, added time.Time)) {
-	for _, l := range b.lines {
+	for _, l := range b.queues {
 		for _, e := range l.entries[l.head:] {
 			f(l.key, e.item, e.added)
 		}
@@ -210,8 +210,8 @@ func (b *Batcher[T]) DrainAll() []T {
 		return nil
 	}
 	items := make([]T, 0, b.len)
-	for len(b.lines) > 0 {
-		items = append(items, b.Drain(b.lines[len(b.lines)-1].key)...)
+	for len(b.queues) > 0 {
+		items = append(items, b.Drain(b.queues[len(b.queues)-1].key)...)
 	}
 	return items
 }
@@ -235,11 +235,11 @@ func (b *Batcher[T]) take(l *line[T], count, bytes int) []T {
 		l.compact(b.config.Size)
 		return items
 	}
-	last := len(b.lines) - 1
-	b.lines[l.index] = b.lines[last]
-	b.lines[l.index].index = l.index
-	b.lines[last] = nil
-	b.lines = b.lines[:last]
+	last := len(b.queues) - 1
+	b.queues[l.index] = b.queues[last]
+	b.queues[l.index].index = l.index
+	b.queues[last] = nil
+	b.queues = b.queues[:last]
 	delete(b.byKey, l.key)
 	// One small buffer is kept, so that a key which empties with every batch does not grow a new one each time.
 	if cap(l.entries) <= 4*b.config.Size {

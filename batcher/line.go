@@ -6,7 +6,7 @@ import "time"
 // collected.
 type line[T any] struct {
 	key     string
-	index   int    // its place in Batcher.lines
+	index   int    // its place in Batcher.queues
 	turn    uint64 // grows with each batch cut: of lines that wait equally long the lowest goes first
 	entries []entry[T]
 	head    int

@@ -40,7 +40,7 @@ func (e *InvalidEventError) Error() string { return e.Message }
 //
 // Property values become strings: numbers and booleans by their very digits and letters ("1.10" stays "1.10"), null is
 // left out. Where idProperty is not "" and the event has no value for it (absent, null or the empty string), eventID is
-// put there. The eventID must be one that EventID made.
+// put there. The eventID must be one that EventID made, and idProperty valid UTF-8 without NUL.
 //
 // It is strict, because one bad input can have its whole batch refused: every fault that can be seen here is an
 // *InvalidEventError, which is the only type of error that Decode returns. Its work and memory are linear in the body's
@@ -59,7 +59,7 @@ func Decode(payload []byte, idProperty, eventID string) (Input, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	d.reset(payload, idProperty, eventID)
-	if err := d.event(); err != nil {
+	if err := d.event(payload); err != nil {
 		return Input{}, err
 	}
 	return d.input(), nil
@@ -80,6 +80,8 @@ type decoder struct {
 
 	associations []byte // the elements that go out, separated by commas
 	properties   []byte // the members that go out, separated by commas
+	target       []byte // the id of the association that is being read, quoted
+	types        []byte // its types, separated by commas
 	scratch      []byte // the last string that had escapes, without them
 	idSet        bool   // the id property is among the properties
 	idValue      string
@@ -98,7 +100,7 @@ func (d *decoder) release() {
 	d.src = bytes.Buffer{}
 	d.in.Reset(&d.src) // lets go of the payload
 	d.idProperty, d.eventID, d.idValue, d.traceID = "", "", "", ""
-	for _, b := range []*[]byte{&d.associations, &d.properties, &d.scratch} {
+	for _, b := range []*[]byte{&d.associations, &d.properties, &d.target, &d.types, &d.scratch} {
 		if cap(*b) > maxKeptBuffer {
 			*b = nil
 		}
@@ -118,7 +120,7 @@ func (d *decoder) input() Input {
 }
 
 // event reads the whole body: one object and nothing after it.
-func (d *decoder) event() error {
+func (d *decoder) event(payload []byte) error {
 	if err := d.open('{', "an object"); err != nil {
 		return err
 	}
@@ -158,14 +160,8 @@ func (d *decoder) event() error {
 		}
 	}
 	end := d.in.InputOffset()
-	if _, err := d.in.ReadToken(); err != io.EOF {
-		// Whatever follows, and whether or not it is JSON.
-		rest := d.in.UnreadBuffer()
-		skipped := len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
-		if at := d.in.InputOffset(); at == end {
-			end += int64(skipped)
-		}
-		return invalid("something follows the event's object (byte %d)", end)
+	if rest := bytes.TrimLeft(payload[end:], " \t\r\n"); len(rest) > 0 {
+		return invalid("something follows the event's object (byte %d)", len(payload)-len(rest))
 	}
 	return nil
 }
@@ -295,14 +291,13 @@ func (d *decoder) readAssociations() error {
 	return d.close()
 }
 
-// readAssociation reads {"to": {"id": …}, "types": […]}. Its members go out in this order, so the types wait in the
-// buffer's end until the target is known.
+// readAssociation reads {"to": {"id": …}, "types": […]}. Its members go out in this order, whatever theirs was.
 func (d *decoder) readAssociation() error {
 	if err := d.open('{', "an object"); err != nil {
 		return err
 	}
 	start := d.in.InputOffset() - 1
-	var target, types []byte
+	d.target, d.types = d.target[:0], d.types[:0]
 	for {
 		name, more, err := d.member()
 		if err != nil {
@@ -313,9 +308,9 @@ func (d *decoder) readAssociation() error {
 		}
 		switch string(name) {
 		case "to":
-			target, err = d.readTarget()
+			err = d.readTarget()
 		case "types":
-			types, err = d.readTypes()
+			err = d.readTypes()
 		default:
 			err = d.unknownMember("to and types")
 		}
@@ -323,97 +318,95 @@ func (d *decoder) readAssociation() error {
 			return err
 		}
 	}
-	if target == nil {
+	if len(d.target) == 0 {
 		return d.faultAt(start, "to is missing")
 	}
-	if types == nil {
+	if len(d.types) == 0 {
 		return d.faultAt(start, "types is missing")
 	}
 	d.associations = append(d.associations, `{"to":{"id":`...)
-	d.associations = append(d.associations, target...)
+	d.associations = append(d.associations, d.target...)
 	d.associations = append(d.associations, `},"types":[`...)
-	d.associations = append(d.associations, types...)
+	d.associations = append(d.associations, d.types...)
 	d.associations = append(d.associations, `]}`...)
 	return nil
 }
 
-// readTarget reads {"id": …} and returns the id as a quoted string.
-func (d *decoder) readTarget() ([]byte, error) {
+// readTarget reads {"id": …} into d.target, as a quoted string.
+func (d *decoder) readTarget() error {
 	if err := d.open('{', "an object"); err != nil {
-		return nil, err
+		return err
 	}
 	start := d.in.InputOffset() - 1
-	var id []byte
 	for {
 		name, more, err := d.member()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !more {
 			break
 		}
 		if string(name) != "id" {
-			return nil, d.unknownMember("id")
+			return d.unknownMember("id")
 		}
 		switch d.in.PeekKind() {
 		case '"':
 			raw, err := d.value()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if text, err := d.text(raw); err != nil {
-				return nil, err
+				return err
 			} else if len(text) == 0 {
-				return nil, d.fault(raw, "the id is empty")
+				return d.fault(raw, "the id is empty")
 			}
-			id = bytes.Clone(raw)
+			d.target = append(d.target, raw...)
 		case '0':
 			raw, err := d.value()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if !isDigits(raw) {
-				return nil, d.fault(raw, "want an id of digits only")
+				return d.fault(raw, "want an id of digits only")
 			}
-			id = append(append(append(make([]byte, 0, len(raw)+2), '"'), raw...), '"')
+			d.target = append(append(append(d.target, '"'), raw...), '"')
 		default:
-			return nil, d.wrongKind("a string or a number")
+			return d.wrongKind("a string or a number")
 		}
 	}
-	if id == nil {
-		return nil, d.faultAt(start, "id is missing")
+	if len(d.target) == 0 {
+		return d.faultAt(start, "id is missing")
 	}
-	return id, nil
+	return nil
 }
 
-// readTypes reads the array of an association's types, at least one, and returns its elements.
-func (d *decoder) readTypes() ([]byte, error) {
+// readTypes reads the array of an association's types, at least one, into d.types.
+func (d *decoder) readTypes() error {
 	if err := d.open('[', "an array"); err != nil {
-		return nil, err
+		return err
 	}
 	start := d.in.InputOffset() - 1
-	var types []byte
 	for d.in.PeekKind() != ']' {
 		category, id, err := d.readType()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if types != nil {
-			types = append(types, ',')
+		if len(d.types) > 0 {
+			d.types = append(d.types, ',')
 		}
-		types = append(types, `{"associationCategory":"`...)
-		types = append(types, category...)
-		types = append(types, `","associationTypeId":`...)
-		types = strconv.AppendInt(types, id, 10)
-		types = append(types, '}')
+		d.types = append(d.types, `{"associationCategory":"`...)
+		d.types = append(d.types, category...)
+		d.types = append(d.types, `","associationTypeId":`...)
+		d.types = strconv.AppendInt(d.types, id, 10)
+		d.types = append(d.types, '}')
 	}
 	if err := d.close(); err != nil {
-		return nil, err
+		return err
 	}
-	if types == nil {
-		return nil, d.faultAt(start, "want at least one type")
+	if len(d.types) == 0 {
+		return d.faultAt(start, "want at least one type")
 	}
-	return types, nil
+	return nil
 }
 
 func (d *decoder) readType() (category string, id int64, err error) {
@@ -435,9 +428,7 @@ func (d *decoder) readType() (category string, id int64, err error) {
 			if err != nil {
 				return "", 0, err
 			}
-			switch category = string(text); category {
-			case "HUBSPOT_DEFINED", "INTEGRATOR_DEFINED", "USER_DEFINED", "WORK":
-			default:
+			if category = categoryOf(text); category == "" {
 				return "", 0, d.faultAt(d.in.InputOffset()-1,
 					"want HUBSPOT_DEFINED, INTEGRATOR_DEFINED, USER_DEFINED or WORK")
 			}
@@ -468,6 +459,16 @@ func (d *decoder) readType() (category string, id int64, err error) {
 	return category, id, nil
 }
 
+// categoryOf returns the API's own name, which costs no memory, or "".
+func categoryOf(text []byte) string {
+	for _, category := range [...]string{"HUBSPOT_DEFINED", "INTEGRATOR_DEFINED", "USER_DEFINED", "WORK"} {
+		if string(text) == category {
+			return category
+		}
+	}
+	return ""
+}
+
 // open reads the token that opens an object or an array; want names it in the fault if another value is there.
 func (d *decoder) open(kind jsontext.Kind, want string) error {
 	if d.in.PeekKind() != kind {
@@ -476,7 +477,7 @@ func (d *decoder) open(kind jsontext.Kind, want string) error {
 	return d.close()
 }
 
-// close reads the token that PeekKind has seen.
+// close reads the token that PeekKind has seen, which opens or closes something.
 func (d *decoder) close() error {
 	if _, err := d.in.ReadToken(); err != nil {
 		return d.syntax(err)

@@ -24,9 +24,6 @@ type Event struct {
 
 	// Message answers the stream for this event. It is nil for an event that came back from the outbox.
 	Message Message
-
-	input   Input     // what is sent, for a valid event
-	touched time.Time // when the stream last heard that the event is in hand
 }
 
 // Input is one element of a batch create call, made from an event by Decode.
