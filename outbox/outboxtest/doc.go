@@ -1,0 +1,16 @@
+// Package outboxtest gives each test a migrated Postgres database of its own.
+//
+// The contract:
+//
+//   - A package's TestMain calls Main, its tests call New.
+//   - A database is fresh, has all migrations, belongs to one test, and is dropped at the end of that test with whatever is
+//     still connected to it.
+//   - No Postgres is a failure, never a skip.
+//   - Main fails the run if goroutines outlive the tests.
+//
+// The server is started when the first test asks, once per test process, and goes away with it, however it ends.
+// CRMINTAKE_TEST_DATABASE_URL, a URL of a role that may create databases, names a server to use instead. The migrations
+// run once, into a template; a test's database is a copy of that, which takes some tens of milliseconds.
+//
+// The server trades durability for speed. A test that crashes the database asks for one of its own with Cluster.
+package outboxtest

@@ -1,0 +1,169 @@
+package outboxtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/pgcluster"
+	"crmintake/migrations"
+)
+
+// variable names the server to use instead of one of our own.
+const variable = "CRMINTAKE_TEST_DATABASE_URL"
+
+// limit bounds each thing done here; the longest is to start a server on a machine that is busy with other tests.
+const limit = 2 * time.Minute
+
+// shared is the test process's server. It has to be a variable of the package: tests have no other place in common.
+var shared home
+
+// Main runs the tests, cleans up and exits. Call it from TestMain, as the last thing.
+func Main(m *testing.M) {
+	code := m.Run()
+	err := shared.close()
+	if err == nil && code == 0 {
+		err = goleak.Find()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "outboxtest:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// New returns the URL of a new, migrated database, which is dropped at the end of the test.
+func New(t testing.TB) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if err := shared.open(ctx); err != nil {
+		t.Fatal(err)
+	}
+	name := unique("test")
+	if err := shared.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+shared.template); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// The test's own context has ended by now.
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		if err := shared.exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	return shared.url(name)
+}
+
+// Cluster starts a server for this test alone, to restart or crash. What it confirmed as committed survives
+// pgcluster.Cluster.Kill. Its databases are not migrated.
+func Cluster(t testing.TB) *pgcluster.Cluster {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: map[string]string{"synchronous_commit": "on"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// home is where the databases live: a server, ours or another's, and a template on it.
+type home struct {
+	mu     sync.Mutex // guards all that follows until opened
+	opened bool
+	err    error // why it can't be opened; the next test need not try again
+
+	cluster  *pgcluster.Cluster // nil if the server is another's
+	server   url.URL
+	template string
+}
+
+func (h *home) open(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.opened {
+		h.opened = true
+		h.err = h.prepare(ctx)
+	}
+	return h.err
+}
+
+func (h *home) prepare(ctx context.Context) error {
+	address := os.Getenv(variable)
+	if address == "" {
+		c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: map[string]string{"max_connections": "200"}})
+		if err != nil {
+			return err
+		}
+		h.cluster = c
+		address = c.URL("postgres")
+	}
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return errors.New(variable + " is not a URL that begins with postgres://") // without the value, which holds a password
+	}
+	h.server = *u
+	name := unique("template")
+	if err := h.exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return err
+	}
+	h.template = name
+	if err := migrations.Up(ctx, h.url(name)); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+func (h *home) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cluster != nil {
+		return h.cluster.Stop()
+	}
+	if h.template == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return h.exec(ctx, "DROP DATABASE "+h.template+" WITH (FORCE)")
+}
+
+func (h *home) url(dbname string) string {
+	u := h.server
+	u.Path = "/" + dbname
+	return u.String()
+}
+
+// exec runs a statement on a connection of its own: creating and dropping databases is no work for a pool.
+func (h *home) exec(ctx context.Context, sql string) error {
+	conn, err := pgx.Connect(ctx, h.server.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("%s: %w", sql, err)
+	}
+	return nil
+}
+
+// unique returns a name that needs no quotes and that no other test process uses.
+func unique(kind string) string {
+	return "crmintake_" + kind + "_" + strings.ToLower(rand.Text())
+}

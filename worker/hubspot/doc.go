@@ -1,0 +1,35 @@
+// Package hubspot is the client of HubSpot's batch create and batch read API. It implements worker.CRM.
+//
+// # Contract
+//
+// One method call is at most one request on the wire; nothing here retries, follows a redirect or waits. Each answer
+// has one outcome for each input, aligned by index, and inputs = created + rejected + not applied + unknown. What the
+// answer does not account for by name is unknown: an input is matched by its trace id, else by the value of its id
+// property, and never by its position. Where an answer contradicts itself, the input is unknown.
+//
+// A call without an answer was certainly not applied when no byte of its request was written (worker.Unavailable);
+// the bytes are counted where they leave, in the connection. When one byte was written, it is ambiguous.
+//
+// After the deadline of the call's context no byte of it is written, even if the process was frozen meanwhile: the
+// deadline is compared again, with the wall clock as well, before each write, and closing a connection discards what
+// the kernel has not sent yet. What the network already carries can't be called back.
+//
+// The credential appears in no error, log line, answer or String method.
+//
+// # Where the facts come from
+//
+// HubSpot's published OpenAPI description of the version 2026-03, its documentation on errors and usage limits, and
+// what users of its client libraries report. Where these disagree or say nothing, both answers work: bodies are
+// judged by what they hold and not by their status code, members may be absent or of another type, and anything that
+// does not decode is ambiguous.
+//
+// # Picture
+//
+//	Create ─► encode ─► connection of its own ─► status, headers, body
+//	            │         (HTTP/1.1, one call      │
+//	       trace ids       at a time)              ├─ no answer ── bytes written? ── Unavailable | Ambiguous
+//	                                               ├─ 2xx ── decode ── account ───── Answered    | Ambiguous
+//	                                               └─ other ─ classify, one table ── the class and the wait
+//
+// HTTP/1.1 only, because a broken connection then leaves one call ambiguous, and not all that share it.
+package hubspot

@@ -1,0 +1,108 @@
+package hubspot
+
+import (
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"crmintake/worker"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// traces are the trace ids of one call: what was sent for each input, and the way back.
+type traces struct {
+	sent  []string
+	index map[string]int // -1 while assigning: an id that several inputs have
+}
+
+// assign keeps each input's own trace id if it is unique in the batch and JSON can carry it; the others get a short
+// one that no input has.
+func (t *traces) assign(inputs []worker.Input) {
+	if t.index == nil {
+		t.index = make(map[string]int, MaxInputs)
+	}
+	clear(t.index)
+	t.sent = t.sent[:0]
+	for i := range inputs {
+		id := inputs[i].TraceID
+		if id == "" {
+			continue
+		}
+		if _, taken := t.index[id]; taken || !utf8.ValidString(id) {
+			t.index[id] = -1
+		} else {
+			t.index[id] = i
+		}
+	}
+	for i := range inputs {
+		id := inputs[i].TraceID
+		if at, ok := t.index[id]; !ok || at != i {
+			id = shortIDs[i]
+			for n := 0; ; n++ {
+				if _, taken := t.index[id]; !taken {
+					break
+				}
+				id = shortIDs[i] + "-" + strconv.Itoa(n)
+			}
+			t.index[id] = i
+		}
+		t.sent = append(t.sent, id)
+	}
+}
+
+// shortIDs are the trace ids that are given where the event has none of its own.
+var shortIDs = func() (ids [MaxInputs]string) {
+	for i := range ids {
+		ids[i] = "i" + strconv.Itoa(i)
+	}
+	return ids
+}()
+
+// badInput is the index of an input whose body is no JSON object, which Decode never makes.
+type badInput int
+
+func (b badInput) Error() string { return fmt.Sprintf("input %d: the body is not a JSON object", int(b)) }
+
+// encodeCreate appends the body of a batch create call to dst. Bodies are copied as they are.
+func encodeCreate(dst []byte, inputs []worker.Input, sent []string) ([]byte, error) {
+	dst = append(dst, `{"inputs":[`...)
+	for i := range inputs {
+		body := inputs[i].Body
+		if len(body) < 2 || body[0] != '{' || body[len(body)-1] != '}' {
+			return dst, badInput(i)
+		}
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"objectWriteTraceId":`...)
+		dst, _ = jsontext.AppendQuote(dst, sent[i]) // assign lets only valid UTF-8 through
+		if len(body) > 2 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, body[1:]...)
+	}
+	return append(dst, `]}`...), nil
+}
+
+// encodeRead appends the body of a batch read call to dst. The property is asked for because the answer's ids are
+// record ids: its echo is the only way back to the value.
+func encodeRead(dst []byte, idProperty string, values []string) ([]byte, error) {
+	quoted, err := jsontext.AppendQuote(nil, idProperty)
+	if err != nil {
+		return dst, fmt.Errorf("id property: %w", err)
+	}
+	dst = append(append(append(dst, `{"idProperty":`...), quoted...), `,"inputs":[`...)
+	for i, v := range values {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"id":`...)
+		if dst, err = jsontext.AppendQuote(dst, v); err != nil {
+			return dst, fmt.Errorf("value %d: %w", i, err)
+		}
+		dst = append(dst, '}')
+	}
+	dst = append(append(append(dst, `],"properties":[`...), quoted...), `],"propertiesWithHistory":[]}`...)
+	return dst, nil
+}

@@ -1,0 +1,142 @@
+package hubspot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// TokenSource gives the bearer token of a call. Token is called once for each call, by many goroutines at once, and
+// its error must not tell the token.
+type TokenSource interface {
+	Token() (string, error)
+}
+
+// redacted is what stands where a token would.
+const redacted = "[token]"
+
+// maxTokenBytes is far above any bearer token, and below what servers take as a header.
+const maxTokenBytes = 16 << 10
+
+// StaticToken is a token that never changes.
+type StaticToken string
+
+// Token implements TokenSource.
+func (t StaticToken) Token() (string, error) { return checkToken(string(t)) }
+
+// Version implements the same method as FileToken's.
+func (StaticToken) Version() string { return "static" }
+
+// String hides the token, as Format and the two marshalers do.
+func (StaticToken) String() string { return redacted }
+
+// Format implements fmt.Formatter for every verb, %x and %#v included.
+func (StaticToken) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (StaticToken) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// checkToken trims white space and refuses what a header can't carry, without telling what it was.
+func checkToken(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return "", errors.New("the token is empty")
+	}
+	if len(s) > maxTokenBytes {
+		return "", errors.New("the token is too long")
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return "", errors.New("the token has a character that a header can't carry")
+		}
+	}
+	return s, nil
+}
+
+// FileToken reads the token from a file, and again when the file changes: when its size, its modification time or
+// the file itself (after a rename or a new symbolic link) is another.
+type FileToken struct {
+	path string
+
+	mu      sync.Mutex // guards all below
+	info    os.FileInfo
+	readAt  time.Time
+	token   string
+	err     error
+	version int
+}
+
+// NewFileToken returns a source that reads path. Nothing is read yet.
+func NewFileToken(path string) *FileToken { return &FileToken{path: path} }
+
+// String names the file, and not what is in it.
+func (f *FileToken) String() string { return "token file " + f.path }
+
+// Format implements fmt.Formatter, since %#v would print the fields.
+func (f *FileToken) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.String()) }
+
+// Token implements TokenSource.
+func (f *FileToken) Token() (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refresh()
+	if f.err != nil {
+		return "", f.err
+	}
+	return f.token, nil
+}
+
+// Version looks at the file and returns a word that is another one as soon as the token is: whoever paused because of
+// a refused credential compares it.
+func (f *FileToken) Version() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refresh()
+	return strconv.Itoa(f.version)
+}
+
+// settled is how old a modification time has to be before an unchanged one proves an unchanged file: the coarsest
+// file system's clock has ticks of two seconds.
+const settled = 2 * time.Second
+
+// refresh is called with mu held.
+func (f *FileToken) refresh() {
+	info, err := os.Stat(f.path)
+	if err == nil && f.info != nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() &&
+		info.ModTime().Equal(f.info.ModTime()) && f.readAt.Sub(info.ModTime()) > settled {
+		return
+	}
+	var token string
+	if err == nil {
+		token, err = readToken(f.path)
+	}
+	if err != nil {
+		f.info, err = nil, fmt.Errorf("token file: %w", err)
+	} else {
+		f.info, f.readAt = info, time.Now()
+	}
+	// A file that can't be read for a moment, as it is replaced, is an error of this call and no new credential.
+	if err == nil && token != f.token {
+		f.token = token
+		f.version++
+	}
+	f.err = err
+}
+
+func readToken(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxTokenBytes+1024))
+	if err != nil {
+		return "", err
+	}
+	return checkToken(string(b))
+}
