@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong usage or configuration
+)
+
+// streams are the program's standard streams, which tests replace.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// cli is the whole command line. Every flag has an environment variable: CRMINTAKE_ and its name in capitals.
+type cli struct {
+	globals
+
+	Init    initCmd    `cmd:"" help:"Create what is missing of the stream, its consumer and the database's schema. Can be run again."`
+	Run     runCmd     `cmd:"" help:"Create a record for each event, until told to stop."`
+	Publish publishCmd `cmd:"" help:"Publish events from newline-delimited JSON."`
+	Outbox  outboxCmd  `cmd:"" help:"Look at events and what became of them."`
+	Dead    deadCmd    `cmd:"" help:"Look at the events that need a person."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date, or show where it stands."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// globals are the flags of every command.
+type globals struct {
+	Output    string `help:"How to print: text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
+	LogFormat string `help:"How to log, on standard error: text for people, json for machines." enum:"text,json" default:"text" placeholder:"text|json"`
+	LogLevel  string `help:"What to log: debug (every call), info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+}
+
+// program is what a command gets beside its own flags.
+type program struct {
+	globals
+	streams
+	log *slog.Logger
+}
+
+// usageError is a fault of the command line or of the settings, and not of the world: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// execute runs the program and returns its exit code.
+func execute(ctx context.Context, args []string, s streams) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("crmintake"),
+		kong.Description("Takes record-creation events from NATS JetStream, creates the records in a CRM in batches, "+
+			"and keeps in Postgres what became of each event."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 110}),
+		kong.DefaultEnvars("CRMINTAKE"),
+		kong.Writers(s.out, s.err),
+		kong.Exit(func(code int) { exited = code }), // after --help
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintln(s.err, "crmintake:", err)
+		return exitFailed
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(s.err, "crmintake: %v\nType 'crmintake --help', or a command and --help, to see what there is.\n", err)
+		return exitUsage
+	}
+	p := &program{globals: c.globals, streams: s, log: logger(s.err, c.globals)}
+	if err := parsed.Run(p); err != nil {
+		return p.report(err)
+	}
+	return exitDone
+}
+
+// report prints an error once, each of its lines for itself, and tells the exit code.
+func (p *program) report(err error) int {
+	fmt.Fprintln(p.err, "crmintake:", err)
+	if usage := (usageError{}); errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func logger(w io.Writer, g globals) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(g.LogLevel)) // the enum lets only good ones through
+	options := &slog.HandlerOptions{Level: level}
+	if g.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// workerName names this process in the outbox and in logs.
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
