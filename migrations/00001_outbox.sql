@@ -3,8 +3,8 @@
 -- One row per event. The way from 'sending' to 'created' is one insert and one HOT update: no column that an index names,
 -- in its key or its predicate, changes on it. Keep it so: outbox's tests hold HOT's share.
 CREATE TABLE outbox (
-    event_id           text PRIMARY KEY,
-    object_type        text NOT NULL,           -- '' when the subject named none that is valid
+    event_id           text COLLATE "C" PRIMARY KEY,
+    object_type        text COLLATE "C" NOT NULL,       -- '' when the subject named none that is valid
     status             text NOT NULL,
     payload            bytea,                   -- the event, byte for byte as received; null once created (unless kept)
     content_hash       bytea NOT NULL,          -- of subject and bytes; stays when the payload goes
@@ -16,10 +16,10 @@ CREATE TABLE outbox (
     error              text,                    -- the last error, in words
     attempts           integer NOT NULL DEFAULT 0,
     attempt_id         uuid,                    -- the last call that the event was part of
-    next_attempt_at    timestamptz,             -- when 'retry' or 'unknown' is due; null otherwise
+    next_attempt_at    timestamptz,             -- when 'retry' or 'unknown' is due; null otherwise, and while a read is under way
     dead_at            timestamptz,             -- since when it is dead; null otherwise
     in_doubt           boolean NOT NULL DEFAULT false,  -- a call of its past may have created a record unseen
-    misses             smallint NOT NULL DEFAULT 0,     -- how often a read has not found an 'unknown' row's record
+    misses             integer,                 -- how often a read has not found the record of an 'unknown' row; null otherwise
     possible_duplicate boolean NOT NULL DEFAULT false,
     stream             text NOT NULL,
     stream_seq         bigint NOT NULL,
@@ -31,16 +31,19 @@ CREATE TABLE outbox (
             WHEN 'sending'   THEN attempt_id IS NOT NULL AND payload IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
             WHEN 'created'   THEN record_id IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
             WHEN 'retry'     THEN payload IS NOT NULL AND next_attempt_at IS NOT NULL AND dead_at IS NULL
-            WHEN 'unknown'   THEN payload IS NOT NULL AND next_attempt_at IS NOT NULL AND dead_at IS NULL
+            WHEN 'unknown'   THEN payload IS NOT NULL AND (next_attempt_at IS NOT NULL OR attempt_id IS NOT NULL) AND dead_at IS NULL
             WHEN 'dead'      THEN payload IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NOT NULL AND reason IS NOT NULL
             WHEN 'discarded' THEN next_attempt_at IS NULL AND dead_at IS NULL
             ELSE false
         END),
+    CONSTRAINT outbox_misses CHECK ((status = 'unknown') = (misses IS NOT NULL)),
     CONSTRAINT outbox_reason CHECK (
         reason IN ('invalid_event', 'rejected', 'conflict', 'exhausted', 'unknown_outcome', 'id_reused'))
 ) WITH (fillfactor = 70);
 
-CREATE INDEX outbox_due ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+-- misses tells 'retry' from 'unknown' here, because an index that named status would end HOT.
+CREATE INDEX outbox_retry ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NULL;
+CREATE INDEX outbox_unknown ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL;
 CREATE INDEX outbox_dead ON outbox (dead_at, event_id) WHERE dead_at IS NOT NULL;
 
 -- One row per call. While it is open it names its events; its rows are found through them and not through an index on
@@ -51,10 +54,10 @@ CREATE TABLE attempt (
     kind           text NOT NULL CHECK (kind IN ('create', 'read')),
     object_type    text NOT NULL,
     worker         text NOT NULL,
-    state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'settled', 'split', 'expired')),
+    state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'settled', 'expired')),
     lease_until    timestamptz NOT NULL,
-    event_ids      text[],                      -- null once closed
-    inputs         integer NOT NULL,
+    event_ids      text[] COLLATE "C",          -- the rows that it holds; null once closed
+    inputs         integer NOT NULL,            -- how many rows it began with
     created        integer,
     rejected       integer,
     not_applied    integer,
@@ -66,7 +69,9 @@ CREATE TABLE attempt (
     closed_at      timestamptz,
 
     CONSTRAINT attempt_closed CHECK ((state = 'open') = (closed_at IS NULL)),
-    CONSTRAINT attempt_adds_up CHECK (state <> 'settled' OR inputs = created + rejected + not_applied + unknown)
+    CONSTRAINT attempt_lets_go CHECK ((state = 'open') = (event_ids IS NOT NULL)),
+    CONSTRAINT attempt_adds_up CHECK (
+        state <> 'settled' OR coalesce(inputs = created + rejected + not_applied + unknown, false))
 );
 -- An open attempt's ids stay beside it, uncompressed, and go when it is closed.
 ALTER TABLE attempt SET (toast_tuple_target = 8160);

@@ -3,9 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
-	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -15,164 +13,154 @@ type Due struct {
 	Retry, Unknown bool
 }
 
-// A loose index scan: one step per object type, however many rows are due.
+// A loose index scan: one step per object type, and then one look at the earliest row of each, however many rows there are.
 const selectDue = `
-WITH RECURSIVE t AS (
-  (SELECT object_type FROM outbox WHERE next_attempt_at IS NOT NULL ORDER BY object_type LIMIT 1)
+WITH RECURSIVE retry AS (
+  (SELECT object_type FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL ORDER BY object_type LIMIT 1)
   UNION ALL
-  SELECT (SELECT o.object_type FROM outbox o WHERE o.next_attempt_at IS NOT NULL AND o.object_type > t.object_type
-          ORDER BY o.object_type LIMIT 1)
-  FROM t WHERE t.object_type IS NOT NULL)
-SELECT object_type,
-  EXISTS (SELECT FROM outbox o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.status = 'retry'),
-  EXISTS (SELECT FROM outbox o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.status = 'unknown')
-FROM t WHERE object_type IS NOT NULL`
+  SELECT (SELECT o.object_type FROM outbox o WHERE o.next_attempt_at IS NOT NULL AND o.misses IS NULL
+          AND o.object_type > t.object_type ORDER BY o.object_type LIMIT 1)
+  FROM retry t WHERE t.object_type IS NOT NULL),
+unknown AS (
+  (SELECT object_type FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL ORDER BY object_type LIMIT 1)
+  UNION ALL
+  SELECT (SELECT o.object_type FROM outbox o WHERE o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL
+          AND o.object_type > t.object_type ORDER BY o.object_type LIMIT 1)
+  FROM unknown t WHERE t.object_type IS NOT NULL),
+due AS (
+  SELECT object_type, true AS retry FROM retry t WHERE now() >= (SELECT o.next_attempt_at FROM outbox o
+    WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NULL ORDER BY o.next_attempt_at LIMIT 1)
+  UNION ALL
+  SELECT object_type, false FROM unknown t WHERE now() >= (SELECT o.next_attempt_at FROM outbox o
+    WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1))
+SELECT object_type, bool_or(retry), bool_or(NOT retry) FROM due GROUP BY object_type ORDER BY object_type`
 
-// Due lists the object types that have `retry` or `unknown` rows whose time has come.
+// Due lists the object types that have `retry` or `unknown` rows whose time has come, sorted. It costs some index
+// look-ups per object type, however many rows there are, and is meant to be asked about once a second: it does not tell
+// when the next row will be due, for any worker may add an earlier one.
 func (s *Store) Due(ctx context.Context) ([]Due, error) {
 	rows, err := s.pool.Query(ctx, selectDue)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: due: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Due])
+	due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Due])
 	if err != nil {
 		return nil, fmt.Errorf("outbox: due: %w", err)
-	}
-	var due []Due
-	for _, d := range all {
-		if d.Retry || d.Unknown {
-			due = append(due, d)
-		}
 	}
 	return due, nil
 }
 
-// A claimed `retry` row becomes `sending`; a claimed `unknown` row stays so and is out of sight for the lease.
-const claim = `
-WITH due AS (
-  SELECT event_id, attempt_id, octet_length(payload) AS bytes, next_attempt_at FROM outbox
-  WHERE object_type = $2 AND status = $3 AND next_attempt_at <= now()
-  ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED),
-fitting AS (
-  SELECT event_id, attempt_id FROM (
-    SELECT event_id, attempt_id, sum(bytes) OVER w AS total, row_number() OVER w AS n FROM due
-    WINDOW w AS (ORDER BY next_attempt_at, event_id)) d
-  WHERE n = 1 OR total <= $5),
-claimed AS (
-  UPDATE outbox o SET status = CASE $3 WHEN 'retry' THEN 'sending' ELSE 'unknown' END, attempt_id = $1, updated_at = now(),
-    next_attempt_at = CASE $3 WHEN 'retry' THEN NULL ELSE now() + $7::interval END
-  FROM fitting f WHERE o.event_id = f.event_id
-  RETURNING o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, o.misses, f.attempt_id AS before, o.received_at),
-opened AS (
-  INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs)
-  SELECT $1, CASE $3 WHEN 'retry' THEN 'create' ELSE 'read' END, $2, $6, now() + $7::interval, array_agg(event_id), count(*)
-  FROM claimed HAVING count(*) > 0)
-SELECT event_id, payload, content_hash, stream, stream_seq, attempts, in_doubt, misses, before, received_at, now() - received_at FROM claimed
-ORDER BY event_id`
+// A claim that is repeated waits until an earlier try of it, which the server may still be at, is over.
+const awaitClaim = `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))`
 
 // What an earlier try of the same claim got, if its answer was lost.
 const claimedBefore = `
-SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, o.misses, NULL::uuid, o.received_at, now() - o.received_at
+SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, coalesce(o.misses, 0),
+  o.received_at, now() - o.received_at
 FROM attempt a JOIN outbox o ON o.event_id = ANY(a.event_ids) AND o.attempt_id = a.id
 WHERE a.id = $1 AND a.closed_at IS NULL ORDER BY o.event_id`
 
-// Claim takes up to limit rows (and about maxBytes of payload) of an object type that are due in this status, Retry or Unknown,
-// under the attempt a. No rows means that nothing is due any more; then there is no attempt either.
-func (s *Store) Claim(ctx context.Context, a Attempt, status Status, limit, maxBytes int) ([]Row, error) {
-	got, err := s.rows(ctx, a.ObjectType, claimedBefore, a.ID)
-	if err != nil || len(got) > 0 {
-		return got, err
-	}
-	return s.rows(ctx, a.ObjectType, claim, a.ID, a.ObjectType, string(status), limit, maxBytes, a.Worker, a.Lease)
-}
+// A claimed row is under its attempt alone, and not due until that is closed. What is written for each status: whether
+// misses is null (see the indexes), what the row becomes, and the attempt's kind.
+const claim = `
+WITH due AS (
+  SELECT event_id, octet_length(payload) AS bytes, next_attempt_at FROM outbox
+  WHERE object_type = $2 AND status = '%[1]s' AND misses %[2]s AND next_attempt_at <= now()
+    AND NOT EXISTS (SELECT FROM attempt WHERE id = $1)
+  ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
+fitting AS (
+  SELECT event_id FROM (
+    SELECT event_id, sum(bytes) OVER w AS total, row_number() OVER w AS n FROM due
+    WINDOW w AS (ORDER BY next_attempt_at, event_id)) d
+  WHERE n = 1 OR total <= $4),
+claimed AS (
+  UPDATE outbox o SET %[3]s, attempt_id = $1, next_attempt_at = NULL, updated_at = now()
+  FROM fitting f WHERE o.event_id = f.event_id
+  RETURNING o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, coalesce(o.misses, 0),
+    o.received_at, now() - o.received_at),
+opened AS (
+  INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs)
+  SELECT $1, '%[4]s', $2, $5, now() + $6::interval, array_agg(event_id), count(*)
+  FROM claimed HAVING count(*) > 0)
+SELECT * FROM claimed ORDER BY event_id`
 
-func (s *Store) rows(ctx context.Context, objectType, sql string, args ...any) ([]Row, error) {
-	rows, err := s.pool.Query(ctx, sql, args...)
+var (
+	claimRetry   = fmt.Sprintf(claim, "retry", "IS NULL", "status = 'sending'", "create")
+	claimUnknown = fmt.Sprintf(claim, "unknown", "IS NOT NULL", "misses = o.misses", "read")
+)
+
+// Claim takes up to limit rows (and about maxBytes of payload, but at least one row) of an object type that are due in this
+// status under the attempt a, the longest due first. They are returned in the order of event ids. Claimed Retry rows
+// become `sending`, for a create call; claimed Unknown rows stay so, for a read. No rows means that nothing is due any
+// more; then there is no attempt either.
+func (s *Store) Claim(ctx context.Context, a Attempt, status Status, limit, maxBytes int) ([]Row, error) {
+	var sql string
+	switch status {
+	case Retry:
+		sql = claimRetry
+	case Unknown:
+		sql = claimUnknown
+	default:
+		return nil, fmt.Errorf("outbox: claim: rows in status %q are not claimed", status)
+	}
+	var b pgx.Batch // one transaction, one round trip
+	b.Queue(awaitClaim, a.ID)
+	b.Queue(claimedBefore, a.ID)
+	b.Queue(sql, a.ID, a.ObjectType, limit, maxBytes, a.Worker, a.Lease)
+	r := s.pool.SendBatch(ctx, &b)
+	_, err := r.Exec()
+	var before, now []Row
+	if err == nil {
+		before, err = claimedRows(r, a.ObjectType)
+	}
+	if err == nil {
+		now, err = claimedRows(r, a.ObjectType)
+	}
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
 	if err != nil {
 		return nil, fmt.Errorf("outbox: claim: %w", err)
 	}
-	got, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (Row, error) {
+	return append(before, now...), nil // one of them is empty
+}
+
+func claimedRows(r pgx.BatchResults, objectType string) ([]Row, error) {
+	rows, err := r.Query()
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (Row, error) {
 		row := Row{Event: Event{ObjectType: objectType}}
 		var hash []byte
 		var seq int64
-		var before *uuid.UUID
-		err := r.Scan(&row.ID, &row.Payload, &hash, &row.Stream, &seq, &row.Attempts, &row.InDoubt, &row.Misses, &before, &row.ReceivedAt, &row.Age)
+		err := r.Scan(&row.ID, &row.Payload, &hash, &row.Stream, &seq, &row.Attempts, &row.InDoubt, &row.Misses, &row.ReceivedAt, &row.Age)
 		copy(row.ContentHash[:], hash)
 		row.StreamSeq = uint64(seq)
-		if before != nil {
-			row.AttemptID = *before
-		}
 		return row, err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("outbox: claim: %w", err)
-	}
-	return got, nil
 }
 
-const expire = `
-WITH lost AS (
-  SELECT id, event_ids FROM attempt WHERE closed_at IS NULL AND lease_until < now()
-  ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
-doubtful AS (
-  UPDATE outbox o SET status = 'unknown', next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
-    error = 'the worker did not report: the call may or may not have been made', updated_at = now()
-  FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'sending'
-  RETURNING o.event_id, o.attempt_id, o.error),
-told AS (
-  INSERT INTO outbox_error (event_id, attempt_id, category, message) SELECT event_id, attempt_id, 'LEASE_EXPIRED', error FROM doubtful)
-UPDATE attempt SET state = 'expired', closed_at = now(), event_ids = NULL FROM lost WHERE attempt.id = lost.id
-RETURNING attempt.id, attempt.worker, attempt.object_type, attempt.inputs`
+const park = `
+WITH due AS (
+  SELECT event_id FROM outbox
+  WHERE object_type = $1 AND status = 'unknown' AND misses IS NOT NULL AND next_attempt_at <= now()
+  ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+UPDATE outbox o SET misses = NULL, updated_at = now(),
+  status = CASE WHEN $2 THEN 'retry' ELSE 'dead' END,
+  next_attempt_at = CASE WHEN $2 THEN now() END,
+  possible_duplicate = o.possible_duplicate OR $2,
+  reason = CASE WHEN NOT $2 THEN 'unknown_outcome' END,
+  error = coalesce(o.error, 'the call may or may not have created the record'),
+  dead_at = CASE WHEN NOT $2 THEN now() END
+FROM due WHERE o.event_id = due.event_id`
 
-// Expired is an attempt whose lease had run out.
-type Expired struct {
-	ID         uuid.UUID
-	Worker     string
-	ObjectType string
-	Inputs     int
-}
-
-// Expire closes attempts (up to limit) whose lease has run out, and makes their rows `unknown`, due at once.
-func (s *Store) Expire(ctx context.Context, limit int) ([]Expired, error) {
-	rows, err := s.pool.Query(ctx, expire, limit)
+// Park ends the doubt of up to limit due `unknown` rows of an object type that can't be read back, and returns how many
+// those were. With resend they are to be sent again, at once, as possible duplicates; else they are dead, for a person to decide.
+func (s *Store) Park(ctx context.Context, objectType string, resend bool, limit int) (n int, err error) {
+	tag, err := s.pool.Exec(ctx, park, objectType, resend, limit)
 	if err != nil {
-		return nil, fmt.Errorf("outbox: expire: %w", err)
+		return 0, fmt.Errorf("outbox: park: %w", err)
 	}
-	lost, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Expired])
-	if err != nil {
-		return nil, fmt.Errorf("outbox: expire: %w", err)
-	}
-	return lost, nil
-}
-
-const split = `
-WITH parent AS (
-  UPDATE attempt SET lease_until = now() + $4::interval WHERE id = $1 AND closed_at IS NULL RETURNING id, object_type, worker),
-moved AS (
-  UPDATE outbox o SET attempt_id = $2, updated_at = now() FROM parent
-  WHERE o.event_id = ANY($3::text[]) AND o.attempt_id = parent.id AND o.status = 'sending' RETURNING o.event_id)
-INSERT INTO attempt (id, parent_id, kind, object_type, worker, lease_until, event_ids, inputs)
-SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::interval, array_agg(moved.event_id), count(*)
-FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker
-ON CONFLICT (id) DO NOTHING`
-
-// Split moves rows of an open attempt to a new one of their own, and renews the lease of both. ErrLeaseLost means that
-// nothing was changed.
-func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
-	tag, err := s.pool.Exec(ctx, split, parent, child, eventIDs, lease)
-	if err != nil {
-		return fmt.Errorf("outbox: split: %w", err)
-	}
-	if tag.RowsAffected() == 1 {
-		return nil
-	}
-	var open bool // by an earlier try whose answer was lost?
-	err = s.pool.QueryRow(ctx, `SELECT coalesce((SELECT closed_at IS NULL FROM attempt WHERE id = $1), false)`, child).Scan(&open)
-	if err != nil {
-		return fmt.Errorf("outbox: split: %w", err)
-	}
-	if !open {
-		return ErrLeaseLost
-	}
-	return nil
+	return int(tag.RowsAffected()), nil
 }

@@ -68,7 +68,6 @@ type Row struct {
 	Attempts   int
 	InDoubt    bool
 	Misses     int
-	AttemptID  uuid.UUID // the attempt before this claim
 	ReceivedAt time.Time
 	// Age is how long ago the row came to be, by the database's clock.
 	Age time.Duration
@@ -122,10 +121,11 @@ func text(s string) string {
 	return strings.ReplaceAll(s, "\x00", "\uFFFD")
 }
 
-func texts[T any](list []T, of func(T) string) []*string {
+// texts makes a nullable column: "" is a NULL.
+func texts(list []Settlement, of func(*Settlement) string) []*string {
 	out := make([]*string, len(list))
-	for i, v := range list {
-		if s := of(v); s != "" {
+	for i := range list {
+		if s := of(&list[i]); s != "" {
 			s = text(s)
 			out[i] = &s
 		}

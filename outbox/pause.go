@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -72,27 +71,4 @@ func (s *Store) Resume(ctx context.Context, objectType string) (was bool, err er
 		return false, fmt.Errorf("outbox: pause: %w", err)
 	}
 	return tag.RowsAffected() > 0, nil
-}
-
-// RenewAll starts the leases of attempts anew, and returns those that are still open.
-func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Duration) (open []uuid.UUID, err error) {
-	rows, err := s.pool.Query(ctx, `
-UPDATE attempt SET lease_until = now() + $2::interval WHERE id = ANY($1::uuid[]) AND closed_at IS NULL RETURNING id`, ids, lease)
-	if err != nil {
-		return nil, fmt.Errorf("outbox: renew: %w", err)
-	}
-	if open, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
-		return nil, fmt.Errorf("outbox: renew: %w", err)
-	}
-	return open, nil
-}
-
-// Outstanding tells whether anything is left to do: open attempts, or rows in `retry` or `unknown`.
-func (s *Store) Outstanding(ctx context.Context) (left bool, err error) {
-	err = s.pool.QueryRow(ctx, `
-SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL) OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL)`).Scan(&left)
-	if err != nil {
-		return false, fmt.Errorf("outbox: outstanding: %w", err)
-	}
-	return left, nil
 }

@@ -1,0 +1,174 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+const insertAttempt = `
+INSERT INTO attempt AS a (id, kind, object_type, worker, lease_until, event_ids, inputs)
+VALUES ($1, 'create', $2, $3, now() + $4::interval, $5::text[], cardinality($5::text[]))
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until WHERE a.closed_at IS NULL`
+
+// Nothing goes under an attempt that was closed meanwhile. The order keeps two workers with overlapping batches from
+// waiting for each other.
+const insertSending = `
+INSERT INTO outbox (event_id, object_type, status, payload, content_hash, attempt_id, stream, stream_seq)
+SELECT u.event_id, $2, 'sending', u.payload, u.hash, $1, u.stream, u.seq
+FROM unnest($3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::int8[]) WITH ORDINALITY AS u(event_id, payload, hash, stream, seq, n)
+WHERE EXISTS (SELECT FROM attempt WHERE id = $1 AND closed_at IS NULL)
+ORDER BY u.event_id COLLATE "C", u.n
+ON CONFLICT (event_id) DO NOTHING`
+
+// Intend commits that the events are about to be sent in one call, and says of each whether it is ours to send: that and
+// no other may be sent. The attempt holds the rows that are ours; when none is, there is no attempt. An id may be there
+// twice: the first of them can be ours. ErrLeaseLost means that the attempt, intended before, was closed, and that events
+// of it are not in the outbox.
+func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
+	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
+	var b pgx.Batch // one implicit transaction, one round trip
+	b.Queue(insertAttempt, a.ID, a.ObjectType, a.Worker, a.Lease, c.ids)
+	b.Queue(insertSending, a.ID, a.ObjectType, c.ids, c.payloads, c.hashes, c.streams, c.seqs)
+	r := s.pool.SendBatch(ctx, &b)
+	attempt, err := r.Exec()
+	inserted := attempt
+	if err == nil {
+		inserted, err = r.Exec()
+	}
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("outbox: intent: %w", err)
+	}
+	if int(inserted.RowsAffected()) == len(events) {
+		return make([]Standing, len(events)), nil
+	}
+	standing, held, err := s.stand(ctx, a.ID, c)
+	switch {
+	case err != nil:
+	case standing == nil && attempt.RowsAffected() == 0:
+		return nil, ErrLeaseLost
+	case standing == nil:
+		return s.Intend(ctx, a, events) // a row that was in the way went in between, so its event has a place now
+	case len(held) == 0:
+		_, err = s.pool.Exec(ctx, `DELETE FROM attempt WHERE id = $1 AND closed_at IS NULL`, a.ID)
+	case len(held) < len(events):
+		_, err = s.pool.Exec(ctx, `
+UPDATE attempt SET event_ids = $2::text[], inputs = cardinality($2::text[]) WHERE id = $1 AND closed_at IS NULL`, a.ID, held)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("outbox: intent: %w", err)
+	}
+	return standing, nil
+}
+
+const selectStanding = `
+SELECT o.event_id, o.content_hash, coalesce(o.attempt_id = $1 AND o.status = 'sending', false)
+FROM outbox o WHERE o.event_id = ANY($2::text[])`
+
+// stand looks up whose the rows are that were not inserted; held are the ids of those that are the attempt's. A nil
+// standing means that the outbox does not have one of the events.
+func (s *Store) stand(ctx context.Context, attempt uuid.UUID, c columns) (standing []Standing, held []string, err error) {
+	rows, err := s.pool.Query(ctx, selectStanding, attempt, c.ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	type row struct {
+		hash string
+		ours bool
+	}
+	kept := make(map[string]row, len(c.ids))
+	var id string
+	var hash []byte
+	var ours bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &hash, &ours}, func() error {
+		kept[id] = row{string(hash), ours}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	standing = make([]Standing, len(c.ids))
+	for i, id := range c.ids {
+		k, found := kept[id]
+		switch {
+		case !found:
+			return nil, nil, nil
+		case k.hash != string(c.hashes[i]):
+			standing[i] = Reused
+		case !k.ours:
+			standing[i] = Duplicate
+		default:
+			held = append(held, id)
+			kept[id] = row{hash: k.hash} // ours once
+		}
+	}
+	return standing, held, nil
+}
+
+const insertDead = `
+WITH dead AS (
+  INSERT INTO outbox (event_id, object_type, status, payload, content_hash, stream, stream_seq, reason, error, dead_at)
+  SELECT u.event_id, u.object_type, 'dead', u.payload, u.hash, u.stream, u.seq, u.reason, u.error, now()
+  FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int8[], $7::text[], $8::text[]) WITH ORDINALITY
+    AS u(event_id, object_type, payload, hash, stream, seq, reason, error, n)
+  ORDER BY u.event_id COLLATE "C", u.n
+  ON CONFLICT (event_id) DO NOTHING
+  RETURNING event_id, reason, error)
+INSERT INTO outbox_error (event_id, category, message) SELECT event_id, reason, error FROM dead`
+
+// Bury keeps events that can't be sent as dead letters. An id that is there already is left as it is: with the same
+// content it is the same event, in whatever status; those with other content are not kept, and their indexes returned,
+// sorted. They are to be buried again under another id. An id may be there twice: the first of them is kept.
+func (s *Store) Bury(ctx context.Context, dead []Burial) (reused []int, err error) {
+	n := len(dead)
+	c := columnsOf(n, func(i int) *Event { return &dead[i].Event })
+	types, reasons, errors := make([]string, n), make([]string, n), make([]string, n)
+	for i := range dead {
+		types[i], reasons[i], errors[i] = text(dead[i].ObjectType), string(dead[i].Reason), text(dead[i].Error)
+	}
+	tag, err := s.pool.Exec(ctx, insertDead, c.ids, types, c.payloads, c.hashes, c.streams, c.seqs, reasons, errors)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: bury: %w", err)
+	}
+	if int(tag.RowsAffected()) == n {
+		return nil, nil
+	}
+	standing, _, err := s.stand(ctx, uuid.Nil, c)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: bury: %w", err)
+	}
+	if standing == nil {
+		return s.Bury(ctx, dead) // a row that was in the way went in between
+	}
+	for i, st := range standing {
+		if st == Reused {
+			reused = append(reused, i)
+		}
+	}
+	return reused, nil
+}
+
+// columns are events as the arrays that unnest takes.
+type columns struct {
+	ids, streams     []string
+	payloads, hashes [][]byte
+	seqs             []int64
+}
+
+func columnsOf(n int, event func(int) *Event) columns {
+	c := columns{make([]string, n), make([]string, n), make([][]byte, n), make([][]byte, n), make([]int64, n)}
+	for i := range n {
+		e := event(i)
+		c.ids[i], c.streams[i], c.seqs[i] = e.ID, e.Stream, int64(e.StreamSeq)
+		c.payloads[i], c.hashes[i] = e.Payload, e.ContentHash[:]
+		if e.Payload == nil {
+			c.payloads[i] = []byte{} // not a NULL
+		}
+	}
+	return c
+}

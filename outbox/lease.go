@@ -1,0 +1,128 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrLeaseLost says that an attempt was closed by somebody else because its lease had run out: its rows are theirs now.
+var ErrLeaseLost = errors.New("outbox: the attempt's lease ran out and its rows were taken over")
+
+// Rows of a create call become `unknown`; those of a read are so already, and come due again without having paid for it.
+const expireAttempts = `
+WITH lost AS (
+  SELECT id, kind, event_ids FROM attempt WHERE closed_at IS NULL AND lease_until < now()
+  ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
+doubtful AS (
+  UPDATE outbox o SET status = 'unknown', next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
+    error = 'the worker did not report: the call may or may not have been made', updated_at = now()
+  FROM lost WHERE lost.kind = 'create' AND o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'sending'
+  RETURNING o.event_id, o.attempt_id, o.error),
+unread AS (
+  UPDATE outbox o SET next_attempt_at = now(), updated_at = now()
+  FROM lost WHERE lost.kind = 'read' AND o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'unknown'),
+told AS (
+  INSERT INTO outbox_error (event_id, attempt_id, category, message) SELECT event_id, attempt_id, 'LEASE_EXPIRED', error FROM doubtful)
+UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL FROM lost WHERE a.id = lost.id
+RETURNING a.id, a.kind = 'read', a.worker, a.object_type, cardinality(lost.event_ids)`
+
+// Expired is an attempt whose lease had run out.
+type Expired struct {
+	ID         uuid.UUID
+	Read       bool // it was a read; else a create call
+	Worker     string
+	ObjectType string
+	Rows       int // how many it still held
+}
+
+// Expire closes attempts (up to limit) whose lease has run out, and makes their rows `unknown`, due at once.
+func (s *Store) Expire(ctx context.Context, limit int) ([]Expired, error) {
+	rows, err := s.pool.Query(ctx, expireAttempts, limit)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: expire: %w", err)
+	}
+	lost, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Expired])
+	if err != nil {
+		return nil, fmt.Errorf("outbox: expire: %w", err)
+	}
+	return lost, nil
+}
+
+// Renew starts an attempt's lease anew, or returns ErrLeaseLost.
+func (s *Store) Renew(ctx context.Context, a Attempt) error {
+	open, err := s.RenewAll(ctx, []uuid.UUID{a.ID}, a.Lease)
+	if err == nil && len(open) == 0 {
+		err = ErrLeaseLost
+	}
+	return err
+}
+
+const renew = `UPDATE attempt SET lease_until = now() + $2::interval WHERE id = ANY($1::uuid[]) AND closed_at IS NULL RETURNING id`
+
+// RenewAll starts the leases of attempts anew, and returns those that are still open.
+func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Duration) (open []uuid.UUID, err error) {
+	rows, err := s.pool.Query(ctx, renew, ids, lease)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: renew: %w", err)
+	}
+	if open, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+		return nil, fmt.Errorf("outbox: renew: %w", err)
+	}
+	return open, nil
+}
+
+const split = `
+WITH parent AS (
+  SELECT id, object_type, worker FROM attempt WHERE id = $1 AND closed_at IS NULL FOR UPDATE),
+moved AS (
+  UPDATE outbox o SET attempt_id = $2, updated_at = now() FROM parent
+  WHERE o.event_id = ANY($3::text[]) AND o.attempt_id = parent.id AND o.status = 'sending' RETURNING o.event_id),
+rest AS (
+  UPDATE attempt a SET lease_until = now() + $4::interval,
+    event_ids = ARRAY(SELECT id FROM unnest(a.event_ids) AS held(id) WHERE id NOT IN (SELECT event_id FROM moved))
+  FROM parent WHERE a.id = parent.id AND EXISTS (SELECT FROM moved))
+INSERT INTO attempt (id, parent_id, kind, object_type, worker, lease_until, event_ids, inputs)
+SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::interval, array_agg(moved.event_id), count(*)
+FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker`
+
+// Split moves `sending` rows of an open attempt to a new one of their own, for a call of their own, and starts the lease
+// of both anew. A child may be split in turn. A parent without rows is closed by Settle, with no settlements.
+// ErrLeaseLost means that nothing was changed.
+func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
+	tag, err := s.pool.Exec(ctx, split, parent, child, eventIDs, lease)
+	if err != nil {
+		return fmt.Errorf("outbox: split: %w", err)
+	}
+	if tag.RowsAffected() == 1 {
+		return nil
+	}
+	var open bool // by an earlier try whose answer was lost?
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM attempt WHERE id = $1 AND parent_id = $2 AND closed_at IS NULL)`,
+		child, parent).Scan(&open)
+	if err != nil {
+		return fmt.Errorf("outbox: split: %w", err)
+	}
+	if !open {
+		return ErrLeaseLost
+	}
+	return nil
+}
+
+const outstanding = `
+SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL)
+  OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL)
+  OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL)`
+
+// Outstanding tells whether anything is left to do: open attempts, or rows in `retry` or `unknown`.
+func (s *Store) Outstanding(ctx context.Context) (left bool, err error) {
+	err = s.pool.QueryRow(ctx, outstanding).Scan(&left)
+	if err != nil {
+		return false, fmt.Errorf("outbox: outstanding: %w", err)
+	}
+	return left, nil
+}
