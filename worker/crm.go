@@ -16,6 +16,9 @@ type CRM interface {
 
 	// Read looks up records by the unique values (1 to 100, distinct) of an id property. It changes nothing.
 	Read(ctx context.Context, objectType, idProperty string, values []string) ReadAnswer
+
+	// CredentialVersion returns a word that changes when the credential does. It is no secret.
+	CredentialVersion() string
 }
 
 // Verdict says what became of one input of a call.

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"crmintake/outbox"
+)
+
+type outboxCmd struct {
+	Get outboxGetCmd `cmd:"" help:"Show one event: where it stands, its bytes, and each error that it met."`
+}
+
+type outboxGetCmd struct {
+	databaseFlags
+	EventID string `arg:"" name:"event-id" help:"The event's id, as in the outbox."`
+}
+
+func (c *outboxGetCmd) Run(ctx context.Context, p *program) error {
+	store, err := openStore(ctx, c.databaseFlags, 2)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	record, err := store.Get(ctx, c.EventID)
+	if errors.Is(err, outbox.ErrNotFound) {
+		return usagef("the outbox has no event with the id %q", c.EventID)
+	}
+	if err != nil {
+		return err
+	}
+	history, err := store.History(ctx, c.EventID)
+	if err != nil {
+		return err
+	}
+	v := viewOf(record)
+	for _, h := range history {
+		v.Errors = append(v.Errors, errorView{
+			At: h.At, AttemptID: idView(h.AttemptID), HTTPStatus: h.Status, CorrelationID: h.CorrelationID,
+			Category: h.Category, Message: h.Message, Raw: bytesView(h.Raw),
+		})
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, v)
+	}
+	return v.print(p.out)
+}
+
+// view is a row of the outbox as JSON.
+type view struct {
+	EventID           string     `json:"event_id"`
+	ObjectType        string     `json:"object_type"`
+	Status            string     `json:"status"`
+	Reason            string     `json:"reason,omitempty"`
+	Error             string     `json:"error,omitempty"`
+	RecordID          string     `json:"record_id,omitempty"`
+	RecordURL         string     `json:"record_url,omitempty"`
+	Warnings          any        `json:"warnings,omitempty"`
+	Attempts          int        `json:"attempts"`
+	AttemptID         string     `json:"attempt_id,omitempty"`
+	NextAttemptAt     time.Time  `json:"next_attempt_at,omitzero"`
+	PossibleDuplicate bool       `json:"possible_duplicate"`
+	Stream            string     `json:"stream"`
+	StreamSeq         uint64     `json:"stream_seq"`
+	ReceivedAt        time.Time  `json:"received_at"`
+	UpdatedAt         time.Time  `json:"updated_at"`
+	Payload           *bytesJSON `json:"payload,omitempty"`
+	Result            *bytesJSON `json:"result,omitempty"`
+
+	Errors []errorView `json:"errors,omitempty"`
+}
+
+type errorView struct {
+	At            time.Time  `json:"at"`
+	AttemptID     string     `json:"attempt_id,omitempty"`
+	HTTPStatus    int        `json:"http_status,omitempty"`
+	CorrelationID string     `json:"correlation_id,omitempty"`
+	Category      string     `json:"category,omitempty"`
+	Message       string     `json:"message"`
+	Raw           *bytesJSON `json:"raw,omitempty"`
+}
+
+// bytesJSON is any bytes in JSON: as a string where they are text, else in base64.
+type bytesJSON struct {
+	Text   string `json:"text,omitempty"`
+	Base64 string `json:"base64,omitempty"`
+}
+
+func bytesView(b []byte) *bytesJSON {
+	switch {
+	case b == nil:
+		return nil
+	case utf8.Valid(b):
+		return &bytesJSON{Text: string(b)}
+	default:
+		return &bytesJSON{Base64: base64.StdEncoding.EncodeToString(b)}
+	}
+}
+
+func (b *bytesJSON) String() string {
+	if b.Base64 != "" {
+		return "base64:" + b.Base64
+	}
+	return b.Text
+}
+
+func idView(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
+
+func viewOf(r outbox.Record) view {
+	v := view{
+		EventID: r.EventID, ObjectType: r.ObjectType, Status: string(r.Status), Reason: string(r.Reason), Error: r.Error,
+		RecordID: r.RecordID, RecordURL: r.RecordURL, Attempts: r.Attempts, AttemptID: idView(r.AttemptID),
+		NextAttemptAt: r.NextAttemptAt, PossibleDuplicate: r.PossibleDuplicate, Stream: r.Stream, StreamSeq: r.StreamSeq,
+		ReceivedAt: r.ReceivedAt, UpdatedAt: r.UpdatedAt, Payload: bytesView(r.Payload), Result: bytesView(r.Result),
+	}
+	if json.Valid([]byte(r.Warnings)) {
+		v.Warnings = json.RawMessage(r.Warnings)
+	} else if r.Warnings != "" {
+		v.Warnings = r.Warnings
+	}
+	return v
+}
+
+func (v view) print(out io.Writer) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(name string, value any) {
+		if s := fmt.Sprint(value); s != "" {
+			fmt.Fprintf(t, "%s\t%s\n", name, printable(s))
+		}
+	}
+	line("event", v.EventID)
+	line("object type", v.ObjectType)
+	status := v.Status
+	if v.Reason != "" {
+		status += " (" + v.Reason + ")"
+	}
+	if v.PossibleDuplicate {
+		status += ", possible duplicate"
+	}
+	line("status", status)
+	line("record", v.RecordID)
+	line("url", v.RecordURL)
+	line("error", v.Error)
+	line("attempts", v.Attempts)
+	if !v.NextAttemptAt.IsZero() {
+		line("next attempt", v.NextAttemptAt.Local().Format(time.DateTime))
+	}
+	line("message", fmt.Sprintf("%s:%d", v.Stream, v.StreamSeq))
+	line("received", v.ReceivedAt.Local().Format(time.DateTime))
+	line("updated", v.UpdatedAt.Local().Format(time.DateTime))
+	if v.Warnings != nil {
+		line("warnings", v.Warnings)
+	}
+	if v.Payload != nil {
+		line("payload", v.Payload)
+	}
+	if v.Result != nil {
+		line("result", v.Result)
+	}
+	for _, e := range v.Errors {
+		line("met on "+e.At.Local().Format(time.DateTime), e.headline())
+		if e.Raw != nil {
+			line("", e.Raw)
+		}
+	}
+	return t.Flush()
+}
+
+func (e errorView) headline() string {
+	s := e.Message
+	if e.Category != "" {
+		s = e.Category + ": " + s
+	}
+	if e.HTTPStatus != 0 {
+		s += fmt.Sprintf(" (HTTP %d", e.HTTPStatus)
+		if e.CorrelationID != "" {
+			s += ", correlation id " + e.CorrelationID
+		}
+		s += ")"
+	}
+	return s
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/units"
+
+	"crmintake/batcher"
+	"crmintake/worker"
+	"crmintake/worker/hubspot"
+	"crmintake/worker/jetstream"
+)
+
+type runCmd struct {
+	natsFlags
+	consumerFlags
+	databaseFlags
+	hubspotFlags
+	callFlags
+	outcomeFlags
+
+	Drain           bool          `help:"Exit with 0 once the consumer has nothing pending or unacknowledged and no row is sending, retry or unknown."`
+	ShutdownTimeout time.Duration `help:"How long to finish what is under way after SIGTERM or Ctrl-C; a second one exits at once." default:"20s" placeholder:"TIME"`
+}
+
+// hubspotFlags say where the CRM is, and who calls it.
+type hubspotFlags struct {
+	HubspotURL       string `name:"hubspot-url" help:"The API's address: https, or plain http to a loopback address." default:"https://api.hubapi.com" placeholder:"URL"`
+	HubspotVersion   string `help:"The API's version, a part of its paths." default:"2026-03" placeholder:"VERSION"`
+	HubspotToken     string `help:"The credential: a private app's or service key's token. Better given by its environment variable or by --hubspot-token-file: a command line is readable for all users." placeholder:"TOKEN"`
+	HubspotTokenFile string `help:"A file with the credential. It is read again when it changes." placeholder:"FILE"`
+}
+
+func (f hubspotFlags) token() (hubspot.TokenSource, error) {
+	switch {
+	case f.HubspotToken != "" && f.HubspotTokenFile != "":
+		return nil, usagef("--hubspot-token and --hubspot-token-file are both given; give one")
+	case f.HubspotToken != "":
+		return hubspot.StaticToken(f.HubspotToken), nil
+	case f.HubspotTokenFile != "":
+		file := hubspot.NewFileToken(f.HubspotTokenFile)
+		if _, err := file.Token(); err != nil {
+			return nil, usagef("--hubspot-token-file: %w", err)
+		}
+		return file, nil
+	}
+	return nil, usagef("there is no credential: give --hubspot-token-file, or CRMINTAKE_HUBSPOT_TOKEN in the environment")
+}
+
+// callFlags bound batches and calls.
+type callFlags struct {
+	BatchSize     int              `help:"Events a call at most; the API takes no more than 100." default:"100" placeholder:"N"`
+	BatchBytes    units.Base2Bytes `help:"Bytes a call at most; only a larger event goes alone." default:"4MiB" placeholder:"SIZE"`
+	BatchWait     time.Duration    `help:"How long an event waits at most for its batch to fill up." default:"500ms" placeholder:"TIME"`
+	InFlight      int              `help:"Calls at once." default:"32" placeholder:"N"`
+	Memory        units.Base2Bytes `help:"What the events in hand take up, about." default:"64MiB" placeholder:"SIZE"`
+	CallTimeout   time.Duration    `help:"How long a call may take." default:"30s" placeholder:"TIME"`
+	Lease         time.Duration    `help:"How long no other worker touches the events of a call; must outlast the call." default:"60s" placeholder:"TIME"`
+	Quota         quotaFlag        `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
+	TrialInterval time.Duration    `help:"How often one call tries whether a pause can end." default:"15s" placeholder:"TIME"`
+}
+
+// outcomeFlags say what becomes of events.
+type outcomeFlags struct {
+	IDProperty    map[string]string `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." mapsep:"," placeholder:"TYPE=NAME,…"`
+	OnUnknown     string            `help:"What to do with an event whose call may or may not have created its record, where there is no id property: park it for a person, or resend it and mark it as a possible duplicate." enum:"park,resend" default:"park" placeholder:"park|resend"`
+	OnConflict    string            `help:"What to do with an event whose unique value a record has already: dead (a person decides), or adopt that record as the event's." enum:"dead,adopt" default:"dead" placeholder:"dead|adopt"`
+	Settle        time.Duration     `help:"How long after an unanswered call to ask what became of it." default:"10s" placeholder:"TIME"`
+	RetryInitial  time.Duration     `help:"The first wait before an event is sent again; each is about twice as long as the one before, at random." default:"1s" placeholder:"TIME"`
+	RetryMax      time.Duration     `help:"The longest wait." default:"1h" placeholder:"TIME"`
+	RetryAttempts int               `help:"Calls that an event takes part in before it is dead." default:"12" placeholder:"N"`
+	RetryAge      time.Duration     `help:"How old an event gets before it is dead rather than sent again." default:"24h" placeholder:"TIME"`
+	KeepPayload   bool              `help:"Keep the event of a created record, too."`
+	KeepResult    bool              `help:"Keep the API's result of a created record as received."`
+}
+
+// quotaFlag is so many calls in a time; the zero value is no limit.
+type quotaFlag worker.Quota
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (q *quotaFlag) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*q = quotaFlag{}
+		return nil
+	}
+	calls, window, _ := strings.Cut(string(text), "/")
+	n, err := strconv.Atoi(calls)
+	d, derr := time.ParseDuration(window)
+	if err != nil || derr != nil || n < 1 || d <= 0 {
+		return fmt.Errorf("%q: want calls and a time, as 190/10s, or off", text)
+	}
+	*q = quotaFlag{Calls: n, Window: d}
+	return nil
+}
+
+func (c *runCmd) config(ackWait time.Duration) worker.Config {
+	return worker.Config{
+		Name:          workerName(),
+		Batch:         batcher.Config{Size: c.BatchSize, Bytes: int(c.BatchBytes), Wait: c.BatchWait},
+		InFlight:      c.InFlight,
+		Memory:        int(c.Memory),
+		CallTimeout:   c.CallTimeout,
+		Lease:         c.Lease,
+		AckWait:       ackWait,
+		Quota:         worker.Quota(c.Quota),
+		TrialInterval: c.TrialInterval,
+		IDProperty:    c.IDProperty,
+		OnUnknown:     worker.OnUnknown(c.OnUnknown),
+		OnConflict:    worker.OnConflict(c.OnConflict),
+		Settle:        c.Settle,
+		Retry: worker.Retry{
+			Initial: c.RetryInitial, Max: c.RetryMax, Attempts: c.RetryAttempts, Age: c.RetryAge,
+		},
+		KeepPayload:     c.KeepPayload,
+		ShutdownTimeout: c.ShutdownTimeout,
+		Drain:           c.Drain,
+	}
+}
+
+// positive names the flags whose zero would mean "the default" further down, which nobody who types 0 expects.
+func (c *runCmd) positive() error {
+	var faults []error
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"batch-size", int64(c.BatchSize)}, {"batch-bytes", int64(c.BatchBytes)}, {"batch-wait", int64(c.BatchWait)},
+		{"in-flight", int64(c.InFlight)}, {"memory", int64(c.Memory)}, {"call-timeout", int64(c.CallTimeout)},
+		{"lease", int64(c.Lease)}, {"trial-interval", int64(c.TrialInterval)}, {"settle", int64(c.Settle)},
+		{"retry-initial", int64(c.RetryInitial)}, {"retry-max", int64(c.RetryMax)}, {"retry-attempts", int64(c.RetryAttempts)},
+		{"retry-age", int64(c.RetryAge)}, {"shutdown-timeout", int64(c.ShutdownTimeout)},
+	} {
+		if f.value <= 0 {
+			faults = append(faults, fmt.Errorf("--%s: must be more than 0", f.name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// sqlConns is how many database connections a worker has at most: a few more than the statements that two cores of a
+// database server work on at once.
+const sqlConns = 12
+
+func (c *runCmd) Run(ctx context.Context, p *program) error {
+	if err := c.positive(); err != nil {
+		return usageError{err}
+	}
+	// All that can be known to be wrong without the servers is told first. The ack wait is the consumer's: see below.
+	if err := c.config(c.BatchWait + 1).Validate(); err != nil {
+		return usageError{err}
+	}
+	token, err := c.token()
+	if err != nil {
+		return err
+	}
+	crm, err := hubspot.New(hubspot.Config{
+		BaseURL: c.HubspotURL, Version: c.HubspotVersion, Token: token, MaxInFlight: c.InFlight,
+		IDProperty: c.IDProperty, UserAgent: "crmintake/" + thisBuild().Version, KeepResult: c.KeepResult,
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	defer crm.Close()
+
+	store, err := openStore(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	nc, err := jetstream.Connect(c.NATSURL, "crmintake "+workerName(), p.log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := jetstream.Close(nc); err != nil {
+			p.log.Warn("some acks may be lost, which costs a redelivery", "error", err)
+		}
+	}()
+	source, err := jetstream.Open(ctx, nc, c.source())
+	if err != nil {
+		return err
+	}
+	for _, warning := range source.Warnings() {
+		p.log.Warn(warning)
+	}
+	cfg := c.config(source.AckWait())
+	w, err := worker.New(cfg, source, store, crm, p.log)
+	if err != nil {
+		return usageError{err}
+	}
+
+	p.log.Info("started", "worker", cfg.Name, "stream", c.Stream, "consumer", c.Consumer, "crm", c.HubspotURL, "quota", quotaText(cfg.Quota),
+		"id_property", c.IDProperty)
+	begin := time.Now()
+	err = w.Run(ctx)
+	s := w.Stats()
+	p.log.Info("stopped", "after", time.Since(begin).Round(time.Millisecond), "received", s.Received.Load(), "calls", s.Calls.Load(),
+		"created", s.Created.Load(), "dead", s.Dead.Load(), "duplicates", s.Duplicates.Load(), "given_back", s.GivenBack.Load())
+	return err
+}
+
+// source tells where the events are.
+func (c *runCmd) source() jetstream.Config {
+	return jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer}
+}
+
+func quotaText(q worker.Quota) string {
+	if q.Calls == 0 {
+		return "off"
+	}
+	return fmt.Sprintf("%d/%v", q.Calls, q.Window)
+}

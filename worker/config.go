@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"crmintake/batcher"
+)
+
+// OnUnknown says what becomes of an event whose call may or may not have been applied, where nothing can be asked about it.
+type OnUnknown string
+
+const (
+	Park   OnUnknown = "park"   // dead, for a person to decide
+	Resend OnUnknown = "resend" // sent again, and marked as a possible duplicate
+)
+
+// OnConflict says what becomes of an event whose unique value belongs to a record that was there before it.
+type OnConflict string
+
+const (
+	Bury  OnConflict = "dead"  // a dead letter that names the record
+	Adopt OnConflict = "adopt" // the record counts as the event's
+)
+
+// Config says how to work. The zero value of a field means its default.
+type Config struct {
+	// Name is this worker's, for logs and attempts. Required.
+	Name string
+	// Batch bounds a call.
+	Batch batcher.Config
+	// InFlight is how many calls are made at once. The default suits an account's quota of 19 calls a second with calls of up to
+	// a second and a half.
+	InFlight int
+	// Memory is about how many bytes the events in hand may take up.
+	Memory int
+	// CallTimeout is how long a call may take.
+	CallTimeout time.Duration
+	// Lease is how long nobody else touches the rows of a call; it must outlast the call.
+	Lease time.Duration
+	// AckWait is how long the stream waits for an ack; what is in hand for longer asks for more time. Required.
+	AckWait time.Duration
+	// Quota is how many calls in any window the fleet makes; no calls means no limit.
+	Quota Quota
+	// TrialInterval is how often a pause is tried.
+	TrialInterval time.Duration
+	// IDProperty is the id property of each object type that has one.
+	IDProperty map[string]string
+	OnUnknown  OnUnknown
+	OnConflict OnConflict
+	// Settle is how long after an ambiguous call it is taken as finished, one way or the other.
+	Settle time.Duration
+	Retry  Retry
+	// KeepPayload keeps the event of a created record.
+	KeepPayload bool
+	// ShutdownTimeout is how long Run may take to return once it was told to stop.
+	ShutdownTimeout time.Duration
+	// Drain makes Run return once nothing is left to do.
+	Drain bool
+}
+
+// Quota is what one account allows the fleet.
+type Quota struct {
+	Calls  int
+	Window time.Duration
+}
+
+// Retry says when, and how often, what was certainly not applied is sent again.
+type Retry struct {
+	Initial, Max time.Duration // the first wait and the longest; each is drawn from between nothing and twice as much as before
+	Attempts     int           // how many calls an event takes part in before it is dead
+	Age          time.Duration // how old it gets before
+}
+
+// Defaults of Config.
+const (
+	DefaultInFlight        = 32
+	DefaultMemory          = 64 << 20
+	DefaultCallTimeout     = 30 * time.Second
+	DefaultLease           = 60 * time.Second
+	DefaultTrialInterval   = 15 * time.Second
+	DefaultSettle          = 10 * time.Second
+	DefaultRetryInitial    = time.Second
+	DefaultRetryMax        = time.Hour
+	DefaultRetryAttempts   = 12
+	DefaultRetryAge        = 24 * time.Hour
+	DefaultShutdownTimeout = 20 * time.Second
+)
+
+// leaseMargin is how long before the lease's end a call must be over, for clocks that don't run quite alike.
+const leaseMargin = time.Second
+
+// minMemory leaves room for the largest event as it arrives, with what is sent of it.
+const minMemory = 8 << 20
+
+func orDefault[T comparable](v *T, standard T) {
+	var zero T
+	if *v == zero {
+		*v = standard
+	}
+}
+
+func (c Config) withDefaults() Config {
+	orDefault(&c.Batch.Size, batcher.DefaultSize)
+	orDefault(&c.Batch.Bytes, batcher.DefaultBytes)
+	orDefault(&c.Batch.Wait, batcher.DefaultWait)
+	orDefault(&c.InFlight, DefaultInFlight)
+	orDefault(&c.Memory, DefaultMemory)
+	orDefault(&c.CallTimeout, DefaultCallTimeout)
+	orDefault(&c.Lease, DefaultLease)
+	orDefault(&c.TrialInterval, DefaultTrialInterval)
+	orDefault(&c.OnUnknown, Park)
+	orDefault(&c.OnConflict, Bury)
+	orDefault(&c.Settle, DefaultSettle)
+	orDefault(&c.Retry.Initial, DefaultRetryInitial)
+	orDefault(&c.Retry.Max, DefaultRetryMax)
+	orDefault(&c.Retry.Attempts, DefaultRetryAttempts)
+	orDefault(&c.Retry.Age, DefaultRetryAge)
+	orDefault(&c.ShutdownTimeout, DefaultShutdownTimeout)
+	return c
+}
+
+// Validate says what is wrong with the settings, and between them, all of it, each fault on a line of its own.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var faults []error
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	faults = append(faults, c.Batch.Validate())
+	fault(c.Name == "", "the worker has no name")
+	fault(c.Batch.Size > batcher.DefaultSize, "batch size %d: the API takes at most %d inputs a call", c.Batch.Size, batcher.DefaultSize)
+	fault(c.InFlight < 0, "in-flight %d is negative", c.InFlight)
+	fault(c.Memory < minMemory, "memory %d: want at least %d bytes, for the largest events", c.Memory, minMemory)
+	fault(c.Quota.Calls < 0 || c.Quota.Calls > 0 && c.Quota.Window <= 0, "quota %d/%v: want calls in a time, as 100/10s", c.Quota.Calls, c.Quota.Window)
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"call timeout", c.CallTimeout}, {"lease", c.Lease}, {"trial interval", c.TrialInterval}, {"settle", c.Settle},
+		{"retry initial", c.Retry.Initial}, {"retry max", c.Retry.Max}, {"retry age", c.Retry.Age}, {"shutdown timeout", c.ShutdownTimeout},
+	} {
+		fault(d.value < 0, "%s %v is negative", d.name, d.value)
+	}
+	fault(c.Lease <= c.CallTimeout+leaseMargin, "lease %v: must be longer than the call timeout of %v by more than %v, "+
+		"or another worker takes an event for lost while its call is under way", c.Lease, c.CallTimeout, leaseMargin)
+	fault(c.AckWait <= c.Batch.Wait, "ack wait %v: must be longer than the batch wait of %v, or the stream delivers again what waits for its batch",
+		c.AckWait, c.Batch.Wait)
+	fault(c.Retry.Max < c.Retry.Initial, "retry max %v is shorter than retry initial %v", c.Retry.Max, c.Retry.Initial)
+	fault(c.Retry.Attempts < 0, "retry attempts %d is negative", c.Retry.Attempts)
+	fault(c.OnUnknown != Park && c.OnUnknown != Resend, "on unknown %q: want park or resend", c.OnUnknown)
+	fault(c.OnConflict != Bury && c.OnConflict != Adopt, "on conflict %q: want dead or adopt", c.OnConflict)
+	return errors.Join(faults...)
+}

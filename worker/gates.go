@@ -1,0 +1,81 @@
+package worker
+
+import (
+	"time"
+
+	"crmintake/outbox"
+)
+
+// gate is what this worker knows of one pause: nil is an open gate.
+type gate struct {
+	reason  string
+	trialAt time.Time // by this process's clock: from then on one call may try
+}
+
+// state tells whether calls may be made, or else whether a trial is due.
+func (g *gate) state(now time.Time) (open, trial bool) {
+	if g == nil {
+		return true, false
+	}
+	return false, !now.Before(g.trialAt)
+}
+
+// gates are the pauses, by object type or outbox.Account. Worker.mu guards them.
+type gates map[string]*gate
+
+func (g gates) account() *gate { return g[outbox.Account] }
+
+// passable tells whether a call of this object type may be made now, and which pauses it would be the trial of.
+func (g gates) passable(objectType string, now time.Time) (trials []string, ok bool) {
+	for _, key := range [...]string{outbox.Account, objectType} {
+		switch open, trial := g[key].state(now); {
+		case open:
+		case trial:
+			trials = append(trials, key)
+		default:
+			return nil, false
+		}
+	}
+	return trials, true
+}
+
+// nextTrial tells when the first gate wants a trial.
+func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
+	for _, gate := range g {
+		if gate.trialAt.After(now) && (!ok || gate.trialAt.Before(at)) {
+			at, ok = gate.trialAt, true
+		}
+	}
+	return at, ok
+}
+
+// hold keeps this worker from calling a CRM that is not well. Worker.mu guards it.
+type hold struct {
+	until    time.Time
+	failures int // in a row
+	doubts   int // ambiguous answers in a row
+}
+
+// longestHold bounds the wait between calls to a CRM that is down: how late its return may be noticed.
+const longestHold = 30 * time.Second
+
+// extend holds calls for at least wait, and for longer with each failure that comes after the hold before.
+func (h *hold) extend(now time.Time, wait time.Duration) {
+	if now.Before(h.until) {
+		return // of the same moment as the failure before
+	}
+	h.failures++
+	h.until = now.Add(min(max(wait, time.Second)<<min(h.failures-1, 10), max(longestHold, wait)))
+}
+
+func (h *hold) clear() { *h = hold{} }
+
+// doubtLimit is how many ambiguous answers in a row are taken for bad luck.
+const doubtLimit = 3
+
+// doubt counts an ambiguous answer. When they are the rule, calls are held: each leaves events in doubt.
+func (h *hold) doubt(now time.Time, wait time.Duration) {
+	if h.doubts++; h.doubts >= doubtLimit {
+		h.extend(now, wait)
+	}
+}

@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"crmintake/outbox"
+)
+
+// rounds is how often the worker looks for what others left: leases that ran out, rows that are due, pauses.
+const rounds = time.Second
+
+// expireBatch is how many attempts one statement closes.
+const expireBatch = 10
+
+// keepHouse does what has to be done now and then.
+func (w *Worker) keepHouse(ctx, writes context.Context) error {
+	credential := w.crm.CredentialVersion()
+	// A new worker may have a new credential: a pause of the account is tried at once.
+	_ = w.persist(ctx, writes, func(ctx context.Context) error { return w.store.TryNow(ctx, outbox.Account) })
+	tick := time.NewTicker(rounds)
+	defer tick.Stop()
+	for {
+		if now := w.crm.CredentialVersion(); now != credential {
+			credential = now
+			w.log.Info("the credential has changed")
+			_ = w.persist(ctx, writes, func(ctx context.Context) error { return w.store.TryNow(ctx, outbox.Account) })
+		}
+		if err := w.round(writes); err != nil && ctx.Err() == nil {
+			w.database.failed(err)
+		} else if err == nil {
+			w.database.worked()
+		}
+		w.touch()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// round is one look at the database.
+func (w *Worker) round(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	if err := w.refreshPauses(ctx); err != nil {
+		return err
+	}
+	for {
+		expired, err := w.store.Expire(ctx, expireBatch)
+		if err != nil {
+			return err
+		}
+		for _, e := range expired {
+			w.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID, "worker", e.Worker,
+				"object_type", e.ObjectType, "events", e.Rows)
+		}
+		if len(expired) < expireBatch {
+			break
+		}
+	}
+	due, err := w.store.Due(ctx)
+	if err != nil {
+		return err
+	}
+	var ours []outbox.Due
+	for _, d := range due {
+		if d.Unknown && w.cfg.IDProperty[d.ObjectType] == "" {
+			if err := w.parkUnknown(ctx, d.ObjectType); err != nil {
+				return err
+			}
+			d.Unknown = false
+		}
+		if d.Retry || d.Unknown {
+			ours = append(ours, d)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.due = rotate(ours, w.due)
+	w.wakeUp()
+	return nil
+}
+
+// rotate keeps the order of before for what is still due, so that each object type has its turn.
+func rotate(due, before []outbox.Due) []outbox.Due {
+	var list []outbox.Due
+	taken := map[string]bool{}
+	for _, b := range before {
+		for _, d := range due {
+			if d.ObjectType == b.ObjectType {
+				list = append(list, d)
+				taken[d.ObjectType] = true
+			}
+		}
+	}
+	for _, d := range due {
+		if !taken[d.ObjectType] {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// statementTimeout bounds one try at the database: so long, and the connection is taken for dead.
+const statementTimeout = 15 * time.Second
+
+// persist repeats what do does in the database until it works, or the lease is lost, or ctx ends. Once patience has ended,
+// a failure is final.
+func (w *Worker) persist(patience, ctx context.Context, do func(context.Context) error) error {
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
+		backoff.WithMaxElapsedTime(0))
+	for {
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+			defer cancel()
+			return do(ctx)
+		}()
+		switch {
+		case err == nil:
+			w.database.worked()
+			return nil
+		case errors.Is(err, outbox.ErrLeaseLost), ctx.Err() != nil, patience.Err() != nil:
+			return err
+		}
+		w.database.failed(err)
+		if !sleep(patience, retry.NextBackOff()) && ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// logAttempt writes the one wide line of an attempt: for machines at debug level, and louder when something went wrong.
+func (w *Worker) logAttempt(b *batch, call *Call, tally outbox.Call, inputs int) {
+	level := slog.LevelDebug
+	if tally.Created < inputs && inputs > 0 {
+		level = slog.LevelInfo
+	}
+	w.log.LogAttrs(context.Background(), level, "call", slog.Any("attempt", b.attempt.ID), slog.String("object_type", b.attempt.ObjectType),
+		slog.Int("inputs", inputs), slog.Int("created", tally.Created), slog.Int("rejected", tally.Rejected),
+		slog.Int("not_applied", tally.NotApplied), slog.Int("unknown", tally.Unknown), slog.Int("status", call.Status),
+		slog.String("correlation_id", call.CorrelationID), slog.Duration("duration", call.Duration), slog.String("detail", call.Detail))
+}

@@ -1,0 +1,247 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"crmintake/outbox"
+)
+
+// item is an event in hand, and what is sent of it.
+type item struct {
+	*Event
+	input   Input
+	hash    [16]byte
+	touched time.Time // when it arrived, or when the stream was last told that it is in hand
+}
+
+// itemOverhead is about what an event in hand takes up beside its bytes.
+const itemOverhead = 768
+
+func (i *item) cost() int { return len(i.Payload) + len(i.input.Body) + itemOverhead }
+
+// fetchRetry is how long to wait after the stream failed: its client reconnects by itself.
+const fetchRetry = time.Second
+
+// intake pulls events while there is room for them and something may be sent.
+func (w *Worker) intake(ctx, writes context.Context) error {
+	for ctx.Err() == nil {
+		count, bytes := w.makeRoom(ctx)
+		if count == 0 {
+			break
+		}
+		var invalid []*item
+		err := w.source.Fetch(ctx, count, bytes, func(e *Event) {
+			w.stats.Received.Add(1)
+			if i := w.accept(e); i != nil {
+				invalid = append(invalid, i)
+			}
+		})
+		w.bury(ctx, writes, invalid)
+		if err != nil && ctx.Err() == nil {
+			w.stream.failed(err)
+			sleep(ctx, fetchRetry)
+		} else if err == nil {
+			w.stream.worked()
+		}
+	}
+	w.giveBack(func(string) bool { return true }, 0)
+	return nil
+}
+
+// makeRoom waits until a fetch is worth its while, and says how many events and bytes it may bring: none when ctx has ended.
+func (w *Worker) makeRoom(ctx context.Context) (count, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for ; ctx.Err() == nil; w.room.Wait() {
+		count = w.mostInHand() - w.hand
+		bytes = (w.cfg.Memory - w.handBytes) / 2 // each event is there twice: as it came, and as it is sent
+		switch open, trial := w.gates.account().state(time.Now()); {
+		case !open && !trial:
+			continue
+		case !open && (w.hand > 0 || len(w.due) > 0):
+			continue // a trial with what is there already
+		case !open:
+			count = min(count, w.cfg.Batch.Size)
+		}
+		count = min(count, bytes/itemOverhead)
+		if count >= min(w.cfg.Batch.Size, w.mostInHand()/4) && bytes >= MaxEventBytes+4096 {
+			return count, bytes
+		}
+	}
+	return 0, 0
+}
+
+// mostInHand bounds the events in hand: enough for each call under way, and for as many full batches to wait.
+func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size }
+
+// accept takes an event in hand, or returns it when it is invalid. An event whose object type is paused goes back.
+func (w *Worker) accept(e *Event) (invalid *item) {
+	now := time.Now()
+	i := &item{Event: e, hash: ContentHash(e.Subject, e.Payload), touched: now}
+	if e.Invalid == "" {
+		var err error
+		if i.input, err = Decode(e.Payload, w.cfg.IDProperty[e.ObjectType], e.ID); err != nil {
+			e.Invalid = err.Error()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.Invalid != "" {
+		w.hand++
+		w.handBytes += i.cost()
+		return i
+	}
+	if _, ok := w.gates.passable(e.ObjectType, now); !ok {
+		w.stats.GivenBack.Add(1)
+		_ = e.Message.Nak(giveBackDelay)
+		return nil
+	}
+	w.hand++
+	w.handBytes += i.cost()
+	was := w.waiting.Len()
+	w.waiting.Add(e.ObjectType, i, len(i.input.Body), now)
+	if was == 0 || w.waiting.Len()%w.cfg.Batch.Size == 0 {
+		w.wakeUp()
+	}
+	return nil
+}
+
+// giveBackDelay is how long the stream keeps what was given back because it is paused.
+const giveBackDelay = 30 * time.Second
+
+// giveBack returns to the stream what waits under the object types that which names.
+func (w *Worker) giveBack(which func(objectType string) bool, delay time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	keys := map[string]bool{}
+	w.waiting.Each(func(key string, _ *item, _ time.Time) { keys[key] = true })
+	for key := range keys {
+		if !which(key) {
+			continue
+		}
+		for _, i := range w.waiting.Drain(key) {
+			_ = i.Message.Nak(delay) // if it is lost, the message comes again after the ack wait
+			w.stats.GivenBack.Add(1)
+			w.release(i)
+		}
+	}
+}
+
+// release forgets an event in hand. The caller holds mu.
+func (w *Worker) release(i *item) {
+	w.hand--
+	w.handBytes -= i.cost()
+	w.room.Signal()
+}
+
+// bury commits invalid events as dead letters, and acks them.
+func (w *Worker) bury(ctx, writes context.Context, items []*item) {
+	for len(items) > 0 {
+		// Chunks that the database takes in its stride.
+		n, bytes := 0, 0
+		for n < len(items) && n < w.cfg.Batch.Size && (n == 0 || bytes+len(items[n].Payload) <= w.cfg.Batch.Bytes) {
+			bytes += len(items[n].Payload)
+			n++
+		}
+		c := &cargo{items: items[:n]}
+		w.track(c)
+		burials := make([]outbox.Burial, n)
+		for k, i := range c.items {
+			burials[k] = outbox.Burial{Event: i.row(), Reason: outbox.InvalidEvent, Error: i.Invalid}
+		}
+		err := w.buryAll(ctx, writes, burials)
+		w.answer(c.items, err)
+		w.untrack(c)
+		if err == nil {
+			w.stats.Dead.Add(int64(n))
+		}
+		w.mu.Lock()
+		for _, i := range c.items {
+			w.release(i)
+		}
+		w.mu.Unlock()
+		items = items[n:]
+	}
+}
+
+// buryAll keeps dead letters. One whose id belongs to another event is kept under an id that says so.
+func (w *Worker) buryAll(ctx, writes context.Context, burials []outbox.Burial) error {
+	var reused []int
+	if err := w.persist(ctx, writes, func(ctx context.Context) (err error) {
+		reused, err = w.store.Bury(ctx, burials)
+		return err
+	}); err != nil || len(reused) == 0 {
+		return err
+	}
+	again := make([]outbox.Burial, len(reused))
+	for k, at := range reused {
+		again[k] = reuse(burials[at])
+	}
+	return w.persist(ctx, writes, func(ctx context.Context) error {
+		_, err := w.store.Bury(ctx, again)
+		return err
+	})
+}
+
+// reuse makes the dead letter of an event whose id is another event's already.
+func reuse(b outbox.Burial) outbox.Burial {
+	b.Error = fmt.Sprintf("the event id %q belongs to another event already, of other content", b.ID)
+	if b.Reason == outbox.InvalidEvent {
+		b.Error += "; and this one is invalid"
+	}
+	b.ID = ReusedID(b.ID, b.Stream, b.StreamSeq)
+	b.Reason = outbox.IDReused
+	return b
+}
+
+// answer acks events that are durable in the outbox, or gives them back if err says that they may not be.
+func (w *Worker) answer(items []*item, err error) {
+	for _, i := range items {
+		// An answer that is lost means a redelivery, which the outbox recognises.
+		if err != nil {
+			_ = i.Message.Nak(0)
+		} else {
+			_ = i.Message.Ack()
+		}
+	}
+}
+
+func (i *item) row() outbox.Event {
+	return outbox.Event{
+		ID: i.ID, ObjectType: i.ObjectType, Payload: i.Payload, ContentHash: i.hash, Stream: i.Stream, StreamSeq: i.StreamSeq,
+	}
+}
+
+// touch tells the stream of everything that was in hand for a third of the ack wait that it is still being worked on.
+func (w *Worker) touch() {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	touch := func(i *item) {
+		if now.Sub(i.touched) >= w.cfg.AckWait/3 {
+			i.touched = now
+			_ = i.Message.InProgress()
+		}
+	}
+	w.waiting.Each(func(_ string, i *item, _ time.Time) { touch(i) })
+	for c := range w.unacked {
+		for _, i := range c.items {
+			touch(i)
+		}
+	}
+}
+
+// track keeps what was cut under touch's eyes until untrack.
+func (w *Worker) track(c *cargo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unacked[c] = struct{}{}
+}
+
+func (w *Worker) untrack(c *cargo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unacked, c)
+}

@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"crmintake/outbox"
+)
+
+// clockSkew is by how much the CRM's clock may differ from the database's.
+const clockSkew = time.Minute
+
+// judge turns what a call told of one event into what is committed. It is the one place that knows what each verdict
+// means for a row.
+type judge struct {
+	retry      Retry
+	onConflict OnConflict
+	settle     time.Duration
+	keep       bool
+}
+
+// outcome judges a create call. hasID tells whether the object type has an id property, by which a record can be found.
+func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, hasID bool) outbox.Settlement {
+	s := outbox.Settlement{EventID: r.id, Counted: reached(class), Error: inWords(o, call)}
+	for _, e := range o.Errors {
+		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Raw: e.Raw})
+	}
+	if len(s.Errors) == 0 && o.Verdict != Created {
+		s.Errors = []outbox.Error{{Message: call.Detail, Raw: call.Raw}}
+	}
+	switch {
+	case o.Verdict == Created:
+		return j.created(r, Found{RecordID: o.RecordID, URL: o.URL}, o)
+	case o.Verdict == Unknown:
+		s.InDoubt = true
+		return j.unknown(s, hasID)
+	case o.Verdict == NotApplied:
+		return j.again(s, r, call.Wait)
+	case o.Conflict && r.inDoubt && hasID:
+		// Perhaps it is our own record that is in the way, of a call that broke off: ask.
+		return j.unknown(s, hasID)
+	case o.Conflict && j.onConflict == Adopt && o.Existing != "":
+		adopted := j.created(r, Found{RecordID: o.Existing}, o)
+		return adopted
+	case o.Conflict && j.onConflict == Adopt && hasID:
+		return j.unknown(s, hasID)
+	case o.Conflict:
+		s.Status, s.Reason = outbox.Dead, outbox.Conflict
+	default:
+		s.Status, s.Reason = outbox.Dead, outbox.Rejected
+	}
+	return s
+}
+
+// found judges a read call for a row that was in doubt. Found is nil when the CRM has no such record.
+func (j judge) found(r *row, found *Found) outbox.Settlement {
+	s := outbox.Settlement{EventID: r.id}
+	switch {
+	case found == nil && r.misses == 0:
+		s.Missed = true
+		s.Status, s.Wait = outbox.Unknown, j.settle
+		s.Error = "the record was not there when asked for; asking once more before it is sent again"
+	case found == nil:
+		s.Missed = true
+		s.Status = outbox.Retry
+		s.Error = "the record was not there when asked for twice; it is sent again"
+	case !found.CreatedAt.IsZero() && found.CreatedAt.Before(r.receivedAt.Add(-clockSkew)) && j.onConflict != Adopt:
+		s.Status, s.Reason = outbox.Dead, outbox.Conflict
+		s.Error = "record " + found.RecordID + " has the same unique value, and is older than this event"
+		s.Errors = []outbox.Error{{Category: "CONFLICT", Message: s.Error}}
+	default:
+		return j.created(r, *found, nil)
+	}
+	return s
+}
+
+// notRead is for a row about which a read told nothing.
+func (j judge) notRead(r *row, call *Call) outbox.Settlement {
+	return outbox.Settlement{
+		EventID: r.id, Status: outbox.Unknown, Wait: max(call.Wait, j.wait(r.attempts+1)), Error: "could not be asked about: " + call.Detail,
+	}
+}
+
+func (j judge) created(r *row, f Found, o *Outcome) outbox.Settlement {
+	s := outbox.Settlement{EventID: r.id, Status: outbox.Created, RecordID: f.RecordID, URL: f.URL, Keep: j.keep}
+	if o != nil {
+		s.Counted, s.Warnings, s.Result = true, o.Warnings, o.Result
+	}
+	return s
+}
+
+// unknown is due when the call has certainly come to its end, if there is something to ask then, else at once.
+func (j judge) unknown(s outbox.Settlement, hasID bool) outbox.Settlement {
+	s.Status = outbox.Unknown
+	if hasID && s.InDoubt {
+		s.Wait = j.settle
+	}
+	return s
+}
+
+// again is for what was certainly not applied.
+func (j judge) again(s outbox.Settlement, r *row, asked time.Duration) outbox.Settlement {
+	if !s.Counted {
+		s.Status, s.Wait = outbox.Retry, asked
+		return s
+	}
+	attempts := r.attempts + 1
+	if attempts >= j.retry.Attempts || r.age >= j.retry.Age {
+		s.Status, s.Reason = outbox.Dead, outbox.Exhausted
+		return s
+	}
+	s.Status, s.Wait = outbox.Retry, max(asked, j.wait(attempts))
+	return s
+}
+
+// wait draws how long to wait after so many attempts: full jitter, up to Max.
+func (j judge) wait(attempts int) time.Duration {
+	// The library draws from its interval, half of ours, plus or minus all of it.
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(max(j.retry.Initial/2, 1)), backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(max(j.retry.Max/2, 1)), backoff.WithRandomizationFactor(1), backoff.WithMaxElapsedTime(0))
+	for range attempts - 1 {
+		b.NextBackOff()
+	}
+	return b.NextBackOff()
+}
+
+// reached tells whether a call of this class counts as an attempt of its events: the CRM has looked at them, or may have.
+func reached(c Class) bool {
+	switch c {
+	case Answered, Refused, TooLarge, Ambiguous:
+		return true
+	}
+	return false
+}
+
+// inWords is the one line that a person reads first.
+func inWords(o *Outcome, call *Call) string {
+	for _, e := range o.Errors {
+		if e.Message != "" {
+			if e.Category != "" {
+				return e.Category + ": " + e.Message
+			}
+			return e.Message
+		}
+	}
+	return call.Detail
+}

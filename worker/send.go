@@ -1,0 +1,311 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"crmintake/batcher"
+	"crmintake/outbox"
+)
+
+// cargo is what was cut for one call.
+type cargo struct {
+	objectType string
+	items      []*item
+	cut        batcher.Reason
+	trials     []string
+}
+
+// batch is one call's rows, durable under an open attempt.
+type batch struct {
+	attempt  outbox.Attempt
+	rows     []row               // by event id
+	unfit    []outbox.Settlement // rows that are not sent
+	leaseEnd time.Time           // by our clock, no later than by the database's
+	trials   []string            // the pauses whose trial the call is
+}
+
+// row is an event as it stands in the outbox, with what is sent of it.
+type row struct {
+	id         string
+	input      Input
+	attempts   int // calls before this one
+	misses     int
+	inDoubt    bool
+	age        time.Duration
+	receivedAt time.Time
+}
+
+// send takes fresh events the whole way: intent, ack, call, account, outcome.
+func (w *Worker) send(calls, writes context.Context, c *cargo) {
+	defer w.drop(c)
+	if len(c.items) == 0 {
+		return
+	}
+	b, ok := w.intend(calls, writes, c)
+	if !ok {
+		return
+	}
+	w.log.Debug("batch cut", "attempt", b.attempt.ID, "object_type", c.objectType, "events", len(c.items), "why", c.cut)
+	w.deliver(calls, writes, b)
+}
+
+// drop forgets the events of a cargo.
+func (w *Worker) drop(c *cargo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unacked, c)
+	for _, i := range c.items {
+		w.release(i)
+	}
+}
+
+// intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
+func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok bool) {
+	// By event id, so that workers with overlapping batches wait for each other and don't deadlock; and of several
+	// deliveries of one event the first.
+	items := slices.Clone(c.items)
+	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.ID, b.ID) })
+	events := make([]outbox.Event, 0, len(items))
+	unique := items[:0]
+	var twins, reused []*item
+	for _, i := range items {
+		if n := len(unique); n > 0 && unique[n-1].ID == i.ID {
+			if unique[n-1].hash == i.hash {
+				twins = append(twins, i)
+			} else {
+				reused = append(reused, i)
+			}
+			continue
+		}
+		unique = append(unique, i)
+		events = append(events, i.row())
+	}
+
+	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials}
+	var standing []outbox.Standing
+	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
+		b.leaseEnd = time.Now().Add(w.cfg.Lease)
+		standing, err = w.store.Intend(ctx, b.attempt, events)
+		return err
+	})
+	if err != nil {
+		w.answer(c.items, err)
+		return nil, false
+	}
+
+	// The commit: from here on the events are ours, and the stream may forget them.
+	done := twins
+	for k, i := range unique {
+		switch standing[k] {
+		case outbox.Ours:
+			b.rows = append(b.rows, row{id: i.ID, input: i.input})
+			done = append(done, i)
+		case outbox.Duplicate:
+			w.stats.Duplicates.Add(1)
+			done = append(done, i)
+		case outbox.Reused:
+			reused = append(reused, i)
+		}
+	}
+	w.stats.Duplicates.Add(int64(len(twins)))
+	w.answer(done, nil)
+	if len(reused) > 0 {
+		burials := make([]outbox.Burial, len(reused))
+		for k, i := range reused {
+			burials[k] = reuse(outbox.Burial{Event: i.row(), Reason: outbox.IDReused})
+		}
+		err := w.buryAll(calls, writes, burials)
+		w.answer(reused, err)
+		if err == nil {
+			w.stats.Dead.Add(int64(len(reused)))
+		}
+	}
+	w.mu.Lock()
+	delete(w.unacked, c)
+	w.mu.Unlock()
+	return b, len(b.rows) > 0
+}
+
+func (w *Worker) newAttempt(objectType string) outbox.Attempt {
+	return outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: objectType, Worker: w.cfg.Name, Lease: w.cfg.Lease}
+}
+
+// resend takes rows that are due in `retry` the same way, from the claim on.
+func (w *Worker) resend(calls, writes context.Context, j job) {
+	b, ok := w.claim(calls, writes, j, outbox.Retry)
+	if ok {
+		w.deliver(calls, writes, b)
+	}
+}
+
+// claim takes due rows for a call. It reports false when there are none any more.
+func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
+	b = &batch{attempt: w.newAttempt(j.objectType), trials: j.trials}
+	var claimed []outbox.Row
+	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
+		b.leaseEnd = time.Now().Add(w.cfg.Lease)
+		claimed, err = w.store.Claim(ctx, b.attempt, status, w.cfg.Batch.Size, w.cfg.Batch.Bytes)
+		return err
+	})
+	if err != nil || len(claimed) == 0 {
+		return nil, false
+	}
+	if len(claimed) > w.cfg.Batch.Size/2 { // there may be more; fewer can also mean that the bytes were enough
+		w.more(j.objectType, j.kind)
+	}
+	for k := range claimed {
+		c := &claimed[k]
+		input, err := Decode(c.Payload, w.cfg.IDProperty[j.objectType], c.ID)
+		if err != nil {
+			b.unfit = append(b.unfit, unfit(c, err))
+			continue
+		}
+		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, misses: c.Misses, inDoubt: c.InDoubt, age: c.Age, receivedAt: c.ReceivedAt})
+	}
+	if len(b.rows) == 0 {
+		w.commit(writes, b, &Call{Detail: "not called: none of the events can be sent"}, nil)
+		return nil, false
+	}
+	return b, true
+}
+
+// unfit is for a row that can't be sent, though it could before: the settings are not what they were.
+func unfit(r *outbox.Row, err error) outbox.Settlement {
+	s := outbox.Settlement{
+		EventID: r.ID, Status: outbox.Dead, Reason: outbox.InvalidEvent, Error: err.Error(),
+		Errors: []outbox.Error{{Category: string(outbox.InvalidEvent), Message: err.Error()}},
+	}
+	if r.InDoubt {
+		s.Reason = outbox.UnknownOutcome
+	}
+	return s
+}
+
+// deliver calls and commits the outcome. A batch that is refused as a whole, with nobody named, is split.
+func (w *Worker) deliver(calls, writes context.Context, b *batch) {
+	answer, ok := w.call(calls, writes, b)
+	if !ok {
+		return
+	}
+	if len(b.rows) > 1 && nobodyNamed(&answer) {
+		w.bisect(calls, writes, b, &answer)
+		return
+	}
+	w.conclude(writes, b, &answer)
+}
+
+// call makes the call of a batch. It reports false when its lease was lost before it began.
+func (w *Worker) call(calls, writes context.Context, b *batch) (answer Answer, ok bool) {
+	deadline, ok := w.deadline(calls, writes, b)
+	if !ok {
+		return Answer{}, false
+	}
+	ctx, cancel := context.WithDeadline(calls, deadline)
+	defer cancel()
+	inputs := make([]Input, len(b.rows))
+	for k := range b.rows {
+		inputs[k] = b.rows[k].input
+	}
+	answer = w.crm.Create(ctx, b.attempt.ObjectType, inputs)
+	w.stats.Calls.Add(1)
+	w.learn(writes, b, answer.Class, &answer.Call)
+	return answer, true
+}
+
+// deadline says when a call must have ended, which lies inside the lease: if need be the lease is renewed before.
+func (w *Worker) deadline(calls, writes context.Context, b *batch) (at time.Time, ok bool) {
+	at = time.Now().Add(w.cfg.CallTimeout)
+	if at.Before(b.leaseEnd.Add(-leaseMargin)) {
+		return at, true
+	}
+	if err := w.persist(calls, writes, func(ctx context.Context) error {
+		b.leaseEnd = time.Now().Add(w.cfg.Lease)
+		return w.store.Renew(ctx, b.attempt)
+	}); err != nil {
+		w.lost(b, err)
+		return at, false
+	}
+	return w.deadline(calls, writes, b)
+}
+
+// conclude judges an answer and commits the outcome.
+func (w *Worker) conclude(writes context.Context, b *batch, answer *Answer) {
+	_, hasID := w.cfg.IDProperty[b.attempt.ObjectType]
+	settlements := make([]outbox.Settlement, len(b.rows))
+	for k := range b.rows {
+		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, hasID)
+	}
+	tally := outbox.Call{}
+	for k := range answer.Outcomes {
+		switch answer.Outcomes[k].Verdict {
+		case Created:
+			tally.Created++
+		case Rejected:
+			tally.Rejected++
+		case NotApplied:
+			tally.NotApplied++
+		default:
+			tally.Unknown++
+		}
+	}
+	w.commitTally(writes, b, &answer.Call, tally, settlements)
+}
+
+// commit writes the outcome of a call that created nothing and refused nothing.
+func (w *Worker) commit(writes context.Context, b *batch, call *Call, settlements []outbox.Settlement) {
+	tally := outbox.Call{}
+	for k := range settlements {
+		switch settlements[k].Status {
+		case outbox.Created:
+			tally.Created++
+		case outbox.Dead:
+			tally.Rejected++
+		case outbox.Retry:
+			tally.NotApplied++
+		default:
+			tally.Unknown++
+		}
+	}
+	w.commitTally(writes, b, call, tally, settlements)
+}
+
+func (w *Worker) commitTally(writes context.Context, b *batch, call *Call, tally outbox.Call, settlements []outbox.Settlement) {
+	tally.Status, tally.CorrelationID, tally.Detail = call.Status, call.CorrelationID, call.Detail
+	settlements = append(settlements, b.unfit...)
+	tally.Rejected += len(b.unfit)
+	err := w.persist(writes, writes, func(ctx context.Context) error {
+		return w.store.Settle(ctx, b.attempt.ID, tally, settlements)
+	})
+	if err != nil {
+		w.lost(b, err)
+		return
+	}
+	for k := range settlements {
+		switch settlements[k].Status {
+		case outbox.Created:
+			w.stats.Created.Add(1)
+		case outbox.Dead:
+			w.stats.Dead.Add(1)
+		case outbox.Retry:
+			w.stats.Retried.Add(1)
+		case outbox.Unknown:
+			w.stats.Unknown.Add(1)
+		}
+	}
+	w.logAttempt(b, call, tally, len(settlements))
+}
+
+// lost is told when what a call came to could not be committed: its rows are found when the lease runs out.
+func (w *Worker) lost(b *batch, err error) {
+	if errors.Is(err, outbox.ErrLeaseLost) {
+		w.log.Warn("the lease of a call ran out; what became of its events is found out anew", "attempt", b.attempt.ID,
+			"object_type", b.attempt.ObjectType, "events", len(b.rows))
+		return
+	}
+	w.log.Warn("stopping before the outcome of a call is committed; it is found out when its lease has run out",
+		"attempt", b.attempt.ID, "object_type", b.attempt.ObjectType, "events", len(b.rows), "error", err)
+}

@@ -1,0 +1,167 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"crmintake/batcher"
+	"crmintake/outbox"
+)
+
+// Worker moves events from a Source through a CRM into the outbox. New makes one.
+type Worker struct {
+	cfg    Config
+	source Source
+	store  *outbox.Store
+	crm    CRM
+	log    *slog.Logger
+	judge  judge
+
+	database, stream *outage
+	stats            Stats // its counters are atomic
+
+	wake chan struct{} // tells the dispatcher to look again; holds one
+
+	// mu guards what follows: what is in hand, and what may be sent.
+	mu        sync.Mutex
+	waiting   *batcher.Batcher[*item] // not yet cut; none of it is acked
+	unacked   map[*cargo]struct{}     // cut, not acked yet
+	hand      int                     // events in hand, from their arrival to their outcome
+	handBytes int                     // what they take up
+	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
+	gates     gates
+	due       []outbox.Due // object types with rows that are due, in turn
+	freshNext bool         // whose turn it is, where both fresh and due events wait
+	hold      hold
+	active    int // calls under way, with what goes before and after them
+}
+
+// New makes a Worker. It starts nothing.
+func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logger) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	w := &Worker{
+		cfg: cfg, source: source, store: store, crm: crm, log: log,
+		judge:    judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
+		database: &outage{log: log, what: "the database"},
+		stream:   &outage{log: log, what: "the stream"},
+		wake:     make(chan struct{}, 1),
+		waiting:  batcher.New[*item](cfg.Batch),
+		unacked:  map[*cargo]struct{}{},
+		gates:    gates{},
+	}
+	w.room = sync.NewCond(&w.mu)
+	return w, nil
+}
+
+// Stats returns the counters, which may be read at any time.
+func (w *Worker) Stats() *Stats { return &w.stats }
+
+// errDrained ends the group when nothing is left to do.
+var errDrained = errors.New("drained")
+
+// cutReserve is the part of the shutdown timeout that is left for outcomes once the last calls are cut off.
+const cutReserve = 3 * time.Second
+
+// Run works until ctx ends, or, with Config.Drain, until nothing is left. Then it fetches nothing more, gives back what was
+// not sent, lets the calls under way end and commits their outcomes, for at most Config.ShutdownTimeout. It returns an
+// error only if that did not suffice; nothing is lost then either.
+func (w *Worker) Run(ctx context.Context) error {
+	// ctx says when to take on nothing more, calls when to cut calls off, writes when to give up altogether.
+	writes, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
+	calls, cutOff := context.WithCancel(writes)
+	defer cutOff()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.intake(ctx, writes) })
+	group.Go(func() error { return w.dispatch(ctx, calls, writes) })
+	group.Go(func() error { return w.keepHouse(ctx, writes) })
+	if w.cfg.Drain {
+		group.Go(func() error { return w.watchDrain(ctx) })
+	}
+	stop := context.AfterFunc(ctx, func() {
+		w.log.Debug("stopping: what is under way is finished")
+		w.mu.Lock()
+		w.wakeUp()
+		w.mu.Unlock()
+		hard := time.AfterFunc(max(w.cfg.ShutdownTimeout-cutReserve, w.cfg.ShutdownTimeout/2), cutOff)
+		last := time.AfterFunc(w.cfg.ShutdownTimeout, func() {
+			giveUp(fmt.Errorf("not all could be finished within the shutdown timeout of %v", w.cfg.ShutdownTimeout))
+		})
+		context.AfterFunc(writes, func() { hard.Stop(); last.Stop() })
+	})
+	defer stop()
+
+	err := group.Wait()
+	if errors.Is(err, errDrained) {
+		err = nil
+	}
+	if cause := context.Cause(writes); err == nil && cause != nil {
+		err = fmt.Errorf("stopped: %w; it is delivered again or found by its lease", cause)
+	}
+	return err
+}
+
+// watchDrain ends the group when the stream and the outbox have nothing left to do. The stream is asked first: what left
+// it is in the outbox by then.
+func (w *Worker) watchDrain(ctx context.Context) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if w.busy() {
+			continue
+		}
+		pending, unacked, err := w.source.Outstanding(ctx)
+		if err != nil {
+			continue // intake tells
+		}
+		if pending > 0 || unacked > 0 {
+			continue
+		}
+		left, err := w.store.Outstanding(ctx)
+		if err == nil && !left {
+			return errDrained
+		}
+	}
+}
+
+func (w *Worker) busy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hand > 0 || w.active > 0
+}
+
+// wakeUp makes dispatcher and intake look at what has changed. The caller holds mu.
+func (w *Worker) wakeUp() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	w.room.Broadcast()
+}
+
+// sleep waits, and reports false when ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
