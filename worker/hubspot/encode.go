@@ -62,7 +62,9 @@ var shortIDs = func() (ids [MaxInputs]string) {
 // badInput is the index of an input whose body is no JSON object, which Decode never makes.
 type badInput int
 
-func (b badInput) Error() string { return fmt.Sprintf("input %d: the body is not a JSON object", int(b)) }
+func (b badInput) Error() string {
+	return fmt.Sprintf("input %d: the body is not a JSON object", int(b))
+}
 
 // encodeCreate appends the body of a batch create call to dst. Bodies are copied as they are.
 func encodeCreate(dst []byte, inputs []worker.Input, sent []string) ([]byte, error) {

@@ -1,0 +1,247 @@
+package hubspot
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"time"
+
+	"crmintake/worker"
+)
+
+const (
+	// idleTimeout is shorter than the edge's, so that it is rarely the edge that closes a kept connection: a request
+	// that meets such a close is ambiguous.
+	idleTimeout = 20 * time.Second
+	// dialTimeout bounds what a call's deadline does not: net/http goes on dialling for the next call.
+	dialTimeout = 10 * time.Second
+	// connBuffer holds a usual request (100 events of 300 bytes), which then leaves in one write.
+	connBuffer = 64 << 10
+	// maxHeaderBytes is far above the headers of any answer.
+	maxHeaderBytes = 256 << 10
+)
+
+// Client calls the API. It may be used by many goroutines at once.
+type Client struct {
+	cfg       Config
+	base      *url.URL
+	transport *http.Transport
+	now       func() time.Time
+}
+
+var _ worker.CRM = (*Client)(nil)
+
+// New returns a client, or what is wrong with cfg. It connects to nothing yet.
+func New(cfg Config) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	base, err := parseBase(cfg.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("hubspot: %w", err)
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &Client{cfg: cfg, base: base, now: time.Now, transport: &http.Transport{
+		Proxy: proxy,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			if tcp, ok := c.(*net.TCPConn); ok {
+				// Closing then discards what the kernel has not sent: the rest of a request that was given up.
+				_ = tcp.SetLinger(0)
+			}
+			return &gate{Conn: c}, nil
+		},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
+		TLSHandshakeTimeout:    dialTimeout,
+		Protocols:              &protocols,
+		MaxIdleConnsPerHost:    cfg.MaxInFlight,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		WriteBufferSize:        connBuffer,
+		ReadBufferSize:         connBuffer,
+		// Answers come as they are: under the quota there are too few of them for compression to be worth its time,
+		// and nothing small can become huge.
+		DisableCompression: true,
+	}}, nil
+}
+
+// proxy is the system's proxy. Its error would repeat the address, which may hold a password.
+func proxy(r *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(r)
+	if err != nil {
+		return nil, errors.New("the proxy's address in the environment is not valid")
+	}
+	return u, nil
+}
+
+// Close closes idle connections. Calls under way go on, and the client may be used again.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// CredentialVersion is a word that becomes another one when the credential does, or "" if the token source can't tell.
+// Whoever paused because of a refused credential compares it.
+func (c *Client) CredentialVersion() string {
+	if v, ok := c.cfg.Token.(interface{ Version() string }); ok {
+		return v.Version()
+	}
+	return ""
+}
+
+// workspace is the memory of one call. It is reused: at a full quota buffers would be most of what is allocated.
+type workspace struct {
+	request, answer []byte
+	traces          traces
+	doc             document
+	accounts        accounts
+}
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+// maxKeptBuffer bounds what a workspace keeps, so that one huge answer does not stay in memory.
+const maxKeptBuffer = 1 << 20
+
+func (w *workspace) release() {
+	if cap(w.request) > maxKeptBuffer {
+		w.request = nil
+	}
+	if cap(w.answer) > maxKeptBuffer {
+		w.answer = nil
+	}
+	w.doc.release()
+	workspaces.Put(w)
+}
+
+// exchange sends w.request and says what came of it; w.doc then holds the answer's body, as far as it decodes. The
+// class is Answered when the answer is a 2xx that decodes.
+func (c *Client) exchange(ctx context.Context, w *workspace, objectType, verb string) (worker.Class, worker.Call) {
+	start := c.now()
+	class, call := c.send(ctx, w, objectType, verb)
+	call.Duration = c.now().Sub(start)
+	return class, call
+}
+
+func (c *Client) send(ctx context.Context, w *workspace, objectType, verb string) (worker.Class, worker.Call) {
+	w.doc.reset(nil, nil)
+	if !pathSafe(objectType) {
+		return worker.PauseObjectType, unsent(oneLine(fmt.Sprintf("%q is not an object type; nothing was sent", objectType)))
+	}
+	token, err := c.cfg.Token.Token()
+	if err != nil {
+		return worker.PauseAccount, unsent(oneLine("no credential, nothing was sent: " + err.Error() +
+			"; provide a valid access token, calls go on when it is there"))
+	}
+	hide := newRedactor(token)
+	fly := &flight{now: c.now}
+	fly.deadline, _ = ctx.Deadline()
+	body := &requestBody{}
+	body.r.Reset(w.request)
+	defer body.Close() // net/http may still read it when an answer comes early, and the buffer is about to be reused
+	resp, err := c.transport.RoundTrip(c.newRequest(ctx, fly, body, len(w.request), token, objectType, verb))
+	if err != nil {
+		written, kept := fly.land()
+		call := unsent(hide.line("no answer: " + err.Error()))
+		switch {
+		case written > 0:
+			call.Wait = unwell
+			return worker.Ambiguous, call
+		case !kept: // a kept connection that turned out closed says nothing of the CRM
+			call.Wait = unwell
+		}
+		return worker.Unavailable, call
+	}
+	defer fly.land()
+	defer resp.Body.Close()
+	if resp.StatusCode >= 200 {
+		w.answer, err = readAnswer(w.answer[:0], resp.Body, resp.ContentLength, c.cfg.MaxAnswerBytes)
+	}
+	return w.judge(resp.StatusCode, resp.Header, hide.bytes(w.answer), err, hide, c.now())
+}
+
+func (c *Client) newRequest(ctx context.Context, fly *flight, body io.ReadCloser, length int,
+	token, objectType, verb string) *http.Request {
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		gateOf(info.Conn).board(fly, info.Reused)
+	}}
+	u := *c.base
+	u.Path += "/crm/objects/" + c.cfg.Version + "/" + objectType + "/batch/" + verb
+	r := &http.Request{
+		Method: http.MethodPost, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			"Authorization": {"Bearer " + token},
+			"Content-Type":  {"application/json"},
+			"Accept":        {"application/json"},
+			"User-Agent":    {c.cfg.UserAgent},
+		},
+		// Without GetBody net/http can't send it a second time.
+		Body: body, ContentLength: int64(length),
+	}
+	return r.WithContext(httptrace.WithClientTrace(ctx, trace))
+}
+
+// requestBody is read by net/http until it is closed, and never after, whoever closes it.
+type requestBody struct {
+	mu     sync.Mutex // guards all below
+	r      bytes.Reader
+	closed bool
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, errOver
+	}
+	return b.r.Read(p)
+}
+
+func (b *requestBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return nil
+}
+
+var errTooLong = errors.New("the answer is longer than the limit")
+
+// readAnswer appends the whole body to dst, which has at most limit bytes.
+func readAnswer(dst []byte, body io.Reader, length, limit int64) ([]byte, error) {
+	if length > limit {
+		return dst, errTooLong
+	}
+	need := 4 << 10
+	if length > 0 {
+		need = int(length) + 1 // and one to see the end with
+	}
+	for {
+		if cap(dst)-len(dst) == 0 || cap(dst) < need {
+			grown := make([]byte, len(dst), max(need, 2*cap(dst)))
+			copy(grown, dst)
+			dst = grown
+		}
+		n, err := body.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case int64(len(dst)) > limit:
+			return dst[:limit], errTooLong
+		case err == io.EOF:
+			return dst, nil
+		case err != nil:
+			return dst, fmt.Errorf("the answer broke off: %w", err)
+		}
+	}
+}
+
+func unsent(detail string) worker.Call { return worker.Call{Detail: detail, Limits: noLimits} }

@@ -1,0 +1,163 @@
+package hubspot
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"crmintake/worker"
+)
+
+// maxRaw is how much is kept of an answer, or of one error in it.
+const maxRaw = 64 << 10
+
+// maxDetail is the longest Detail, in bytes.
+const maxDetail = 400
+
+// judge says what an answer means for the batch as a whole, and decodes its body into w.doc. The body is complete
+// unless readErr says why not.
+func (w *workspace) judge(status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time) (worker.Class, worker.Call) {
+	call := worker.Call{Status: status, Limits: parseLimits(h), CorrelationID: hide.text(h.Get("X-Hubspot-Correlation-Id"))}
+	problem := w.doc.decode(body, w.traces.index)
+	if readErr != nil {
+		problem = readErr
+	}
+	if w.doc.correlation != "" {
+		call.CorrelationID = w.doc.correlation
+	}
+	retryAfter, has := parseRetryAfter(h, now)
+	switch {
+	case status < 200 || status > 299:
+		class, wait := classify(status, w.doc.policy, retryAfter, has)
+		call.Wait, call.Raw = wait, keep(body)
+		call.Detail = hide.line(w.refusal(status, h))
+		return class, call
+	case problem != nil:
+		call.Detail = hide.line(fmt.Sprintf("%d that can't be read: %v", status, problem))
+		return worker.Ambiguous, saysNothing(call, body)
+	}
+	return worker.Answered, call
+}
+
+// saysNothing completes the description of a 2xx that nothing can be concluded from.
+func saysNothing(call worker.Call, body []byte) worker.Call {
+	call.Wait, call.Raw = unwell, keep(body)
+	return call
+}
+
+// refusal describes an answer that is no 2xx.
+func (w *workspace) refusal(status int, h http.Header) string {
+	text := strconv.Itoa(status)
+	top := &w.doc.top
+	if top.category != "" {
+		text += " " + top.category
+	} else if name := http.StatusText(status); name != "" {
+		text += " " + name
+	}
+	if hint, ok := hints[status]; ok {
+		text += " (" + hint + ")"
+	}
+	if w.doc.policy != "" {
+		text += " " + w.doc.policy
+	}
+	switch location := h.Get("Location"); {
+	case top.message != "":
+		text += ": " + top.message
+	case status >= 300 && status < 400 && location != "":
+		text += ": redirects are not followed"
+		if u, err := url.Parse(location); err == nil && u.Host != "" {
+			text += " (to " + u.Host + ")" // the rest may hold anything
+		}
+	case top.category == "" && h.Get("Content-Type") != "":
+		text += ": a body of type " + h.Get("Content-Type")
+	}
+	return text
+}
+
+// hints say what a person can do to end a pause.
+var hints = map[int]string{
+	http.StatusUnauthorized:     "provide a valid access token",
+	http.StatusForbidden:        "grant the credential the scopes of the object type",
+	http.StatusNotFound:         "check the object type, the version and the address",
+	http.StatusMethodNotAllowed: "this account can't create the object type",
+}
+
+func keep(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return bytes.Clone(b[:min(len(b), maxRaw)])
+}
+
+// oneLine makes s fit for a log line: printable, and not too long.
+func oneLine(s string) string {
+	cut := len(s) > maxDetail
+	if cut {
+		end := maxDetail
+		for end > maxDetail-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end]
+	}
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	s = strings.Join(strings.Fields(s), " ")
+	if cut {
+		s += "…"
+	}
+	return s
+}
+
+// redactor takes a token out of what an answer says, in case that it is echoed there.
+type redactor struct{ forms []string }
+
+// minSecret: a shorter token is no secret, and taking it out could break an answer.
+const minSecret = 6
+
+// htmlSafe writes a token as encoders do that escape what HTML minds, and slashed as those that escape slashes.
+var (
+	htmlSafe = strings.NewReplacer("=", `\u003d`, "&", `\u0026`, "<", `\u003c`, ">", `\u003e`, "'", `\u0027`, `"`, `\"`, `\`, `\\`)
+	slashed  = strings.NewReplacer("/", `\/`, `"`, `\"`, `\`, `\\`)
+)
+
+func newRedactor(token string) redactor {
+	if len(token) < minSecret {
+		return redactor{}
+	}
+	forms := []string{token}
+	if strings.ContainsAny(token, `=&<>'"/\`) {
+		forms = append(forms, htmlSafe.Replace(token), slashed.Replace(token), slashed.Replace(htmlSafe.Replace(token)),
+			url.QueryEscape(token))
+	}
+	return redactor{forms: slices.Compact(forms)}
+}
+
+// bytes returns b itself when there is nothing to hide.
+func (r redactor) bytes(b []byte) []byte {
+	for _, form := range r.forms {
+		if bytes.Contains(b, []byte(form)) {
+			b = bytes.ReplaceAll(b, []byte(form), []byte(redacted))
+		}
+	}
+	return b
+}
+
+func (r redactor) text(s string) string {
+	for _, form := range r.forms {
+		s = strings.ReplaceAll(s, form, redacted)
+	}
+	return s
+}
+
+func (r redactor) line(s string) string { return oneLine(r.text(s)) }

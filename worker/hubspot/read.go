@@ -1,0 +1,111 @@
+package hubspot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"crmintake/worker"
+)
+
+// Read implements worker.CRM. A 2xx is Answered, and a value that it doesn't find has no record, only if all of this
+// holds; else it is Ambiguous:
+//
+//   - its status is COMPLETE, and it has results, were it none;
+//   - each result has a valid record id, and its property has a value that was asked for: the same, or but for case
+//     the only one of its kind; no value has two records;
+//   - each error is an OBJECT_NOT_FOUND, and errors that are counted are there.
+//
+// More than MaxInputs values, or none, are not sent.
+func (c *Client) Read(ctx context.Context, objectType, idProperty string, values []string) worker.ReadAnswer {
+	if n := len(values); n == 0 || n > MaxInputs {
+		return worker.ReadAnswer{Class: worker.Refused,
+			Call: unsent(fmt.Sprintf("%d values, want 1 to %d; nothing was sent", n, MaxInputs))}
+	}
+	w := workspaces.Get().(*workspace)
+	defer w.release()
+	w.traces.assign(nil)
+	var err error
+	if w.request, err = encodeRead(w.request[:0], idProperty, values); err != nil {
+		return worker.ReadAnswer{Class: worker.Refused, Call: unsent(oneLine(err.Error()) + "; nothing was sent")}
+	}
+	var a worker.ReadAnswer
+	a.Class, a.Call = c.exchange(ctx, w, objectType, "read")
+	w.found(&a, idProperty, values)
+	return a
+}
+
+// found fills in what an answer found, or makes it Ambiguous.
+func (w *workspace) found(a *worker.ReadAnswer, idProperty string, values []string) {
+	if a.Class != worker.Answered {
+		return
+	}
+	found, why := w.doc.lookUp(idProperty, values)
+	if why != "" {
+		a.Class, a.Call = worker.Ambiguous, saysNothing(a.Call, w.doc.body)
+		a.Call.Detail = oneLine(fmt.Sprintf("%d that proves nothing: %s", a.Call.Status, why))
+		return
+	}
+	a.Found = found
+}
+
+// lookUp returns why nothing may be concluded, or what was found.
+func (d *document) lookUp(idProperty string, values []string) (found map[string]worker.Found, why string) {
+	switch {
+	case !isCode(d.status, "COMPLETE"):
+		return nil, fmt.Sprintf("its status is %q", d.status)
+	case !d.hasResults:
+		return nil, "it has no results"
+	case d.numErrors && len(d.errors) == 0:
+		return nil, "it counts errors and has none"
+	}
+	for i := range d.errors {
+		if f := &d.errors[i]; !isCode(f.category, "OBJECT_NOT_FOUND") {
+			return nil, "an error: " + f.category + " " + f.message
+		}
+	}
+	found = make(map[string]worker.Found, len(d.results))
+	for i := range d.results {
+		r := &d.results[i]
+		value, ok := match(d.property(r, idProperty), values)
+		id := string(r.id)
+		switch {
+		case !ok:
+			return nil, "a result can't be matched to a value"
+		case r.contradictory || !validID(id):
+			return nil, "a result has no record id that can be trusted"
+		}
+		if other, twice := found[value]; twice && other.RecordID != id {
+			return nil, "two records have one value"
+		}
+		f := worker.Found{RecordID: id}
+		if url := string(r.url); validText(url) {
+			f.URL = url
+		}
+		if at, err := time.Parse(time.RFC3339, string(r.createdAt)); err == nil {
+			f.CreatedAt = at
+		}
+		found[value] = f
+	}
+	return found, ""
+}
+
+// match finds the value that an echo stands for. The CRM may have changed its case; then there must be only one that
+// it can be.
+func match(echo string, values []string) (string, bool) {
+	if echo == "" {
+		return "", false
+	}
+	folded, n := "", 0
+	for _, v := range values {
+		if v == echo {
+			return v, true
+		}
+		if strings.EqualFold(v, echo) {
+			folded = v
+			n++
+		}
+	}
+	return folded, n == 1
+}
