@@ -1,0 +1,52 @@
+// Package hubspottest is a simulated HubSpot account behind the batch create and batch read API, as httptest is to http.
+// It is for tests, demos and benchmarks: strict about requests, true about what it has written, and full of faults.
+//
+// # Contract
+//
+//   - CRM is an http.Handler, and Server one with a listener of its own. Everything may be used by many goroutines at once.
+//   - What the account holds is told by Records, Count and Len, whatever the answers said. A property without unique
+//     values can be counted too: so losses (a value less than wanted) and duplicates (a count above 1) show.
+//   - A request is judged in this order: path (404), method (405), credential (401), quota (429), content type (415),
+//     size (413), form of the body (400), object type (404, 405), id property (400). Only then it meets a fault, by Script,
+//     else by chance, and only then it is worked on.
+//   - A request that breaks the rules of form is counted in Stats.Malformed: a correct client has none.
+//   - No interval of the length Limit.Window holds more than Limit.Calls admitted calls. Each call with a good credential
+//     counts, faults and bad requests included; what is answered 429 by the quota does not.
+//   - With a trace id in every input the answer speaks for each input: 201, or 207 with an error for each bad one. Without,
+//     the first bad input fails the whole batch, and nothing is written.
+//   - Answers to the same requests in the same order are the same, clocks aside, for the same Seed.
+//
+// It imports nothing of the client that it tests: it is a reading of the API of its own, and so a second opinion.
+//
+// # Faults
+//
+// The constants of type Fault tell what each does; All lists them.
+//
+//	all created, told oddly    no trace ids, 200, unknown trace id, doubled, contradictory or too many results
+//	some or all rejected       one error for several inputs and the other way round, errors that name nobody, contexts and
+//	                           subcategories of other types, conflicts in other forms, the whole batch for one
+//	part accounted for         neither results nor errors; PENDING, PROCESSING, CANCELED, CANCELLED
+//	refused, nothing written   400 to 526
+//	written, told otherwise    500, 502, 504, 524; HTML, an empty, truncated or very large body
+//	connection and time        reset before or after the work, a slow answer, late work
+//
+// # What is certain and what is assumed
+//
+// From HubSpot's published API description, documentation and its clients' issue threads: paths, members, statuses, the
+// limit of 100 inputs and of 65,536 characters, multi-status by trace ids, the texts of errors, quota headers and the body
+// of a 429, properties of null, results in any order, emails in lower case.
+//
+// Assumed, because nothing published tells:
+//
+//   - Members that the description does not name are refused, and so is a name that stands twice in one object.
+//   - associations must be there, and each of them has a target and a type; every target exists.
+//   - An empty trace id counts as none. A trace id or a read's id that is used twice is refused.
+//   - Of two inputs with the same unique value, the first one wins. Unique values are compared to the letter, emails
+//     in lower case; the empty string is no value.
+//   - A required property that is missing and a text that is too long are told like any invalid property.
+//   - A fault of form fails the whole batch. A size limit is configured, and not known.
+//   - A daily limit turns at midnight UTC, of Config.Now.
+//   - Without Config.KeepProperties a read gives null for each property but the id property and the CRM's own.
+//
+// Not simulated: upsert, search, updates, deletion, OAuth, packed answers.
+package hubspottest

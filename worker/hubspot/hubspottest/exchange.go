@@ -1,0 +1,402 @@
+package hubspottest
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// exchange is one request and its answer. It is reused, for its buffers.
+type exchange struct {
+	crm *CRM
+	w   http.ResponseWriter
+	r   *http.Request
+
+	turn   turn
+	read   bool
+	effect effect
+	pcg    rand.PCG
+
+	parser parser
+	body   bytes.Buffer
+	outs   []outcome
+	order  []int
+	out    []byte // the answer's body
+
+	// For Stats.
+	status                                 int
+	created                                int
+	admitted, malformed, throttled, formed bool
+	recorded                               bool
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// maxKept bounds the buffers that are kept for the next exchange.
+const maxKept = 1 << 20
+
+// ServeHTTP answers one request.
+func (c *CRM) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := exchanges.Get().(*exchange)
+	x.crm, x.w, x.r = c, w, r
+	defer x.end()
+	x.serve()
+}
+
+// end gives the exchange back, even if serve has aborted the connection by panic.
+func (x *exchange) end() {
+	if !x.recorded {
+		x.record(0)
+	}
+	if x.body.Cap() > maxKept || cap(x.out) > maxKept {
+		return
+	}
+	x.parser.reset(nil)
+	x.body.Reset()
+	*x = exchange{parser: x.parser, body: x.body, outs: x.outs[:0], order: x.order[:0], out: x.out[:0]}
+	exchanges.Put(x)
+}
+
+// record counts the request, before the first byte of its answer leaves.
+func (x *exchange) record(status int) {
+	x.status, x.recorded = status, true
+	x.crm.record(x)
+}
+
+func (x *exchange) serve() {
+	objectType, read, ok := x.crm.route(x.r.URL.EscapedPath())
+	x.read = read
+	x.turn = x.crm.identify(x.w.Header())
+	switch {
+	case !ok:
+		x.refuse(http.StatusNotFound, &problem{message: "Resource not found"})
+		return
+	case x.r.Method != http.MethodPost:
+		x.w.Header().Set("Allow", http.MethodPost)
+		x.refuse(http.StatusMethodNotAllowed, &problem{message: "HTTP 405 Method Not Allowed"})
+		return
+	}
+	if p := x.crm.authenticate(x.r.Header.Get("Authorization")); p != nil {
+		x.fail(http.StatusUnauthorized, p)
+		return
+	}
+	policy, latency := x.crm.admit(x.w.Header())
+	if policy != "" {
+		x.throttled = true
+		x.out = throttled(x.out, policy, x.turn.correlationID)
+		x.json(http.StatusTooManyRequests)
+		return
+	}
+	x.admitted = true
+	if !x.isJSON() {
+		x.refuse(http.StatusUnsupportedMediaType, &problem{message: "HTTP 415 Unsupported Media Type"})
+		return
+	}
+	if !x.receive() {
+		return
+	}
+	x.crm.wait(latency, nil)
+	x.work(objectType)
+}
+
+// isJSON says whether the body is JSON by its headers, and not packed.
+func (x *exchange) isJSON() bool {
+	media, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" || x.r.Header.Get("Content-Encoding") != "" {
+		return false
+	}
+	charset, ok := params["charset"]
+	return !ok || strings.EqualFold(charset, "utf-8")
+}
+
+// receive reads the whole body. Where it can't, it has dealt with the request.
+func (x *exchange) receive() bool {
+	limit := x.crm.cfg.MaxRequest
+	if _, err := x.body.ReadFrom(io.LimitReader(x.r.Body, limit+1)); err != nil {
+		panic(http.ErrAbortHandler) // the client broke off: nobody is there to be answered
+	}
+	if int64(x.body.Len()) > limit {
+		// Who still writes does not read; so the rest is taken in before the answer.
+		_, _ = io.Copy(io.Discard, x.r.Body)
+		p := standing[http.StatusRequestEntityTooLarge]
+		x.fail(http.StatusRequestEntityTooLarge, &p)
+		return false
+	}
+	return true
+}
+
+// work parses the body, meets the fault, does the work and answers.
+func (x *exchange) work(objectType string) {
+	x.parser.reset(x.body.Bytes())
+	parse := x.parser.create
+	if x.read {
+		parse = x.parser.read
+	}
+	if err := parse(); err != nil {
+		x.refuse(http.StatusBadRequest, invalid(err.Error()))
+		return
+	}
+	t := x.crm.tables[objectType]
+	switch {
+	case t == nil:
+		x.fail(http.StatusNotFound, &problem{category: "OBJECT_NOT_FOUND", message: "Unable to infer object type from: " + objectType})
+		return
+	case t.spec.ReadOnly && !x.read:
+		p := standing[http.StatusMethodNotAllowed]
+		x.fail(http.StatusMethodNotAllowed, &p)
+		return
+	}
+	var by *property
+	if name := x.parser.idProp; name != "" {
+		if by = t.declared[name]; by == nil || by.unique == nil {
+			x.fail(http.StatusBadRequest, invalid("Property "+strconv.Quote(name)+" is not a unique identifier property"))
+			return
+		}
+	}
+	x.formed = true
+	x.effect = x.crm.meet(x.read)
+	x.pcg.Seed(x.turn.seed, 1)
+	rng := rand.New(&x.pcg)
+	switch {
+	case x.effect.fault == BreakBefore:
+		x.reset()
+		return
+	case x.effect.status != 0 && !x.effect.written:
+		x.stand(rng)
+		return
+	case x.effect.fault == LateWork:
+		if !x.crm.wait(x.crm.cfg.Delay, nil) {
+			panic(http.ErrAbortHandler) // the Server closes: the work is never done
+		}
+	}
+	if x.read {
+		x.find(t, by, rng)
+	} else {
+		x.create(t, rng)
+	}
+}
+
+// create makes the records and answers.
+func (x *exchange) create(t *table, rng *rand.Rand) {
+	p, now := &x.parser, x.crm.cfg.Now()
+	started := now.UTC().Format(timeLayout)
+	multi := p.multi() && x.effect.fault != WholeBatch
+	x.outs = append(x.outs[:0], make([]outcome, len(p.inputs))...)
+	for i, in := range p.inputs {
+		o := &x.outs[i]
+		half := (len(p.inputs) + 1) / 2
+		switch {
+		case x.effect.fault == NoResults:
+			o.skip = true
+		case x.effect.word != "" && i >= half:
+			o.silent = true
+			o.skip = (i-half)%2 == 1
+		}
+		if o.problem = t.check(p.of(in)); o.problem == nil && i < x.effect.rejects {
+			o.problem = rejected
+		}
+	}
+	failed, at := t.create(p, x.outs, multi, now)
+	errors := 0
+	for _, o := range x.outs {
+		if o.id != 0 {
+			x.created++
+		}
+		if o.problem != nil && !o.silent {
+			errors++
+		}
+	}
+	switch {
+	case x.effect.fault == BreakAfter:
+		x.reset()
+		return
+	case x.effect.fault == SlowAnswer:
+		x.crm.wait(x.crm.cfg.Delay, x.r.Context().Done())
+	case x.effect.status != 0:
+		x.stand(rng)
+		return
+	}
+	if failed != nil {
+		x.fail(failed.status, failed)
+		return
+	}
+	word := "COMPLETE"
+	if x.effect.word != "" {
+		word = x.effect.word
+	}
+	r := results{p: p, outs: x.outs, fault: x.effect.fault, at: time.UnixMilli(at).UTC().Format(timeLayout), out: x.out}
+	if r.fault == ContradictoryResults || r.fault == MoreResults {
+		r.extra = t.lastID.Add(1)
+	}
+	if r.fault == NoResults {
+		r.open(started)
+		r.close(word)
+	} else {
+		x.order = shuffle(x.order, len(p.inputs), rng)
+		r.append(x.order, word, started)
+	}
+	x.out = r.out
+	switch {
+	case errors > 0:
+		x.send(http.StatusMultiStatus)
+	case r.fault == Status200:
+		x.send(http.StatusOK)
+	default:
+		x.send(http.StatusCreated)
+	}
+}
+
+// find looks records up and answers.
+func (x *exchange) find(t *table, by *property, rng *rand.Rand) {
+	p := &x.parser
+	if by != nil && by.name == emailProperty {
+		for i, value := range p.values {
+			p.values[i] = quote(strings.ToLower(string(unquote(value))))
+		}
+	}
+	now := x.crm.cfg.Now().UTC().Format(timeLayout)
+	r := results{p: p, fault: x.effect.fault, at: now, out: x.out}
+	n, word := len(p.values), "COMPLETE"
+	if x.effect.word != "" {
+		n, word = (n+1)/2, x.effect.word
+	}
+	missing := 0
+	if r.fault == NoResults {
+		r.open(now)
+		r.close(word)
+	} else {
+		x.order = shuffle(x.order, n, rng)
+		missing = r.readResults(t, by, x.order, word, now)
+	}
+	x.out = r.out
+	switch x.effect.fault {
+	case BreakAfter:
+		x.reset()
+		return
+	case SlowAnswer:
+		x.crm.wait(x.crm.cfg.Delay, x.r.Context().Done())
+	}
+	if missing > 0 {
+		x.send(http.StatusMultiStatus)
+	} else {
+		x.send(http.StatusOK)
+	}
+}
+
+// refuse answers a request that breaks the API's rules of form.
+func (x *exchange) refuse(status int, p *problem) {
+	x.malformed = true
+	x.fail(status, p)
+}
+
+// fail answers with an Error object.
+func (x *exchange) fail(status int, p *problem) {
+	x.out = p.body(x.out, x.turn.correlationID)
+	x.json(status)
+}
+
+// stand answers with the fault's status in place of the API's own answer.
+func (x *exchange) stand(rng *rand.Rand) {
+	h := x.w.Header()
+	if x.effect.retryAfter {
+		seconds := (x.crm.cfg.RetryAfter + time.Second - 1) / time.Second
+		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	}
+	status := x.effect.status
+	if x.effect.policy != "" {
+		x.out = throttled(x.out, x.effect.policy, x.turn.correlationID)
+		x.json(status)
+		return
+	}
+	if p, ok := standing[status]; ok {
+		x.fail(status, &p)
+		return
+	}
+	for name := range h {
+		delete(h, name) // the edge knows nothing of quotas
+	}
+	h.Set("Content-Type", "text/html; charset=UTF-8")
+	x.out = append(x.out, page...)
+	x.write(status)
+}
+
+func (x *exchange) json(status int) {
+	x.w.Header()["Content-Type"] = []string{"application/json;charset=utf-8"}
+	x.write(status)
+}
+
+// write sends the answer's body as it is.
+func (x *exchange) write(status int) {
+	x.w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.out))}
+	x.record(status)
+	x.w.WriteHeader(status)
+	_, _ = x.w.Write(x.out)
+}
+
+// send sends the answer to a call that was worked on, which some faults make unreadable.
+func (x *exchange) send(status int) {
+	h := x.w.Header()
+	switch x.effect.fault {
+	case HTMLBody:
+		h.Set("Content-Type", "text/html; charset=UTF-8")
+		x.out = append(x.out[:0], page...)
+		x.write(status)
+	case EmptyBody:
+		x.out = x.out[:0]
+		x.json(status)
+	case TruncatedBody:
+		h.Set("Content-Length", strconv.Itoa(len(x.out)))
+		h.Set("Content-Type", "application/json;charset=utf-8")
+		x.record(status)
+		x.w.WriteHeader(status)
+		_, _ = x.w.Write(x.out[:len(x.out)/2])
+		_ = http.NewResponseController(x.w).Flush()
+		panic(http.ErrAbortHandler)
+	case LargeBody:
+		x.large(status)
+	default:
+		x.json(status)
+	}
+}
+
+// large sends the answer with blanks after its first byte.
+func (x *exchange) large(status int) {
+	h := x.w.Header()
+	rest := x.crm.cfg.LargeAnswer - int64(len(x.out))
+	h.Set("Content-Length", strconv.FormatInt(int64(len(x.out))+max(rest, 0), 10))
+	h.Set("Content-Type", "application/json;charset=utf-8")
+	x.record(status)
+	x.w.WriteHeader(status)
+	if _, err := x.w.Write(x.out[:1]); err != nil {
+		return
+	}
+	blanks := bytes.Repeat([]byte{' '}, 64<<10)
+	for rest > 0 {
+		n, err := x.w.Write(blanks[:min(rest, int64(len(blanks)))])
+		if err != nil {
+			return // the client has had enough
+		}
+		rest -= int64(n)
+	}
+	_, _ = x.w.Write(x.out[1:])
+}
+
+// reset breaks the connection without an answer.
+func (x *exchange) reset() {
+	x.record(0)
+	conn, _, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // a reset, and not an orderly end
+	}
+	_ = conn.Close()
+}

@@ -1,0 +1,295 @@
+package hubspottest
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+)
+
+// Fault names one way in which a call goes wrong, or an answer differs from the plainest one.
+//
+// "The first" inputs are those at the head of the request. Where inputs are rejected, the rest is created as usual; a
+// batch without trace ids has no partial answers, and is refused as a whole then.
+type Fault string
+
+// None is a call without fault.
+const None Fault = "none"
+
+// All inputs are created, but the answer is not the plainest one.
+const (
+	// NoTraceIDs leaves the trace ids out of the results.
+	NoTraceIDs Fault = "no-trace-ids"
+	// Status200 answers 200 where 201 was due.
+	Status200 Fault = "status-200"
+	// UnknownTraceID gives the first input's result a trace id that nobody sent.
+	UnknownTraceID Fault = "unknown-trace-id"
+	// DoubledResults tells each result twice.
+	DoubledResults Fault = "doubled-results"
+	// ContradictoryResults tells the first input's result a second time, under the id of a record that does not exist.
+	ContradictoryResults Fault = "contradictory-results"
+	// MoreResults adds a result that belongs to no input, with a trace id and a record that nobody knows.
+	MoreResults Fault = "more-results"
+)
+
+// Inputs are rejected although nothing is wrong with them, or the errors have another form.
+const (
+	// RejectAll rejects every input, each with its error.
+	RejectAll Fault = "reject-all"
+	// OneErrorNamesSeveral rejects the first two inputs with one error that names both.
+	OneErrorNamesSeveral Fault = "one-error-names-several"
+	// SeveralErrorsNameOne rejects the first input with two errors.
+	SeveralErrorsNameOne Fault = "several-errors-name-one"
+	// ErrorNamesNobody rejects the first input; its error has a context, but no trace id in it.
+	ErrorNamesNobody Fault = "error-names-nobody"
+	// ContextAbsent rejects the first input; its error has no context.
+	ContextAbsent Fault = "context-absent"
+	// ContextString rejects the first input; its error's context is one string, "{objectWriteTraceId=[…]}".
+	ContextString Fault = "context-string"
+	// SubCategoryObject rejects the first input; its error has a subCategory that is an object.
+	SubCategoryObject Fault = "subcategory-object"
+	// SubCategoryString rejects the first input; its error has a subCategory that is a string.
+	SubCategoryString Fault = "subcategory-string"
+
+	// ConflictWithoutID leaves the existing record's id out of each conflict that there is.
+	ConflictWithoutID Fault = "conflict-without-id"
+	// ConflictAsValidation tells each conflict that there is as a VALIDATION_ERROR with CONFLICTING_UNIQUE_VALUE.
+	ConflictAsValidation Fault = "conflict-as-validation"
+	// WholeBatch lets one bad input fail the whole batch, although every input has a trace id: 400 or 409, nothing is
+	// written and nobody named. At a rate of 1, splitting is the only way to find the culprits.
+	WholeBatch Fault = "whole-batch"
+)
+
+// Only a part of the inputs is accounted for.
+const (
+	// NoResults answers 201 with neither results nor errors; nothing is written.
+	NoResults Fault = "no-results"
+	// The next four answer 201 with another status than COMPLETE. The first half of the inputs (rounded up) is worked on
+	// and accounted for. Of the others the answer says nothing; every second of them is created all the same.
+	StatusPending    Fault = "status-pending"
+	StatusProcessing Fault = "status-processing"
+	StatusCanceled   Fault = "status-canceled"
+	StatusCancelled  Fault = "status-cancelled"
+)
+
+// The call is refused as a whole: nothing is written, nobody is named. Bodies are JSON errors, but for 502 and above HTML
+// from the edge, without the quota's headers.
+const (
+	Answer400           Fault = "400"
+	Answer401           Fault = "401" // EXPIRED_AUTHENTICATION
+	Answer403           Fault = "403" // MISSING_SCOPES
+	Answer404           Fault = "404"
+	Answer405           Fault = "405"
+	Answer409           Fault = "409"
+	Answer413           Fault = "413"
+	Answer423           Fault = "423"
+	Answer429           Fault = "429"             // policy TEN_SECONDLY_ROLLING
+	Answer429RetryAfter Fault = "429-retry-after" // the same, with Retry-After
+	Answer429Secondly   Fault = "429-secondly"    // policy SECONDLY
+	Answer429Daily      Fault = "429-daily"       // policy DAILY
+	Answer477           Fault = "477"             // with Retry-After
+	Answer500           Fault = "500"
+	Answer502           Fault = "502"
+	Answer503           Fault = "503"
+	Answer504           Fault = "504"
+	Answer521           Fault = "521"
+	Answer522           Fault = "522"
+	Answer523           Fault = "523"
+	Answer525           Fault = "525"
+	Answer526           Fault = "526"
+)
+
+// The same, but the work was done before.
+const (
+	Answer500Written Fault = "500-written"
+	Answer502Written Fault = "502-written"
+	Answer504Written Fault = "504-written"
+	Answer524Written Fault = "524-written"
+)
+
+// The work is done, but its answer can't be read.
+const (
+	// HTMLBody answers with the right status and a page of HTML.
+	HTMLBody Fault = "html-body"
+	// EmptyBody answers with the right status and no body.
+	EmptyBody Fault = "empty-body"
+	// TruncatedBody stops in the middle of the body and closes the connection.
+	TruncatedBody Fault = "truncated-body"
+	// LargeBody fills the answer up with white space to Config.LargeAnswer bytes. It is valid JSON.
+	LargeBody Fault = "large-body"
+)
+
+// The connection breaks, or time runs out.
+const (
+	// BreakBefore resets the connection before any work.
+	BreakBefore Fault = "break-before"
+	// BreakAfter does all the work, then resets the connection without an answer.
+	BreakAfter Fault = "break-after"
+	// SlowAnswer does all the work, then waits Config.Delay before it answers.
+	SlowAnswer Fault = "slow-answer"
+	// LateWork waits Config.Delay and does the work then, even if the caller has gone meanwhile.
+	LateWork Fault = "late-work"
+)
+
+// effect is what a fault does, as far as it can be told by values. What can't is in the code that makes the answer.
+type effect struct {
+	fault      Fault
+	status     int    // answered instead of the API's own answer
+	written    bool   // with status: after the work is done
+	retryAfter bool   // with status: has a Retry-After header
+	policy     string // of a 429
+	rejects    int    // so many of the first inputs are rejected
+	word       string // the answer's status word, with a part of the inputs accounted for
+	create     bool   // only sensible for a create
+}
+
+var effects = []effect{
+	{fault: NoTraceIDs, create: true},
+	{fault: Status200, create: true},
+	{fault: UnknownTraceID, create: true},
+	{fault: DoubledResults},
+	{fault: ContradictoryResults, create: true},
+	{fault: MoreResults, create: true},
+
+	{fault: RejectAll, rejects: math.MaxInt, create: true},
+	{fault: OneErrorNamesSeveral, rejects: 2, create: true},
+	{fault: SeveralErrorsNameOne, rejects: 1, create: true},
+	{fault: ErrorNamesNobody, rejects: 1, create: true},
+	{fault: ContextAbsent, rejects: 1, create: true},
+	{fault: ContextString, rejects: 1, create: true},
+	{fault: SubCategoryObject, rejects: 1, create: true},
+	{fault: SubCategoryString, rejects: 1, create: true},
+	{fault: ConflictWithoutID, create: true},
+	{fault: ConflictAsValidation, create: true},
+	{fault: WholeBatch, create: true},
+
+	{fault: NoResults},
+	{fault: StatusPending, word: "PENDING"},
+	{fault: StatusProcessing, word: "PROCESSING"},
+	{fault: StatusCanceled, word: "CANCELED"},
+	{fault: StatusCancelled, word: "CANCELLED"},
+
+	{fault: Answer400, status: http.StatusBadRequest},
+	{fault: Answer401, status: http.StatusUnauthorized},
+	{fault: Answer403, status: http.StatusForbidden},
+	{fault: Answer404, status: http.StatusNotFound},
+	{fault: Answer405, status: http.StatusMethodNotAllowed},
+	{fault: Answer409, status: http.StatusConflict},
+	{fault: Answer413, status: http.StatusRequestEntityTooLarge},
+	{fault: Answer423, status: http.StatusLocked},
+	{fault: Answer429, status: http.StatusTooManyRequests, policy: policyRolling},
+	{fault: Answer429RetryAfter, status: http.StatusTooManyRequests, policy: policyRolling, retryAfter: true},
+	{fault: Answer429Secondly, status: http.StatusTooManyRequests, policy: policySecondly},
+	{fault: Answer429Daily, status: http.StatusTooManyRequests, policy: policyDaily},
+	{fault: Answer477, status: 477, retryAfter: true},
+	{fault: Answer500, status: http.StatusInternalServerError},
+	{fault: Answer502, status: http.StatusBadGateway},
+	{fault: Answer503, status: http.StatusServiceUnavailable},
+	{fault: Answer504, status: http.StatusGatewayTimeout},
+	{fault: Answer521, status: 521},
+	{fault: Answer522, status: 522},
+	{fault: Answer523, status: 523},
+	{fault: Answer525, status: 525},
+	{fault: Answer526, status: 526},
+
+	{fault: Answer500Written, status: http.StatusInternalServerError, written: true, create: true},
+	{fault: Answer502Written, status: http.StatusBadGateway, written: true, create: true},
+	{fault: Answer504Written, status: http.StatusGatewayTimeout, written: true, create: true},
+	{fault: Answer524Written, status: 524, written: true, create: true},
+
+	{fault: HTMLBody},
+	{fault: EmptyBody},
+	{fault: TruncatedBody},
+	{fault: LargeBody},
+
+	{fault: BreakBefore},
+	{fault: BreakAfter},
+	{fault: SlowAnswer},
+	{fault: LateWork, create: true},
+}
+
+// All lists the faults, but for None.
+func All() []Fault { return list(false) }
+
+// AllReads lists those that can happen to a read.
+func AllReads() []Fault { return list(true) }
+
+func list(read bool) []Fault {
+	var all []Fault
+	for _, e := range effects {
+		if !read || !e.create {
+			all = append(all, e.fault)
+		}
+	}
+	return all
+}
+
+// find returns the effect of a fault for a create or a read call.
+func find(f Fault, read bool) (effect, error) {
+	if f == None {
+		return effect{fault: None}, nil
+	}
+	for _, e := range effects {
+		if e.fault == f {
+			if read && e.create {
+				return effect{}, fmt.Errorf("fault %q: only a create call can meet it", f)
+			}
+			return e, nil
+		}
+	}
+	return effect{}, fmt.Errorf("fault %q: there is none of this name", f)
+}
+
+// script is the faults that the next calls meet, in order.
+type script []effect
+
+func (s *script) add(faults []Fault, read bool) {
+	for _, f := range faults {
+		e, err := find(f, read)
+		if err != nil {
+			panic("hubspottest: " + err.Error())
+		}
+		*s = append(*s, e)
+	}
+}
+
+// chance draws faults by their rates.
+type chance struct {
+	effects []effect
+	upTo    []float64 // the sum of the rates of this effect and those before it
+}
+
+func newChance(rates map[Fault]float64, read bool) (chance, error) {
+	for f := range rates {
+		if _, err := find(f, read); err != nil || f == None {
+			return chance{}, fmt.Errorf("rates: %q is not a fault that such a call can meet", f)
+		}
+	}
+	var c chance
+	sum := 0.0
+	for _, e := range effects { // not by the map's order, which would not be repeatable
+		rate, ok := rates[e.fault]
+		if !ok {
+			continue
+		}
+		if !(rate >= 0 && rate <= 1) {
+			return chance{}, fmt.Errorf("rates: %q has the rate %v, want 0 to 1", e.fault, rate)
+		}
+		sum += rate
+		c.effects = append(c.effects, e)
+		c.upTo = append(c.upTo, sum)
+	}
+	if sum > 1+1e-9 {
+		return chance{}, fmt.Errorf("rates: they add up to %v, more than 1", sum)
+	}
+	return c, nil
+}
+
+// draw takes a random number from 0 to below 1.
+func (c chance) draw(x float64) effect {
+	for i, upTo := range c.upTo {
+		if x < upTo {
+			return c.effects[i]
+		}
+	}
+	return effect{fault: None}
+}
