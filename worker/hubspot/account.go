@@ -135,8 +135,9 @@ func (f *fault) apiError() worker.APIError {
 
 // accounts are what a 2xx says of each input, while it is read.
 type accounts struct {
-	claim  []int          // the result that names the input, -1 for none
-	doubt  []string       // why the answer contradicts itself about the input
+	claim  []int          // by input: the first result that names it, -1 for none
+	doubt  []string       // by input: why the answer contradicts itself about it
+	owner  []int          // by result: the input that it names, -1 for none
 	value  map[string]int // the inputs by the id property's value, -1 for several; made when a result needs it
 	byID   map[string]int // the inputs by the record id that they got
 	joined []byte         // all record ids and urls: one string is cheaper than one for each
@@ -147,6 +148,7 @@ func (s *accounts) settle(w *workspace, a *worker.Answer, inputs []worker.Input,
 	results, strangers := w.doc.results, 0
 	for i := range results {
 		at := s.find(w, &results[i], inputs, idProperty)
+		s.owner = append(s.owner, at)
 		if at < 0 {
 			strangers++
 			continue
@@ -173,7 +175,7 @@ func (s *accounts) settle(w *workspace, a *worker.Answer, inputs []worker.Input,
 }
 
 func (s *accounts) reset(inputs int) {
-	s.claim, s.doubt = s.claim[:0], s.doubt[:0]
+	s.claim, s.doubt, s.owner = s.claim[:0], s.doubt[:0], s.owner[:0]
 	for range inputs {
 		s.claim, s.doubt = append(s.claim, -1), append(s.doubt, "")
 	}
@@ -182,7 +184,6 @@ func (s *accounts) reset(inputs int) {
 		s.value, s.byID = make(map[string]int), make(map[string]int, MaxInputs)
 	}
 	clear(s.byID)
-	s.joined = s.joined[:0]
 }
 
 // find is the input that a result names, -1 for none. A trace id that isn't ours names nobody, whatever else is there.
@@ -246,26 +247,36 @@ func (s *accounts) claimFor(at, i int, results []result, o *worker.Outcome) {
 	}
 }
 
+// findShared doubts inputs that got the same record. A record can be one input's only, and it can't be told whose.
+func (s *accounts) findShared(results []result) {
+	s.joined = s.joined[:0]
+	for i := range results {
+		s.joined = append(s.joined, results[i].id...)
+	}
+	ids := string(s.joined)
+	s.joined = s.joined[:0]
+	for i, at := range s.owner {
+		id := ids[:len(results[i].id)]
+		ids = ids[len(id):]
+		if at < 0 || id == "" {
+			continue
+		}
+		if other, taken := s.byID[id]; taken && other != at {
+			const shared = "the answer gives this input's record id to several inputs"
+			s.doubt[at], s.doubt[other] = shared, shared
+		}
+		s.byID[id] = at
+	}
+}
+
 func (s *accounts) conclude(results []result, outcomes []worker.Outcome, nameless []worker.APIError, keepResult bool) {
+	s.findShared(results)
 	for _, i := range s.claim {
 		if i >= 0 {
 			s.joined = append(append(s.joined, results[i].id...), results[i].url...)
 		}
 	}
 	joined := string(s.joined)
-	ids := joined
-	for at, i := range s.claim {
-		if i < 0 {
-			continue
-		}
-		id := ids[:len(results[i].id)]
-		ids = ids[len(id)+len(results[i].url):]
-		if other, taken := s.byID[id]; taken && id != "" {
-			const shared = "the answer gives this record id to several inputs"
-			s.doubt[at], s.doubt[other] = shared, shared
-		}
-		s.byID[id] = at
-	}
 	for at := range outcomes {
 		o := &outcomes[at]
 		i := s.claim[at]
