@@ -37,7 +37,7 @@ func (w *workspace) judge(status int, h http.Header, body []byte, readErr error,
 	case status < 200 || status > 299:
 		class, wait := classify(status, w.doc.policy, retryAfter, has)
 		call.Wait, call.Raw = wait, keep(body)
-		call.Detail = hide.line(w.refusal(status, h))
+		call.Detail = hide.line(w.refusal(status, h, hide))
 		return class, call
 	case problem != nil:
 		call.Detail = hide.line(fmt.Sprintf("%d that can't be read: %v", status, problem))
@@ -53,7 +53,7 @@ func saysNothing(call worker.Call, body []byte) worker.Call {
 }
 
 // refusal describes an answer that is no 2xx.
-func (w *workspace) refusal(status int, h http.Header) string {
+func (w *workspace) refusal(status int, h http.Header, hide redactor) string {
 	text := strconv.Itoa(status)
 	top := &w.doc.top
 	if top.category != "" {
@@ -67,7 +67,7 @@ func (w *workspace) refusal(status int, h http.Header) string {
 	if w.doc.policy != "" {
 		text += " " + w.doc.policy
 	}
-	switch location := h.Get("Location"); {
+	switch location := hide.text(h.Get("Location")); {
 	case top.message != "":
 		text += ": " + top.message
 	case status >= 300 && status < 400 && location != "":
