@@ -2,8 +2,10 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,124 +15,247 @@ import (
 	"crmintake/worker"
 )
 
-// fetchWait is how long one pull request lives: short enough for a stop not to wait, long enough to cost an idle worker nothing.
-const fetchWait = time.Second
-
-// Config tells where the events are.
-type Config struct {
-	Stream   string // default CRM_EVENTS
-	Subject  string // the filter, default crm.create.>; the object type is the token in the place of its wildcard
-	Consumer string // the durable's name, default crmintake
-}
-
-func (c Config) withDefaults() Config {
-	if c.Stream == "" {
-		c.Stream = "CRM_EVENTS"
-	}
-	if c.Subject == "" {
-		c.Subject = "crm.create.>"
-	}
-	if c.Consumer == "" {
-		c.Consumer = "crmintake"
-	}
-	return c
-}
-
-// prefix is what a subject has before the object type.
-func (c Config) prefix() string { return strings.TrimRight(c.Subject, "*>") }
-
-// Validate reports a subject whose last token is no wildcard: nothing would tell the object type.
-func (c Config) Validate() error {
-	c = c.withDefaults()
-	if p := c.prefix(); len(c.Subject)-len(p) != 1 || !strings.HasSuffix(p, ".") || strings.ContainsAny(p, "*> \t") {
-		return fmt.Errorf("subject %q: it must end in one wildcard, as crm.create.> does; the object type stands there", c.Subject)
-	}
-	return nil
-}
+const (
+	// fetchWait is how long one pull request lives: short enough for a lost one to be missed soon, long enough to cost an
+	// idle worker nothing.
+	fetchWait = time.Second
+	// lateness is what we grant the server beyond that before we take the request for lost.
+	lateness = 500 * time.Millisecond
+	// infoWait bounds questions to the server.
+	infoWait = 5 * time.Second
+)
 
 // Source pulls from a durable consumer. Open makes one.
 type Source struct {
 	cfg      Config
+	prefix   string // of subjects
+	nc       *nats.Conn
 	consumer jetstream.Consumer
-	js       jetstream.JetStream
+	next     string // the subject of pull requests
+	warnings []string
 	now      func() time.Time
 }
 
 var _ worker.Source = (*Source)(nil)
 
-// Open finds stream and consumer, and fails with what to type when one is missing. The connection stays the caller's.
+// Open finds stream and consumer, and fails with what to type when one is missing or is such that events would be lost
+// or misread. The connection stays the caller's.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
-	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.withDefaults()
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	consumer, err := js.Consumer(ctx, cfg.Stream, cfg.Consumer)
+	stream, err := js.Stream(ctx, cfg.Stream)
+	if err != nil {
+		return nil, cfg.explain(err)
+	}
+	consumer, err := stream.Consumer(ctx, cfg.Consumer)
+	if err != nil {
+		return nil, cfg.explain(err)
+	}
+	found := append(judgeStream(cfg, stream.CachedInfo().Config), judgeConsumer(cfg, consumer.CachedInfo(), stream.CachedInfo().Config)...)
+	if err := found.err(); err != nil {
+		return nil, err
+	}
+	return &Source{
+		cfg:      cfg,
+		prefix:   cfg.Prefix(),
+		nc:       nc,
+		consumer: consumer,
+		next:     "$JS.API.CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Consumer,
+		warnings: found.warnings(),
+		now:      time.Now,
+	}, nil
+}
+
+// explain says what to type about an error of the JetStream API.
+func (c Config) explain(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return nil, fmt.Errorf("the stream %s does not exist on this NATS server; type 'crmintake init' to create it", cfg.Stream)
+		return fmt.Errorf("the stream %s does not exist on this NATS server; type 'crmintake init' to create it", c.Stream)
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return nil, fmt.Errorf("the stream %s has no consumer %s; type 'crmintake init' to create it", cfg.Stream, cfg.Consumer)
-	case err != nil:
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return fmt.Errorf("the stream %s has no consumer %s; type 'crmintake init' to create it", c.Stream, c.Consumer)
+	case errors.Is(err, jetstream.ErrNotPullConsumer):
+		return fmt.Errorf("the consumer %s of stream %s is a push consumer; crmintake needs a pull consumer: choose another name with --consumer and type 'crmintake init'",
+			c.Consumer, c.Stream)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("the NATS server has JetStream switched off for this account; start nats-server with --jetstream: %w", err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("JetStream does not answer for the stream %s: %w", c.Stream, err)
+	default:
+		return fmt.Errorf("jetstream: %w", err)
 	}
-	if p := consumer.CachedInfo().Config.AckPolicy; p != jetstream.AckExplicitPolicy {
-		return nil, fmt.Errorf("the consumer %s has ack policy %s; crmintake needs explicit acks", cfg.Consumer, p)
-	}
-	return &Source{cfg: cfg, consumer: consumer, js: js, now: time.Now}, nil
 }
+
+// Warnings tells what Open found that works but had better be otherwise, a sentence each, with what to type.
+func (s *Source) Warnings() []string { return s.warnings }
 
 // AckWait is the consumer's: how long a message may be in hand before it is delivered again.
 func (s *Source) AckWait() time.Duration { return s.consumer.CachedInfo().Config.AckWait }
 
-// Fetch implements worker.Source.
+// pullRequest is the body of a request for messages, as the server wants it.
+type pullRequest struct {
+	Batch    int           `json:"batch"`
+	MaxBytes int           `json:"max_bytes,omitempty"` // subjects and headers count as well
+	Expires  time.Duration `json:"expires"`
+}
+
+// errTooBig: the server holds back a message that is larger than what is left of the request's bytes.
+var errTooBig = errors.New("the next message is larger than the bytes asked for")
+
+// Fetch implements worker.Source. When ctx ends it returns at once, or as soon as what is on its way has come. A message
+// that alone is larger than maxBytes is delivered nevertheless, alone.
 func (s *Source) Fetch(ctx context.Context, max, maxBytes int, deliver func(*worker.Event)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// The request is not tied to ctx: what the server has sent on a request that was given up would come again only after
-	// the ack wait. It ends by itself within fetchWait.
-	batch, err := s.consumer.Fetch(max, jetstream.FetchMaxBytes(maxBytes), jetstream.FetchMaxWait(fetchWait))
-	if err != nil {
-		return fmt.Errorf("jetstream: %w", err)
+	// Without a connection requests would wait in the client's buffer, and reach the server together when it is back.
+	if !waitConnected(ctx, s.nc, fetchWait) {
+		return nil // Connect's log has said why
 	}
-	for m := range batch.Messages() {
-		deliver(s.event(m))
+	limits := s.consumer.CachedInfo().Config
+	r := pullRequest{Batch: atMost(max, limits.MaxRequestBatch), MaxBytes: atMost(maxBytes, limits.MaxRequestMaxBytes),
+		Expires: time.Duration(atMost(int(fetchWait), int(limits.MaxRequestExpires)))}
+	n, err := s.pull(ctx, r, deliver)
+	if errors.Is(err, errTooBig) && n == 0 {
+		r.Batch, r.MaxBytes = 1, 0
+		_, err = s.pull(ctx, r, deliver)
 	}
-	return ignorable(batch.Error())
+	if errors.Is(err, errTooBig) {
+		return nil // the next fetch begins with it
+	}
+	return err
 }
 
-// ignorable drops what only says that nothing came.
-func ignorable(err error) error {
-	if err == nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
-		return nil
+// atMost returns n, or the consumer's limit if it has one that is lower.
+func atMost(n, limit int) int {
+	if limit > 0 {
+		return min(n, limit)
 	}
-	return fmt.Errorf("jetstream: %w", err)
+	return n
+}
+
+// pull makes one request, with an inbox of its own, and returns how many messages it has delivered. When it returns,
+// the request is over for the server, too.
+func (s *Source) pull(ctx context.Context, r pullRequest, deliver func(*worker.Event)) (n int, err error) {
+	// The client drops what finds no room: all messages of the request, and its final status.
+	incoming := make(chan *nats.Msg, r.Batch+1)
+	sub, err := s.nc.ChanSubscribe(s.nc.NewInbox(), incoming)
+	if err != nil {
+		return 0, fmt.Errorf("jetstream: %w", err)
+	}
+	body, err := json.Marshal(r)
+	if err == nil {
+		err = s.nc.PublishRequest(s.next, sub.Subject, body)
+	}
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("jetstream: %w", err), sub.Unsubscribe())
+	}
+	timer := time.NewTimer(r.Expires + lateness)
+	defer timer.Stop()
+	for bytes := 0; n < r.Batch; {
+		select {
+		case m := <-incoming:
+			// Only the server's own words come without a subject to ack on, whatever headers a publisher may choose.
+			if m.Reply == "" {
+				return n, errors.Join(s.status(ctx, m), sub.Unsubscribe())
+			}
+			deliver(s.event(m))
+			n++
+			if bytes += m.Size(); bytes == r.MaxBytes {
+				return n, sub.Unsubscribe() // to the byte: the server ends the request without a word
+			}
+		case <-timer.C:
+			return n + s.withdraw(sub, incoming, deliver), nil
+		case <-ctx.Done():
+			return n + s.withdraw(sub, incoming, deliver), nil
+		}
+	}
+	return n, sub.Unsubscribe()
+}
+
+// withdraw ends a request early and delivers what the server has sent on it until then. It does not send on a request
+// that nobody listens to.
+func (s *Source) withdraw(sub *nats.Subscription, incoming <-chan *nats.Msg, deliver func(*worker.Event)) (n int) {
+	// Drain tells the server and goes on listening; its answer to the flush comes after the last message. Without a
+	// connection no message comes either, and the new one will not know of the inbox.
+	if err := sub.Drain(); err == nil && s.nc.IsConnected() {
+		_ = s.nc.FlushTimeout(lateness)
+	}
+	for {
+		select {
+		case m := <-incoming:
+			if m.Reply != "" {
+				deliver(s.event(m))
+				n++
+			}
+		default:
+			return n
+		}
+	}
+}
+
+// status is the error that the server's word on a request amounts to; nil when it only says that the request is over.
+func (s *Source) status(ctx context.Context, m *nats.Msg) error {
+	code, text := m.Header.Get("Status"), m.Header.Get("Description")
+	lower := strings.ToLower(text)
+	switch {
+	case code == "408", code == "404":
+		return nil
+	case code == "503", strings.Contains(lower, "consumer deleted"):
+		return s.absent(ctx)
+	case strings.Contains(lower, "message size exceeds maxbytes"):
+		return errTooBig
+	case strings.Contains(lower, "batch completed"), strings.Contains(lower, "leadership change"), strings.Contains(lower, "server shutdown"):
+		return nil // the next fetch finds out
+	default:
+		return fmt.Errorf("the consumer %s of stream %s refuses to deliver: %s (status %s)", s.cfg.Consumer, s.cfg.Stream, text, code)
+	}
+}
+
+// absent finds out why nobody answers for the consumer: it is gone, or the server is about to start or change leader.
+func (s *Source) absent(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	defer cancel()
+	if _, err := s.consumer.Info(ctx); err != nil {
+		return s.cfg.explain(err)
+	}
+	return nil
 }
 
 // Outstanding implements worker.Source.
 func (s *Source) Outstanding(ctx context.Context) (pending, unacked int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	defer cancel()
 	info, err := s.consumer.Info(ctx)
 	if err != nil {
-		return 0, 0, fmt.Errorf("jetstream: %w", err)
+		return 0, 0, s.cfg.explain(err)
 	}
 	return int(info.NumPending), info.NumAckPending, nil
 }
 
-func (s *Source) event(m jetstream.Msg) *worker.Event {
-	e := &worker.Event{Subject: m.Subject(), Payload: m.Data(), ReceivedAt: s.now(), Message: message{m}}
+// delivery is an event and the answer to its message, allocated together.
+type delivery struct {
+	worker.Event
+	message
+}
+
+func (s *Source) event(m *nats.Msg) *worker.Event {
+	d := &delivery{message: message{s.nc, m.Reply}}
+	e := &d.Event
+	e.Subject, e.Payload, e.ReceivedAt, e.Message = m.Subject, m.Data, s.now(), &d.message
 	meta, err := m.Metadata()
-	if err != nil { // not from a consumer: can't happen on a pull
+	if err != nil {
 		e.Invalid = fmt.Sprintf("the message has no JetStream metadata: %v", err)
 		return e
 	}
 	e.Stream, e.StreamSeq = meta.Stream, meta.Sequence.Stream
-	header := m.Headers()
-	e.ID, e.Invalid = worker.EventID(header.Get, e.Stream, e.StreamSeq)
-	objectType, invalid := worker.ObjectTypeOf(e.Subject, s.cfg.prefix())
+	e.ID, e.Invalid = worker.EventID(m.Header.Get, e.Stream, e.StreamSeq)
+	objectType, invalid := worker.ObjectTypeOf(e.Subject, s.prefix)
 	e.ObjectType = objectType
 	if e.Invalid == "" {
 		e.Invalid = invalid
@@ -138,8 +263,25 @@ func (s *Source) event(m jetstream.Msg) *worker.Event {
 	return e
 }
 
-type message struct{ m jetstream.Msg }
+// message answers the stream. The answers are the server's protocol; they may be sent again, which does nothing.
+type message struct {
+	nc    *nats.Conn
+	reply string
+}
 
-func (m message) Ack() error                    { return m.m.Ack() }
-func (m message) Nak(delay time.Duration) error { return m.m.NakWithDelay(delay) }
-func (m message) InProgress() error             { return m.m.InProgress() }
+var (
+	ack        = []byte("+ACK")
+	inProgress = []byte("+WPI")
+)
+
+func (m *message) Ack() error        { return m.nc.Publish(m.reply, ack) }
+func (m *message) InProgress() error { return m.nc.Publish(m.reply, inProgress) }
+func (m *message) Nak(delay time.Duration) error {
+	answer := []byte("-NAK")
+	if delay > 0 {
+		answer = append(answer, ` {"delay": `...)
+		answer = strconv.AppendInt(answer, delay.Nanoseconds(), 10)
+		answer = append(answer, '}')
+	}
+	return m.nc.Publish(m.reply, answer)
+}

@@ -1,0 +1,66 @@
+package jetstream
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Config tells where the events are.
+type Config struct {
+	Stream   string // default CRM_EVENTS
+	Subject  string // the filter, default crm.create.>; the object type is the token in the place of its wildcard
+	Consumer string // the durable's name, default crmintake
+}
+
+func (c Config) withDefaults() Config {
+	if c.Stream == "" {
+		c.Stream = "CRM_EVENTS"
+	}
+	if c.Subject == "" {
+		c.Subject = "crm.create.>"
+	}
+	if c.Consumer == "" {
+		c.Consumer = "crmintake"
+	}
+	return c
+}
+
+// Prefix is what a subject has before the object type, with its last dot.
+func (c Config) Prefix() string { return strings.TrimRight(c.withDefaults().Subject, "*>") }
+
+// Validate reports names that NATS does not take, and a subject whose last token is no wildcard: nothing would tell the
+// object type.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	for kind, name := range map[string]string{"stream": c.Stream, "consumer": c.Consumer} {
+		// The server's own rule, and no control characters: the name is part of the subjects that we publish to.
+		if strings.ContainsAny(name, `.*>/\ `) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return fmt.Errorf("%s %q: a name has no white space, dots, slashes, * or >", kind, name)
+		}
+	}
+	p := c.Prefix()
+	if len(c.Subject)-len(p) != 1 || strings.ContainsAny(p, "*> \t\r\n") || !strings.HasSuffix(p, ".") ||
+		strings.HasPrefix(p, ".") || strings.Contains(p, "..") {
+		return fmt.Errorf("subject %q: it must end in one wildcard, as crm.create.> does; the object type stands there", c.Subject)
+	}
+	return nil
+}
+
+// covers tells whether each subject that matches the subject or pattern inner matches outer as well.
+func covers(outer, inner string) bool {
+	for {
+		o, restOuter, moreOuter := strings.Cut(outer, ".")
+		i, restInner, moreInner := strings.Cut(inner, ".")
+		switch {
+		case o == ">":
+			return true
+		case i == ">", o != "*" && o != i:
+			return false
+		case moreOuter != moreInner:
+			return false
+		case !moreOuter:
+			return true
+		}
+		outer, inner = restOuter, restInner
+	}
+}

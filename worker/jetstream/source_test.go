@@ -1,0 +1,415 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"crmintake/worker"
+)
+
+func TestFetchMakesEvents(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	long := strings.Repeat("i", worker.MaxEventIDBytes+1)
+	for _, m := range []*nats.Msg{
+		{Subject: "crm.create.contacts", Data: []byte(`{"properties":{}}`)},
+		{Subject: "crm.create.deals", Header: nats.Header{"Nats-Msg-Id": {"id-1"}}, Data: []byte("not \x00 JSON")},
+		{Subject: "crm.create.2-77", Header: nats.Header{"ce-source": {"/s"}, "ce-id": {"7"}}},
+		{Subject: "crm.create.a.b", Header: nats.Header{"Nats-Msg-Id": {"id-2"}}},
+		{Subject: "crm.create.deals", Header: nats.Header{"Nats-Msg-Id": {long}}},
+		// Headers that the client would take for the server's words.
+		{Subject: "crm.create.deals", Header: nats.Header{"Status": {"409"}, "Description": {"Consumer Deleted"}}},
+	} {
+		e.publish(t, m)
+	}
+	got := fetch(t, s, 6)
+	want := []*worker.Event{
+		{ID: "CRM_EVENTS:1", ObjectType: "contacts", Subject: "crm.create.contacts", Payload: []byte(`{"properties":{}}`)},
+		{ID: "id-1", ObjectType: "deals", Subject: "crm.create.deals", Payload: []byte("not \x00 JSON")},
+		{ID: "/s/7", ObjectType: "2-77", Subject: "crm.create.2-77"},
+		{ID: "id-2", Subject: "crm.create.a.b", Invalid: "the subject"},
+		{ID: "CRM_EVENTS:5", ObjectType: "deals", Subject: "crm.create.deals", Invalid: "the event id in Nats-Msg-Id has 257 bytes"},
+		{ID: "CRM_EVENTS:6", ObjectType: "deals", Subject: "crm.create.deals"},
+	}
+	for i, w := range want {
+		w.Stream, w.StreamSeq = "CRM_EVENTS", uint64(i+1)
+		if !strings.HasPrefix(got[i].Invalid, w.Invalid) || (w.Invalid == "") != (got[i].Invalid == "") {
+			t.Errorf("event %d: invalid %q, want %q", i, got[i].Invalid, w.Invalid)
+		}
+		if got[i].ReceivedAt.IsZero() || got[i].Message == nil {
+			t.Errorf("event %d: received at %v, message %v", i, got[i].ReceivedAt, got[i].Message)
+		}
+	}
+	ignore := cmpopts.IgnoreFields(worker.Event{}, "Invalid", "ReceivedAt", "Message")
+	if diff := cmp.Diff(want, got, ignore, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	e.numbered(t, 3)
+	settled(t, s, 3, 0)
+	events := fetch(t, s, 3)
+	settled(t, s, 0, 3)
+
+	if err := events[0].Message.Ack(); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, s, 0, 2)
+	for range 2 { // an answer may be repeated
+		if err := events[0].Message.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := events[1].Message.Nak(0); err != nil {
+		t.Fatal(err)
+	}
+	again := fetch(t, s, 1)[0]
+	if again.ID != "e1" || again.StreamSeq != 2 {
+		t.Errorf("after the nak came %q, sequence %d", again.ID, again.StreamSeq)
+	}
+	if err := events[2].Message.Nak(24 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := events[1].Message.Ack(); err != nil { // by the answer of an earlier delivery
+		t.Fatal(err)
+	}
+	settled(t, s, 0, 1)
+	n := 0
+	if err := s.Fetch(t.Context(), 10, 1<<20, func(*worker.Event) { n++ }); err != nil || n != 0 {
+		t.Errorf("while the only message is put off: %d events, %v", n, err)
+	}
+}
+
+// A message in progress does not come again, though its ack wait passes several times over.
+func TestInProgress(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{AckWait: time.Second})
+	e.numbered(t, 2)
+	events := fetch(t, s, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = events[0].Message.InProgress()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	// The neglected message comes a second and a third time, so twice the ack wait has passed.
+	for range 2 {
+		if again := fetch(t, s, 1)[0]; again.ID != "e1" {
+			t.Errorf("%s came again", again.ID)
+		}
+	}
+	cancel()
+	<-done
+}
+
+func TestFetchBounds(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	body := make([]byte, 10_000)
+	for range 20 {
+		e.publish(t, &nats.Msg{Subject: "crm.create.contacts", Data: body})
+	}
+	for _, c := range []struct{ max, bytes, want int }{
+		{3, 1 << 20, 3},
+		{100, 45_000, 4},
+		{100, 1, 1}, // larger than what is left: alone
+		{100, 9_999, 1},
+		{100, 1 << 20, 11},
+	} {
+		n := 0
+		if err := s.Fetch(t.Context(), c.max, c.bytes, func(*worker.Event) { n++ }); err != nil || n != c.want {
+			t.Errorf("at most %d with %d bytes: %d events, %v; want %d", c.max, c.bytes, n, err, c.want)
+		}
+	}
+	settled(t, s, 0, 20) // nothing was sent that wasn't delivered
+}
+
+// To the byte, the server ends a request without a word; we must not wait for one until it expires.
+func TestFetchExactBytes(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	e.numbered(t, 2)
+	var size int
+	raw, err := s.consumer.Fetch(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range raw.Messages() {
+		size = len(m.Subject()) + len(m.Reply()) + len(m.Data()) + len("NATS/1.0\r\nNats-Msg-Id: e0\r\n\r\n")
+		if err := m.Nak(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	if err := s.Fetch(t.Context(), 10, size, func(*worker.Event) { n++ }); err != nil || n != 1 {
+		t.Errorf("%d events, %v", n, err)
+	}
+	settled(t, s, 1, 1)
+}
+
+// Whenever ctx ends, each message is either delivered or still the server's: none is on its way to nobody.
+func TestFetchEndsWithContext(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{AckWait: time.Hour})
+	const total = 5000
+	e.numbered(t, total)
+	seen := map[uint64]int{}
+	for stop := 1; len(seen) < total; stop = stop*3%1000 + 1 {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		err := s.Fetch(ctx, 2000, 64<<20, func(ev *worker.Event) {
+			if n++; n == stop {
+				cancel()
+			}
+			seen[ev.StreamSeq]++
+			if err := ev.Message.Ack(); err != nil {
+				t.Error(err)
+			}
+		})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled(t, s, 0, 0)
+	for seq, times := range seen {
+		if times != 1 {
+			t.Errorf("message %d came %d times", seq, times)
+		}
+	}
+
+	// Without any message it ends at once, and not when the request does: with what is published then delivered to the next.
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Fetch(ctx, 10, 1<<20, func(*worker.Event) { t.Error("an event from nowhere") }) }()
+	cancel()
+	if err := <-ended; err != nil && err != context.Canceled {
+		t.Error(err)
+	}
+	if err := s.Fetch(ctx, 10, 1<<20, nil); err != context.Canceled {
+		t.Errorf("with an ended context: %v", err)
+	}
+	e.publish(t, &nats.Msg{Subject: "crm.create.contacts"})
+	fetch(t, s, 1)
+}
+
+func TestServerRestart(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{AckWait: 2 * time.Second})
+	const total = 3000
+	e.numbered(t, total)
+	restarted := make(chan error, 1)
+	seen := map[uint64]bool{}
+	fetches := 0
+	for limit := time.Now().Add(2 * patience); len(seen) < total; fetches++ {
+		if fetches == 2 {
+			go func() { restarted <- e.server.Restart() }()
+		}
+		// Errors are for the log; the source mends itself.
+		if err := s.Fetch(t.Context(), 500, 1<<20, func(ev *worker.Event) {
+			seen[ev.StreamSeq] = true
+			_ = ev.Message.Ack()
+		}); err != nil {
+			t.Log(err)
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%d of %d messages", len(seen), total)
+		}
+	}
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	for pending, unacked := 0, 1; pending+unacked > 0; { // acks that were lost, and those of the last messages
+		_ = s.Fetch(t.Context(), 500, 1<<20, func(ev *worker.Event) { _ = ev.Message.Ack() })
+		var err error
+		if pending, unacked, err = s.Outstanding(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// While the server is away, no requests pile up to be answered all together when it is back.
+func TestNoRequestsWithoutServer(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	e.numbered(t, 100)
+	down := make(chan struct{}, 2) // closing disconnects, too
+	e.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { down <- struct{}{} })
+	if err := e.server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	<-down
+	for n := 0; n < 10; { // while the client finds its way back
+		if err := s.Fetch(t.Context(), 10-n, 1<<20, func(*worker.Event) { n++ }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled(t, s, 90, 10)
+}
+
+func TestConsumerGone(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	ignore := func(*worker.Event) {}
+	failed := make(chan error)
+	go func() { failed <- s.Fetch(t.Context(), 10, 1<<20, ignore) }()
+	for waiting := 0; waiting == 0; { // until the request is at the server
+		info, err := s.consumer.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting = info.NumWaiting
+	}
+	if err := e.js.DeleteConsumer(t.Context(), "CRM_EVENTS", "crmintake"); err != nil {
+		t.Fatal(err)
+	}
+	for i, err := range []error{<-failed, s.Fetch(t.Context(), 10, 1<<20, ignore)} {
+		if err == nil {
+			t.Fatalf("fetch %d: no error", i)
+		}
+		contains(t, err.Error(), "has no consumer crmintake", "'crmintake init'")
+	}
+	if _, _, err := s.Outstanding(t.Context()); err == nil || !strings.Contains(err.Error(), "crmintake init") {
+		t.Errorf("outstanding: %v", err)
+	}
+	if _, err := Init(t.Context(), e.nc, InitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	e.numbered(t, 1)
+	fetch(t, s, 1)
+
+	if err := e.js.DeleteStream(t.Context(), "CRM_EVENTS"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Fetch(t.Context(), 10, 1<<20, ignore); err == nil || !strings.Contains(err.Error(), "the stream CRM_EVENTS does not exist") {
+		t.Errorf("without a stream: %v", err)
+	}
+	e.nc.Close()
+	if err := s.Fetch(t.Context(), 10, 1<<20, ignore); err == nil {
+		t.Error("a closed connection gives no error")
+	}
+}
+
+func TestPausedConsumer(t *testing.T) {
+	e := newEnv(t)
+	e.init(t, InitConfig{})
+	e.numbered(t, 1)
+	if _, err := e.js.PauseConsumer(t.Context(), "CRM_EVENTS", "crmintake", time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), e.nc, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, strings.Join(s.Warnings(), "\n"), "is paused", "'nats consumer resume CRM_EVENTS crmintake'")
+	n := 0
+	if err := s.Fetch(t.Context(), 10, 1<<20, func(*worker.Event) { n++ }); err != nil || n != 0 {
+		t.Errorf("paused: %d events, %v", n, err)
+	}
+	settled(t, s, 1, 0)
+	if _, err := e.js.ResumeConsumer(t.Context(), "CRM_EVENTS", "crmintake"); err != nil {
+		t.Fatal(err)
+	}
+	fetch(t, s, 1)
+}
+
+// A consumer may limit what one request asks for; more would be refused.
+func TestRequestLimits(t *testing.T) {
+	e := newEnv(t)
+	if _, err := Init(t.Context(), e.nc, InitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.js.CreateConsumer(t.Context(), "CRM_EVENTS", jetstream.ConsumerConfig{}); err == nil {
+		t.Fatal("a work queue takes a second consumer") // what the test believes
+	}
+	if _, err := e.js.UpdateConsumer(t.Context(), "CRM_EVENTS", jetstream.ConsumerConfig{
+		Durable: "crmintake", FilterSubject: "crm.create.>", AckPolicy: jetstream.AckExplicitPolicy,
+		MaxRequestBatch: 7, MaxRequestMaxBytes: 1000, MaxRequestExpires: 100 * time.Millisecond,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), e.nc, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.numbered(t, 20)
+	fetch(t, s, 20)
+}
+
+func BenchmarkFetchAndAck(b *testing.B) {
+	for _, size := range []int{300, 3000} {
+		b.Run(fmt.Sprint(size, "bytes"), func(b *testing.B) {
+			e := newEnv(b)
+			s := e.init(b, InitConfig{})
+			p, err := OpenPublisher(b.Context(), e.nc, PublisherConfig{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close()
+			body := make([]byte, size)
+			for i := range b.N {
+				if err := p.Publish(b.Context(), Message{Subject: "crm.create.contacts", ID: fmt.Sprint(i), Data: body}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := p.Flush(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; {
+				if err := s.Fetch(b.Context(), 4000, 64<<20, func(ev *worker.Event) {
+					n++
+					if err := ev.Message.Ack(); err != nil {
+						b.Error(err)
+					}
+				}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+func BenchmarkPublish(b *testing.B) {
+	e := newEnv(b)
+	e.init(b, InitConfig{})
+	p, err := OpenPublisher(b.Context(), e.nc, PublisherConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	body := make([]byte, 300)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if err := p.Publish(b.Context(), Message{Subject: "crm.create.contacts", ID: fmt.Sprint(i), Data: body}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := p.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
