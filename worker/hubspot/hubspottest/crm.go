@@ -261,22 +261,6 @@ func (c *CRM) meet(read bool) effect {
 	return e
 }
 
-// wait waits for d, but not longer than until gone or the Server are closed. It says whether all of d has passed.
-func (c *CRM) wait(d time.Duration, gone <-chan struct{}) bool {
-	if d <= 0 {
-		return true
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-gone:
-	case <-c.stop:
-	}
-	return false
-}
-
 // correlationID has the form of a random UUID.
 func correlationID(a, b uint64) string {
 	const digits = "0123456789abcdef"
