@@ -39,7 +39,7 @@ CREATE TABLE outbox (
     CONSTRAINT outbox_misses CHECK ((status = 'unknown') = (misses IS NOT NULL)),
     CONSTRAINT outbox_reason CHECK (
         reason IN ('invalid_event', 'rejected', 'conflict', 'exhausted', 'unknown_outcome', 'id_reused'))
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 
 -- misses tells 'retry' from 'unknown' here, because an index that named status would end HOT.
 CREATE INDEX outbox_retry ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NULL;

@@ -55,10 +55,12 @@ const awaitClaim = `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text
 
 // What an earlier try of the same claim got, if its answer was lost.
 const claimedBefore = `
-SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, coalesce(o.misses, 0),
-  o.received_at, now() - o.received_at
-FROM attempt a JOIN outbox o ON o.event_id = ANY(a.event_ids) AND o.attempt_id = a.id
-WHERE a.id = $1 AND a.closed_at IS NULL ORDER BY o.event_id`
+WITH claimed AS MATERIALIZED (
+  SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, coalesce(o.misses, 0),
+    o.received_at, now() - o.received_at
+  FROM attempt a JOIN outbox o ON o.event_id = ANY(a.event_ids) AND o.attempt_id = a.id
+  WHERE a.id = $1 AND a.state = 'open')
+SELECT * FROM claimed ORDER BY event_id`
 
 // A claimed row is under its attempt alone, and not due until that is closed. What is written for each status: whether
 // misses is null (see the indexes), what the row becomes, and the attempt's kind.
@@ -75,7 +77,7 @@ fitting AS (
   WHERE n = 1 OR total <= $4),
 claimed AS (
   UPDATE outbox o SET %[3]s, attempt_id = $1, next_attempt_at = NULL, updated_at = now()
-  FROM fitting f WHERE o.event_id = f.event_id
+  FROM fitting f WHERE o.event_id = ANY (ARRAY[f.event_id])
   RETURNING o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, coalesce(o.misses, 0),
     o.received_at, now() - o.received_at),
 opened AS (
@@ -153,7 +155,7 @@ UPDATE outbox o SET misses = NULL, updated_at = now(),
   reason = CASE WHEN NOT $2 THEN 'unknown_outcome' END,
   error = coalesce(o.error, 'the call may or may not have created the record'),
   dead_at = CASE WHEN NOT $2 THEN now() END
-FROM due WHERE o.event_id = due.event_id`
+FROM due WHERE o.event_id = ANY (ARRAY[due.event_id])`
 
 // Park ends the doubt of up to limit due `unknown` rows of an object type that can't be read back, and returns how many
 // those were. With resend they are to be sent again, at once, as possible duplicates; else they are dead, for a person to decide.

@@ -11,7 +11,7 @@ import (
 const insertAttempt = `
 INSERT INTO attempt AS a (id, kind, object_type, worker, lease_until, event_ids, inputs)
 VALUES ($1, 'create', $2, $3, now() + $4::interval, $5::text[], cardinality($5::text[]))
-ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until WHERE a.closed_at IS NULL`
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until WHERE a.state = 'open'`
 
 // Nothing goes under an attempt that was closed meanwhile. The order keeps two workers with overlapping batches from
 // waiting for each other.
@@ -19,7 +19,7 @@ const insertSending = `
 INSERT INTO outbox (event_id, object_type, status, payload, content_hash, attempt_id, stream, stream_seq)
 SELECT u.event_id, $2, 'sending', u.payload, u.hash, $1, u.stream, u.seq
 FROM unnest($3::text[], $4::bytea[], $5::bytea[], $6::text[], $7::int8[]) WITH ORDINALITY AS u(event_id, payload, hash, stream, seq, n)
-WHERE EXISTS (SELECT FROM attempt WHERE id = $1 AND closed_at IS NULL)
+WHERE EXISTS (SELECT FROM attempt WHERE id = $1 AND state = 'open')
 ORDER BY u.event_id COLLATE "C", u.n
 ON CONFLICT (event_id) DO NOTHING`
 
@@ -55,10 +55,10 @@ func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standi
 	case standing == nil:
 		return s.Intend(ctx, a, events) // a row that was in the way went in between, so its event has a place now
 	case len(held) == 0:
-		_, err = s.pool.Exec(ctx, `DELETE FROM attempt WHERE id = $1 AND closed_at IS NULL`, a.ID)
+		_, err = s.pool.Exec(ctx, `DELETE FROM attempt WHERE id = $1 AND state = 'open'`, a.ID)
 	case len(held) < len(events):
 		_, err = s.pool.Exec(ctx, `
-UPDATE attempt SET event_ids = $2::text[], inputs = cardinality($2::text[]) WHERE id = $1 AND closed_at IS NULL`, a.ID, held)
+UPDATE attempt SET event_ids = $2::text[], inputs = cardinality($2::text[]) WHERE id = $1 AND state = 'open'`, a.ID, held)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("outbox: intent: %w", err)

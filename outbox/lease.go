@@ -28,7 +28,7 @@ unread AS (
   FROM lost WHERE lost.kind = 'read' AND o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'unknown'),
 told AS (
   INSERT INTO outbox_error (event_id, attempt_id, category, message) SELECT event_id, attempt_id, 'LEASE_EXPIRED', error FROM doubtful)
-UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL FROM lost WHERE a.id = lost.id
+UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL FROM lost WHERE a.id = ANY (ARRAY[lost.id])
 RETURNING a.id, a.kind = 'read', a.worker, a.object_type, cardinality(lost.event_ids)`
 
 // Expired is an attempt whose lease had run out.
@@ -62,7 +62,7 @@ func (s *Store) Renew(ctx context.Context, a Attempt) error {
 	return err
 }
 
-const renew = `UPDATE attempt SET lease_until = now() + $2::interval WHERE id = ANY($1::uuid[]) AND closed_at IS NULL RETURNING id`
+const renew = `UPDATE attempt SET lease_until = now() + $2::interval WHERE id = ANY($1::uuid[]) AND state = 'open' RETURNING id`
 
 // RenewAll starts the leases of attempts anew, and returns those that are still open.
 func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Duration) (open []uuid.UUID, err error) {
@@ -78,14 +78,14 @@ func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Durati
 
 const split = `
 WITH parent AS (
-  SELECT id, object_type, worker FROM attempt WHERE id = $1 AND closed_at IS NULL FOR UPDATE),
+  SELECT id, object_type, worker FROM attempt WHERE id = $1 AND state = 'open' FOR UPDATE),
 moved AS (
   UPDATE outbox o SET attempt_id = $2, updated_at = now() FROM parent
   WHERE o.event_id = ANY($3::text[]) AND o.attempt_id = parent.id AND o.status = 'sending' RETURNING o.event_id),
 rest AS (
   UPDATE attempt a SET lease_until = now() + $4::interval,
     event_ids = ARRAY(SELECT id FROM unnest(a.event_ids) AS held(id) WHERE id NOT IN (SELECT event_id FROM moved))
-  FROM parent WHERE a.id = parent.id AND EXISTS (SELECT FROM moved))
+  FROM parent WHERE a.id = ANY (ARRAY[parent.id]) AND EXISTS (SELECT FROM moved))
 INSERT INTO attempt (id, parent_id, kind, object_type, worker, lease_until, event_ids, inputs)
 SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::interval, array_agg(moved.event_id), count(*)
 FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker`
@@ -102,7 +102,7 @@ func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []s
 		return nil
 	}
 	var open bool // by an earlier try whose answer was lost?
-	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM attempt WHERE id = $1 AND parent_id = $2 AND closed_at IS NULL)`,
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM attempt WHERE id = $1 AND parent_id = $2 AND state = 'open')`,
 		child, parent).Scan(&open)
 	if err != nil {
 		return fmt.Errorf("outbox: split: %w", err)

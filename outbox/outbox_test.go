@@ -1,8 +1,8 @@
 package outbox
 
 import (
-	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,14 +39,23 @@ func exec(t testing.TB, s *Store, sql string, args ...any) {
 	}
 }
 
-// lines returns what a query finds, a line for each row, its columns joined by spaces.
+// lines returns what a query finds, a line for each row: its columns as text, joined by spaces, a NULL as "-".
 func lines(t testing.TB, s *Store, sql string, args ...any) []string {
 	t.Helper()
-	rows, err := s.pool.Query(t.Context(), `SELECT concat_ws(' ', q.*) FROM (`+sql+`) q`, args...)
+	rows, err := s.pool.Query(t.Context(), sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (string, error) {
+		var columns []string
+		for _, v := range r.RawValues() {
+			if v == nil {
+				v = []byte("-")
+			}
+			columns = append(columns, string(v))
+		}
+		return strings.Join(columns, " "), nil
+	})
 	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
@@ -160,5 +169,3 @@ func numbered(prefix string, n int) []string {
 	return ids
 }
 
-// background is for goroutines that outlive no test but must not see its context end first.
-var background = context.Background()

@@ -13,7 +13,7 @@ import (
 const closeAttempt = `
 UPDATE attempt SET state = 'settled', closed_at = now(), event_ids = CASE WHEN cardinality(event_ids) <> $2 THEN event_ids END,
   created = $3, rejected = $4, not_applied = $5, unknown = $6, http_status = $7, correlation_id = $8, detail = $9
-WHERE id = $1 AND closed_at IS NULL`
+WHERE id = $1 AND state = 'open'`
 
 // Each statement after it is guarded by closeAttempt's having closed the attempt in this very transaction (now() is its
 // start): rows that Expire made `unknown` still carry the attempt's id.
@@ -23,7 +23,7 @@ const settleErrors = `
 INSERT INTO outbox_error (event_id, attempt_id, category, message, raw)
 SELECT u.event_id, $1, u.category, u.message, u.raw
 FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS u(event_id, category, message, raw, n)
-JOIN outbox o ON o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')
+JOIN outbox o ON o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')
 WHERE true` + closedHere + ` ORDER BY u.n`
 
 // A read is no attempt to create: only a call that was under way, 'sending', counts.
@@ -34,7 +34,7 @@ UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = u.
   possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bool[], $8::bool[], $9::bool[])
   AS u(event_id, record_id, url, warnings, result, keep, in_doubt, duplicate)
-WHERE o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
+WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 const settleOthers = `
 UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
@@ -45,7 +45,7 @@ UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
   possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bool[], $8::bool[], $9::bool[], $10::bool[])
   AS u(event_id, status, reason, error, wait, counted, in_doubt, missed, duplicate)
-WHERE o.event_id = u.event_id AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
+WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 // Settle commits what became of the rows of an attempt, and closes it. It must name every row that the attempt holds,
 // once, and no other, and the call's counts must add up to the rows that the attempt began with; else, as with any other

@@ -43,8 +43,12 @@ func Open(ctx context.Context, databaseURL string, maxConns int) (*Store, error)
 func (s *Store) Close() { s.pool.Close() }
 
 // planByKeys: each statement here finds its rows by a key, some hundred at most. The planner, which meets them first when
-// the tables are empty and keeps its plans while they grow, would read whole tables instead. Its costs are then so high,
-// where there is no key, that it would compile the plan as well.
+// the tables are empty and keeps its plans while they grow, would read whole tables instead. (It would compile what has
+// no key, small tables, because of the price that this sets on them: hence jit.)
+//
+// It would also read a whole index, if a merge join could use its order. So statements join the tables by
+// "id = ANY (ARRAY[…])", which an index can look up and a merge can't use; and they look up an attempt by its id and
+// "state = 'open'", not "closed_at IS NULL", which would lead them through the index of open attempts and what is dead in it.
 const planByKeys = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off`
 
 // NewAttemptID returns an id that sorts by time.
