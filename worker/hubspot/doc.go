@@ -12,9 +12,17 @@
 //
 // After the deadline of the call's context no byte of it is written, even if the process was frozen meanwhile: the
 // deadline is compared again, with the wall clock as well, before each write, and closing a connection discards what
-// the kernel has not sent yet. What the network already carries can't be called back.
+// the kernel has not sent yet. What the network already carries can't be called back, and between the comparison and
+// the system call there is an instant that nothing guards. Once a call has returned, nothing of it is written either.
 //
-// The credential appears in no error, log line, answer or String method.
+// What an answer means for each input is the table at Client.Create, for the batch the one in classify.go, and what a
+// read proves is at Client.Read.
+//
+// The credential appears in no error, log line, answer or String method. If an answer echoes it, "[token]" stands in
+// its place (a credential of fewer than six characters is no secret, and is left). TLS is always verified; the
+// system's proxies are used.
+//
+// Answers are asked for uncompressed, and read up to Config.MaxAnswerBytes.
 //
 // # Where the facts come from
 //
@@ -25,9 +33,9 @@
 //
 // # Picture
 //
-//	Create ─► encode ─► connection of its own ─► status, headers, body
-//	            │         (HTTP/1.1, one call      │
-//	       trace ids       at a time)              ├─ no answer ── bytes written? ── Unavailable | Ambiguous
+//	Create ─► encode ─► kept connection ─► status, headers, body
+//	            │        (HTTP/1.1, one call       │
+//	       trace ids      at a time; it counts)    ├─ no answer ── bytes written? ── Unavailable | Ambiguous
 //	                                               ├─ 2xx ── decode ── account ───── Answered    | Ambiguous
 //	                                               └─ other ─ classify, one table ── the class and the wait
 //
