@@ -1,0 +1,206 @@
+package worker
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"crmintake/batcher"
+	"crmintake/outbox"
+)
+
+func testJudge() judge {
+	return judge{retry: Retry{Initial: time.Second, Max: time.Minute, Attempts: 3, Age: time.Hour}, onConflict: Bury, settle: 10 * time.Second}
+}
+
+// What each verdict means for a row: the table of the pipeline.
+func TestOutcome(t *testing.T) {
+	conflict := Outcome{Verdict: Rejected, Conflict: true, Existing: "77", Errors: []APIError{{Category: "CONFLICT", Message: "exists"}}}
+	refused := Outcome{Verdict: Rejected, Errors: []APIError{{Category: "VALIDATION_ERROR", Message: "wrong", Raw: []byte("{}")}}}
+	anonymous := conflict
+	anonymous.Existing = ""
+	adopting := testJudge()
+	adopting.onConflict = Adopt
+	const hasID, noID = true, false
+	for name, c := range map[string]struct {
+		judge judge
+		row   row
+		o     Outcome
+		class Class
+		hasID bool
+		want  outbox.Settlement
+	}{
+		"created": {testJudge(), row{}, Outcome{Verdict: Created, RecordID: "1", URL: "u", Warnings: []byte("[]"), Result: []byte("{}")}, Answered, hasID,
+			outbox.Settlement{Status: outbox.Created, RecordID: "1", URL: "u", Warnings: []byte("[]"), Result: []byte("{}"), Counted: true}},
+		"rejected": {testJudge(), row{}, refused, Answered, hasID,
+			outbox.Settlement{Status: outbox.Dead, Reason: outbox.Rejected, Error: "VALIDATION_ERROR: wrong", Counted: true,
+				Errors: []outbox.Error{{Category: "VALIDATION_ERROR", Message: "wrong", Raw: []byte("{}")}}}},
+		"unknown with an id property is asked about when the call is surely over": {testJudge(), row{}, Outcome{}, Ambiguous, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Wait: 10 * time.Second, InDoubt: true, Counted: true}},
+		"unknown without one is parked at once": {testJudge(), row{}, Outcome{}, Ambiguous, noID,
+			outbox.Settlement{Status: outbox.Unknown, InDoubt: true, Counted: true}},
+		"not applied is sent again":             {testJudge(), row{}, Outcome{Verdict: NotApplied}, Refused, noID, outbox.Settlement{Status: outbox.Retry, Counted: true}},
+		"throttled uses up no attempt":          {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Throttled, noID, outbox.Settlement{Status: outbox.Retry}},
+		"unavailable uses up no attempt":        {testJudge(), row{age: 9 * time.Hour}, Outcome{Verdict: NotApplied}, Unavailable, noID, outbox.Settlement{Status: outbox.Retry}},
+		"a paused account uses up no attempt":   {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, PauseAccount, noID, outbox.Settlement{Status: outbox.Retry}},
+		"a paused type uses up no attempt":      {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, PauseObjectType, noID, outbox.Settlement{Status: outbox.Retry}},
+		"the last attempt":                      {testJudge(), row{attempts: 2}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Exhausted, Counted: true}},
+		"too old":                               {testJudge(), row{age: time.Hour}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Exhausted, Counted: true}},
+		"conflict on a first attempt":           {testJudge(), row{}, conflict, Answered, hasID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
+		"conflict with our own event in doubt":  {testJudge(), row{inDoubt: true}, conflict, Answered, hasID, outbox.Settlement{Status: outbox.Unknown, Error: "CONFLICT: exists", Counted: true}},
+		"conflict in doubt, nothing to ask by":  {testJudge(), row{inDoubt: true}, conflict, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
+		"conflict, adopted":                     {adopting, row{}, conflict, Answered, noID, outbox.Settlement{Status: outbox.Created, RecordID: "77", Counted: true}},
+		"conflict, adopted once its id is read": {adopting, row{}, anonymous, Answered, hasID, outbox.Settlement{Status: outbox.Unknown, Error: "CONFLICT: exists", Counted: true}},
+		"conflict without any id":               {adopting, row{}, anonymous, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.judge.outcome(&c.row, &c.o, c.class, &Call{}, c.hasID)
+			ignore := cmpopts.IgnoreFields(outbox.Settlement{}, "EventID")
+			if len(c.want.Errors) == 0 {
+				ignore = cmpopts.IgnoreFields(outbox.Settlement{}, "EventID", "Errors")
+			}
+			if c.want.Status == outbox.Retry { // a draw
+				got.Wait = 0
+			}
+			if diff := cmp.Diff(c.want, got, ignore); diff != "" {
+				t.Error(diff)
+			}
+			if got.Status != outbox.Created && len(got.Errors) == 0 {
+				t.Error("the history has nothing of it")
+			}
+		})
+	}
+}
+
+func TestFound(t *testing.T) {
+	received := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	adopting := testJudge()
+	adopting.onConflict = Adopt
+	for name, c := range map[string]struct {
+		judge  judge
+		misses int
+		found  *Found
+		status outbox.Status
+		reason outbox.Reason
+	}{
+		"found":                       {testJudge(), 0, &Found{RecordID: "1", CreatedAt: received.Add(time.Second)}, outbox.Created, ""},
+		"found, clocks differ":        {testJudge(), 0, &Found{RecordID: "1", CreatedAt: received.Add(-59 * time.Second)}, outbox.Created, ""},
+		"found, of unknown age":       {testJudge(), 0, &Found{RecordID: "1"}, outbox.Created, ""},
+		"older than the event":        {testJudge(), 0, &Found{RecordID: "1", CreatedAt: received.Add(-61 * time.Second)}, outbox.Dead, outbox.Conflict},
+		"older, adopted":              {adopting, 0, &Found{RecordID: "1", CreatedAt: received.Add(-time.Hour)}, outbox.Created, ""},
+		"not found once: asked again": {testJudge(), 0, nil, outbox.Unknown, ""},
+		"not found twice: sent again": {testJudge(), 1, nil, outbox.Retry, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.judge.found(&row{receivedAt: received, misses: c.misses}, c.found)
+			if got.Status != c.status || got.Reason != c.reason || got.Missed != (c.found == nil) || got.Counted {
+				t.Errorf("%+v", got)
+			}
+			if got.Status == outbox.Unknown && got.Wait != 10*time.Second {
+				t.Errorf("asked again after %v, want the settle time", got.Wait)
+			}
+			if got.Status == outbox.Created && got.RecordID != "1" {
+				t.Errorf("record %q", got.RecordID)
+			}
+		})
+	}
+}
+
+func TestRetryWaits(t *testing.T) {
+	j := testJudge()
+	j.retry = Retry{Initial: time.Second, Max: 10 * time.Second}
+	for attempts, most := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 4: 8 * time.Second, 5: 10 * time.Second, 50: 10 * time.Second} {
+		var longest, sum time.Duration
+		for range 500 {
+			w := j.wait(attempts)
+			longest = max(longest, w)
+			sum += w
+		}
+		// Full jitter: from nothing to the whole, half on average.
+		if longest > most || longest < most*9/10 || sum/500 < most*4/10 || sum/500 > most*6/10 {
+			t.Errorf("after %d attempts: at most %v, on average %v, of %v", attempts, longest, sum/500, most)
+		}
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	good := Config{Name: "w", AckWait: time.Minute}
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*Config){
+		"no name":                          func(c *Config) { c.Name = "" },
+		"batch size 101":                   func(c *Config) { c.Batch.Size = 101 },
+		"batch wait -1ns is negative":      func(c *Config) { c.Batch.Wait = -1 },
+		"must be longer than the call":     func(c *Config) { c.CallTimeout = time.Minute },
+		"must be longer than the batch":    func(c *Config) { c.Batch = batcher.Config{Wait: time.Hour} },
+		"in-flight -1":                     func(c *Config) { c.InFlight = -1 },
+		"memory 1000":                      func(c *Config) { c.Memory = 1000 },
+		"quota 5/0s":                       func(c *Config) { c.Quota.Calls = 5 },
+		"shorter than retry initial":       func(c *Config) { c.Retry.Max = 1 },
+		`on unknown "x"`:                   func(c *Config) { c.OnUnknown = "x" },
+		`on conflict "x"`:                  func(c *Config) { c.OnConflict = "x" },
+		"settle -1s is negative":           func(c *Config) { c.Settle = -time.Second },
+		"retry attempts -2":                func(c *Config) { c.Retry.Attempts = -2 },
+		"shutdown timeout -1s is negative": func(c *Config) { c.ShutdownTimeout = -time.Second },
+	} {
+		c := good
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestGates(t *testing.T) {
+	now := time.Now()
+	g := gates{"deals": {trialAt: now.Add(time.Second)}}
+	if _, ok := g.passable("deals", now); ok {
+		t.Error("a paused type passes")
+	}
+	if trials, ok := g.passable("contacts", now); !ok || len(trials) > 0 {
+		t.Error("another type does not pass")
+	}
+	g[outbox.Account] = &gate{trialAt: now}
+	if trials, ok := g.passable("contacts", now); !ok || len(trials) != 1 {
+		t.Errorf("the account's trial: %q, %v", trials, ok)
+	}
+	if trials, ok := g.passable("deals", now.Add(time.Second)); !ok || len(trials) != 2 {
+		t.Errorf("both trials: %q, %v", trials, ok)
+	}
+	if at, ok := g.nextTrial(now); !ok || !at.Equal(now.Add(time.Second)) {
+		t.Errorf("next trial at %v, %v", at, ok)
+	}
+}
+
+func TestHold(t *testing.T) {
+	var h hold
+	now := time.Now()
+	h.doubt(now, time.Second)
+	h.doubt(now, time.Second)
+	if !h.until.IsZero() {
+		t.Error("two ambiguous answers hold calls")
+	}
+	h.doubt(now, time.Second)
+	if h.until.IsZero() {
+		t.Error("three in a row do not")
+	}
+	h.clear()
+	var waits []time.Duration
+	for range 7 {
+		h.extend(now, time.Second)
+		h.extend(now, time.Second) // another call of the same moment
+		waits = append(waits, h.until.Sub(now))
+		now = h.until
+	}
+	if diff := cmp.Diff([]time.Duration{1e9, 2e9, 4e9, 8e9, 16e9, 30e9, 30e9}, waits); diff != "" {
+		t.Error(diff)
+	}
+	h.clear()
+	if h.extend(now, time.Hour); h.until.Sub(now) != time.Hour {
+		t.Error("what the answer asks for is cut short")
+	}
+}
