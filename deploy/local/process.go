@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"crmintake/deploy/local/internal/tail"
 )
 
 // BuildWorker builds the program into dir and returns its path. The current directory must be within this module.
@@ -51,6 +53,7 @@ type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has been waited for
 	err  error         // what Wait returns; read it after done
+	log  *tail.Tail
 
 	mu   sync.Mutex
 	peak int64 // the largest memory seen while it ran, in bytes
@@ -62,11 +65,12 @@ const sampling = 50 * time.Millisecond
 // StartProcess starts the process. When ctx ends, the process and its group are killed.
 func StartProcess(ctx context.Context, cfg ProcessConfig) (*Process, error) {
 	cmd := exec.CommandContext(ctx, cfg.Path, cfg.Args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = cfg.Env, cfg.Stdout, cfg.Stderr
+	log := &tail.Tail{To: cfg.Stderr}
+	cmd.Env, cmd.Stdout, cmd.Stderr = cfg.Env, cfg.Stdout, log
 	cmd.SysProcAttr = attributes()
 	cmd.WaitDelay = 5 * time.Second // if a grandchild keeps the output open
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	p := &Process{cmd: cmd, done: make(chan struct{})}
+	p := &Process{cmd: cmd, done: make(chan struct{}), log: log}
 	started := make(chan error)
 	go p.run(started)
 	if err := <-started; err != nil {
@@ -140,6 +144,9 @@ func (p *Process) Wait() error {
 	<-p.done
 	return p.err
 }
+
+// LogEnd is the end of what the process wrote to its standard error, for a message about why it ended.
+func (p *Process) LogEnd() string { return p.log.String() }
 
 // Done is closed when Wait would not block.
 func (p *Process) Done() <-chan struct{} { return p.done }

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,13 +82,12 @@ func (s *Stack) start(ctx context.Context, cfg StackConfig) (err error) {
 	s.stops = append(s.stops, func() error { s.CRM.Close(); return nil })
 
 	tell("creating stream, consumer and tables")
-	var out bytes.Buffer
-	init, err := s.Start(ctx, &out, "init")
+	init, err := s.Start(ctx, nil, "init")
 	if err != nil {
 		return err
 	}
 	if err := init.Wait(); err != nil {
-		return fmt.Errorf("crmintake init: %w\n%s", err, out.String())
+		return fmt.Errorf("crmintake init: %w\n%s", err, init.LogEnd())
 	}
 	return nil
 }
@@ -107,11 +105,11 @@ func (s *Stack) Env() []string {
 	}
 }
 
-// Start runs the program with these arguments, as a process of its own. Its output goes to out. Settings of the user's
-// environment that are meant for another deployment do not reach it.
-func (s *Stack) Start(ctx context.Context, out io.Writer, args ...string) (*Process, error) {
+// Start runs the program with these arguments, as a process of its own, whose log goes to log, which may be nil.
+// Settings of the user's environment that are meant for another deployment do not reach it.
+func (s *Stack) Start(ctx context.Context, log io.Writer, args ...string) (*Process, error) {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CRMINTAKE_") })
-	return StartProcess(ctx, ProcessConfig{Path: s.Worker, Args: args, Env: append(env, s.Env()...), Stdout: out, Stderr: out})
+	return StartProcess(ctx, ProcessConfig{Path: s.Worker, Args: args, Env: append(env, s.Env()...), Stderr: log})
 }
 
 // Stop stops all parts, the last one first, and removes their files. Processes that were started with Start are the

@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"crmintake/deploy/local/internal/loopback"
+	"crmintake/deploy/local/internal/tail"
 )
 
 // superuser owns the cluster, and is who URL connects as.
@@ -45,7 +46,7 @@ type Config struct {
 type Cluster struct {
 	dir      string
 	password string
-	log      *tail
+	log      *tail.Tail
 	guardian *guardian
 
 	life    sync.Mutex // held while the server is started, stopped or killed; guards port and stopped
@@ -78,7 +79,7 @@ func start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, password: rand.Text(), log: &tail{to: cfg.Log}}
+	c := &Cluster{dir: dir, password: rand.Text(), log: &tail.Tail{To: cfg.Log}}
 	args := append([]string{dir, bin, initdbOptions(cfg)}, serverOptions(cfg)...)
 	if c.guardian, err = startGuardian(as, c.log, args...); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
