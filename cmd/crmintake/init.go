@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"crmintake/migrations"
+	"crmintake/worker/jetstream"
+)
+
+type initCmd struct {
+	natsFlags
+	consumerFlags
+	databaseFlags
+	Replicas int           `help:"How many servers of a NATS cluster keep a copy of the stream, 1 to 5; 3 survive the loss of one." default:"1" placeholder:"N"`
+	AckWait  time.Duration `help:"How long an event may be in a worker's hands before JetStream gives it to another one." default:"60s" placeholder:"DURATION"`
+}
+
+func (initCmd) Help() string {
+	return "Creates the JetStream stream (on file, as a work queue: an event leaves it once the outbox has it), its durable " +
+		"consumer (explicit acks, unlimited deliveries) and the tables of the outbox. What exists is left as it is; what " +
+		"differs from what would be created is told, with what to type, and if crmintake can't work with it the exit code " +
+		"is 1. So it can be run again at any time, and before each start."
+}
+
+func (c *initCmd) jetStream() jetstream.InitConfig {
+	return jetstream.InitConfig{
+		Config:   jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer},
+		Replicas: c.Replicas,
+		AckWait:  c.AckWait,
+	}
+}
+
+// validate finds a wrong setting before anything is touched.
+func (c *initCmd) validate() error {
+	if c.Replicas < 1 {
+		return usagef("--replicas %d: want 1 to 5", c.Replicas)
+	}
+	if c.AckWait <= 0 {
+		return usagef("--ack-wait %v: want more than that", c.AckWait)
+	}
+	if err := c.jetStream().Validate(); err != nil {
+		return usageError{err}
+	}
+	if err := jetstream.ValidateURL(c.NATSURL); err != nil {
+		return usagef("--nats-url: %w", err)
+	}
+	return nil
+}
+
+// initReport is what init found and did.
+type initReport struct {
+	Stream   *jetstream.Part `json:"stream,omitempty"` // nil when it could not be looked at
+	Consumer *jetstream.Part `json:"consumer,omitempty"`
+	Schema   *schemaReport   `json:"schema,omitempty"`
+}
+
+type schemaReport struct {
+	Version int64    `json:"version"`
+	Applied []string `json:"applied"` // the migrations that were missing
+}
+
+func (c *initCmd) Run(ctx context.Context, p *program) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	// One part's fault does not keep the other from being created: each run gets as far as it can.
+	var report initReport
+	natsErr := c.initNATS(ctx, p, &report)
+	schema, schemaErr := migrateUp(ctx, c.DatabaseURL)
+	if schemaErr == nil {
+		report.Schema = &schema
+	}
+	return errors.Join(report.print(p), natsErr, schemaErr)
+}
+
+func (c *initCmd) initNATS(ctx context.Context, p *program, report *initReport) (err error) {
+	nc, err := jetstream.Connect(c.NATSURL, "crmintake init", p.log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(ctx, natsPatience)
+	defer cancel()
+	r, err := jetstream.Init(ctx, nc, c.jetStream())
+	if r.Stream.Created || r.Stream.Faults != nil || r.Consumer.Name != "" {
+		report.Stream = &r.Stream
+	}
+	if r.Consumer.Name != "" {
+		report.Consumer = &r.Consumer
+	}
+	return err
+}
+
+// natsPatience bounds what a command asks of JetStream at its start: a cluster takes a while to place a stream.
+const natsPatience = 30 * time.Second
+
+func (r *initReport) print(p *program) error {
+	if p.Output == "json" {
+		return printJSON(p.out, r)
+	}
+	for _, one := range []struct {
+		kind string
+		part *jetstream.Part
+	}{{"stream", r.Stream}, {"consumer", r.Consumer}} {
+		if one.part == nil {
+			continue
+		}
+		state := "was there"
+		if one.part.Created {
+			state = "created"
+		}
+		fmt.Fprintf(p.out, "%-8s  %s  %s\n", one.kind, one.part.Name, state)
+		for _, note := range one.part.Notes {
+			fmt.Fprintf(p.out, "          note: %s\n", note)
+		}
+	}
+	if r.Schema != nil {
+		state := "was there"
+		if n := len(r.Schema.Applied); n > 0 {
+			state = fmt.Sprintf("created or updated: %d migrations applied", n)
+		}
+		fmt.Fprintf(p.out, "%-8s  version %d  %s\n", "schema", r.Schema.Version, state)
+	}
+	return nil
+}
+
+// migrateUp brings the schema up to date and tells what it did.
+func migrateUp(ctx context.Context, databaseURL string) (schemaReport, error) {
+	before, err := migrations.List(ctx, databaseURL)
+	if err != nil {
+		return schemaReport{}, err
+	}
+	if err := migrations.Up(ctx, databaseURL); err != nil {
+		return schemaReport{}, err
+	}
+	report := schemaReport{Applied: []string{}}
+	for _, m := range before {
+		report.Version = m.Version
+		if m.AppliedAt.IsZero() {
+			report.Applied = append(report.Applied, m.Name)
+		}
+	}
+	return report, nil
+}

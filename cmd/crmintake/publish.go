@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"crmintake/worker"
+	"crmintake/worker/jetstream"
+)
+
+type publishCmd struct {
+	natsFlags
+	File       string `arg:"" help:"File with one event a line; - is standard input." placeholder:"FILE"`
+	ObjectType string `required:"" help:"Object type of all the events, the last part of their subject: contacts, 0-721, 2-123456…" placeholder:"TYPE"`
+	IDField    string `help:"Property whose value is the event's id, such as external_id. Without it events have no id, and publishing a file twice makes two records of each line." placeholder:"PROPERTY"`
+	OnBad      string `help:"What to do at a line that is no valid event: stop, or skip it and go on." enum:"stop,skip" default:"stop" placeholder:"stop|skip"`
+}
+
+func (publishCmd) Help() string {
+	return `A line is one event: a JSON object such as {"properties": {"name": "Example"}}, with optional associations, as an ` +
+		"element of inputs in the CRM's batch create API. Blank lines are ignored. A bad line (no valid event, without " +
+		"the id that --id-field names, larger than 1 MiB) is reported on standard error by its number.\n\n" +
+		"With --id-field the same file can be published again after any failure: JetStream and the outbox know an event " +
+		"that comes twice by its id. Without it, go on after the last line that is said to be published.\n\n" +
+		"With --on-bad stop nothing after the first bad line is published. The exit code is 1 if any line was bad, skipped or not."
+}
+
+// lastConfirmations is how long an interrupted command waits for what it has sent.
+const lastConfirmations = 10 * time.Second
+
+// publishReport is what became of the lines.
+type publishReport struct {
+	Subject     string `json:"subject"`
+	Published   int    `json:"published"`   // new in the stream
+	Duplicates  int    `json:"duplicates"`  // in the stream already, by their id
+	Bad         int    `json:"bad"`         // lines that were no events
+	Unconfirmed int    `json:"unconfirmed"` // sent, but it is not known whether they are in the stream
+	LastLine    int    `json:"last_line"`   // all events up to this line are in the stream; 0 for none
+}
+
+func (r publishReport) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Published %s on %s", count(r.Published, "event"), r.Subject)
+	if r.Duplicates > 0 {
+		fmt.Fprintf(&b, "; %d more were in the stream already", r.Duplicates)
+	}
+	if r.Bad > 0 {
+		fmt.Fprintf(&b, "; %s not published", count(r.Bad, "bad line"))
+	}
+	if r.Unconfirmed > 0 {
+		fmt.Fprintf(&b, "; %s sent after line %d, not confirmed", count(r.Unconfirmed, "event"), r.LastLine)
+	}
+	return b.String() + "."
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func (c *publishCmd) Run(ctx context.Context, p *program) error {
+	subject, err := c.validate()
+	if err != nil {
+		return err
+	}
+	in, size := p.in, int64(-1)
+	if c.File != "-" {
+		file, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+		in = file
+	}
+	nc, err := jetstream.Connect(c.NATSURL, "crmintake publish", p.log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	opening, cancel := context.WithTimeout(ctx, natsPatience)
+	defer cancel()
+	publisher, err := jetstream.OpenPublisher(opening, nc, jetstream.PublisherConfig{Stream: c.Stream, Subject: subject})
+	if err != nil {
+		return err
+	}
+	defer publisher.Close()
+
+	f := &feed{publishCmd: c, program: p, publisher: publisher, subject: subject, bar: newBar(p.err, size)}
+	err = f.run(ctx, in)
+	report := f.report()
+	if p.Output == "json" {
+		return errors.Join(err, printJSON(p.out, report))
+	}
+	_, printErr := fmt.Fprintln(p.out, report)
+	return errors.Join(err, printErr)
+}
+
+// validate returns the subject to publish on.
+func (c *publishCmd) validate() (string, error) {
+	cfg := jetstream.Config{Stream: c.Stream, Subject: c.Subject}
+	if err := cfg.Validate(); err != nil {
+		return "", usageError{err}
+	}
+	if err := jetstream.ValidateURL(c.NATSURL); err != nil {
+		return "", usagef("--nats-url: %w", err)
+	}
+	if !utf8.ValidString(c.IDField) {
+		return "", usagef("--id-field is not valid UTF-8")
+	}
+	subject := cfg.Prefix() + c.ObjectType
+	if _, invalid := worker.ObjectTypeOf(subject, cfg.Prefix()); invalid != "" {
+		return "", usagef("--object-type %q: want letters, digits, _ and -", c.ObjectType)
+	}
+	return subject, nil
+}
+
+// feed takes the lines to the publisher. It is one goroutine's, beside the one that reads.
+type feed struct {
+	*publishCmd
+	*program
+	publisher *jetstream.Publisher
+	subject   string
+	bar       *progressbar.ProgressBar // nil without a terminal
+	bad       int
+}
+
+func (f *feed) report() publishReport {
+	done := f.publisher.Progress()
+	return publishReport{
+		Subject:     f.subject,
+		Published:   done.Confirmed - done.Duplicates,
+		Duplicates:  done.Duplicates,
+		Bad:         f.bad,
+		Unconfirmed: f.publisher.Unconfirmed(),
+		LastLine:    done.Line,
+	}
+}
+
+func (f *feed) run(ctx context.Context, in io.Reader) error {
+	// Reading from a terminal or a pipe can't be interrupted, so it has a goroutine, which ends with the input or the program.
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	lines := make(chan line, 16) // lines are up to a MiB
+	go readLines(reading, in, lines)
+
+	err := f.publish(ctx, lines)
+	flushErr := f.publisher.Flush(ctx)
+	if ctx.Err() != nil {
+		// What was sent will be confirmed in a moment, and then we can say exactly how far it got.
+		flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastConfirmations)
+		defer cancel()
+		flushErr = f.publisher.Flush(flushing)
+	}
+	if f.bar != nil {
+		_ = f.bar.Clear()
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted; %s", f.resume())
+	}
+	switch {
+	case flushErr != nil: // it is the publisher's first error, and so err, too, if that came from there
+		return fmt.Errorf("%w; %s", flushErr, f.resume())
+	case err != nil:
+		return fmt.Errorf("%w; %s", err, f.resume())
+	case f.bad > 0:
+		return fmt.Errorf("%s not published", count(f.bad, "bad line"))
+	}
+	return nil
+}
+
+// resume tells how to publish the rest.
+func (f *feed) resume() string {
+	last := f.publisher.Progress().Line
+	done := fmt.Sprintf("all events up to line %d are published", last)
+	switch {
+	case f.IDField != "":
+		return done + ". To go on, type the same command again: events that are there already are known by their ids"
+	case f.publisher.Unconfirmed() > 0:
+		return done + fmt.Sprintf(". Of %s after it, without ids, it is not known: publishing them again may make two records of one line",
+			count(f.publisher.Unconfirmed(), "event"))
+	default:
+		return done + fmt.Sprintf(". To go on, publish what follows: 'tail -n +%d FILE | crmintake publish - …'", last+1)
+	}
+}
+
+// publish goes through the lines until the first error, or the last line.
+func (f *feed) publish(ctx context.Context, lines <-chan line) error {
+	for {
+		var l line
+		select {
+		case l = <-lines:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if l.err == io.EOF {
+			return nil
+		}
+		if l.err != nil {
+			return fmt.Errorf("line %d: %w", l.number, l.err)
+		}
+		if err := f.one(ctx, l); err != nil {
+			return err
+		}
+		if f.bar != nil && l.number%64 == 0 {
+			_ = f.bar.Set64(f.position(l))
+		}
+	}
+}
+
+// position is in bytes if the size of the input is known, else in lines.
+func (f *feed) position(l line) int64 {
+	if f.bar.GetMax64() < 0 {
+		return int64(l.number)
+	}
+	return l.end
+}
+
+// one publishes one line. The error ends it all.
+func (f *feed) one(ctx context.Context, l line) error {
+	if l.blank() {
+		return nil
+	}
+	id, err := f.check(l)
+	if err == nil {
+		err = f.publisher.Publish(ctx, jetstream.Message{Subject: f.subject, ID: id, Data: l.text, Line: l.number})
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrTooLarge) {
+			return err
+		}
+	}
+	f.bad++
+	if f.bar != nil {
+		_ = f.bar.Clear()
+	}
+	fmt.Fprintf(f.err, "line %d: %v\n", l.number, err)
+	if f.OnBad == "skip" {
+		return nil
+	}
+	return fmt.Errorf("line %d is bad, and nothing after it was published; mend it, or skip such lines with --on-bad skip", l.number)
+}
+
+// check finds out what would make the event a dead letter, and takes its id.
+func (f *feed) check(l line) (id string, err error) {
+	if l.tooLong {
+		return "", fmt.Errorf("the line has more than the %d bytes that an event may have", worker.MaxEventBytes)
+	}
+	input, err := worker.Decode(l.text, f.IDField, "")
+	if err != nil {
+		return "", err
+	}
+	if f.IDField == "" {
+		return "", nil
+	}
+	id = input.IDValue
+	if id == "" {
+		return "", fmt.Errorf("properties.%s, which --id-field names, is missing or empty", f.IDField)
+	}
+	if strings.Trim(id, " \t") != id {
+		return "", fmt.Errorf("properties.%s begins or ends with white space, which an id can't", f.IDField)
+	}
+	header := func(name string) string {
+		if name == "Nats-Msg-Id" {
+			return id
+		}
+		return ""
+	}
+	if _, invalid := worker.EventID(header, f.Stream, 0); invalid != "" {
+		return "", errors.New(invalid)
+	}
+	return id, nil
+}
+
+// newBar returns nil unless w is a terminal: a bar would spoil a file. The size is -1 if it is not known.
+func newBar(w io.Writer, size int64) *progressbar.ProgressBar {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return nil
+	}
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription("publishing"),
+		progressbar.OptionThrottle(100 * time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	}
+	if size >= 0 {
+		options = append(options, progressbar.OptionShowBytes(true))
+	} else {
+		options = append(options, progressbar.OptionShowCount(), progressbar.OptionSetItsString("lines"))
+	}
+	return progressbar.NewOptions64(size, options...)
+}
