@@ -168,4 +168,3 @@ func numbered(prefix string, n int) []string {
 	}
 	return ids
 }
-

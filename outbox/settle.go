@@ -86,6 +86,9 @@ func queueSettlements(b *pgx.Batch, attempt uuid.UUID, settlements []Settlement)
 	for _, st := range settlements {
 		switch st.Status {
 		case Created:
+			if st.RecordID == "" {
+				return fmt.Errorf("event %q, created, has no record id", st.EventID)
+			}
 			created = append(created, st)
 		case Retry, Unknown, Dead:
 			others = append(others, st)
