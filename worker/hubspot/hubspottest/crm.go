@@ -88,7 +88,6 @@ func (c *CRM) SetToken(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.former[c.token] = true
-	delete(c.former, token)
 	c.token = token
 }
 

@@ -345,6 +345,19 @@ func TestConcurrentCreates(t *testing.T) {
 	}
 }
 
+// TestOwnProperties: what the CRM itself sets stands once in a result, whatever was submitted.
+func TestOwnProperties(t *testing.T) {
+	s := start(t, hubspottest.Config{Now: at(now)})
+	a := post(t, s, "deals/batch/create", batch(`"name":"x","createdate":"2001-01-01"`))
+	if n := strings.Count(string(a.raw), `"createdate"`); n != 1 || *a.Results[0].Properties["createdate"] != "2026-03-01T12:00:00.123Z" {
+		t.Errorf("%d times createdate: %s", n, a.raw)
+	}
+	read := fmt.Sprintf(`{"inputs":[{"id":%q}],"properties":["createdate"],"propertiesWithHistory":[]}`, a.Results[0].ID)
+	if a := post(t, s, "deals/batch/read", read); strings.Count(string(a.raw), `"createdate"`) != 1 {
+		t.Errorf("read %s", a.raw)
+	}
+}
+
 func TestUnknownObjectTypePanics(t *testing.T) {
 	s := start(t, hubspottest.Config{})
 	defer func() {

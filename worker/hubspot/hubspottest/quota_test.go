@@ -3,6 +3,7 @@ package hubspottest_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -22,51 +23,69 @@ func TestQuotaWindow(t *testing.T) {
 			Window: time.Duration(rapid.IntRange(1, 50).Draw(rt, "window")) * time.Millisecond,
 		}
 		gaps := rapid.SliceOfN(rapid.IntRange(0, 20), 1, 100).Draw(rt, "gaps")
-		synctest.Test(t, func(t *testing.T) {
-			c := inBubble(t, hubspottest.Config{Limit: limit})
-			var admitted []time.Time
-			refused, most := 0, 0
-			for i, gap := range gaps {
-				time.Sleep(time.Duration(gap) * time.Millisecond)
-				within := 0
-				for _, at := range admitted {
-					if time.Since(at) < limit.Window {
-						within++
-					}
-				}
-				w := call(t, c, i)
-				h := w.Header()
-				status, left := http.StatusCreated, limit.Calls-within-1
-				if within == limit.Calls {
-					status, left = http.StatusTooManyRequests, 0
-					refused++
-				} else {
-					admitted = append(admitted, time.Now())
-					most = max(most, within+1)
-				}
-				if status == http.StatusCreated && i%3 == 2 {
-					status = http.StatusBadRequest
-				}
-				if w.Code != status {
-					t.Fatalf("call %d: answered %d with %d in the window of %v, want %d", i, w.Code, within, limit, status)
-				}
-				for name, want := range map[string]int{
-					"Max": limit.Calls, "Remaining": left, "Interval-Milliseconds": int(limit.Window / time.Millisecond),
-				} {
-					if got := h.Get("X-HubSpot-RateLimit-" + name); got != strconv.Itoa(want) {
-						t.Fatalf("call %d: %s is %q, want %d", i, name, got, want)
-					}
-				}
-				if h.Get("X-HubSpot-RateLimit-Daily") != "" {
-					t.Fatal("a daily limit that is not there")
-				}
-			}
-			st := c.Stats()
-			if st.MostInWindow != most || st.Throttled != refused || st.Calls != len(admitted) || st.Requests != len(gaps) {
-				t.Fatalf("%d admitted, %d refused, at most %d in a window; stats %+v", len(admitted), refused, most, st)
-			}
-		})
+		synctest.Test(t, func(t *testing.T) { follow(t, limit, gaps) })
 	})
+}
+
+// TestQuotaManyCalls: the same with many calls in a window, a millisecond apart, after others have left it.
+func TestQuotaManyCalls(t *testing.T) {
+	var gaps []int
+	for _, calls := range []int{40, 300, 20, 300} {
+		gaps = append(gaps, 200)
+		gaps = append(gaps, slices.Repeat([]int{1}, calls)...)
+	}
+	for _, most := range []int{90, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			follow(t, hubspottest.Limit{Calls: most, Window: 100 * time.Millisecond}, gaps)
+		})
+	}
+}
+
+// follow makes a call after each gap, in milliseconds.
+func follow(t *testing.T, limit hubspottest.Limit, gaps []int) {
+	t.Helper()
+	c := inBubble(t, hubspottest.Config{Limit: limit})
+	var admitted []time.Time
+	refused, most := 0, 0
+	for i, gap := range gaps {
+		time.Sleep(time.Duration(gap) * time.Millisecond)
+		within := 0
+		for _, at := range admitted {
+			if time.Since(at) < limit.Window {
+				within++
+			}
+		}
+		w := call(t, c, i)
+		h := w.Header()
+		status, left := http.StatusCreated, limit.Calls-within-1
+		if within == limit.Calls {
+			status, left = http.StatusTooManyRequests, 0
+			refused++
+		} else {
+			admitted = append(admitted, time.Now())
+			most = max(most, within+1)
+		}
+		if status == http.StatusCreated && i%3 == 2 {
+			status = http.StatusBadRequest
+		}
+		if w.Code != status {
+			t.Fatalf("call %d: answered %d with %d in the window of %v, want %d", i, w.Code, within, limit, status)
+		}
+		for name, want := range map[string]int{
+			"Max": limit.Calls, "Remaining": left, "Interval-Milliseconds": int(limit.Window / time.Millisecond),
+		} {
+			if got := h.Get("X-HubSpot-RateLimit-" + name); got != strconv.Itoa(want) {
+				t.Fatalf("call %d: %s is %q, want %d", i, name, got, want)
+			}
+		}
+		if h.Get("X-HubSpot-RateLimit-Daily") != "" {
+			t.Fatal("a daily limit that is not there")
+		}
+	}
+	st := c.Stats()
+	if st.MostInWindow != most || st.Throttled != refused || st.Calls != len(admitted) || st.Requests != len(gaps) {
+		t.Fatalf("%d admitted, %d refused, at most %d in a window; stats %+v", len(admitted), refused, most, st)
+	}
 }
 
 func inBubble(t *testing.T, cfg hubspottest.Config) *hubspottest.CRM {
