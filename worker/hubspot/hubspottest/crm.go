@@ -179,7 +179,7 @@ func (c *CRM) table(objectType string) *table {
 	return t
 }
 
-// route finds the object type of a path and whether it is a read. The table is nil if the type is unknown.
+// route finds the object type that a path names, known or not, and whether it is a read.
 func (c *CRM) route(path string) (objectType string, read, ok bool) {
 	rest, ok := strings.CutPrefix(path, c.prefix)
 	if !ok {
