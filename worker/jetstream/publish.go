@@ -2,8 +2,11 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +22,7 @@ const (
 	confirmWait   = 10 * time.Second // for one confirmation; a busy disk takes a second
 	resends       = 10               // while the server is there and yet doesn't confirm
 	resendPause   = 500 * time.Millisecond
+	reconnectLook = time.Minute // between looks at a connection that is away
 )
 
 // PublisherConfig says where to publish.
@@ -52,22 +56,32 @@ type Progress struct {
 // The first error is final: what was sent before the failed message is confirmed, what was sent after it may be.
 type Publisher struct {
 	nc       *nats.Conn
-	js       jetstream.JetStream
 	stream   string
 	maxBytes int // of a message with its headers
 	window   int
 
-	waiting []unconfirmed // in the order of publishing
-	bytes   int           // of their bodies
+	inbox   string             // replies come to inbox.<number of the message>
+	sub     *nats.Subscription // on all of them
+	answers chan *nats.Msg     // of sub
+	changed chan nats.Status   // the connection is back, or closed for good
+	next    uint64             // number of the next message
+	waiting []*unconfirmed     // in the order of publishing, and so of their numbers
+	bytes   int                // of their bodies
 	done    Progress
-	err     error
+	err     error // final
 }
 
+// unconfirmed is a message that was sent and waits for its confirmation, or for those before it to have theirs.
 type unconfirmed struct {
-	m      *nats.Msg
-	id     string
-	line   int
-	future jetstream.PubAckFuture
+	m     *nats.Msg // with its reply subject
+	id    string
+	line  int
+	tries int
+	epoch uint64    // which connection it was sent on last: the number of reconnects before
+	due   time.Time // when to send it again
+	err   error     // what the server last said against it; nil if it said nothing
+
+	confirmed, duplicate bool
 }
 
 // OpenPublisher checks that the stream exists and takes the subject; the error says what to type. The connection stays
@@ -77,8 +91,7 @@ func OpenPublisher(ctx context.Context, nc *nats.Conn, cfg PublisherConfig) (*Pu
 	if cfg.Window <= 0 {
 		cfg.Window = defaultWindow
 	}
-	// The window is ours to keep; the library must not have a smaller one.
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(confirmWait), jetstream.WithPublishAsyncMaxPending(cfg.Window+1))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
@@ -90,16 +103,31 @@ func OpenPublisher(ctx context.Context, nc *nats.Conn, cfg PublisherConfig) (*Pu
 	if !coveredBy(have.Subjects, defaults.Subject) {
 		return nil, fmt.Errorf("the stream %s does not take %s: its subjects are %q; see --stream and --subject", have.Name, defaults.Subject, have.Subjects)
 	}
-	return &Publisher{nc: nc, js: js, stream: have.Name, window: cfg.Window, maxBytes: atMost(int(nc.MaxPayload()), int(have.MaxMsgSize))}, nil
+	p := &Publisher{
+		nc:       nc,
+		stream:   have.Name,
+		maxBytes: atMost(int(nc.MaxPayload()), int(have.MaxMsgSize)),
+		window:   cfg.Window,
+		inbox:    nc.NewInbox() + ".",
+		answers:  make(chan *nats.Msg, 2*cfg.Window), // a message sent again may be answered twice
+	}
+	if p.sub, err = nc.ChanSubscribe(p.inbox+"*", p.answers); err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	p.changed = nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	return p, nil
 }
 
 // Close releases what the publisher holds of the connection. Without a Flush before it, what is unconfirmed stays so.
-func (p *Publisher) Close() { p.js.CleanupPublisher() }
+func (p *Publisher) Close() {
+	_ = p.sub.Unsubscribe() // fails on a closed connection alone, which has no subscriptions
+	p.nc.RemoveStatusListener(p.changed)
+}
 
 // Progress tells how far the publisher has come.
 func (p *Publisher) Progress() Progress { return p.done }
 
-// Unconfirmed is the number of messages that were sent and are not known to be in the stream.
+// Unconfirmed is the number of messages that were sent and that Progress does not count yet.
 func (p *Publisher) Unconfirmed() int { return len(p.waiting) }
 
 // Publish sends a message, after waiting for room in the window, and for the connection. An error is either ErrTooLarge,
@@ -116,9 +144,11 @@ func (p *Publisher) Publish(ctx context.Context, m Message) error {
 			return fmt.Errorf("%w: the message has %d bytes with its headers, and the stream takes %d", ErrTooLarge, size, p.maxBytes)
 		}
 	}
+	p.listen()
 	for len(p.waiting) > 0 {
+		oldest := p.waiting[0]
 		full := len(p.waiting) >= p.window || p.bytes+len(m.Data) > windowBytes
-		if !full && !p.settled() {
+		if !full && !oldest.confirmed && oldest.err == nil {
 			break
 		}
 		if err := p.settle(ctx); err != nil {
@@ -128,14 +158,13 @@ func (p *Publisher) Publish(ctx context.Context, m Message) error {
 	if p.err != nil {
 		return p.err
 	}
-	future, err := p.send(ctx, msg)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return p.fail(unconfirmed{m: msg, id: m.ID, line: m.Line}, err)
+	msg.Reply = p.inbox + strconv.FormatUint(p.next, 10)
+	u := &unconfirmed{m: msg, id: m.ID, line: m.Line}
+	if err := p.send(ctx, u); err != nil {
+		return err
 	}
-	p.waiting = append(p.waiting, unconfirmed{msg, m.ID, m.Line, future})
+	p.next++
+	p.waiting = append(p.waiting, u)
 	p.bytes += len(m.Data)
 	return nil
 }
@@ -150,66 +179,107 @@ func (p *Publisher) Flush(ctx context.Context) error {
 	return p.err
 }
 
-// settled tells whether the answer to the oldest message has come.
-func (p *Publisher) settled() bool {
-	f := p.waiting[0].future
-	return len(f.Ok()) > 0 || len(f.Err()) > 0
-}
-
-// settle waits for the confirmation of the oldest message, and sends it again if need be and if it is safe.
+// settle waits until the oldest message is confirmed, and sends what needs it again.
 func (p *Publisher) settle(ctx context.Context) error {
 	if p.err != nil {
 		return p.err
 	}
-	oldest := &p.waiting[0]
-	for tries := 1; ; tries++ {
+	oldest := p.waiting[0]
+	for p.listen(); !oldest.confirmed; {
+		timer := time.NewTimer(time.Until(oldest.due))
 		select {
-		case ack := <-oldest.future.Ok():
-			p.done.Confirmed++
-			p.done.Line = oldest.line
-			if ack.Duplicate {
-				p.done.Duplicates++
+		case m := <-p.answers:
+			p.take(m)
+		case <-p.changed:
+			if err := p.sendAgain(ctx); err != nil {
+				return err
 			}
-			p.bytes -= len(oldest.m.Data)
-			*oldest = unconfirmed{}
-			p.waiting = p.waiting[1:]
-			return nil
-		case err := <-oldest.future.Err():
-			lost := errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
-			if p.nc.IsClosed() || !resendable(err, oldest.id) || tries > resends && !lost {
-				return p.fail(*oldest, err)
+		case <-timer.C:
+			if err := p.sendAgain(ctx); err != nil {
+				return err
 			}
-			if !lost && !errors.Is(err, jetstream.ErrAsyncPublishTimeout) { // refused at once: don't hurry
-				select {
-				case <-time.After(resendPause):
-				case <-ctx.Done():
-				}
-			}
-			future, sendErr := p.send(ctx, oldest.m)
-			if sendErr != nil {
-				if ctx.Err() != nil {
-					oldest.future = failed{oldest.future, err} // for whoever calls again
-					return ctx.Err()
-				}
-				return p.fail(*oldest, sendErr)
-			}
-			oldest.future = future
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		timer.Stop()
+	}
+	p.done.Confirmed++
+	p.done.Line = oldest.line
+	if oldest.duplicate {
+		p.done.Duplicates++
+	}
+	p.bytes -= len(oldest.m.Data)
+	p.waiting[0] = nil
+	p.waiting = p.waiting[1:]
+	return nil
+}
+
+// listen takes the answers that are there.
+func (p *Publisher) listen() {
+	for {
+		select {
+		case m := <-p.answers:
+			p.take(m)
+		default:
+			return
 		}
 	}
 }
 
-// failed is a future whose error was taken out of it already.
-type failed struct {
-	jetstream.PubAckFuture
-	err error
+// take notes an answer with the message that it is for.
+func (p *Publisher) take(m *nats.Msg) {
+	number, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, p.inbox), 10, 64)
+	first := p.next - uint64(len(p.waiting))
+	if err != nil || number < first || number >= p.next { // of a message that was confirmed long ago
+		return
+	}
+	u := p.waiting[number-first]
+	var answer struct {
+		Stream    string              `json:"stream"`
+		Duplicate bool                `json:"duplicate"`
+		Error     *jetstream.APIError `json:"error"`
+	}
+	switch {
+	case len(m.Data) == 0 && m.Header.Get("Status") == "503":
+		u.err = jetstream.ErrNoStreamResponse
+	case json.Unmarshal(m.Data, &answer) != nil:
+		u.err = jetstream.ErrInvalidJSAck
+	case answer.Error != nil:
+		u.err = answer.Error
+	case answer.Stream != p.stream:
+		u.err = fmt.Errorf("it was taken by the stream %q", answer.Stream)
+	default:
+		u.confirmed, u.duplicate = true, answer.Duplicate
+		return
+	}
+	u.due = time.Now() // at once if it is for failing; else sending again waits
+	if resendable(u.err, u.id) {
+		u.due = u.due.Add(resendPause)
+	}
 }
 
-func (f failed) Err() <-chan error {
-	c := make(chan error, 1)
-	c <- f.err
-	return c
+// sendAgain sends all messages again that are due, or that went out on a connection which is no more, if it is safe. If it
+// isn't for the oldest, that is the final error; for others, it will be in their turn.
+func (p *Publisher) sendAgain(ctx context.Context) error {
+	if !waitConnected(ctx, p.nc, reconnectLook) {
+		return ctx.Err() // nil: the caller comes again
+	}
+	p.listen() // the last words of the connection before
+	epoch := p.nc.Stats().Reconnects
+	for i, u := range p.waiting {
+		lost := u.epoch != epoch
+		if u.confirmed || !lost && time.Now().Before(u.due) {
+			continue
+		}
+		if !p.nc.IsClosed() && resendable(u.err, u.id) && (lost || u.tries <= resends) {
+			if err := p.send(ctx, u); err != nil {
+				return err
+			}
+		} else if i == 0 {
+			return p.fail(u)
+		}
+	}
+	return nil
 }
 
 // resendable tells whether a message may be sent again after this error without being stored twice.
@@ -218,30 +288,36 @@ func resendable(err error, id string) bool {
 	switch {
 	case errors.As(err, &api):
 		return api.Code == 503 // refused, since the server has something else to do now
-	case noStream(err):
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return true // nobody heard it
 	default:
 		return id != ""
 	}
 }
 
-func noStream(err error) bool {
-	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders)
-}
-
 // send waits for the connection, for otherwise the message would wait in the client's buffer while its time runs out.
-func (p *Publisher) send(ctx context.Context, m *nats.Msg) (jetstream.PubAckFuture, error) {
-	for !waitConnected(ctx, p.nc, time.Minute) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+func (p *Publisher) send(ctx context.Context, u *unconfirmed) error {
+	for {
+		for !waitConnected(ctx, p.nc, reconnectLook) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		u.epoch = p.nc.Stats().Reconnects
+		switch err := p.nc.PublishMsg(u.m); {
+		case err == nil:
+			u.tries++
+			u.err, u.due = nil, time.Now().Add(confirmWait)
+			return nil
+		case !errors.Is(err, nats.ErrReconnectBufExceeded): // else the connection was lost just now, and nothing was sent
+			u.err = err
+			return p.fail(u)
 		}
 	}
-	// The library writes to the message that it is given.
-	return p.js.PublishMsgAsync(&nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 }
 
 // fail makes the final error.
-func (p *Publisher) fail(u unconfirmed, err error) error {
+func (p *Publisher) fail(u *unconfirmed) error {
 	what := "message"
 	if u.line > 0 {
 		what = fmt.Sprintf("line %d", u.line)
@@ -251,14 +327,17 @@ func (p *Publisher) fail(u unconfirmed, err error) error {
 	}
 	var api *jetstream.APIError
 	switch {
-	case noStream(err):
-		p.err = fmt.Errorf("%s: no stream takes %s: the stream %s has gone or JetStream is off; type 'crmintake init' to create it", what, u.m.Subject, p.stream)
-	case errors.As(err, &api):
-		p.err = fmt.Errorf("%s: the stream %s refuses it: %w", what, p.stream, err)
-	case u.future != nil && !resendable(err, u.id):
-		p.err = fmt.Errorf("%s: it was sent and not confirmed, so it may be in the stream or not, and it has no id by which sending it again would be safe: %w", what, err)
+	case errors.Is(u.err, jetstream.ErrNoStreamResponse):
+		p.err = fmt.Errorf("%s: no stream takes %s: the stream %s has gone or JetStream is off; type 'crmintake init' to create it",
+			what, u.m.Subject, p.stream)
+	case errors.As(u.err, &api):
+		p.err = fmt.Errorf("%s: the stream %s refuses it: %w", what, p.stream, u.err)
+	case u.err != nil:
+		p.err = fmt.Errorf("%s: %w", what, u.err)
+	case u.id == "":
+		p.err = fmt.Errorf("%s: it was sent and not confirmed, so it may be in the stream or not, and it has no id by which sending it again would be safe", what)
 	default:
-		p.err = fmt.Errorf("%s: %w", what, err)
+		p.err = fmt.Errorf("%s: it was sent %d times and not confirmed", what, u.tries)
 	}
 	return p.err
 }
