@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -117,9 +116,6 @@ func (c *publishCmd) validate() (string, error) {
 	}
 	if err := jetstream.ValidateURL(c.NATSURL); err != nil {
 		return "", usagef("--nats-url: %w", err)
-	}
-	if !utf8.ValidString(c.IDField) {
-		return "", usagef("--id-field is not valid UTF-8")
 	}
 	subject := cfg.Prefix() + c.ObjectType
 	if _, invalid := worker.ObjectTypeOf(subject, cfg.Prefix()); invalid != "" {
