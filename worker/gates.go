@@ -51,31 +51,32 @@ func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 
 // hold keeps this worker from calling a CRM that is not well. Worker.mu guards it.
 type hold struct {
-	until    time.Time
-	failures int // in a row
-	doubts   int // ambiguous answers in a row
+	until time.Time
+	held  int // holds in a row
+	inRow int // calls in a row that came to nothing
 }
 
 // longestHold bounds the wait between calls to a CRM that is down: how late its return may be noticed.
 const longestHold = 30 * time.Second
 
-// extend holds calls for at least wait, and for longer with each failure that comes after the hold before.
+// extend holds calls for at least wait, and for longer with each hold that the one before did not help.
 func (h *hold) extend(now time.Time, wait time.Duration) {
 	if now.Before(h.until) {
 		return // of the same moment as the failure before
 	}
-	h.failures++
-	h.until = now.Add(min(max(wait, time.Second)<<min(h.failures-1, 10), max(longestHold, wait)))
+	h.held++
+	h.until = now.Add(min(max(wait, time.Second)<<min(h.held-1, 10), max(longestHold, wait)))
 }
 
 func (h *hold) clear() { *h = hold{} }
 
-// doubtLimit is how many ambiguous answers in a row are taken for bad luck.
-const doubtLimit = 3
+// badLuck is how many calls in a row may come to nothing before the CRM is taken to be down. Until then only the events of
+// such a call wait.
+const badLuck = 2
 
-// doubt counts an ambiguous answer. When they are the rule, calls are held: each leaves events in doubt.
-func (h *hold) doubt(now time.Time, wait time.Duration) {
-	if h.doubts++; h.doubts >= doubtLimit {
+// failed counts a call that did not reach the CRM or whose outcome is unknown. When that is the rule, calls are held.
+func (h *hold) failed(now time.Time, wait time.Duration) {
+	if h.inRow++; h.inRow > badLuck {
 		h.extend(now, wait)
 	}
 }

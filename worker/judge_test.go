@@ -179,12 +179,12 @@ func TestGates(t *testing.T) {
 func TestHold(t *testing.T) {
 	var h hold
 	now := time.Now()
-	h.doubt(now, time.Second)
-	h.doubt(now, time.Second)
+	h.failed(now, time.Second)
+	h.failed(now, time.Second)
 	if !h.until.IsZero() {
-		t.Error("two ambiguous answers hold calls")
+		t.Error("two failures hold calls")
 	}
-	h.doubt(now, time.Second)
+	h.failed(now, time.Second)
 	if h.until.IsZero() {
 		t.Error("three in a row do not")
 	}

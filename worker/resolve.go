@@ -92,10 +92,10 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	switch class {
 	case Answered, Refused, TooLarge:
 		w.hold.clear()
-	case Throttled, Unavailable:
+	case Throttled:
 		w.hold.extend(time.Now(), call.Wait)
-	case Ambiguous:
-		w.hold.doubt(time.Now(), call.Wait)
+	case Unavailable, Ambiguous:
+		w.hold.failed(time.Now(), call.Wait)
 	}
 }
 

@@ -67,7 +67,7 @@ const (
 )
 
 // faultShare is how many of the calls meet a fault.
-const faultShare = 0.2
+const faultShare = 0.1
 
 // mixed lets each fault happen equally often, but for the daily quota: its pause takes a quarter of an hour.
 func mixed(faults []hubspottest.Fault) map[hubspottest.Fault]float64 {
@@ -82,7 +82,7 @@ func mixed(faults []hubspottest.Fault) map[hubspottest.Fault]float64 {
 	}
 	// Above all: creates, then breaks the connection.
 	if _, ok := rates[hubspottest.BreakAfter]; ok {
-		rates[hubspottest.BreakAfter] = faultShare / 5
+		rates[hubspottest.BreakAfter] = faultShare / 3
 	}
 	return rates
 }

@@ -16,7 +16,7 @@ import (
 
 type options struct {
 	Events  int           `help:"How many events to publish." default:"10000" placeholder:"N"`
-	Faults  string        `help:"How the simulated CRM behaves: none, or mixed (every fault of its list, one call in five)." enum:"none,mixed" default:"none" placeholder:"none|mixed"`
+	Faults  string        `help:"How the simulated CRM behaves: none, or mixed (every fault of its list, one call in ten)." enum:"none,mixed" default:"none" placeholder:"none|mixed"`
 	Quota   string        `help:"The account's quota of calls, as 190/10s; or off." default:"190/10s" placeholder:"CALLS/TIME"`
 	Latency time.Duration `help:"How long a call takes, on average." default:"30ms" placeholder:"TIME"`
 	Output  string        `help:"How to print the result: text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
