@@ -1,0 +1,165 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// atOnce runs all at the same time.
+func atOnce(all ...func()) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for _, do := range all {
+		wg.Go(func() { <-start; do() })
+	}
+	close(start)
+	wg.Wait()
+}
+
+// Workers whose batches overlap, each in an order of its own, don't wait for each other in a circle, and each event is one
+// worker's.
+func TestIntendAtOnce(t *testing.T) {
+	url := open(t).pool.Config().ConnString()
+	up, down := openAt(t, url, 2), openAt(t, url, 2)
+	for round := range 10 {
+		list := events(numbered(fmt.Sprint(round, "-"), 200)...)
+		reversed := slices.Clone(list)
+		slices.Reverse(reversed)
+		ours := make([]map[string]bool, 4)
+		work := func(i int, s *Store, list []Event) func() {
+			ours[i] = map[string]bool{}
+			return func() {
+				standing, err := s.Intend(t.Context(), newAttempt(), list)
+				if err != nil {
+					t.Error(err)
+				}
+				for n, st := range standing {
+					if st == Ours {
+						ours[i][list[n].ID] = true
+					}
+				}
+			}
+		}
+		bury := func() {
+			var dead []Burial
+			for _, e := range reversed[:50] {
+				dead = append(dead, Burial{Event: e, Reason: InvalidEvent})
+			}
+			if _, err := down.Bury(t.Context(), dead); err != nil {
+				t.Error(err)
+			}
+		}
+		atOnce(work(0, up, list), work(1, down, reversed), work(2, up, list[50:]), work(3, down, reversed[50:]), bury)
+		owners := map[string]int{}
+		for _, m := range ours {
+			for id := range m {
+				owners[id]++
+			}
+		}
+		for id, n := range owners {
+			if n != 1 {
+				t.Errorf("%s is %d workers' to send", id, n)
+			}
+		}
+		want(t, up, fmt.Sprintf(`SELECT count(*), count(*) FILTER (WHERE status = 'sending') FROM outbox WHERE event_id LIKE '%d-%%'`, round),
+			fmt.Sprintf("200 %d", len(owners)))
+	}
+}
+
+func TestClaimAtOnce(t *testing.T) {
+	s := open(t)
+	ids := numbered("e", 300)
+	for _, status := range []Settlement{retry, unknown} {
+		for _, id := range ids {
+			id += string(status.Status)
+			settle(t, s, intend(t, s, id), status, id)
+		}
+		got := make([][]string, 4)
+		var all []func()
+		for i := range got {
+			all = append(all, func() {
+				for {
+					rows, err := s.Claim(t.Context(), newAttempt(), status.Status, 20, 1<<20)
+					if err != nil {
+						t.Error(err)
+					}
+					if len(rows) == 0 {
+						return
+					}
+					got[i] = append(got[i], idsOf(rows)...)
+				}
+			})
+		}
+		atOnce(all...)
+		claimed := slices.Concat(got...)
+		slices.Sort(claimed)
+		if n := len(slices.Compact(slices.Clone(claimed))); n != len(claimed) || n != len(ids) {
+			t.Errorf("%s: claimed %d rows, %d of them different, want %d", status.Status, len(claimed), n, len(ids))
+		}
+	}
+}
+
+// A claim that is repeated while the server is still at its first try gets the same rows, and no others.
+func TestClaimRepeatedTooEarly(t *testing.T) {
+	s := open(t)
+	for _, id := range numbered("e", 20) {
+		settle(t, s, intend(t, s, id), retry, id)
+	}
+	a := newAttempt()
+	got := make([][]string, 4)
+	var all []func()
+	for i := range got {
+		all = append(all, func() {
+			rows, err := s.Claim(t.Context(), a, Retry, 5, 1<<20)
+			if err != nil {
+				t.Error(err)
+			}
+			got[i] = idsOf(rows)
+		})
+	}
+	atOnce(all...)
+	for _, ids := range got {
+		if !slices.Equal(ids, got[0]) || len(ids) != 5 {
+			t.Errorf("got %v and %v", got[0], ids)
+		}
+	}
+	want(t, s, `SELECT count(*) FROM outbox WHERE status = 'sending'`, "5")
+}
+
+// Of the worker that is late and whoever takes over, one wins, and the other changes nothing.
+func TestSettleAndExpireAtOnce(t *testing.T) {
+	s := open(t)
+	won := map[string]int{}
+	for round := range 40 {
+		ids := numbered(fmt.Sprint(round, "-"), 20)
+		a := intend(t, s, ids...)
+		endLease(t, s, a.ID)
+		var late error
+		var lost []Expired
+		settling := func() { late = s.Settle(t.Context(), a.ID, Call{Created: 20}, alike(created, ids...)) }
+		expiring := func() {
+			var err error
+			if lost, err = s.Expire(t.Context(), 10); err != nil {
+				t.Error(err)
+			}
+		}
+		if round%2 == 0 {
+			atOnce(settling, expiring)
+		} else {
+			atOnce(expiring, settling)
+		}
+		status := lines(t, s, fmt.Sprintf(`SELECT DISTINCT status FROM outbox WHERE event_id LIKE '%d-%%'`, round))
+		switch {
+		case late == nil && len(lost) == 0 && slices.Equal(status, []string{"created"}):
+			won["settle"]++
+		case errors.Is(late, ErrLeaseLost) && len(lost) == 1 && slices.Equal(status, []string{"unknown"}):
+			won["expire"]++
+		default:
+			t.Errorf("settle: %v; expired: %v; rows are %v", late, lost, status)
+		}
+	}
+	t.Log(won)
+}
