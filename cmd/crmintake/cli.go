@@ -18,6 +18,9 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 )
 
+// envPrefix begins the names of all environment variables.
+const envPrefix = "CRMINTAKE"
+
 // streams are the program's standard streams, which tests replace.
 type streams struct {
 	in       io.Reader
@@ -68,7 +71,7 @@ func execute(ctx context.Context, args []string, s streams) int {
 			"and keeps in Postgres what became of each event."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 110}),
-		kong.DefaultEnvars("CRMINTAKE"),
+		kong.DefaultEnvars(envPrefix),
 		kong.Writers(s.out, s.err),
 		kong.Exit(func(code int) { exited = code }), // after --help
 		kong.BindTo(ctx, (*context.Context)(nil)),

@@ -16,7 +16,7 @@ type deadCmd struct {
 type deadListCmd struct {
 	databaseFlags
 	ObjectType string `help:"Only this object type." placeholder:"TYPE"`
-	Reason     string `help:"Only this reason: ${enum}." enum:",invalid_event,rejected,conflict,exhausted,unknown_outcome,id_reused" default:"" placeholder:"REASON"`
+	Reason     string `help:"Only this reason: invalid_event, rejected, conflict, exhausted, unknown_outcome or id_reused." enum:",invalid_event,rejected,conflict,exhausted,unknown_outcome,id_reused" default:"" placeholder:"REASON"`
 	Limit      int    `help:"How many at most." default:"50" placeholder:"N"`
 }
 

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+var update = flag.Bool("update", false, "write the settings into the README")
+
+// The README's table of settings is the program's.
+func TestReadmeSettings(t *testing.T) {
+	const file, begin, end = "../../README.md", "<!-- settings -->\n", "<!-- /settings -->\n"
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(content), begin)
+	have, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no %q and %q", file, begin, end)
+	}
+	want := settings(t)
+	if *update {
+		if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if have != want {
+		t.Errorf("the table of settings is not the program's; go test ./cmd/crmintake -run TestReadme -update writes it. Want:\n%s", want)
+	}
+}
+
+// settings is the table: each flag of each command once, with the commands that have it.
+func settings(t *testing.T) string {
+	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type row struct {
+		flag     *kong.Flag
+		commands []string
+	}
+	var rows []*row
+	add := func(f *kong.Flag, command string) {
+		if f.Hidden || f.Name == "help" {
+			return
+		}
+		i := slices.IndexFunc(rows, func(r *row) bool { return r.flag.Name == f.Name && r.flag.Help == f.Help })
+		if i < 0 {
+			i = len(rows)
+			rows = append(rows, &row{flag: f})
+		}
+		rows[i].commands = append(rows[i].commands, command)
+	}
+	for _, f := range parser.Model.Flags {
+		add(f, "all")
+	}
+	var walk func(n *kong.Node)
+	walk = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			add(f, strings.TrimPrefix(n.Path(), "crmintake "))
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	for _, command := range []string{"run", "init", "publish", "migrate", "outbox", "dead"} { // run's settings first: most are its own
+		for _, n := range parser.Model.Children {
+			if n.Name == command {
+				walk(n)
+			}
+		}
+	}
+	var b strings.Builder
+	b.WriteString("| flag | environment | default | commands | meaning |\n|---|---|---|---|---|\n")
+	for _, r := range rows {
+		standard := "none"
+		switch {
+		case r.flag.Required:
+			standard = "required"
+		case r.flag.HasDefault && r.flag.Default != "":
+			standard = "`" + r.flag.Default + "`"
+		case r.flag.IsBool():
+			standard = "off"
+		}
+		if len(r.flag.Envs) == 0 {
+			t.Errorf("--%s has no environment variable", r.flag.Name)
+		}
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", r.flag.Name, strings.Join(r.flag.Envs, " "), standard,
+			strings.Join(r.commands, ", "), strings.ReplaceAll(r.flag.Help, "|", "\\|"))
+	}
+	return b.String()
+}

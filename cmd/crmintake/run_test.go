@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"crmintake/migrations"
+	"crmintake/outbox/outboxtest"
+	"crmintake/worker/hubspot/hubspottest"
+)
+
+// secret marks every place that holds a credential.
+const secret = "marker-of-a-secret"
+
+// account starts a simulated CRM.
+func account(t testing.TB) *hubspottest.Server {
+	t.Helper()
+	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, ObjectTypes: map[string]hubspottest.ObjectType{
+		"contracts": {Properties: []string{"name"}, Unique: []string{"event_id"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(crm.Close)
+	return crm
+}
+
+// The main job, by the commands of the README.
+func TestInitPublishRunGet(t *testing.T) {
+	server, _ := startNATS(t)
+	crm := account(t)
+	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
+	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	t.Setenv("CRMINTAKE_HUBSPOT_URL", crm.URL)
+	t.Setenv("CRMINTAKE_HUBSPOT_TOKEN", secret)
+	t.Setenv("CRMINTAKE_ID_PROPERTY", "contracts=event_id")
+	t.Setenv("CRMINTAKE_BATCH_WAIT", "50ms")
+
+	crmintake(t, "", "init").want(t, 0, "CRM_EVENTS")
+	events := `{"properties":{"name":"a"}}` + "\n" + `{"properties":{"nmae":"b"}}` + "\n" + `{"properties":{"name":"c","event_id":"mine"}}` + "\n"
+	crmintake(t, events, "publish", "--object-type", "contracts", "-").want(t, 0, "Published 3 events")
+	r := crmintake(t, "", "run", "--drain", "--log-level", "debug")
+	r.want(t, 0, "msg=started", "msg=stopped", "created=2", "dead=1")
+	if strings.Contains(r.out+r.err, secret) {
+		t.Errorf("the log tells the credential:\n%s", r.err)
+	}
+
+	crmintake(t, "", "outbox", "get", "CRM_EVENTS:1").want(t, 0, "CRM_EVENTS:1", "created", "contracts")
+	crmintake(t, "", "outbox", "get", "CRM_EVENTS:2").want(t, 0, "dead (rejected)", "PROPERTY_DOESNT_EXIST", "nmae", "correlation id")
+	crmintake(t, "", "outbox", "get", "nobody").want(t, 2, `no event with the id "nobody"`)
+	var got view
+	crmintake(t, "", "outbox", "get", "CRM_EVENTS:2", "--output", "json").json(t, &got)
+	if got.Status != "dead" || got.Payload.Text != `{"properties":{"nmae":"b"}}` || len(got.Errors) != 1 || got.Errors[0].Raw == nil {
+		t.Errorf("%+v", got)
+	}
+	crmintake(t, "", "dead", "list").want(t, 0, "CRM_EVENTS:2", "rejected")
+	crmintake(t, "", "dead", "list", "--reason", "conflict").want(t, 0, "No dead events")
+	var list []view
+	crmintake(t, "", "dead", "list", "--output", "json", "--object-type", "contracts").json(t, &list)
+	if len(list) != 1 || list[0].EventID != "CRM_EVENTS:2" {
+		t.Errorf("%+v", list)
+	}
+	if n := crm.Count("contracts", "event_id"); n["CRM_EVENTS:1"] != 1 || n["mine"] != 1 || len(n) != 2 {
+		t.Errorf("records: %v", n)
+	}
+}
+
+// run refuses to start, with a line that says what to do.
+func TestRunRefuses(t *testing.T) {
+	server, _ := startNATS(t)
+	crm := account(t)
+	database := outboxtest.New(t)
+	empty := outboxtest.New(t)
+	if err := migrations.DownTo(t.Context(), empty, 0); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := []string{"run", "--nats-url", server.URL(), "--database-url", database, "--hubspot-url", crm.URL, "--hubspot-token", secret}
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"no stream":             {nil, 1, "type 'crmintake init'"},
+		"schema behind":         {[]string{"--database-url", empty}, 1, "type 'crmintake migrate up'"},
+		"no database":           {[]string{"--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x"}, 1, "127.0.0.1"},
+		"no NATS":               {[]string{"--nats-url", "nats://u:" + secret + "@127.0.0.1:1"}, 1, "127.0.0.1:1"},
+		"lease within the call": {[]string{"--lease", "30s"}, 2, "must be longer than the call timeout"},
+		"batch of 101":          {[]string{"--batch-size", "101"}, 2, "at most 100 inputs"},
+		"zero":                  {[]string{"--in-flight", "0"}, 2, "--in-flight: must be more than 0"},
+		"two tokens":            {[]string{"--hubspot-token-file", file}, 2, "give one"},
+		"no such token file":    {[]string{"--hubspot-token", "", "--hubspot-token-file", "/nowhere"}, 2, "/nowhere"},
+		"no token":              {[]string{"--hubspot-token", ""}, 2, "CRMINTAKE_HUBSPOT_TOKEN"},
+		"plain http":            {[]string{"--hubspot-url", "http://api.example.com"}, 2, "plain http only to a loopback address"},
+		"quota":                 {[]string{"--quota", "many"}, 2, "190/10s"},
+		"bad id property":       {[]string{"--id-property", "a/b=c"}, 2, "not an object type"},
+		"unknown flag":          {[]string{"--bach-size", "1"}, 2, "batch-size"},
+		"memory":                {[]string{"--memory", "1MiB"}, 2, "memory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := crmintake(t, "", append(append([]string{}, good...), c.args...)...)
+			r.want(t, c.code, c.want)
+			if strings.Contains(r.out+r.err, secret) {
+				t.Errorf("it tells the credential: %s", r.err)
+			}
+			if lines := strings.Count(strings.TrimSpace(r.err), "\n"); lines > 2 {
+				t.Errorf("more than a clear line:\n%s", r.err)
+			}
+		})
+	}
+}
+
+// The consumer's ack wait is known only once it was asked.
+func TestRunRefusesAShortAckWait(t *testing.T) {
+	server, _ := startNATS(t)
+	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
+	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	crmintake(t, "", "init", "--ack-wait", "5s").want(t, 0)
+	crmintake(t, "", "run", "--hubspot-url", account(t).URL, "--hubspot-token", secret, "--batch-wait", "6s").want(t, 2, "ack wait 5s")
+}
+
+func TestHelp(t *testing.T) {
+	crmintake(t, "").want(t, 0, "crmintake", "publish")
+	for _, command := range []string{"init", "run", "publish", "outbox", "outbox get", "dead", "dead list", "migrate", "migrate up", "migrate status", "version"} {
+		crmintake(t, "", append(strings.Fields(command), "--help")...).want(t, 0, "Usage: crmintake "+command)
+	}
+	crmintake(t, "", "frobnicate").want(t, 2, "frobnicate", "--help")
+}
+
+func TestVersion(t *testing.T) {
+	crmintake(t, "", "version").want(t, 0, "crmintake", "commit")
+	var b build
+	crmintake(t, "", "version", "--output", "json").json(t, &b)
+	if b.Go == "" || b.Commit == "" {
+		t.Errorf("%+v", b)
+	}
+}
+
+// A worker that gets a signal stops with 0.
+func TestRunStops(t *testing.T) {
+	server, _ := startNATS(t)
+	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
+	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	crmintake(t, "", "init").want(t, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	started := &trigger{on: "msg=started", do: cancel}
+	if code := execute(ctx, []string{"run", "--hubspot-url", account(t).URL, "--hubspot-token", secret}, streams{strings.NewReader(""), started, started}); code != 0 {
+		t.Errorf("exit code %d\n%s", code, started.text)
+	}
+}
+
+// trigger does something once a text has been written.
+type trigger struct {
+	on   string
+	do   func()
+	text string
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	w.text += string(p)
+	if strings.Contains(w.text, w.on) {
+		w.do()
+	}
+	return len(p), nil
+}
