@@ -191,6 +191,9 @@ func TestCreateAnswers(t *testing.T) {
 		{"unique value in the context", 207, nil,
 			both(`{"category":"VALIDATION_ERROR","context":{"error":["CONFLICTING_UNIQUE_VALUE"],"objectWriteTraceId":["tb"]}}`, ok1, ok3),
 			worker.Answered, "created=1 rejected! created=3", 0},
+		{"unique value in an error that leaves all open", 207, nil,
+			both(`{"category":"INTERNAL_ERROR","message":"CONFLICTING_UNIQUE_VALUE","context":{"objectWriteTraceId":["tb"]}}`, ok1, ok3),
+			worker.Answered, "created=1 unknown created=3", 0},
 		{"conflict and a result: no conflict, unknown", 207, nil, both(conflict, ok1, ok2, ok3), worker.Answered, "created=1 unknown created=3", 0},
 
 		// 2xx that leave all or much open.
@@ -366,6 +369,17 @@ func TestErrorAnswerDetails(t *testing.T) {
 		if got := client(t, fixed(status, header, "")).Create(t.Context(), "contacts", three()).Call.Detail; got != want {
 			t.Errorf("%d: detail %q, want %q", status, got, want)
 		}
+	}
+}
+
+// In a context of one string a trace id with a comma is still one.
+func TestTraceIDWithComma(t *testing.T) {
+	inputs := three()
+	inputs[2].TraceID = "ta, tb"
+	body := complete(`"errors":[{"category":"VALIDATION_ERROR","context":"{objectWriteTraceId=[ta, tb]}"}]`)
+	a := client(t, fixed(207, nil, body)).Create(t.Context(), "contacts", inputs)
+	if got := words(a.Outcomes); got != "unknown unknown rejected" {
+		t.Error(got)
 	}
 }
 

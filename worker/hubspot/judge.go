@@ -125,10 +125,11 @@ type redactor struct{ forms []string }
 // minSecret: a shorter token is no secret, and taking it out could break an answer.
 const minSecret = 6
 
-// htmlSafe writes a token as encoders do that escape what HTML minds, and slashed as those that escape slashes.
+// How encoders write a token in a JSON string that escape what HTML minds, slashes, or both.
 var (
 	htmlSafe = strings.NewReplacer("=", `\u003d`, "&", `\u0026`, "<", `\u003c`, ">", `\u003e`, "'", `\u0027`, `"`, `\"`, `\`, `\\`)
 	slashed  = strings.NewReplacer("/", `\/`, `"`, `\"`, `\`, `\\`)
+	both     = strings.NewReplacer("/", `\/`, "=", `\u003d`, "&", `\u0026`, "<", `\u003c`, ">", `\u003e`, "'", `\u0027`, `"`, `\"`, `\`, `\\`)
 )
 
 func newRedactor(token string) redactor {
@@ -137,8 +138,7 @@ func newRedactor(token string) redactor {
 	}
 	forms := []string{token}
 	if strings.ContainsAny(token, `=&<>'"/\`) {
-		forms = append(forms, htmlSafe.Replace(token), slashed.Replace(token), slashed.Replace(htmlSafe.Replace(token)),
-			url.QueryEscape(token))
+		forms = append(forms, htmlSafe.Replace(token), slashed.Replace(token), both.Replace(token), url.QueryEscape(token))
 	}
 	return redactor{forms: slices.Compact(forms)}
 }

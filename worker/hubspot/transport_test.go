@@ -143,7 +143,15 @@ func TestBrokenExchanges(t *testing.T) {
 		{"body until the connection ends, cut", after(head + "\r\n" + okBody[:len(okBody)-1]), worker.Ambiguous},
 		{"a refusal whose body ends early", after("HTTP/1.1 400 Bad\r\nContent-Length: 500\r\n\r\n{"), worker.Refused},
 		{"a length beyond the limit", after(head + "Content-Length: 99999999999\r\n\r\n{}"), worker.Ambiguous},
-		{"another protocol", after("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), worker.Ambiguous},
+		{"another protocol, which waits for us", func(t *testing.T) string {
+			return peer(t, func(_ int, c net.Conn) {
+				r := bufio.NewReader(c)
+				if readRequest(r) == nil {
+					_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+					_, _ = r.ReadByte() // until the client hangs up
+				}
+			})
+		}, worker.Ambiguous},
 		{"headers without end", after(head + strings.Repeat("X: y\r\n", maxHeaderBytes/6+1)), worker.Ambiguous},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -346,6 +354,7 @@ func TestTokenIsHidden(t *testing.T) {
 		401: `{"category":"INVALID_AUTHENTICATION","message":"` + marker + `","correlationId":"` + marker + `"}`,
 		429: strings.Replace(`{"policyName":"T"}`, "T", marker, 1),
 		302: ``,
+		504: strings.NewReplacer("/", `\/`, "=", `\u003d`).Replace(marker),
 		502: strings.Repeat("x", maxRaw-10) + strings.ReplaceAll(marker, "/", `\/`),
 	} {
 		header := http.Header{"Location": {"http://" + marker}, "Content-Type": {marker}, "X-Hubspot-Correlation-Id": {marker}}
