@@ -1,0 +1,313 @@
+package outbox
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"pgregory.net/rapid"
+)
+
+// model is what the outbox promises, in memory: all that the tables say of rows and attempts, but times.
+type model struct {
+	t        *rapid.T
+	s        *Store
+	rows     map[string]*modelRow
+	attempts map[uuid.UUID]*modelAttempt
+}
+
+type modelRow struct {
+	Status    Status
+	Reason    Reason
+	Content   string
+	Attempt   uuid.UUID
+	Attempts  int
+	Misses    int // -1: null
+	InDoubt   bool
+	Duplicate bool
+	Due       bool
+	Errors    int
+}
+
+type modelAttempt struct {
+	Kind, State string
+	Held        []string // sorted
+	Inputs      int
+}
+
+// Whatever is done, in whatever order, the database holds what the model does.
+func TestModel(t *testing.T) {
+	s := open(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		exec(t, s, `TRUNCATE outbox, attempt, outbox_error`)
+		m := &model{rt, s, map[string]*modelRow{}, map[uuid.UUID]*modelAttempt{}}
+		rt.Repeat(map[string]func(*rapid.T){
+			"intend": m.intend, "bury": m.bury, "settle": m.settle, "claim": m.claim, "expire": m.expire, "split": m.split, "park": m.park,
+			"": func(rt *rapid.T) { m.compare(rt, t) },
+		})
+	})
+}
+
+func (m *model) ids(t *rapid.T) []string {
+	return rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g"}), 1, 5).Draw(t, "ids")
+}
+
+func (m *model) intend(t *rapid.T) {
+	a := newAttempt()
+	var list []Event
+	var want []Standing
+	held := map[string]bool{}
+	for _, id := range m.ids(t) {
+		content := rapid.SampledFrom([]string{"usual", "usual", "usual", "other"}).Draw(t, "content")
+		list = append(list, event(id, content))
+		switch r := m.rows[id]; {
+		case r == nil:
+			m.rows[id] = &modelRow{Status: Sending, Content: content, Attempt: a.ID, Misses: -1}
+			held[id] = true
+			want = append(want, Ours)
+		case r.Content == content:
+			want = append(want, Duplicate)
+		default:
+			want = append(want, Reused)
+		}
+	}
+	if len(held) > 0 {
+		m.attempts[a.ID] = &modelAttempt{"create", "open", slices.Sorted(maps.Keys(held)), len(held)}
+	}
+	for range rapid.IntRange(1, 2).Draw(t, "tries") {
+		got, err := m.s.Intend(t.Context(), a, list)
+		must(t, err)
+		same(t, want, got)
+	}
+}
+
+func (m *model) bury(t *rapid.T) {
+	id := rapid.SampledFrom([]string{"a", "b", "x"}).Draw(t, "id")
+	content := rapid.SampledFrom([]string{"usual", "other"}).Draw(t, "content")
+	var want []int
+	if r := m.rows[id]; r == nil {
+		m.rows[id] = &modelRow{Status: Dead, Reason: InvalidEvent, Content: content, Misses: -1, Errors: 1}
+	} else if r.Content != content {
+		want = []int{0}
+	}
+	got, err := m.s.Bury(t.Context(), []Burial{{Event: event(id, content), Reason: InvalidEvent}})
+	must(t, err)
+	same(t, want, got)
+}
+
+// attempt draws one, or skips the action.
+func (m *model) attempt(t *rapid.T, fits func(*modelAttempt) bool) uuid.UUID {
+	var ids []uuid.UUID
+	for id, a := range m.attempts {
+		if fits(a) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		t.Skip("no such attempt")
+	}
+	slices.SortFunc(ids, func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) })
+	return rapid.SampledFrom(ids).Draw(t, "attempt")
+}
+
+func (m *model) settle(t *rapid.T) {
+	id := m.attempt(t, func(*modelAttempt) bool { return true })
+	a := m.attempts[id]
+	held := a.Held
+	if a.State != "open" {
+		held = m.ids(t) // whatever is settled under a closed attempt changes nothing
+	}
+	var list []Settlement
+	for _, event := range held {
+		st := Settlement{EventID: event, Status: rapid.SampledFrom([]Status{Created, Retry, Unknown, Dead}).Draw(t, "status"), Error: "e"}
+		st.Counted, st.InDoubt = rapid.Bool().Draw(t, "counted"), rapid.Bool().Draw(t, "doubt")
+		st.PossibleDuplicate, st.Missed = rapid.Bool().Draw(t, "duplicate"), rapid.Bool().Draw(t, "missed")
+		st.Errors = make([]Error, rapid.IntRange(0, 2).Draw(t, "errors"))
+		switch st.Status {
+		case Created:
+			st.RecordID = "r"
+		case Dead:
+			st.Reason = Rejected
+		default:
+			st.Wait = rapid.SampledFrom([]time.Duration{0, 0, time.Hour}).Draw(t, "wait")
+		}
+		list = append(list, st)
+	}
+	err := m.s.Settle(t.Context(), id, Call{NotApplied: a.Inputs}, list)
+	switch a.State {
+	case "expired":
+		if !errors.Is(err, ErrLeaseLost) {
+			t.Fatalf("settled an expired attempt: %v", err)
+		}
+		return
+	case "settled":
+		must(t, err)
+		return
+	}
+	must(t, err)
+	for _, st := range list {
+		r := m.rows[st.EventID]
+		if st.Status == Created && r.Status == Sending || st.Status != Created && st.Counted {
+			r.Attempts++
+		}
+		switch {
+		case st.Status != Unknown:
+			r.Misses = -1
+		case r.Status == Sending:
+			r.Misses = 0
+		case st.Missed:
+			r.Misses++
+		}
+		r.InDoubt, r.Duplicate = r.InDoubt || st.InDoubt, r.Duplicate || st.PossibleDuplicate
+		r.Status, r.Reason, r.Errors = st.Status, st.Reason, r.Errors+len(st.Errors)
+		r.Due = (st.Status == Retry || st.Status == Unknown) && st.Wait == 0
+	}
+	a.State, a.Held = "settled", nil
+}
+
+func (m *model) due(status Status) (ids []string) {
+	for id, r := range m.rows {
+		if r.Status == status && r.Due {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (m *model) claim(t *rapid.T) {
+	a := newAttempt()
+	status := rapid.SampledFrom([]Status{Retry, Unknown}).Draw(t, "status")
+	ids := m.due(status)
+	kind := map[Status]string{Retry: "create", Unknown: "read"}[status]
+	if len(ids) > 0 {
+		m.attempts[a.ID] = &modelAttempt{kind, "open", ids, len(ids)}
+	}
+	for _, id := range ids {
+		r := m.rows[id]
+		r.Attempt, r.Due = a.ID, false
+		if status == Retry {
+			r.Status = Sending
+		}
+	}
+	for range rapid.IntRange(1, 2).Draw(t, "tries") {
+		rows, err := m.s.Claim(t.Context(), a, status, 100, 1<<20)
+		must(t, err)
+		same(t, ids, idsOf(rows))
+		for _, row := range rows {
+			r := m.rows[row.ID]
+			same(t, []any{r.Content, r.Attempts, max(r.Misses, 0), r.InDoubt}, []any{string(row.Payload), row.Attempts, row.Misses, row.InDoubt})
+		}
+	}
+}
+
+func (m *model) expire(t *rapid.T) {
+	id := m.attempt(t, func(a *modelAttempt) bool { return a.State == "open" })
+	a := m.attempts[id]
+	_, err := m.s.pool.Exec(t.Context(), `UPDATE attempt SET lease_until = now() - interval '1 s' WHERE id = $1`, id)
+	must(t, err)
+	lost, err := m.s.Expire(t.Context(), 100)
+	must(t, err)
+	same(t, []Expired{{ID: id, Read: a.Kind == "read", Worker: "w", ObjectType: objectType, Rows: len(a.Held)}}, lost)
+	for _, event := range a.Held {
+		r := m.rows[event]
+		if r.Due = true; a.Kind == "create" {
+			r.Status, r.InDoubt, r.Misses, r.Attempts, r.Errors = Unknown, true, 0, r.Attempts+1, r.Errors+1
+		}
+	}
+	a.State, a.Held = "expired", nil
+}
+
+func (m *model) split(t *rapid.T) {
+	parent := m.attempt(t, func(a *modelAttempt) bool { return a.Kind == "create" && len(a.Held) > 0 })
+	a, child := m.attempts[parent], NewAttemptID()
+	n := rapid.IntRange(1, len(a.Held)).Draw(t, "n")
+	moved := a.Held[:n]
+	for range rapid.IntRange(1, 2).Draw(t, "tries") {
+		must(t, m.s.Split(t.Context(), parent, child, moved, time.Hour))
+	}
+	m.attempts[child] = &modelAttempt{"create", "open", slices.Clone(moved), n}
+	a.Held = slices.Clone(a.Held[n:])
+	for _, id := range moved {
+		m.rows[id].Attempt = child
+	}
+}
+
+func (m *model) park(t *rapid.T) {
+	resend := rapid.Bool().Draw(t, "resend")
+	ids := m.due(Unknown)
+	n, err := m.s.Park(t.Context(), objectType, resend, 100)
+	must(t, err)
+	same(t, len(ids), n)
+	for _, id := range ids {
+		r := m.rows[id]
+		if r.Misses = -1; resend {
+			r.Status, r.Duplicate = Retry, true
+		} else {
+			r.Status, r.Reason, r.Due = Dead, UnknownOutcome, false
+		}
+	}
+}
+
+func (m *model) compare(rt *rapid.T, t *testing.T) {
+	var want []string
+	for id, r := range m.rows {
+		attempt := "-"
+		if r.Attempt != uuid.Nil {
+			attempt = r.Attempt.String()
+		}
+		want = append(want, fmt.Sprintf("%s %s %s %s %d %d %t %t %t %d", id, r.Status, cmp.Or(string(r.Reason), "-"), attempt,
+			r.Attempts, r.Misses, r.InDoubt, r.Duplicate, r.Due, r.Errors))
+	}
+	slices.Sort(want)
+	same(rt, want, lines(t, m.s, `
+SELECT event_id, status, reason, attempt_id, attempts, coalesce(misses, -1), in_doubt::text, possible_duplicate::text,
+  coalesce(next_attempt_at <= now(), false)::text, (SELECT count(*) FROM outbox_error e WHERE e.event_id = o.event_id)
+FROM outbox o ORDER BY event_id`))
+
+	want = nil
+	for id, a := range m.attempts {
+		held := "-"
+		if a.State == "open" {
+			held = fmt.Sprint(a.Held)
+		}
+		want = append(want, fmt.Sprintf("%s %s %s %d %s", id, a.Kind, a.State, a.Inputs, held))
+	}
+	slices.Sort(want)
+	same(rt, want, lines(t, m.s, `
+SELECT id, kind, state, inputs, CASE WHEN event_ids IS NOT NULL THEN '[' || array_to_string(ARRAY(SELECT unnest(event_ids) ORDER BY 1), ' ') || ']' END FROM attempt ORDER BY id::text COLLATE "C"`))
+
+	left, err := m.s.Outstanding(rt.Context())
+	must(rt, err)
+	busy := slices.ContainsFunc(slices.Collect(maps.Values(m.attempts)), func(a *modelAttempt) bool { return a.State == "open" }) ||
+		slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *modelRow) bool { return r.Status == Retry || r.Status == Unknown })
+	same(rt, busy, left)
+	var due []Due
+	if r, u := len(m.due(Retry)) > 0, len(m.due(Unknown)) > 0; r || u {
+		due = []Due{{objectType, r, u}}
+	}
+	got, err := m.s.Due(rt.Context())
+	must(rt, err)
+	same(rt, due, got)
+}
+
+func must(t *rapid.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// same holds two values against each other; an empty list is a nil one.
+func same(t *rapid.T, want, got any) {
+	t.Helper()
+	if diff := gocmp.Diff(want, got); diff != "" && fmt.Sprint(want) != fmt.Sprint(got) {
+		t.Fatalf("-want +got:\n%s", diff)
+	}
+}
