@@ -67,6 +67,7 @@ func (d *demo) run(ctx context.Context, tell func(report) error) (r report, err 
 	}
 	defer func() { _ = worker.Kill(); _ = worker.Wait() }() // if it still runs: after an error
 
+	fmt.Fprintf(d.say, "%5.1fs  publishing %d events and creating their records\n", time.Since(begin).Seconds(), d.Events)
 	start := time.Now()
 	published, err := d.work(ctx, worker)
 	if err != nil {

@@ -1,0 +1,15 @@
+// Command crmintake takes record-creation events from NATS JetStream, creates the records in a CRM in batches, and keeps in
+// Postgres what became of each event.
+//
+// This package is the command line and nothing else: it reads flags and the environment, puts the parts together, and prints.
+// main returns what execute returns, and tests call execute as main does. Each command is a struct whose fields are its flags
+// and whose Run does the work; flags that several commands share are in flags.go.
+//
+// The contract:
+//
+//   - Each flag has an environment variable: CRMINTAKE_ and its name in capitals.
+//   - Exit code 0: done. 1: failed, and trying again may help. 2: wrong usage or settings; nothing was done.
+//   - Results go to standard output, for people or with --output json for programs; logs and errors go to standard error.
+//   - An error is printed once, says what to do, and holds no credential.
+//   - The program links neither a NATS server nor the simulated CRM.
+package main

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// temporary gives the test a directory for temporary files of its own, which Postgres' user can enter, and checks at its
+// end that nothing is left there.
+func temporary(t *testing.T) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "demo-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", dir)
+	t.Cleanup(func() {
+		left, err := os.ReadDir(dir)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, f := range left {
+			t.Errorf("%s is left behind", f.Name())
+		}
+		os.RemoveAll(dir)
+	})
+}
+
+func TestDemo(t *testing.T) {
+	for name, args := range map[string][]string{
+		"plain":  {"--events", "3000"},
+		"faults": {"--events", "3000", "--faults", "mixed", "--quota", "off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temporary(t)
+			var out, errs bytes.Buffer
+			if code := execute(t.Context(), append(args, "--output", "json"), &out, &errs); code != 0 {
+				t.Fatalf("exit code %d\n%s%s", code, &out, &errs)
+			}
+			var r report
+			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Published != 3000 || r.Created+r.Dead != 3000 || r.Lost != 0 || r.Duplicates != 0 || r.Dead < 4 || r.Calls < 30 {
+				t.Errorf("%+v", r)
+			}
+			if (r.Faults > 0) != (name == "faults") {
+				t.Errorf("%d faults were met", r.Faults)
+			}
+		})
+	}
+}
+
+// Interrupted at any moment, it leaves no process and no file.
+func TestInterrupted(t *testing.T) {
+	for _, moment := range []string{"starting Postgres", "creating stream", "creating their records"} {
+		t.Run(moment, func(t *testing.T) {
+			temporary(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var out bytes.Buffer
+			errs := &trigger{on: moment, do: cancel}
+			if code := execute(ctx, []string{"--events", "500000"}, &out, errs); code != 1 || !strings.Contains(errs.text, "interrupted") {
+				t.Errorf("exit code %d\n%s%s", code, &out, errs.text)
+			}
+		})
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"--events", "0"}, {"--quota", "lots"}, {"--faults", "some"}, {"--frob"}} {
+		var out, errs bytes.Buffer
+		if code := execute(t.Context(), args, &out, &errs); code != 2 || errs.Len() == 0 {
+			t.Errorf("%q: exit code %d, %s", args, code, &errs)
+		}
+	}
+}
+
+// Accounts that do not agree are not good.
+func TestGood(t *testing.T) {
+	for _, r := range []report{{Published: 2, Created: 1}, {Published: 1, Created: 1, Lost: 1}, {Published: 1, Created: 1, Duplicates: 1}} {
+		if r.good() {
+			t.Errorf("%+v is taken for good", r)
+		}
+	}
+	if !(report{Published: 2, Created: 1, Dead: 1}).good() {
+		t.Error("what agrees is not good")
+	}
+}
+
+// trigger does something once a text has been written.
+type trigger struct {
+	on   string
+	do   func()
+	text string
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	w.text += string(p)
+	if strings.Contains(w.text, w.on) {
+		w.do()
+	}
+	return len(p), nil
+}
