@@ -1,7 +1,8 @@
 -- +goose Up
 
 -- One row per event. The way from 'sending' to 'created' is one insert and one HOT update: no column that an index names,
--- in its key or its predicate, changes on it. Keep it so: outbox's tests hold HOT's share.
+-- in its key or its predicate, changes on it. Keep it so: outbox's tests see to it that all updates are HOT. The fillfactor
+-- leaves room in a page for the new versions of all its rows, without their payloads but with a url, down to tiny events.
 CREATE TABLE outbox (
     event_id           text COLLATE "C" PRIMARY KEY,
     object_type        text COLLATE "C" NOT NULL,       -- '' when the subject named none that is valid
@@ -36,6 +37,7 @@ CREATE TABLE outbox (
             WHEN 'discarded' THEN next_attempt_at IS NULL AND dead_at IS NULL
             ELSE false
         END),
+    -- So each row that becomes 'unknown' anew begins at 0, and the indexes below can tell it from 'retry'.
     CONSTRAINT outbox_misses CHECK ((status = 'unknown') = (misses IS NOT NULL)),
     CONSTRAINT outbox_reason CHECK (
         reason IN ('invalid_event', 'rejected', 'conflict', 'exhausted', 'unknown_outcome', 'id_reused'))
@@ -69,6 +71,7 @@ CREATE TABLE attempt (
     closed_at      timestamptz,
 
     CONSTRAINT attempt_closed CHECK ((state = 'open') = (closed_at IS NULL)),
+    -- Nobody would come back to a row that a closed attempt still held.
     CONSTRAINT attempt_lets_go CHECK ((state = 'open') = (event_ids IS NOT NULL)),
     CONSTRAINT attempt_adds_up CHECK (
         state <> 'settled' OR coalesce(inputs = created + rejected + not_applied + unknown, false))

@@ -71,7 +71,8 @@ func with(databaseURL string, do func(*goose.Provider) error) error {
 		return err
 	}
 	defer db.Close()
-	locker, err := lock.NewPostgresSessionLocker()
+	// Workers that start together wait for each other: look again each second, for five minutes.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return err
 	}

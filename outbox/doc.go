@@ -2,21 +2,36 @@
 //
 // The contract:
 //
-//   - What Intend, Bury, Claim, Split and Settle return without error is durable.
-//   - Each of them may be called again with the same attempt after an error, and then finishes what the first try did or
-//     didn't do: a commit whose answer was lost is found and not made twice.
-//   - A row under an open attempt belongs to it. Once the attempt's lease has run out, Expire closes it and makes its rows
-//     `unknown`; a Settle that comes later returns ErrLeaseLost and changes nothing.
-//   - Leases and schedules are by the database's clock.
-//   - The way from `sending` to `created` is one insert and one HOT update.
-//   - Attempts are locked before their rows, and rows are inserted in the order of event ids: no deadlock between workers.
+//   - What Intend, Bury, Claim, Split, Settle and Park return without error is durable. An error of any of them means that
+//     all of it happened or nothing did.
+//   - Intend, Bury, Claim, Split and Settle may be called again with the same arguments after an error, and then finish
+//     what the first try did or didn't do: a commit whose answer was lost is found and not made twice. That holds too while
+//     the server is still at the first try.
+//   - Only an event whose standing is Ours may be sent. No event is Ours twice, whoever asks and however often, but when it
+//     is claimed again after `retry`.
+//   - An event's id with other content is Reused, and never taken for the event, for as long as the row stays.
+//   - A row that is in a call or a read belongs to one open attempt, which names it: it is not due, and nobody else claims
+//     it. Once the attempt's lease has run out, Expire closes it and makes its rows `unknown`, due at once; a Settle that
+//     comes later returns ErrLeaseLost and changes nothing. A read that expires costs its rows nothing.
+//   - An attempt is closed with a word about each of its rows or not at all, and its counts add up to the rows that it
+//     began with: the database refuses anything else.
+//   - `attempts` grows with a `created` or Counted settlement of a call and with a call's expiry, never with a read.
+//     `in_doubt` and `possible_duplicate` are never taken back. `misses` begins at 0 whenever a row becomes `unknown`.
+//   - Leases, schedules and the quota are by the database's clock.
+//   - The way from `sending` to `created` is one insert and one HOT update, for events that Postgres keeps in the row (up to
+//     about 2 KB) and whose payload goes. Intend and Settle are one round trip each, and so is Claim.
+//   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see planByKeys).
+//   - Payloads and raw errors come back byte for byte. In texts, NUL and what is not UTF-8 becomes U+FFFD.
+//   - Attempts are locked before their rows, rows are inserted in the order of event ids, and what is due is taken past
+//     what is locked: no deadlock between workers.
 //
 // The way of a row:
 //
 //	Intend ─► sending ─► created
 //	Claim ──►    │  ├──► retry ───► Claim
 //	             │  └──► dead
-//	   Expire or Settle ► unknown ─► Claim(Unknown) ─► created | retry | dead
+//	   Expire or Settle ► unknown ─► Claim(Unknown) ─► created | retry | unknown | dead
+//	                              └► Park ─► retry | dead
 //	Bury ───► dead
 //
 // All methods of Store may be called by many goroutines and processes at once.
