@@ -1,10 +1,25 @@
-// Package jetstream is the source of events: a durable pull consumer on NATS JetStream.
+// Package jetstream is the way to and from NATS JetStream: the source of events, which is a durable pull consumer; the
+// creation of stream and consumer; and a publisher.
 //
-// The contract, beyond worker.Source's:
+//	Publisher ──► stream (file, work queue) ──► consumer (pull, explicit acks) ──► Source ──► worker.Event
+//	              └─────────────── Init creates, Open checks ───────────────┘
 //
-//   - Each fetch is a pull request of its own that lives for a second. So a consumer can't stay silently stale after a
-//     reconnect, and nothing is on its way to this process for longer than that when it stops.
-//   - A message becomes an event whatever is in it: what can't be sent is marked invalid and goes the same way.
+// The contract of Source, beyond worker.Source's:
+//
+//   - Each fetch is a pull request with an inbox of its own that lives for a second. So a consumer can't stay silently stale
+//     after a reconnect, and no request outlives its fetch: one that ends early is withdrawn, and what the server has
+//     sent on it until then is delivered. The library's own Fetch lets go of such messages, which then come again only
+//     after the ack wait; and it does not tell a message that is larger than the bytes asked for from no message.
+//   - A message becomes an event whatever is in it: what can't be sent is marked invalid and goes the same way. One that is
+//     larger than the bytes that are left is delivered alone, so nothing gets stuck.
 //   - Acks do not wait for the server. One that is lost costs a redelivery, which the outbox recognises.
-//   - A lost server is waited for as long as it takes; the loss is logged once, and the recovery once.
+//   - A lost server is waited for as long as it takes; the loss is logged once, and the recovery once. Meanwhile no
+//     requests pile up.
+//   - A consumer or stream that disappears is an error that says what to type. Created again, it is used again.
+//
+// Init creates and never alters. Init and Open judge what they find by the same rules (check.go): what would lose or misread
+// events stops them, what might is a warning, and each says what to type.
+//
+// The Publisher has its confirmations in the order of publishing, so that "up to line 7" is a promise. It sends again only what
+// can't be stored twice for that.
 package jetstream

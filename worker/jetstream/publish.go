@@ -63,12 +63,16 @@ type Publisher struct {
 	inbox   string             // replies come to inbox.<number of the message>
 	sub     *nats.Subscription // on all of them
 	answers chan *nats.Msg     // of sub
-	changed chan nats.Status   // the connection is back, or closed for good
+	changed chan nats.Status   // the connection is lost, or closed for good
+	epoch   uint64             // how often it was, as far as we have heard; a message of an earlier one gets no more answers
 	next    uint64             // number of the next message
 	waiting []*unconfirmed     // in the order of publishing, and so of their numbers
 	bytes   int                // of their bodies
-	done    Progress
-	err     error // final
+
+	confirmWait, resendPause time.Duration // the constants, less in tests
+
+	done Progress
+	err  error // final
 }
 
 // unconfirmed is a message that was sent and waits for its confirmation, or for those before it to have theirs.
@@ -77,7 +81,7 @@ type unconfirmed struct {
 	id    string
 	line  int
 	tries int
-	epoch uint64    // which connection it was sent on last: the number of reconnects before
+	epoch uint64    // of the publisher, when it was sent last: an older one gets no more answers
 	due   time.Time // when to send it again
 	err   error     // what the server last said against it; nil if it said nothing
 
@@ -104,17 +108,19 @@ func OpenPublisher(ctx context.Context, nc *nats.Conn, cfg PublisherConfig) (*Pu
 		return nil, fmt.Errorf("the stream %s does not take %s: its subjects are %q; see --stream and --subject", have.Name, defaults.Subject, have.Subjects)
 	}
 	p := &Publisher{
-		nc:       nc,
-		stream:   have.Name,
-		maxBytes: atMost(int(nc.MaxPayload()), int(have.MaxMsgSize)),
-		window:   cfg.Window,
-		inbox:    nc.NewInbox() + ".",
-		answers:  make(chan *nats.Msg, 2*cfg.Window), // a message sent again may be answered twice
+		nc:          nc,
+		stream:      have.Name,
+		maxBytes:    atMost(int(nc.MaxPayload()), int(have.MaxMsgSize)),
+		window:      cfg.Window,
+		confirmWait: confirmWait,
+		resendPause: resendPause,
+		inbox:       nc.NewInbox() + ".",
+		answers:     make(chan *nats.Msg, 2*cfg.Window), // a message sent again may be answered twice
 	}
 	if p.sub, err = nc.ChanSubscribe(p.inbox+"*", p.answers); err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	p.changed = nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	p.changed = nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	return p, nil
 }
 
@@ -185,19 +191,20 @@ func (p *Publisher) settle(ctx context.Context) error {
 		return p.err
 	}
 	oldest := p.waiting[0]
-	for p.listen(); !oldest.confirmed; {
+	for p.listen(); !oldest.confirmed; p.listen() {
+		if oldest.epoch != p.epoch || !time.Now().Before(oldest.due) {
+			if err := p.sendAgain(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		timer := time.NewTimer(time.Until(oldest.due))
 		select {
 		case m := <-p.answers:
 			p.take(m)
 		case <-p.changed:
-			if err := p.sendAgain(ctx); err != nil {
-				return err
-			}
+			p.epoch++
 		case <-timer.C:
-			if err := p.sendAgain(ctx); err != nil {
-				return err
-			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -214,12 +221,14 @@ func (p *Publisher) settle(ctx context.Context) error {
 	return nil
 }
 
-// listen takes the answers that are there.
+// listen takes in what has happened until now.
 func (p *Publisher) listen() {
 	for {
 		select {
 		case m := <-p.answers:
 			p.take(m)
+		case <-p.changed:
+			p.epoch++
 		default:
 			return
 		}
@@ -254,7 +263,7 @@ func (p *Publisher) take(m *nats.Msg) {
 	}
 	u.due = time.Now() // at once if it is for failing; else sending again waits
 	if resendable(u.err, u.id) {
-		u.due = u.due.Add(resendPause)
+		u.due = u.due.Add(p.resendPause)
 	}
 }
 
@@ -265,9 +274,8 @@ func (p *Publisher) sendAgain(ctx context.Context) error {
 		return ctx.Err() // nil: the caller comes again
 	}
 	p.listen() // the last words of the connection before
-	epoch := p.nc.Stats().Reconnects
 	for i, u := range p.waiting {
-		lost := u.epoch != epoch
+		lost := u.epoch != p.epoch
 		if u.confirmed || !lost && time.Now().Before(u.due) {
 			continue
 		}
@@ -303,11 +311,13 @@ func (p *Publisher) send(ctx context.Context, u *unconfirmed) error {
 				return err
 			}
 		}
-		u.epoch = p.nc.Stats().Reconnects
+		// The client reports a loss before it is connected again, so from here on the message belongs to the new connection.
+		p.listen()
+		u.epoch = p.epoch
 		switch err := p.nc.PublishMsg(u.m); {
 		case err == nil:
 			u.tries++
-			u.err, u.due = nil, time.Now().Add(confirmWait)
+			u.err, u.due = nil, time.Now().Add(p.confirmWait)
 			return nil
 		case !errors.Is(err, nats.ErrReconnectBufExceeded): // else the connection was lost just now, and nothing was sent
 			u.err = err

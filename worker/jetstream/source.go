@@ -219,7 +219,7 @@ func (s *Source) status(ctx context.Context, m *nats.Msg) error {
 
 // absent finds out why nobody answers for the consumer: it is gone, or the server is about to start or change leader.
 func (s *Source) absent(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	ctx, cancel := context.WithTimeout(ctx, fetchWait) // a part of the fetch
 	defer cancel()
 	if _, err := s.consumer.Info(ctx); err != nil {
 		return s.cfg.explain(err)
