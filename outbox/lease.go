@@ -16,16 +16,16 @@ var ErrLeaseLost = errors.New("outbox: the attempt's lease ran out and its rows 
 // Rows of a create call become `unknown`; those of a read are so already, and come due again without having paid for it.
 const expireAttempts = `
 WITH lost AS (
-  SELECT id, kind, event_ids FROM attempt WHERE closed_at IS NULL AND lease_until < now()
+  SELECT id, event_ids FROM attempt WHERE closed_at IS NULL AND lease_until < now()
   ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
 doubtful AS (
   UPDATE outbox o SET status = 'unknown', next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
     error = 'the worker did not report: the call may or may not have been made', updated_at = now()
-  FROM lost WHERE lost.kind = 'create' AND o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'sending'
+  FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'sending'
   RETURNING o.event_id, o.attempt_id, o.error),
 unread AS (
   UPDATE outbox o SET next_attempt_at = now(), updated_at = now()
-  FROM lost WHERE lost.kind = 'read' AND o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'unknown'),
+  FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'unknown'),
 told AS (
   INSERT INTO outbox_error (event_id, attempt_id, category, message) SELECT event_id, attempt_id, 'LEASE_EXPIRED', error FROM doubtful)
 UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL FROM lost WHERE a.id = ANY (ARRAY[lost.id])

@@ -102,30 +102,54 @@ func TestClaimAtOnce(t *testing.T) {
 	}
 }
 
-// A claim that is repeated while the server is still at its first try gets the same rows, and no others.
+// A claim that is repeated while the server is still at its first try waits for that, and gets the same row.
 func TestClaimRepeatedTooEarly(t *testing.T) {
+	s := open(t)
+	settle(t, s, intend(t, s, "a"), retry, "a")
+	a := newAttempt()
+	first, err := s.pool.Begin(t.Context())
+	ok(t, err)
+	for sql, args := range map[string][]any{awaitClaim: {a.ID}, claimRetry: {a.ID, a.ObjectType, 5, 1 << 20, a.Worker, a.Lease}} {
+		_, err := first.Exec(t.Context(), sql, args...)
+		ok(t, err)
+	}
+	type answer struct {
+		rows []Row
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		rows, err := s.Claim(t.Context(), a, Retry, 5, 1<<20)
+		answers <- answer{rows, err}
+	}()
+	for waits := false; !waits; {
+		select {
+		case early := <-answers:
+			t.Fatalf("it did not wait: %v, %v", idsOf(early.rows), early.err)
+		default:
+			ok(t, s.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waits))
+		}
+	}
+	ok(t, first.Commit(t.Context()))
+	if got := <-answers; got.err != nil || !slices.Equal(idsOf(got.rows), []string{"a"}) {
+		t.Errorf("got %v, %v", idsOf(got.rows), got.err)
+	}
+}
+
+// Workers that claim under one attempt at once, which none should, don't take more than one of them would.
+func TestClaimUnderOneAttemptAtOnce(t *testing.T) {
 	s := open(t)
 	for _, id := range numbered("e", 20) {
 		settle(t, s, intend(t, s, id), retry, id)
 	}
 	a := newAttempt()
-	got := make([][]string, 4)
-	var all []func()
-	for i := range got {
-		all = append(all, func() {
-			rows, err := s.Claim(t.Context(), a, Retry, 5, 1<<20)
-			if err != nil {
-				t.Error(err)
-			}
-			got[i] = idsOf(rows)
-		})
-	}
-	atOnce(all...)
-	for _, ids := range got {
-		if !slices.Equal(ids, got[0]) || len(ids) != 5 {
-			t.Errorf("got %v and %v", got[0], ids)
+	claim := func() {
+		if rows, err := s.Claim(t.Context(), a, Retry, 5, 1<<20); err != nil || len(rows) != 5 {
+			t.Errorf("got %v, %v", idsOf(rows), err)
 		}
 	}
+	atOnce(claim, claim, claim, claim)
 	want(t, s, `SELECT count(*) FROM outbox WHERE status = 'sending'`, "5")
 }
 
