@@ -85,7 +85,11 @@ func TestLossAndRecoveryAreLoggedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the recovery", func() bool { return strings.Contains(e.log.String(), "restored") })
-	e.nc.Close() // which is no loss
+	// To close it is no loss; the client calls its handlers in order.
+	closed := make(chan struct{})
+	e.nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
+	e.nc.Close()
+	<-closed
 	text := e.log.String()
 	contains(t, text, "level=WARN msg=\"connection to NATS lost", "lost_for=", "nats="+strings.TrimPrefix(e.server.URL(), "nats://"))
 	if n := strings.Count(text, "\n"); n != 2 {

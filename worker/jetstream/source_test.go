@@ -173,6 +173,7 @@ func TestFetchEndsWithContext(t *testing.T) {
 	const total = 5000
 	e.numbered(t, total)
 	seen := map[uint64]int{}
+	limit := time.Now().Add(patience)
 	for stop := 1; len(seen) < total; stop = stop*3%1000 + 1 {
 		ctx, cancel := context.WithCancel(t.Context())
 		n := 0
@@ -188,6 +189,9 @@ func TestFetchEndsWithContext(t *testing.T) {
 		cancel()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%d of %d messages", len(seen), total)
 		}
 	}
 	settled(t, s, 0, 0)
@@ -251,19 +255,22 @@ func TestServerRestart(t *testing.T) {
 func TestNoRequestsWithoutServer(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
-	e.numbered(t, 100)
-	down := make(chan struct{}, 2) // closing disconnects, too
-	e.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { down <- struct{}{} })
-	if err := e.server.Restart(); err != nil {
+	if err := e.server.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	<-down
-	for n := 0; n < 10; { // while the client finds its way back
-		if err := s.Fetch(t.Context(), 10-n, 1<<20, func(*worker.Event) { n++ }); err != nil {
-			t.Fatal(err)
-		}
+	until(t, "the loss", func() bool { return !e.nc.IsConnected() })
+	before := e.nc.Stats().OutMsgs
+	if err := s.Fetch(t.Context(), 10, 1<<20, func(*worker.Event) {}); err != nil {
+		t.Errorf("an error, which the connection has logged: %v", err)
 	}
-	settled(t, s, 90, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if waitConnected(ctx, e.nc, patience) {
+		t.Error("connected to nobody")
+	}
+	if n := e.nc.Stats().OutMsgs - before; n != 0 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 func TestConsumerGone(t *testing.T) {
