@@ -147,23 +147,14 @@ func TestFetchBounds(t *testing.T) {
 func TestFetchExactBytes(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
-	e.numbered(t, 2)
-	var size int
-	raw, err := s.consumer.Fetch(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for m := range raw.Messages() {
-		size = len(m.Subject()) + len(m.Reply()) + len(m.Data()) + len("NATS/1.0\r\nNats-Msg-Id: e0\r\n\r\n")
-		if err := m.Nak(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	e.numbered(t, 3)
+	first := fetch(t, s, 1)[0] // the others are as large
+	size := len(first.Subject) + len(first.Message.(*message).reply) + len(first.Payload) + len("NATS/1.0\r\nNats-Msg-Id: e0\r\n\r\n")
 	n := 0
 	if err := s.Fetch(t.Context(), 10, size, func(*worker.Event) { n++ }); err != nil || n != 1 {
 		t.Errorf("%d events, %v", n, err)
 	}
-	settled(t, s, 1, 1)
+	settled(t, s, 1, 2)
 }
 
 // Whenever ctx ends, each message is either delivered or still the server's: none is on its way to nobody.
