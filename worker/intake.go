@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"crmintake/outbox"
@@ -166,31 +167,32 @@ func (w *Worker) bury(ctx, writes context.Context, items []*item) {
 	}
 }
 
-// buryAll keeps dead letters. One whose id belongs to another event is kept under an id that says so.
+// buryAll keeps dead letters. One whose id belongs to another event is kept under an id that says so, and says it once more
+// if that is taken too, as it may be when a stream was made anew.
 func (w *Worker) buryAll(ctx, writes context.Context, burials []outbox.Burial) error {
-	var reused []int
-	if err := w.persist(ctx, writes, func(ctx context.Context) (err error) {
-		reused, err = w.store.Bury(ctx, burials)
-		return err
-	}); err != nil || len(reused) == 0 {
-		return err
+	for len(burials) > 0 {
+		var reused []int
+		if err := w.persist(ctx, writes, func(ctx context.Context) (err error) {
+			reused, err = w.store.Bury(ctx, burials)
+			return err
+		}); err != nil {
+			return err
+		}
+		again := make([]outbox.Burial, len(reused))
+		for k, at := range reused {
+			again[k] = reuse(burials[at])
+		}
+		burials = again
 	}
-	again := make([]outbox.Burial, len(reused))
-	for k, at := range reused {
-		again[k] = reuse(burials[at])
-	}
-	return w.persist(ctx, writes, func(ctx context.Context) error {
-		_, err := w.store.Bury(ctx, again)
-		return err
-	})
+	return nil
 }
 
 // reuse makes the dead letter of an event whose id is another event's already.
 func reuse(b outbox.Burial) outbox.Burial {
-	b.Error = fmt.Sprintf("the event id %q belongs to another event already, of other content", b.ID)
 	if b.Reason == outbox.InvalidEvent {
-		b.Error += "; and this one is invalid"
+		b.Error = "and it is invalid: " + b.Error
 	}
+	b.Error = strings.TrimSuffix(fmt.Sprintf("the event id %q belongs to another event already, of other content; %s", b.ID, b.Error), "; ")
 	b.ID = ReusedID(b.ID, b.Stream, b.StreamSeq)
 	b.Reason = outbox.IDReused
 	return b

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"crmintake/batcher"
 	"crmintake/deploy/local"
@@ -175,6 +176,19 @@ func (r *rig) start(cfg worker.Config, secret hubspot.TokenSource) *running {
 	}()
 	r.t.Cleanup(func() { run.stop() })
 	return run
+}
+
+// remakeStream deletes the stream and makes it anew.
+func (r *rig) remakeStream() error {
+	js, err := natsjs.New(r.nc)
+	if err != nil {
+		return err
+	}
+	if err := js.DeleteStream(r.t.Context(), "CRM_EVENTS"); err != nil {
+		return err
+	}
+	_, err = jetstream.Init(r.t.Context(), r.nc, jetstream.InitConfig{AckWait: 5 * time.Second})
+	return err
 }
 
 // drain runs a worker until nothing is left to do.

@@ -87,6 +87,17 @@ func TestTheSameEventAgain(t *testing.T) {
 	if n := r.crm.Len("contracts"); n != 2 {
 		t.Errorf("%d records", n)
 	}
+
+	// A stream that was made anew counts from 1 again: even the place of a reused id is taken then.
+	if err := r.remakeStream(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		send("c", one)
+	}
+	send("b", "yet another")
+	r.drain(config())
+	r.expect(`SELECT event_id, status, reason FROM outbox WHERE event_id LIKE 'src/b#%#%'`, "src/b#CRM_EVENTS:4#CRM_EVENTS:4 dead id_reused")
 }
 
 // Each fault of the CRM's list in turn, each met by a batch of its own: what can be created is created, once, and the rest is dead.

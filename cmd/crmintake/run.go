@@ -154,6 +154,9 @@ func (c *runCmd) Run(ctx context.Context, p *program) error {
 	if err := c.config(c.BatchWait + 1).Validate(); err != nil {
 		return usageError{err}
 	}
+	if err := errors.Join(jetstream.ValidateURL(c.NATSURL), c.source().Validate()); err != nil {
+		return usageError{err}
+	}
 	token, err := c.token()
 	if err != nil {
 		return err

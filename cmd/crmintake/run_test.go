@@ -91,6 +91,8 @@ func TestRunRefuses(t *testing.T) {
 		"schema behind":         {[]string{"--database-url", empty}, 1, "type 'crmintake migrate up'"},
 		"no database":           {[]string{"--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x"}, 1, "127.0.0.1"},
 		"no NATS":               {[]string{"--nats-url", "nats://u:" + secret + "@127.0.0.1:1"}, 1, "127.0.0.1:1"},
+		"NATS URL":              {[]string{"--nats-url", "http://u:" + secret + "@x"}, 2, "want nats://"},
+		"subject":               {[]string{"--subject", "crm.create"}, 2, "must end in one wildcard"},
 		"lease within the call": {[]string{"--lease", "30s"}, 2, "must be longer than the call timeout"},
 		"batch of 101":          {[]string{"--batch-size", "101"}, 2, "at most 100 inputs"},
 		"zero":                  {[]string{"--in-flight", "0"}, 2, "--in-flight: must be more than 0"},
