@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -145,24 +146,39 @@ func claimedRows(r pgx.BatchResults, objectType string) ([]Row, error) {
 
 const park = `
 WITH due AS (
-  SELECT event_id FROM outbox
+  SELECT event_id, $2 AND attempts < $4 AND now() - received_at < $5::interval AS again FROM outbox
   WHERE object_type = $1 AND status = 'unknown' AND misses IS NOT NULL AND next_attempt_at <= now()
-  ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-UPDATE outbox o SET misses = NULL, updated_at = now(),
-  status = CASE WHEN $2 THEN 'retry' ELSE 'dead' END,
-  next_attempt_at = CASE WHEN $2 THEN now() END,
-  possible_duplicate = o.possible_duplicate OR $2,
-  reason = CASE WHEN NOT $2 THEN 'unknown_outcome' END,
-  error = coalesce(o.error, 'the call may or may not have created the record'),
-  dead_at = CASE WHEN NOT $2 THEN now() END
-FROM due WHERE o.event_id = ANY (ARRAY[due.event_id])`
+  ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
+ended AS (
+  UPDATE outbox o SET misses = NULL, updated_at = now(),
+    status = CASE WHEN due.again THEN 'retry' ELSE 'dead' END,
+    next_attempt_at = CASE WHEN due.again THEN now() + random() * least($7::interval, $6::interval * 2 ^ least(o.attempts, 30)) END,
+    possible_duplicate = o.possible_duplicate OR due.again,
+    reason = CASE WHEN NOT due.again THEN 'unknown_outcome' END,
+    error = coalesce(o.error, 'the call may or may not have created the record'),
+    dead_at = CASE WHEN NOT due.again THEN now() END
+  FROM due WHERE o.event_id = ANY (ARRAY[due.event_id])
+  RETURNING due.again)
+SELECT count(*) FILTER (WHERE NOT again), count(*) FILTER (WHERE again) FROM ended`
 
-// Park ends the doubt of up to limit due `unknown` rows of an object type that can't be read back, and returns how many
-// those were. With resend they are to be sent again, at once, as possible duplicates; else they are dead, for a person to decide.
-func (s *Store) Park(ctx context.Context, objectType string, resend bool, limit int) (n int, err error) {
-	tag, err := s.pool.Exec(ctx, park, objectType, resend, limit)
-	if err != nil {
-		return 0, fmt.Errorf("outbox: park: %w", err)
+// Resend says when a row in doubt is sent again, at the risk of a duplicate.
+type Resend struct {
+	Attempts     int           // only with fewer attempts than these
+	Age          time.Duration // only if it is younger
+	Initial, Max time.Duration // after a random time, of up to Initial, doubled with each attempt, and of up to Max
+}
+
+// Park ends the doubt of up to limit due `unknown` rows of an object type that can't be read back, and returns how many of
+// them are dead now, for a person to decide, and how many are to be sent again, as possible duplicates. With resend nil,
+// none are.
+func (s *Store) Park(ctx context.Context, objectType string, resend *Resend, limit int) (dead, again int, err error) {
+	var r Resend
+	if resend != nil {
+		r = *resend
 	}
-	return int(tag.RowsAffected()), nil
+	err = s.pool.QueryRow(ctx, park, objectType, resend != nil, limit, r.Attempts, r.Age, r.Initial, r.Max).Scan(&dead, &again)
+	if err != nil {
+		return 0, 0, fmt.Errorf("outbox: park: %w", err)
+	}
+	return dead, again, nil
 }

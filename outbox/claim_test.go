@@ -132,11 +132,13 @@ func TestDue(t *testing.T) {
 
 func TestPark(t *testing.T) {
 	for name, c := range map[string]struct {
-		resend bool
+		resend *Resend
 		want   []string
 	}{
-		"dead":   {false, []string{"a dead - unknown_outcome no answer t f - t", "b dead - unknown_outcome the call may or may not have created the record t f - t"}},
-		"resend": {true, []string{"a retry t - no answer - t - t", "b retry t - the call may or may not have created the record - t - t"}},
+		"dead":     {nil, []string{"a dead - unknown_outcome no answer t f - t", "b dead - unknown_outcome the call may or may not have created the record t f - t"}},
+		"resend":   {&Resend{Attempts: 2, Age: time.Hour}, []string{"a retry t - no answer - t - t", "b retry t - the call may or may not have created the record - t - t"}},
+		"attempts": {&Resend{Attempts: 1, Age: time.Hour}, []string{"a dead - unknown_outcome no answer t f - t", "b retry t - the call may or may not have created the record - t - t"}},
+		"age":      {&Resend{Attempts: 2}, []string{"a dead - unknown_outcome no answer t f - t", "b dead - unknown_outcome the call may or may not have created the record t f - t"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
@@ -144,14 +146,14 @@ func TestPark(t *testing.T) {
 			settle(t, s, intend(t, s, "b"), Settlement{Status: Unknown, InDoubt: true}, "b")
 			settle(t, s, intend(t, s, "later"), Settlement{Status: Unknown, Wait: time.Hour}, "later")
 			settle(t, s, intend(t, s, "retry"), retry, "retry")
-			if n, err := s.Park(t.Context(), "other", c.resend, 100); n != 0 || err != nil {
-				t.Errorf("of another type: %d, %v", n, err)
+			if dead, again, err := s.Park(t.Context(), "other", c.resend, 100); dead+again != 0 || err != nil {
+				t.Errorf("of another type: %d, %d, %v", dead, again, err)
 			}
 			const others = `SELECT o FROM outbox o WHERE event_id > 'c' ORDER BY event_id`
 			before, attempts := lines(t, s, others), lines(t, s, `SELECT count(*) FROM attempt`)
 			for _, want := range []int{1, 1, 0} {
-				if n, err := s.Park(t.Context(), objectType, c.resend, 1); n != want || err != nil {
-					t.Errorf("parked %d, %v; want %d", n, err, want)
+				if dead, again, err := s.Park(t.Context(), objectType, c.resend, 1); dead+again != want || err != nil {
+					t.Errorf("parked %d, to resend %d, %v; want %d", dead, again, err, want)
 				}
 			}
 			want(t, s, `SELECT event_id, status, next_attempt_at <= now(), reason, error, dead_at <= now(), possible_duplicate, misses, in_doubt FROM outbox WHERE event_id < 'c' ORDER BY event_id`, c.want...)

@@ -17,6 +17,7 @@ var ErrLeaseLost = errors.New("outbox: the attempt's lease ran out and its rows 
 const expireAttempts = `
 WITH lost AS (
   SELECT id, event_ids FROM attempt WHERE closed_at IS NULL AND lease_until < now()
+    AND pg_postmaster_start_time() + $2::interval <= now()
   ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
 doubtful AS (
   UPDATE outbox o SET status = 'unknown', next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
@@ -40,9 +41,10 @@ type Expired struct {
 	Rows       int // how many it still held
 }
 
-// Expire closes attempts (up to limit) whose lease has run out, and makes their rows `unknown`, due at once.
-func (s *Store) Expire(ctx context.Context, limit int) ([]Expired, error) {
-	rows, err := s.pool.Query(ctx, expireAttempts, limit)
+// Expire closes attempts (up to limit) whose lease has run out, and makes their rows `unknown`, due at once. For the time of
+// grace after the database was started it does nothing: workers that are alive commit first what they could not meanwhile.
+func (s *Store) Expire(ctx context.Context, limit int, grace time.Duration) ([]Expired, error) {
+	rows, err := s.pool.Query(ctx, expireAttempts, limit, grace)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: expire: %w", err)
 	}

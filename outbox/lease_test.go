@@ -60,7 +60,7 @@ func TestExpireUpToALimit(t *testing.T) {
 		endLease(t, s, intend(t, s, id).ID)
 	}
 	for _, n := range []int{2, 1, 0} {
-		lost, err := s.Expire(t.Context(), 2)
+		lost, err := s.Expire(t.Context(), 2, 0)
 		ok(t, err)
 		if len(lost) != n {
 			t.Errorf("expired %d, want %d", len(lost), n)

@@ -212,7 +212,7 @@ func (m *model) expire(t *rapid.T) {
 	a := m.attempts[id]
 	_, err := m.s.pool.Exec(t.Context(), `UPDATE attempt SET lease_until = now() - interval '1 s' WHERE id = $1`, id)
 	must(t, err)
-	lost, err := m.s.Expire(t.Context(), 100)
+	lost, err := m.s.Expire(t.Context(), 100, 0)
 	must(t, err)
 	same(t, []Expired{{ID: id, Read: a.Kind == "read", Worker: "w", ObjectType: objectType, Rows: len(a.Held)}}, lost)
 	for _, event := range a.Held {
@@ -242,9 +242,16 @@ func (m *model) split(t *rapid.T) {
 func (m *model) park(t *rapid.T) {
 	resend := rapid.Bool().Draw(t, "resend")
 	ids := m.due(Unknown)
-	n, err := m.s.Park(t.Context(), objectType, resend, 100)
+	var how *Resend
+	if resend {
+		how = &Resend{Attempts: 1000, Age: time.Hour}
+	}
+	dead, again, err := m.s.Park(t.Context(), objectType, how, 100)
 	must(t, err)
-	same(t, len(ids), n)
+	if resend {
+		dead, again = again, dead
+	}
+	same(t, []int{len(ids), 0}, []int{dead, again})
 	for _, id := range ids {
 		r := m.rows[id]
 		if r.Misses = -1; resend {

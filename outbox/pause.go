@@ -56,9 +56,9 @@ SELECT EXISTS (SELECT FROM mine) OR NOT EXISTS (SELECT FROM pause WHERE object_t
 	return ok, nil
 }
 
-// TryNow brings a pause's trial forward.
-func (s *Store) TryNow(ctx context.Context, objectType string) error {
-	if _, err := s.pool.Exec(ctx, `UPDATE pause SET trial_at = now() WHERE object_type = $1`, objectType); err != nil {
+// TryNow brings the trials of all pauses forward.
+func (s *Store) TryNow(ctx context.Context) error {
+	if _, err := s.pool.Exec(ctx, `UPDATE pause SET trial_at = now()`); err != nil {
 		return fmt.Errorf("outbox: pause: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,11 +14,23 @@ import (
 // Store is the outbox.
 type Store struct{ pool *pgxpool.Pool }
 
+// errURL does without pgx's own words, which can hold a part of the password.
+var errURL = errors.New("the database's address can't be read; want one such as postgres://user:password@host:5432/name, " +
+	"with special characters of the password written as %40 and the like")
+
+// ValidateURL says whether an address can be read, without repeating it.
+func ValidateURL(databaseURL string) error {
+	if _, err := pgxpool.ParseConfig(databaseURL); err != nil {
+		return errURL
+	}
+	return nil
+}
+
 // Open connects. maxConns bounds the connections that are used at once.
 func Open(ctx context.Context, databaseURL string, maxConns int) (*Store, error) {
 	cfg, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
-		return nil, fmt.Errorf("outbox: %w", err) // pgx leaves the password out
+		return nil, errURL
 	}
 	cfg.MaxConns = int32(maxConns)
 	cfg.ConnConfig.RuntimeParams["application_name"] = "crmintake"
