@@ -179,6 +179,20 @@ func (b *Batcher[T]) Cut(key string, now time.Time) (items []T, why Reason) {
 	return b.take(l, count, size), why
 }
 
+// Waiting is how many items of a key wait.
+func (b *Batcher[T]) Waiting(key string) int {
+	if l := b.byKey[key]; l != nil {
+		return l.len()
+	}
+	return 0
+}
+
+// Full tells whether a key has a batch that no further item would fit into.
+func (b *Batcher[T]) Full(key string) bool {
+	l := b.byKey[key]
+	return l != nil && b.full(l)
+}
+
 // Len is how many items wait.
 func (b *Batcher[T]) Len() int { return b.len }
 

@@ -24,16 +24,13 @@ func nobodyNamed(a *Answer) bool {
 func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *Answer) {
 	parts := w.halve(calls, writes, refused, answer)
 	for len(parts) > 0 {
-		if !w.takeToken(calls) {
-			for _, b := range parts {
-				w.putBack(writes, b)
-			}
+		var ok bool
+		if parts, ok = w.takeTokenFor(calls, writes, w.renewAll(calls, writes, parts)); !ok {
+			w.putBack(writes, parts)
 			return
 		}
-		b, held := parts[0], false
-		if parts, held = w.renewAll(calls, writes, b, parts[1:]); !held {
-			continue
-		}
+		b := parts[0]
+		parts = parts[1:]
 		answer, called := w.call(calls, writes, b)
 		switch {
 		case !called:
@@ -45,19 +42,25 @@ func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *A
 	}
 }
 
-// putBack gives rows whose call was not begun back to `retry`: a stop uses up no attempt.
-func (w *Worker) putBack(writes context.Context, b *batch) {
-	settlements := make([]outbox.Settlement, len(b.rows))
-	for k := range b.rows {
-		settlements[k] = outbox.Settlement{EventID: b.rows[k].id, Status: outbox.Retry, Error: "the worker stopped before the call"}
+// putBack gives up calls that were not begun, for a pause or a stop: it uses up no attempt.
+func (w *Worker) putBack(writes context.Context, batches []*batch) {
+	for _, b := range batches {
+		status := outbox.Retry
+		if b.kind == resolving {
+			status = outbox.Unknown
+		}
+		settlements := make([]outbox.Settlement, len(b.rows))
+		for k := range b.rows {
+			settlements[k] = outbox.Settlement{EventID: b.rows[k].id, Status: status, Error: "put off before the call, by a pause or a stop"}
+		}
+		w.commit(writes, b, &Call{Detail: "not called: put off by a pause or a stop"}, settlements)
 	}
-	w.commit(writes, b, &Call{Detail: "not called: the worker stopped"}, settlements)
 }
 
 // halve moves the rows of a refused batch to two new attempts that name it as their parent, and closes it.
 func (w *Worker) halve(calls, writes context.Context, b *batch, answer *Answer) (halves []*batch) {
 	for _, rows := range [2][]row{b.rows[:len(b.rows)/2], b.rows[len(b.rows)/2:]} {
-		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), rows: rows}
+		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows}
 		ids := make([]string, len(rows))
 		for k := range rows {
 			ids[k] = rows[k].id
@@ -75,11 +78,11 @@ func (w *Worker) halve(calls, writes context.Context, b *batch, answer *Answer) 
 	return halves
 }
 
-// renewAll renews the leases of b and of the parts that wait, and leaves out those that were lost. held is false if b was.
-func (w *Worker) renewAll(calls, writes context.Context, b *batch, parts []*batch) (kept []*batch, held bool) {
-	ids := []uuid.UUID{b.attempt.ID}
-	for _, p := range parts {
-		ids = append(ids, p.attempt.ID)
+// renewAll renews the leases of batches, and leaves out those that were lost.
+func (w *Worker) renewAll(calls, writes context.Context, batches []*batch) (kept []*batch) {
+	var ids []uuid.UUID
+	for _, b := range batches {
+		ids = append(ids, b.attempt.ID)
 	}
 	var open []uuid.UUID
 	var until time.Time
@@ -88,21 +91,15 @@ func (w *Worker) renewAll(calls, writes context.Context, b *batch, parts []*batc
 		open, err = w.store.RenewAll(ctx, ids, w.cfg.Lease)
 		return err
 	}); err != nil {
-		w.lost(b, err)
-		return nil, false
+		return batches // a stop: they are put back, or their leases run out
 	}
-	isOpen := func(b *batch) bool {
+	for _, b := range batches {
+		if !slices.Contains(open, b.attempt.ID) {
+			w.lost(b, outbox.ErrLeaseLost)
+			continue
+		}
 		b.leaseEnd = until
-		if slices.Contains(open, b.attempt.ID) {
-			return true
-		}
-		w.lost(b, outbox.ErrLeaseLost)
-		return false
+		kept = append(kept, b)
 	}
-	for _, p := range parts {
-		if isOpen(p) {
-			kept = append(kept, p)
-		}
-	}
-	return kept, isOpen(b)
+	return kept
 }

@@ -91,6 +91,9 @@ const (
 // leaseMargin is how long before the lease's end a call must be over, for clocks that don't run quite alike.
 const leaseMargin = time.Second
 
+// minAckWait leaves time to tell the stream, a few times, that an event is in hand.
+const minAckWait = 2 * time.Second
+
 // minMemory leaves room for the largest event as it arrives, with what is sent of it.
 const minMemory = 8 << 20
 
@@ -149,6 +152,7 @@ func (c Config) Validate() error {
 		"or another worker takes an event for lost while its call is under way", c.Lease, c.CallTimeout, leaseMargin)
 	fault(c.AckWait <= c.Batch.Wait, "ack wait %v: must be longer than the batch wait of %v, or the stream delivers again what waits for its batch",
 		c.AckWait, c.Batch.Wait)
+	fault(c.AckWait < minAckWait, "ack wait %v: want at least %v, or the stream delivers again what is in hand", c.AckWait, minAckWait)
 	fault(c.Retry.Max < c.Retry.Initial, "retry max %v is shorter than retry initial %v", c.Retry.Max, c.Retry.Initial)
 	fault(c.Retry.Attempts < 0, "retry attempts %d is negative", c.Retry.Attempts)
 	fault(c.OnUnknown != Park && c.OnUnknown != Resend, "on unknown %q: want park or resend", c.OnUnknown)

@@ -107,7 +107,7 @@ type Limits struct {
 }
 
 // ReadAnswer is all that one read call told. Found is complete only with Class Answered: then a value that is not in
-// it has no record. With any other class nothing may be concluded.
+// it has no record. With any other class nothing may be concluded about that.
 type ReadAnswer struct {
 	Class Class
 	Found map[string]Found // by the value asked for (matched without regard to case if need be)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,29 +54,34 @@ func (w *Worker) dispatch(ctx, calls, writes context.Context) error {
 
 // nextCall waits for something to send and for the right to send it, and takes it. ok is false when ctx has ended.
 func (w *Worker) nextCall(ctx, calls, writes context.Context) (start func(), ok bool) {
-	for w.await(ctx) && w.takeToken(ctx) {
-		// More has come while the token was waited for, and other things may be more urgent now.
-		w.mu.Lock()
-		j, _, ok := w.choose(time.Now())
-		w.mu.Unlock()
-		if !ok || len(j.trials) > 0 && !w.mayTry(ctx, j.trials) {
+	for {
+		j, ok := w.await(ctx)
+		if !ok {
+			return nil, false
+		}
+		if len(j.trials) > 0 && !w.mayTry(ctx, j.trials) {
+			w.giveBack(func(objectType string) bool { return objectType == j.objectType }, giveBackDelay)
 			continue
 		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.begin(j, calls, writes), true
+		// Due rows are claimed before their token, which would be had in vain if another worker was faster. Fresh events are
+		// cut after it: while it is waited for, their batches go on filling up.
+		if j.kind == fresh && !w.takeToken(ctx) {
+			return nil, false
+		}
+		if start, ok = w.begin(j, calls, writes); ok {
+			return start, true
+		}
 	}
-	return nil, false
 }
 
-// await returns when there is something to send, or false when ctx has ended.
-func (w *Worker) await(ctx context.Context) bool {
+// await waits for something to send. ok is false when ctx has ended.
+func (w *Worker) await(ctx context.Context) (j job, ok bool) {
 	for ctx.Err() == nil {
 		w.mu.Lock()
-		_, wait, ok := w.choose(time.Now())
+		j, wait, ok := w.choose(time.Now())
 		w.mu.Unlock()
 		if ok {
-			return true
+			return j, true
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -85,7 +91,7 @@ func (w *Worker) await(ctx context.Context) bool {
 		}
 		t.Stop()
 	}
-	return false
+	return job{}, false
 }
 
 // choose says what to send next, or how long to wait at most before asking again. Rows in doubt go first; fresh and due
@@ -94,30 +100,27 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 	if now.Before(w.hold.until) {
 		return job{}, w.hold.until.Sub(now), false
 	}
-	shut := func(objectType string) bool {
-		_, ok := w.gates.passable(objectType, now)
-		return !ok
-	}
-	pick := func(kind jobKind, objectType string) (job, time.Duration, bool) {
-		trials, _ := w.gates.passable(objectType, now)
-		return job{kind, objectType, trials}, 0, true
-	}
-	var retry string
+	retry := job{kind: retrying}
 	for _, d := range w.due {
-		switch {
-		case shut(d.ObjectType):
-		case d.Unknown && w.cfg.IDProperty[d.ObjectType] != "":
-			return pick(resolving, d.ObjectType)
-		case d.Retry && retry == "":
-			retry = d.ObjectType
+		if d.Unknown && w.cfg.IDProperty[d.ObjectType] != "" {
+			if trials, ok := w.gates.passable(resolving, d.ObjectType, now); ok {
+				return job{resolving, d.ObjectType, trials}, 0, true
+			}
+		}
+		if d.Retry && retry.objectType == "" {
+			if trials, ok := w.gates.passable(retrying, d.ObjectType, now); ok {
+				retry.objectType, retry.trials = d.ObjectType, trials
+			}
 		}
 	}
+	shut := w.shutAt(now)
 	key, ripe := w.waiting.Ripe(now, shut)
 	switch {
-	case retry != "" && !(ripe && w.freshNext):
-		return pick(retrying, retry)
+	case retry.objectType != "" && !(ripe && w.freshNext):
+		return retry, 0, true
 	case ripe:
-		return pick(fresh, key)
+		trials, _ := w.gates.passable(fresh, key, now)
+		return job{fresh, key, trials}, 0, true
 	}
 	wait = time.Hour
 	if at, ok := w.waiting.Next(shut); ok {
@@ -129,40 +132,64 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 	return job{}, max(wait, time.Millisecond), false
 }
 
-// begin takes what a job sends out of what waits, which may have gone back to the stream by now, and returns what sends
-// it. The caller holds mu.
-func (w *Worker) begin(j job, calls, writes context.Context) func() {
-	w.active++
-	w.freshNext = j.kind != fresh
-	if j.kind == fresh {
+// shutAt tells of which object types no fresh events may be sent. The caller holds mu while it uses the answer.
+func (w *Worker) shutAt(now time.Time) func(objectType string) bool {
+	return func(objectType string) bool {
+		_, ok := w.gates.passable(fresh, objectType, now)
+		return !ok
+	}
+}
+
+// begin takes what a job sends out of what waits, and returns what sends it. ok is false when it is not there any more.
+func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch j.kind {
+	case fresh:
+		if len(j.trials) == 0 {
+			// Since it was chosen, another object type may have become more urgent, and this one paused.
+			key, ripe := w.waiting.Ripe(time.Now(), func(objectType string) bool { return len(w.gates.inTheWay(fresh, objectType)) > 0 })
+			if !ripe {
+				return nil, false
+			}
+			j.objectType = key
+		}
 		items, why := w.waiting.Cut(j.objectType, time.Now())
+		if len(items) == 0 {
+			return nil, false
+		}
 		c := &cargo{objectType: j.objectType, items: items, cut: why, trials: j.trials}
 		w.unacked[c] = struct{}{}
-		return func() { w.send(calls, writes, c) }
+		start = func() { w.send(calls, writes, c) }
+	case retrying:
+		start = func() { w.resend(calls, writes, j) }
+	case resolving:
+		start = func() { w.resolve(calls, writes, j) }
 	}
-	// It is not claimed again by this worker before the claim says that there is more. Its turn comes after the others'.
-	var mine outbox.Due
-	kept := w.due[:0]
-	for _, d := range w.due {
-		if d.ObjectType == j.objectType {
-			mine = d
-		} else {
-			kept = append(kept, d)
-		}
+	w.active++
+	if w.freshNext = j.kind != fresh; w.freshNext {
+		w.taken(j)
 	}
+	return start, true
+}
+
+// taken leaves out of what is due what is being claimed, until the claim says that there is more, and puts the rest of its
+// object type behind the others. The caller holds mu.
+func (w *Worker) taken(j job) {
+	i := slices.IndexFunc(w.due, func(d outbox.Due) bool { return d.ObjectType == j.objectType })
+	if i < 0 {
+		return
+	}
+	rest := w.due[i]
 	if j.kind == retrying {
-		mine.Retry = false
+		rest.Retry = false
 	} else {
-		mine.Unknown = false
+		rest.Unknown = false
 	}
-	w.due = kept
-	if mine.Retry || mine.Unknown {
-		w.due = append(w.due, mine)
+	w.due = slices.Delete(w.due, i, i+1)
+	if rest.Retry || rest.Unknown {
+		w.due = append(w.due, rest)
 	}
-	if j.kind == retrying {
-		return func() { w.resend(calls, writes, j) }
-	}
-	return func() { w.resolve(calls, writes, j) }
 }
 
 // more puts rows of an object type, claimed before, back among what is due.
@@ -182,25 +209,59 @@ func (w *Worker) more(objectType string, kind jobKind) {
 
 // takeToken takes a call out of the fleet's quota. It reports false when ctx has ended.
 func (w *Worker) takeToken(ctx context.Context) bool {
-	if w.cfg.Quota.Calls == 0 {
-		return true
-	}
-	q := outbox.Quota{Account: quotaAccount, Calls: w.cfg.Quota.Calls, Window: w.cfg.Quota.Window}
 	for {
-		var wait time.Duration
-		if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
-			wait, err = w.store.Take(ctx, q)
-			return err
-		}); err != nil {
+		wait, err := w.tokenOrWait(ctx)
+		switch {
+		case err != nil:
 			return false
+		case wait <= 0:
+			return true
+		case !sleep(ctx, wait):
+			return false
+		}
+	}
+}
+
+// takeTokenFor does so on behalf of batches under a lease, which it renews meanwhile; kept are those that are still held.
+// It reports false when the calls could not be made even with a token: because of a pause, a hold or a stop.
+func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (kept []*batch, ok bool) {
+	renewed := time.Now()
+	for len(batches) > 0 {
+		b := batches[0]
+		w.mu.Lock()
+		may := w.gates.stillPassable(b.kind, b.attempt.ObjectType, b.trials) && !time.Now().Before(w.hold.until)
+		w.mu.Unlock()
+		if !may {
+			return batches, false
+		}
+		wait, err := w.tokenOrWait(calls)
+		if err != nil {
+			return batches, false
 		}
 		if wait <= 0 {
-			return true
+			return batches, true
 		}
-		if !sleep(ctx, wait) {
-			return false
+		if !sleep(calls, min(wait, w.cfg.Lease/4)) {
+			return batches, false
+		}
+		if time.Since(renewed) >= w.cfg.Lease/4 {
+			renewed = time.Now()
+			batches = w.renewAll(calls, writes, batches)
 		}
 	}
+	return nil, false
+}
+
+func (w *Worker) tokenOrWait(ctx context.Context) (wait time.Duration, err error) {
+	if w.cfg.Quota.Calls == 0 {
+		return 0, ctx.Err()
+	}
+	q := outbox.Quota{Account: quotaAccount, Calls: w.cfg.Quota.Calls, Window: w.cfg.Quota.Window}
+	err = w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		wait, err = w.store.Take(ctx, q)
+		return err
+	})
+	return wait, err
 }
 
 // quotaAccount names the only account that a deployment calls.

@@ -1,7 +1,5 @@
 package worker
 
-import "time"
-
 // MaxEventBytes is the largest event body that is accepted: 1 MiB.
 const MaxEventBytes = 1 << 20
 
@@ -17,7 +15,6 @@ type Event struct {
 	Stream     string
 	StreamSeq  uint64
 	Payload    []byte // the body, byte for byte as received
-	ReceivedAt time.Time
 
 	// Invalid tells why the event can't be sent, in words for a person; "" for a good one.
 	Invalid string

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"time"
 
 	"crmintake/outbox"
@@ -8,7 +9,6 @@ import (
 
 // gate is what this worker knows of one pause: nil is an open gate.
 type gate struct {
-	reason  string
 	trialAt time.Time // by this process's clock: from then on one call may try
 }
 
@@ -23,20 +23,32 @@ func (g *gate) state(now time.Time) (open, trial bool) {
 // gates are the pauses, by object type or outbox.Account. Worker.mu guards them.
 type gates map[string]*gate
 
-func (g gates) account() *gate { return g[outbox.Account] }
+// inTheWay are the pauses that concern a job. An object type's is about creating: what is in doubt may be asked about, and
+// an answer to that proves nothing about it.
+func (g gates) inTheWay(kind jobKind, objectType string) (keys []string) {
+	if g[outbox.Account] != nil {
+		keys = append(keys, outbox.Account)
+	}
+	if kind != resolving && g[objectType] != nil {
+		keys = append(keys, objectType)
+	}
+	return keys
+}
 
-// passable tells whether a call of this object type may be made now, and which pauses it would be the trial of.
-func (g gates) passable(objectType string, now time.Time) (trials []string, ok bool) {
-	for _, key := range [...]string{outbox.Account, objectType} {
-		switch open, trial := g[key].state(now); {
-		case open:
-		case trial:
-			trials = append(trials, key)
-		default:
+// passable tells whether a call may be made now, and which pauses it would be the trial of.
+func (g gates) passable(kind jobKind, objectType string, now time.Time) (trials []string, ok bool) {
+	keys := g.inTheWay(kind, objectType)
+	for _, key := range keys {
+		if _, trial := g[key].state(now); !trial {
 			return nil, false
 		}
 	}
-	return trials, true
+	return keys, true
+}
+
+// stillPassable tells the same of a call that has the right to be the trial of these pauses.
+func (g gates) stillPassable(kind jobKind, objectType string, trials []string) bool {
+	return !slices.ContainsFunc(g.inTheWay(kind, objectType), func(key string) bool { return !slices.Contains(trials, key) })
 }
 
 // nextTrial tells when the first gate wants a trial.

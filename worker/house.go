@@ -17,25 +17,28 @@ const rounds = time.Second
 // expireBatch is how many attempts one statement closes.
 const expireBatch = 10
 
+// The last to commit what a call came to, after the database was away, is a try that hung until its timeout. Until then the leases
+// that ran out meanwhile are left alone.
+const (
+	outageGrace  = statementTimeout + 5*time.Second // after a failure that this worker has seen
+	restartGrace = 10 * time.Second                 // after a start of the database: tries end at once then
+)
+
 // keepHouse does what has to be done now and then.
 func (w *Worker) keepHouse(ctx, writes context.Context) error {
-	credential := w.crm.CredentialVersion()
-	// A new worker may have a new credential: a pause of the account is tried at once.
-	_ = w.persist(ctx, writes, func(ctx context.Context) error { return w.store.TryNow(ctx, outbox.Account) })
 	tick := time.NewTicker(rounds)
 	defer tick.Stop()
+	credential, tried := "", false
 	for {
-		if now := w.crm.CredentialVersion(); now != credential {
-			credential = now
-			w.log.Info("the credential has changed")
-			_ = w.persist(ctx, writes, func(ctx context.Context) error { return w.store.TryNow(ctx, outbox.Account) })
-		}
-		if err := w.round(writes); err != nil && ctx.Err() == nil {
-			w.database.failed(err)
-		} else if err == nil {
+		now := w.crm.CredentialVersion()
+		// A worker that has just started may have a new credential, too.
+		err := w.round(writes, !tried || now != credential)
+		if err == nil {
+			credential, tried = now, true
 			w.database.worked()
+		} else if ctx.Err() == nil {
+			w.database.failed(err)
 		}
-		w.touch()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -45,23 +48,20 @@ func (w *Worker) keepHouse(ctx, writes context.Context) error {
 }
 
 // round is one look at the database.
-func (w *Worker) round(ctx context.Context) error {
+func (w *Worker) round(ctx context.Context, newCredential bool) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
+	if newCredential {
+		if err := w.store.TryNow(ctx); err != nil {
+			return err
+		}
+	}
 	if err := w.refreshPauses(ctx); err != nil {
 		return err
 	}
-	for {
-		expired, err := w.store.Expire(ctx, expireBatch)
-		if err != nil {
+	if w.database.calm(outageGrace) {
+		if err := w.expire(ctx); err != nil {
 			return err
-		}
-		for _, e := range expired {
-			w.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID, "worker", e.Worker,
-				"object_type", e.ObjectType, "events", e.Rows)
-		}
-		if len(expired) < expireBatch {
-			break
 		}
 	}
 	due, err := w.store.Due(ctx)
@@ -85,6 +85,23 @@ func (w *Worker) round(ctx context.Context) error {
 	w.due = rotate(ours, w.due)
 	w.wakeUp()
 	return nil
+}
+
+// expire finds the calls of workers that did not report.
+func (w *Worker) expire(ctx context.Context) error {
+	for {
+		expired, err := w.store.Expire(ctx, expireBatch, restartGrace)
+		if err != nil {
+			return err
+		}
+		for _, e := range expired {
+			w.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID, "worker", e.Worker,
+				"object_type", e.ObjectType, "events", e.Rows, "read", e.Read)
+		}
+		if len(expired) < expireBatch {
+			return nil
+		}
+	}
 }
 
 // rotate keeps the order of before for what is still due, so that each object type has its turn.

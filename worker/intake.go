@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,11 @@ const fetchRetry = time.Second
 
 // intake pulls events while there is room for them and something may be sent.
 func (w *Worker) intake(ctx, writes context.Context) error {
-	for ctx.Err() == nil {
+	for {
 		count, bytes := w.makeRoom(ctx)
-		if count == 0 {
-			break
+		if ctx.Err() != nil {
+			w.giveBack(func(string) bool { return true }, 0)
+			return nil
 		}
 		var invalid []*item
 		err := w.source.Fetch(ctx, count, bytes, func(e *Event) {
@@ -40,45 +42,59 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 			}
 		})
 		w.bury(ctx, writes, invalid)
-		if err != nil && ctx.Err() == nil {
+		if err == nil {
+			w.stream.worked()
+		} else if ctx.Err() == nil {
 			w.stream.failed(err)
 			sleep(ctx, fetchRetry)
-		} else if err == nil {
-			w.stream.worked()
 		}
 	}
-	w.giveBack(func(string) bool { return true }, 0)
-	return nil
 }
 
-// makeRoom waits until a fetch is worth its while, and says how many events and bytes it may bring: none when ctx has ended.
+// makeRoom waits until a fetch is worth its while, and says how many events and bytes it may bring. It returns at once when
+// ctx has ended.
 func (w *Worker) makeRoom(ctx context.Context) (count, bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for ; ctx.Err() == nil; w.room.Wait() {
-		count = w.mostInHand() - w.hand
 		bytes = (w.cfg.Memory - w.handBytes) / 2 // each event is there twice: as it came, and as it is sent
-		switch open, trial := w.gates.account().state(time.Now()); {
-		case !open && !trial:
+		count = min(w.mostInHand()-w.hand, bytes/itemOverhead)
+		switch open, trial := w.gates[outbox.Account].state(time.Now()); {
+		case !open && (!trial || w.canTry()):
 			continue
-		case !open && (w.hand > 0 || len(w.due) > 0):
-			continue // a trial with what is there already
 		case !open:
 			count = min(count, w.cfg.Batch.Size)
 		}
-		count = min(count, bytes/itemOverhead)
-		if count >= min(w.cfg.Batch.Size, w.mostInHand()/4) && bytes >= MaxEventBytes+4096 {
+		if count >= max(1, min(w.cfg.Batch.Size, w.mostInHand()/4)) && bytes >= MaxEventBytes+4096 {
 			return count, bytes
 		}
 	}
 	return 0, 0
 }
 
+// canTry tells whether a trial of the account can be made with what is there already. The caller holds mu.
+func (w *Worker) canTry() bool {
+	now := time.Now()
+	if _, ok := w.waiting.Next(w.shutAt(now)); ok {
+		return true
+	}
+	return slices.ContainsFunc(w.due, func(d outbox.Due) bool {
+		_, ok := w.gates.passable(retrying, d.ObjectType, now)
+		return ok && d.Retry || d.Unknown
+	})
+}
+
 // mostInHand bounds the events in hand: enough for each call under way, and for as many full batches to wait.
 func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size }
 
-// accept takes an event in hand, or returns it when it is invalid. An event whose object type is paused goes back.
+// accept takes an event in hand, or returns it when it is invalid. An event whose object type is paused goes back, all but
+// one batch for a trial that is due.
 func (w *Worker) accept(e *Event) (invalid *item) {
+	if e.Invalid == "" && w.paused(e.ObjectType) {
+		w.stats.GivenBack.Add(1)
+		_ = e.Message.Nak(giveBackDelay)
+		return nil
+	}
 	now := time.Now()
 	i := &item{Event: e, hash: ContentHash(e.Subject, e.Payload), touched: now}
 	if e.Invalid == "" {
@@ -89,24 +105,24 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.Invalid != "" {
-		w.hand++
-		w.handBytes += i.cost()
-		return i
-	}
-	if _, ok := w.gates.passable(e.ObjectType, now); !ok {
-		w.stats.GivenBack.Add(1)
-		_ = e.Message.Nak(giveBackDelay)
-		return nil
-	}
 	w.hand++
 	w.handBytes += i.cost()
-	was := w.waiting.Len()
+	if e.Invalid != "" {
+		return i
+	}
 	w.waiting.Add(e.ObjectType, i, len(i.input.Body), now)
-	if was == 0 || w.waiting.Len()%w.cfg.Batch.Size == 0 {
+	if w.waiting.Full(e.ObjectType) || w.waiting.Waiting(e.ObjectType) == 1 {
 		w.wakeUp()
 	}
 	return nil
+}
+
+// paused tells whether an event of this type is not to be taken in hand.
+func (w *Worker) paused(objectType string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	trials, ok := w.gates.passable(fresh, objectType, time.Now())
+	return !ok || len(trials) > 0 && w.waiting.Waiting(objectType) >= w.cfg.Batch.Size
 }
 
 // giveBackDelay is how long the stream keeps what was given back because it is paused.
@@ -216,9 +232,22 @@ func (i *item) row() outbox.Event {
 	}
 }
 
-// touch tells the stream of everything that was in hand for a third of the ack wait that it is still being worked on.
-func (w *Worker) touch() {
-	now := time.Now()
+// keepInHand tells the stream, for as long as it takes, that what is in hand is still being worked on.
+func (w *Worker) keepInHand(ctx context.Context) error {
+	tick := time.NewTicker(min(time.Second, w.cfg.AckWait/6))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			w.touch(time.Now())
+		}
+	}
+}
+
+// touch tells it of all that was in hand for a third of the ack wait.
+func (w *Worker) touch(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	touch := func(i *item) {

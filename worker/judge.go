@@ -22,7 +22,7 @@ type judge struct {
 
 // outcome judges a create call. hasID tells whether the object type has an id property, by which a record can be found.
 func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, hasID bool) outbox.Settlement {
-	s := outbox.Settlement{EventID: r.id, Counted: reached(class), Error: inWords(o, call)}
+	s := outbox.Settlement{EventID: r.id, Counted: counts(class, o.Verdict), Error: inWords(o, call)}
 	for _, e := range o.Errors {
 		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Raw: e.Raw})
 	}
@@ -36,14 +36,13 @@ func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, hasID bool) 
 		s.InDoubt = true
 		return j.unknown(s, hasID)
 	case o.Verdict == NotApplied:
-		return j.again(s, r, call.Wait)
-	case o.Conflict && r.inDoubt && hasID:
+		return j.again(s, r, class, call.Wait)
+	case o.Conflict && r.inDoubt && hasID && !j.spent(r, r.attempts+1):
 		// Perhaps it is our own record that is in the way, of a call that broke off: ask.
 		return j.unknown(s, hasID)
 	case o.Conflict && j.onConflict == Adopt && o.Existing != "":
-		adopted := j.created(r, Found{RecordID: o.Existing}, o)
-		return adopted
-	case o.Conflict && j.onConflict == Adopt && hasID:
+		return j.created(r, Found{RecordID: o.Existing}, o)
+	case o.Conflict && j.onConflict == Adopt && hasID && !j.spent(r, r.attempts+1):
 		return j.unknown(s, hasID)
 	case o.Conflict:
 		s.Status, s.Reason = outbox.Dead, outbox.Conflict
@@ -61,6 +60,11 @@ func (j judge) found(r *row, found *Found) outbox.Settlement {
 		s.Missed = true
 		s.Status, s.Wait = outbox.Unknown, j.settle
 		s.Error = "the record was not there when asked for; asking once more before it is sent again"
+	case found == nil && j.spent(r, r.attempts):
+		s.Missed = true
+		s.Status, s.Reason = outbox.Dead, outbox.Exhausted
+		s.Error = "the record was not there when asked for twice, after too many attempts or too long a time to send it again"
+		s.Errors = []outbox.Error{{Message: s.Error}}
 	case found == nil:
 		s.Missed = true
 		s.Status = outbox.Retry
@@ -75,10 +79,11 @@ func (j judge) found(r *row, found *Found) outbox.Settlement {
 	return s
 }
 
-// notRead is for a row about which a read told nothing.
-func (j judge) notRead(r *row, call *Call) outbox.Settlement {
+// notRead is for a row about which a read told nothing. It is asked about again after wait, and some time more: not always
+// together with the rows that it was asked about with.
+func (j judge) notRead(r *row, wait time.Duration, call *Call) outbox.Settlement {
 	return outbox.Settlement{
-		EventID: r.id, Status: outbox.Unknown, Wait: max(call.Wait, j.wait(r.attempts+1)), Error: "could not be asked about: " + call.Detail,
+		EventID: r.id, Status: outbox.Unknown, Wait: wait + j.wait(r.attempts+1), Error: "could not be asked about: " + call.Detail,
 	}
 }
 
@@ -100,18 +105,24 @@ func (j judge) unknown(s outbox.Settlement, hasID bool) outbox.Settlement {
 }
 
 // again is for what was certainly not applied.
-func (j judge) again(s outbox.Settlement, r *row, asked time.Duration) outbox.Settlement {
-	if !s.Counted {
-		s.Status, s.Wait = outbox.Retry, asked
-		return s
-	}
-	attempts := r.attempts + 1
-	if attempts >= j.retry.Attempts || r.age >= j.retry.Age {
+func (j judge) again(s outbox.Settlement, r *row, class Class, asked time.Duration) outbox.Settlement {
+	s.Status = outbox.Retry
+	switch {
+	case class == PauseAccount || class == PauseObjectType:
+		// The pause holds it back, and is to bring it forward when it ends.
+	case !s.Counted:
+		s.Wait = asked
+	case j.spent(r, r.attempts+1):
 		s.Status, s.Reason = outbox.Dead, outbox.Exhausted
-		return s
+	default:
+		s.Wait = max(asked, j.wait(r.attempts+1))
 	}
-	s.Status, s.Wait = outbox.Retry, max(asked, j.wait(attempts))
 	return s
+}
+
+// spent tells whether an event with so many attempts is not to be sent again.
+func (j judge) spent(r *row, attempts int) bool {
+	return attempts >= j.retry.Attempts || r.age >= j.retry.Age
 }
 
 // wait draws how long to wait after so many attempts: full jitter, up to Max.
@@ -125,11 +136,14 @@ func (j judge) wait(attempts int) time.Duration {
 	return b.NextBackOff()
 }
 
-// reached tells whether a call of this class counts as an attempt of its events: the CRM has looked at them, or may have.
-func reached(c Class) bool {
+// counts tells whether a call counts as an attempt of an event: the CRM has looked at it, or may have. What was refused for
+// another's fault does not.
+func counts(c Class, v Verdict) bool {
 	switch c {
-	case Answered, Refused, TooLarge, Ambiguous:
+	case Answered, Ambiguous:
 		return true
+	case Refused, TooLarge:
+		return v != NotApplied
 	}
 	return false
 }

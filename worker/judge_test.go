@@ -42,7 +42,10 @@ func TestOutcome(t *testing.T) {
 			outbox.Settlement{Status: outbox.Unknown, Wait: 10 * time.Second, InDoubt: true, Counted: true}},
 		"unknown without one is parked at once": {testJudge(), row{}, Outcome{}, Ambiguous, noID,
 			outbox.Settlement{Status: outbox.Unknown, InDoubt: true, Counted: true}},
-		"not applied is sent again":             {testJudge(), row{}, Outcome{Verdict: NotApplied}, Refused, noID, outbox.Settlement{Status: outbox.Retry, Counted: true}},
+		"not applied is sent again":             {testJudge(), row{}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Retry, Counted: true}},
+		"refused for another's fault":           {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Refused, noID, outbox.Settlement{Status: outbox.Retry}},
+		"conflict in doubt, too often":          {testJudge(), row{inDoubt: true, attempts: 2}, conflict, Answered, hasID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
+		"adopting, without an id, too often":    {adopting, row{attempts: 2}, anonymous, Answered, hasID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
 		"throttled uses up no attempt":          {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Throttled, noID, outbox.Settlement{Status: outbox.Retry}},
 		"unavailable uses up no attempt":        {testJudge(), row{age: 9 * time.Hour}, Outcome{Verdict: NotApplied}, Unavailable, noID, outbox.Settlement{Status: outbox.Retry}},
 		"a paused account uses up no attempt":   {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, PauseAccount, noID, outbox.Settlement{Status: outbox.Retry}},
@@ -77,8 +80,9 @@ func TestOutcome(t *testing.T) {
 
 func TestFound(t *testing.T) {
 	received := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	adopting := testJudge()
+	adopting, spent := testJudge(), testJudge()
 	adopting.onConflict = Adopt
+	spent.retry.Attempts = 0
 	for name, c := range map[string]struct {
 		judge  judge
 		misses int
@@ -93,6 +97,7 @@ func TestFound(t *testing.T) {
 		"older, adopted":              {adopting, 0, &Found{RecordID: "1", CreatedAt: received.Add(-time.Hour)}, outbox.Created, ""},
 		"not found once: asked again": {testJudge(), 0, nil, outbox.Unknown, ""},
 		"not found twice: sent again": {testJudge(), 1, nil, outbox.Retry, ""},
+		"not found, too often":        {spent, 1, nil, outbox.Dead, outbox.Exhausted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := c.judge.found(&row{receivedAt: received, misses: c.misses}, c.found)
@@ -158,21 +163,29 @@ func TestConfigValidate(t *testing.T) {
 func TestGates(t *testing.T) {
 	now := time.Now()
 	g := gates{"deals": {trialAt: now.Add(time.Second)}}
-	if _, ok := g.passable("deals", now); ok {
+	if _, ok := g.passable(fresh, "deals", now); ok {
 		t.Error("a paused type passes")
 	}
-	if trials, ok := g.passable("contacts", now); !ok || len(trials) > 0 {
+	if trials, ok := g.passable(resolving, "deals", now); !ok || len(trials) > 0 {
+		t.Errorf("what is in doubt can't be asked about: %q, %v", trials, ok)
+	}
+	if trials, ok := g.passable(fresh, "contacts", now); !ok || len(trials) > 0 {
 		t.Error("another type does not pass")
 	}
 	g[outbox.Account] = &gate{trialAt: now}
-	if trials, ok := g.passable("contacts", now); !ok || len(trials) != 1 {
+	if trials, ok := g.passable(fresh, "contacts", now); !ok || len(trials) != 1 {
 		t.Errorf("the account's trial: %q, %v", trials, ok)
 	}
-	if trials, ok := g.passable("deals", now.Add(time.Second)); !ok || len(trials) != 2 {
+	trials, ok := g.passable(fresh, "deals", now.Add(time.Second))
+	if !ok || len(trials) != 2 {
 		t.Errorf("both trials: %q, %v", trials, ok)
 	}
 	if at, ok := g.nextTrial(now); !ok || !at.Equal(now.Add(time.Second)) {
 		t.Errorf("next trial at %v, %v", at, ok)
+	}
+	g["deals"].trialAt = now.Add(time.Hour) // taken
+	if !g.stillPassable(fresh, "deals", trials) || g.stillPassable(fresh, "deals", trials[:1]) {
+		t.Error("who has the right to a trial may call, and nobody else")
 	}
 }
 

@@ -13,15 +13,20 @@ type outage struct {
 
 	mu    sync.Mutex
 	since time.Time // zero while all is well
+	last  time.Time // the last failure
 	count int
 }
+
+// quiet is how long nothing may have failed for an outage to be over: the last failures of one can be told after the first success.
+const quiet = 2 * time.Second
 
 func (o *outage) failed(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.count++
+	o.last = time.Now()
 	if o.since.IsZero() {
-		o.since = time.Now()
+		o.since = o.last
 		o.log.Error(o.what+" fails; trying again until it works", "error", err)
 	}
 }
@@ -29,9 +34,16 @@ func (o *outage) failed(err error) {
 func (o *outage) worked() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() {
+	if o.since.IsZero() || time.Since(o.last) < quiet {
 		return
 	}
-	o.log.Info(o.what+" works again", "after", time.Since(o.since).Round(time.Millisecond), "failures", o.count)
+	o.log.Info(o.what+" works again", "after", o.last.Sub(o.since).Round(time.Millisecond), "failures", o.count)
 	o.since, o.count = time.Time{}, 0
+}
+
+// calm tells whether nothing has failed for so long.
+func (o *outage) calm(d time.Duration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Since(o.last) >= d
 }

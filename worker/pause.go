@@ -13,7 +13,7 @@ func (w *Worker) pause(writes context.Context, key string, call *Call) {
 	if wait <= 0 {
 		wait = w.cfg.TrialInterval
 	}
-	w.shut(key, call.Detail, wait)
+	w.shut(key, wait)
 	var fresh bool
 	if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
 		fresh, err = w.store.Pause(ctx, key, call.Detail, wait)
@@ -32,9 +32,10 @@ func pausedName(key string) string {
 }
 
 // shut closes a gate here, and gives back what waits behind it.
-func (w *Worker) shut(key, reason string, wait time.Duration) {
+func (w *Worker) shut(key string, wait time.Duration) {
 	w.mu.Lock()
-	w.gates[key] = &gate{reason: reason, trialAt: time.Now().Add(wait)}
+	w.changes++
+	w.gates[key] = &gate{trialAt: time.Now().Add(wait)}
 	w.mu.Unlock()
 	w.giveBack(func(objectType string) bool { return key == outbox.Account || key == objectType }, min(wait, giveBackDelay))
 }
@@ -50,6 +51,7 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 			w.log.Info("calls go on after a pause", "paused", pausedName(key))
 		}
 		w.mu.Lock()
+		w.changes++
 		delete(w.gates, key)
 		w.wakeUp()
 		w.mu.Unlock()
@@ -58,6 +60,9 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 
 // refreshPauses takes over the fleet's pauses from the database.
 func (w *Worker) refreshPauses(ctx context.Context) error {
+	w.mu.Lock()
+	before := w.changes
+	w.mu.Unlock()
 	list, err := w.store.Pauses(ctx)
 	if err != nil {
 		return err
@@ -68,6 +73,10 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 		paused[p.ObjectType] = p
 	}
 	w.mu.Lock()
+	if w.changes != before { // what was read is older than what this worker has done meanwhile
+		w.mu.Unlock()
+		return nil
+	}
 	var opened []string
 	for key := range w.gates {
 		if _, still := paused[key]; !still {
@@ -78,7 +87,7 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 	var shut []outbox.Pause
 	for key, p := range paused {
 		if g := w.gates[key]; g != nil {
-			g.reason, g.trialAt = p.Reason, now.Add(p.TrialIn)
+			g.trialAt = now.Add(p.TrialIn)
 		} else {
 			shut = append(shut, p)
 		}
@@ -90,7 +99,7 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 	}
 	for _, p := range shut {
 		w.log.Warn("calls are paused", "paused", pausedName(p.ObjectType), "reason", p.Reason, "next_trial_in", p.TrialIn.Round(time.Second))
-		w.shut(p.ObjectType, p.Reason, p.TrialIn)
+		w.shut(p.ObjectType, p.TrialIn)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"crmintake/outbox"
@@ -13,59 +15,80 @@ func (w *Worker) resolve(calls, writes context.Context, j job) {
 	if !ok {
 		return
 	}
-	deadline, ok := w.deadline(calls, writes, b)
+	defer w.unclaim(b)
+	if parts, ok := w.takeTokenFor(calls, writes, []*batch{b}); !ok {
+		w.putBack(writes, parts)
+		return
+	}
+	answer, ok := w.read(calls, writes, b)
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithDeadline(calls, deadline)
-	defer cancel()
-	asked := make(map[string]bool, len(b.rows))
-	values := make([]string, 0, len(b.rows))
-	for k := range b.rows {
-		if v := b.rows[k].input.IDValue; !asked[v] {
-			asked[v] = true
-			values = append(values, v)
-		}
+	wait := answer.Call.Wait
+	if refusedRead(answer.Class) {
+		wait = max(wait, w.cfg.TrialInterval) // until somebody mends it
 	}
-	answer := w.crm.Read(ctx, j.objectType, w.cfg.IDProperty[j.objectType], values)
-	w.stats.Calls.Add(1)
-	w.learn(writes, b, answer.Class, &answer.Call)
-
 	settlements := make([]outbox.Settlement, len(b.rows))
 	for k := range b.rows {
 		r := &b.rows[k]
-		if answer.Class != Answered {
-			settlements[k] = w.judge.notRead(r, &answer.Call)
-			continue
+		switch found, ok := answer.Found[r.input.IDValue]; {
+		case ok:
+			settlements[k] = w.judge.found(r, &found)
+		case answer.Class == Answered:
+			settlements[k] = w.judge.found(r, nil)
+		default:
+			settlements[k] = w.judge.notRead(r, wait, &answer.Call)
 		}
-		var found *Found
-		if f, ok := answer.Found[r.input.IDValue]; ok {
-			found = &f
-		}
-		settlements[k] = w.judge.found(r, found)
 	}
 	w.commit(writes, b, &answer.Call, settlements)
 }
+
+// read makes the call of a batch of rows in doubt. It reports false when its lease was lost before it began.
+func (w *Worker) read(calls, writes context.Context, b *batch) (answer ReadAnswer, ok bool) {
+	deadline, ok := w.deadline(calls, writes, b)
+	if !ok {
+		return ReadAnswer{}, false
+	}
+	ctx, cancel := context.WithDeadline(calls, deadline)
+	defer cancel()
+	var values []string // each once
+	for k := range b.rows {
+		values = append(values, b.rows[k].input.IDValue)
+	}
+	slices.Sort(values)
+	objectType := b.attempt.ObjectType
+	answer = w.crm.Read(ctx, objectType, w.cfg.IDProperty[objectType], slices.Compact(values))
+	w.stats.Calls.Add(1)
+	w.learn(writes, b, answer.Class, &answer.Call)
+	return answer, true
+}
+
+// refusedRead tells of an answer that will be the same until a person changes something.
+func refusedRead(c Class) bool { return c == PauseObjectType || c == Refused || c == TooLarge }
 
 // parkBatch is how many rows in doubt are parked by one statement.
 const parkBatch = 1000
 
 // parkUnknown settles rows in doubt that nothing can be asked about, as Config.OnUnknown says.
 func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
+	var how *outbox.Resend
+	if r := w.cfg.Retry; w.cfg.OnUnknown == Resend {
+		how = &outbox.Resend{Attempts: r.Attempts, Age: r.Age, Initial: r.Initial, Max: r.Max}
+	}
 	for {
-		n, err := w.store.Park(ctx, objectType, w.cfg.OnUnknown == Resend, parkBatch)
+		dead, again, err := w.store.Park(ctx, objectType, how, parkBatch)
 		if err != nil {
 			return err
 		}
-		if n > 0 && w.cfg.OnUnknown == Resend {
-			w.log.Warn("events whose outcome is unknown are sent again: they may exist twice now", "object_type", objectType, "events", n)
-			w.more(objectType, retrying)
-		} else if n > 0 {
-			w.stats.Dead.Add(int64(n))
-			w.log.Warn("events whose outcome is unknown are parked as dead: the object type has no id property to ask by",
-				"object_type", objectType, "events", n)
+		if again > 0 {
+			w.log.Warn("events whose outcome is unknown are sent again: they may exist twice then", "object_type", objectType, "events", again)
 		}
-		if n < parkBatch {
+		if dead > 0 {
+			w.stats.Dead.Add(int64(dead))
+			w.log.Warn("events whose outcome is unknown are dead letters: nothing tells whether their records exist",
+				"object_type", objectType, "events", dead)
+		}
+		if dead+again < parkBatch {
 			return nil
 		}
 	}
@@ -73,12 +96,20 @@ func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
 
 // learn draws from an answer what concerns more than its own events: pauses and holds.
 func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call) {
+	objectType := b.attempt.ObjectType
+	if b.kind == resolving {
+		w.learnOfReading(objectType, class, call)
+	}
 	switch class {
 	case PauseAccount:
 		w.pause(writes, outbox.Account, call)
 		return
 	case PauseObjectType:
-		w.pause(writes, b.attempt.ObjectType, call)
+		// The account answers; only this it doesn't do.
+		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return key != outbox.Account }))
+		if b.kind != resolving {
+			w.pause(writes, objectType, call)
+		}
 		return
 	case Answered, Refused, TooLarge:
 		w.resume(writes, b.trials)
@@ -96,6 +127,22 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 		w.hold.extend(time.Now(), call.Wait)
 	case Unavailable, Ambiguous:
 		w.hold.failed(time.Now(), call.Wait)
+	}
+}
+
+// learnOfReading logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing: creating goes on.
+func (w *Worker) learnOfReading(objectType string, class Class, call *Call) {
+	w.mu.Lock()
+	o := w.reads[objectType]
+	if o == nil {
+		o = &outage{log: w.log, what: "asking about events of " + objectType + " whose outcome is unknown (batch/read)"}
+		w.reads[objectType] = o
+	}
+	w.mu.Unlock()
+	if refusedRead(class) {
+		o.failed(errors.New(call.Detail))
+	} else if class == Answered {
+		o.worked()
 	}
 }
 

@@ -22,10 +22,12 @@ type cargo struct {
 // batch is one call's rows, durable under an open attempt.
 type batch struct {
 	attempt  outbox.Attempt
+	kind     jobKind
 	rows     []row               // by event id
 	unfit    []outbox.Settlement // rows that are not sent
 	leaseEnd time.Time           // by our clock, no later than by the database's
 	trials   []string            // the pauses whose trial the call is
+	bytes    int                 // what the rows take up, if they were claimed
 }
 
 // row is an event as it stands in the outbox, with what is sent of it.
@@ -42,9 +44,6 @@ type row struct {
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
 func (w *Worker) send(calls, writes context.Context, c *cargo) {
 	defer w.drop(c)
-	if len(c.items) == 0 {
-		return
-	}
 	b, ok := w.intend(calls, writes, c)
 	if !ok {
 		return
@@ -137,24 +136,36 @@ func (w *Worker) newAttempt(objectType string) outbox.Attempt {
 // resend takes rows that are due in `retry` the same way, from the claim on.
 func (w *Worker) resend(calls, writes context.Context, j job) {
 	b, ok := w.claim(calls, writes, j, outbox.Retry)
-	if ok {
-		w.deliver(calls, writes, b)
+	if !ok {
+		return
 	}
+	defer w.unclaim(b)
+	if parts, ok := w.takeTokenFor(calls, writes, []*batch{b}); !ok {
+		w.putBack(writes, parts)
+		return
+	}
+	w.deliver(calls, writes, b)
 }
 
 // claim takes due rows for a call. It reports false when there are none any more.
 func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
-	b = &batch{attempt: w.newAttempt(j.objectType), trials: j.trials}
+	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials}
+	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
 	var claimed []outbox.Row
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
-		b.leaseEnd = time.Now().Add(w.cfg.Lease)
 		claimed, err = w.store.Claim(ctx, b.attempt, status, w.cfg.Batch.Size, w.cfg.Batch.Bytes)
 		return err
 	})
 	if err != nil || len(claimed) == 0 {
 		return nil, false
 	}
-	if len(claimed) > w.cfg.Batch.Size/2 { // there may be more; fewer can also mean that the bytes were enough
+	for k := range claimed {
+		b.bytes += 2*len(claimed[k].Payload) + itemOverhead
+	}
+	w.mu.Lock()
+	w.handBytes += b.bytes
+	w.mu.Unlock()
+	if len(claimed) == w.cfg.Batch.Size || b.bytes > w.cfg.Batch.Bytes/2 { // there may be more
 		w.more(j.objectType, j.kind)
 	}
 	for k := range claimed {
@@ -168,9 +179,18 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 	}
 	if len(b.rows) == 0 {
 		w.commit(writes, b, &Call{Detail: "not called: none of the events can be sent"}, nil)
+		w.unclaim(b)
 		return nil, false
 	}
 	return b, true
+}
+
+// unclaim forgets what claimed rows take up.
+func (w *Worker) unclaim(b *batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handBytes -= b.bytes
+	w.room.Signal()
 }
 
 // unfit is for a row that can't be sent, though it could before: the settings are not what they were.

@@ -36,8 +36,10 @@ type Worker struct {
 	handBytes int                     // what they take up
 	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
 	gates     gates
-	due       []outbox.Due // object types with rows that are due, in turn
-	freshNext bool         // whose turn it is, where both fresh and due events wait
+	changes   int                // of the gates by this worker, counted
+	reads     map[string]*outage // by object type: reads that are refused
+	due       []outbox.Due       // object types with rows that are due, in turn
+	freshNext bool               // whose turn it is, where both fresh and due events wait
 	hold      hold
 	active    int // calls under way, with what goes before and after them
 }
@@ -57,6 +59,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		waiting:  batcher.New[*item](cfg.Batch),
 		unacked:  map[*cargo]struct{}{},
 		gates:    gates{},
+		reads:    map[string]*outage{},
 	}
 	w.room = sync.NewCond(&w.mu)
 	return w, nil
@@ -85,6 +88,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { return w.intake(ctx, writes) })
 	group.Go(func() error { return w.dispatch(ctx, calls, writes) })
 	group.Go(func() error { return w.keepHouse(ctx, writes) })
+	group.Go(func() error { return w.keepInHand(ctx) })
 	if w.cfg.Drain {
 		group.Go(func() error { return w.watchDrain(ctx) })
 	}

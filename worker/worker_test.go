@@ -290,3 +290,116 @@ func TestServersComeBack(t *testing.T) {
 		}
 	}
 }
+
+// The pause of an object type that the account refuses does not keep the account's own from ending.
+func TestAccountGoesOnBesideARefusedType(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{ObjectTypes: map[string]hubspottest.ObjectType{"contracts": {ReadOnly: true}, "deals": {}}})
+	secret := &credential{token: token}
+	cfg := config()
+	cfg.IDProperty = nil
+	w := r.start(cfg, secret)
+	r.publish(named("contracts", "c", 3)...)
+	r.until(`SELECT object_type FROM pause`, "contracts")
+	secret.set("expired") // the refused type's own trial is the first to meet it
+	r.until(`SELECT count(*) FROM pause`, "2")
+	r.publish(named("deals", "d", 10)...)
+	secret.set(token)
+	r.until(`SELECT status, count(*) FROM outbox WHERE object_type = 'deals' GROUP BY status`, "created 10")
+	r.until(`SELECT object_type FROM pause`, "contracts")
+	w.stop()
+}
+
+// What is always in doubt is not sent for ever.
+func TestDoubtHasLimits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		objectType string
+		fault      hubspottest.Fault
+		want       string
+		records    int
+	}{
+		"id property":    {"contracts", hubspottest.Answer500, "dead exhausted 3 false", 0},
+		"no id property": {"deals", hubspottest.Answer500Written, "dead unknown_outcome 3 true", 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{c.fault: 1}})
+			r.publish(named(c.objectType, "e", 1)...)
+			cfg := config()
+			cfg.Retry.Attempts, cfg.OnUnknown = 3, worker.Resend
+			r.drain(cfg)
+			r.expect(`SELECT status, reason, attempts, possible_duplicate FROM outbox`, c.want)
+			if n := r.crm.Len(c.objectType); n != c.records {
+				t.Errorf("%d records, want %d", n, c.records)
+			}
+		})
+	}
+}
+
+// What was answered while the database was away, for longer than the lease, is committed when it comes back.
+func TestDatabaseAwayForLongerThanTheLease(t *testing.T) {
+	t.Parallel()
+	c := outboxtest.Cluster(t)
+	if err := migrations.Up(t.Context(), c.URL("postgres")); err != nil {
+		t.Fatal(err)
+	}
+	r := newRigOn(t, hubspottest.Config{MinLatency: time.Second}, c.URL("postgres"))
+	cfg := config()
+	cfg.Lease = 4 * time.Second
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.publish(named("deals", "d", 400)...)
+	r.until(`SELECT count(*) > 0 FROM attempt WHERE closed_at IS NULL`, "true")
+	r.must(c.Kill())
+	// The lease is on the database's clock, which nothing but time moves on.
+	<-time.After(cfg.Lease + time.Second)
+	r.must(c.StartAgain(t.Context()))
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 400")
+	w.stop()
+	r.exactlyOnce("deals", 400)
+}
+
+func TestSmallestWorker(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.publish(named("contracts", "c", 5)...)
+	cfg := config()
+	cfg.InFlight, cfg.Batch.Size = 1, 1
+	r.drain(cfg)
+	r.exactlyOnce("contracts", 5)
+}
+
+// A credential that may create and not read leaves events in doubt, and creates the others.
+func TestRefusedReads(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{ReadRates: map[hubspottest.Fault]float64{hubspottest.Answer403: 1}})
+	r.crm.Script(hubspottest.BreakAfter)
+	r.publish(named("contracts", "a", 10)...)
+	w := r.start(config(), hubspot.StaticToken(token))
+	r.until(`SELECT count(*) FROM attempt WHERE kind = 'read' AND http_status = 403`, "1")
+	r.publish(named("contracts", "b", 100)...)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 100\nunknown 10")
+	r.must(r.crm.SetReadRates(nil))
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 110")
+	w.stop()
+	r.expect(`SELECT count(*) FROM pause`, "0")
+	r.exactlyOnce("contracts", 110)
+	if n := strings.Count(r.log.String(), "asking about events of contracts"); n != 2 {
+		t.Errorf("the outage and its end are logged %d times:\n%s", n, r.log)
+	}
+}
+
+// A bisection that waits for the quota for longer than its lease goes on all the same.
+func TestBisectionUnderATightQuota(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.WholeBatch: 1}})
+	list := named("deals", "d", 6)
+	list[2].body = `{"properties":{"nmae":"misspelled"}}`
+	r.publish(list...)
+	cfg := config()
+	cfg.CallTimeout, cfg.Lease = time.Second, 3*time.Second
+	cfg.Quota = worker.Quota{Calls: 1, Window: 2 * time.Second}
+	r.drain(cfg)
+	r.expect(`SELECT status, reason, count(*) FROM outbox GROUP BY status, reason ORDER BY status`, "created <nil> 5", "dead rejected 1")
+	r.expect(`SELECT count(*) FROM attempt WHERE state = 'expired'`, "0")
+}

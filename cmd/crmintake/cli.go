@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -98,12 +99,13 @@ func execute(ctx context.Context, args []string, s streams) int {
 	return exitDone
 }
 
-// report prints an error once, each of its lines for itself, and tells the exit code.
+// report prints an error once, and tells the exit code. Several faults of the settings have a line each, any other error has one.
 func (p *program) report(err error) int {
-	fmt.Fprintln(p.err, "crmintake:", err)
 	if usage := (usageError{}); errors.As(err, &usage) {
+		fmt.Fprintln(p.err, "crmintake:", err)
 		return exitUsage
 	}
+	fmt.Fprintln(p.err, "crmintake:", strings.Join(strings.Fields(err.Error()), " "))
 	return exitFailed
 }
 

@@ -13,6 +13,9 @@ import (
 
 // openStore connects to the outbox, whose schema must be up to date.
 func openStore(ctx context.Context, f databaseFlags, maxConns int) (*outbox.Store, error) {
+	if err := outbox.ValidateURL(f.DatabaseURL); err != nil {
+		return nil, usageError{err}
+	}
 	if err := migrations.Check(ctx, f.DatabaseURL); err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ type callFlags struct {
 	CallTimeout   time.Duration    `help:"How long a call may take." default:"30s" placeholder:"TIME"`
 	Lease         time.Duration    `help:"How long no other worker touches the events of a call; must outlast the call." default:"60s" placeholder:"TIME"`
 	Quota         quotaFlag        `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
-	TrialInterval time.Duration    `help:"How often one call tries whether a pause can end." default:"15s" placeholder:"TIME"`
+	TrialInterval time.Duration    `help:"How often one call of the fleet tries whether a pause can end." default:"15s" placeholder:"TIME"`
 }
 
 // outcomeFlags say what becomes of events.
@@ -151,7 +151,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) error {
 		return usageError{err}
 	}
 	// All that can be known to be wrong without the servers is told first. The ack wait is the consumer's: see below.
-	if err := c.config(c.BatchWait + 1).Validate(); err != nil {
+	if err := c.config(c.BatchWait + time.Hour).Validate(); err != nil {
 		return usageError{err}
 	}
 	if err := errors.Join(jetstream.ValidateURL(c.NATSURL), c.source().Validate()); err != nil {

@@ -61,7 +61,8 @@ func (d *demo) run(ctx context.Context, tell func(report) error) (r report, err 
 		defer file.Close()
 		log = file
 	}
-	worker, err := d.stack.Start(ctx, log, d.workerArgs()...)
+	// It is ended in order, also after a Ctrl-C; the kernel ends it if this process dies.
+	worker, err := d.stack.Start(context.WithoutCancel(ctx), log, d.workerArgs()...)
 	if err != nil {
 		return r, err
 	}
@@ -133,7 +134,8 @@ func (d *demo) work(ctx context.Context, worker *local.Process) (published int, 
 			}
 		}
 	})
-	return published, group.Wait()
+	err = group.Wait()
+	return published, err
 }
 
 func (d *demo) bar() *progressbar.ProgressBar {

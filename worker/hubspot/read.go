@@ -17,6 +17,8 @@ import (
 //     the only one of its kind; no value has two records;
 //   - each error is an OBJECT_NOT_FOUND, and errors that are counted are there.
 //
+// What it found, it found, either way.
+//
 // More than MaxInputs values, or none, are not sent.
 func (c *Client) Read(ctx context.Context, objectType, idProperty string, values []string) worker.ReadAnswer {
 	if n := len(values); n == 0 || n > MaxInputs {
@@ -36,48 +38,50 @@ func (c *Client) Read(ctx context.Context, objectType, idProperty string, values
 	return a
 }
 
-// found fills in what an answer found, or makes it Ambiguous.
+// found fills in what an answer found, and makes it Ambiguous if it is no proof of what it did not find.
 func (w *workspace) found(a *worker.ReadAnswer, idProperty string, values []string) {
 	if a.Class != worker.Answered {
 		return
 	}
-	found, why := w.doc.lookUp(idProperty, values)
-	if why != "" {
+	var why string
+	if a.Found, why = w.doc.lookUp(idProperty, values); why != "" {
 		a.Class, a.Call = worker.Ambiguous, saysNothing(a.Call, w.doc.body)
-		a.Call.Detail = oneLine(fmt.Sprintf("%d that proves nothing: %s", a.Call.Status, why))
-		return
+		a.Call.Detail = oneLine(fmt.Sprintf("%d that proves nothing about what it did not find: %s", a.Call.Status, why))
 	}
-	a.Found = found
 }
 
-// lookUp returns why nothing may be concluded, or what was found.
+// lookUp returns what was found, and why nothing may be concluded about the rest, if so.
 func (d *document) lookUp(idProperty string, values []string) (found map[string]worker.Found, why string) {
 	switch {
 	case !isCode(d.status, "COMPLETE"):
-		return nil, fmt.Sprintf("its status is %q", d.status)
+		why = fmt.Sprintf("its status is %q", d.status)
 	case !d.hasResults:
-		return nil, "it has no results"
+		why = "it has no results"
 	case d.numErrors && len(d.errors) == 0:
-		return nil, "it counts errors and has none"
+		why = "it counts errors and has none"
 	}
 	for i := range d.errors {
 		if f := &d.errors[i]; !isCode(f.category, "OBJECT_NOT_FOUND") {
-			return nil, "an error: " + f.category + " " + f.message
+			why = "an error: " + f.category + " " + f.message
 		}
 	}
 	found = make(map[string]worker.Found, len(d.results))
+	var twice []string
 	for i := range d.results {
 		r := &d.results[i]
 		value, ok := match(d.property(r, idProperty), values)
 		id := string(r.id)
 		switch {
 		case !ok:
-			return nil, "a result can't be matched to a value"
+			why = "a result can't be matched to a value"
+			continue
 		case r.contradictory || !validID(id):
-			return nil, "a result has no record id that can be trusted"
+			why = "a result has no record id that can be trusted"
+			continue
 		}
-		if other, twice := found[value]; twice && other.RecordID != id {
-			return nil, "two records have one value"
+		if other, ok := found[value]; ok && other.RecordID != id {
+			why = "two records have one value"
+			twice = append(twice, value)
 		}
 		f := worker.Found{RecordID: id}
 		if url := string(r.url); validText(url) {
@@ -88,7 +92,10 @@ func (d *document) lookUp(idProperty string, values []string) (found map[string]
 		}
 		found[value] = f
 	}
-	return found, ""
+	for _, value := range twice {
+		delete(found, value)
+	}
+	return found, why
 }
 
 // match finds the value that an echo stands for. The CRM may have changed its case; then there must be only one that

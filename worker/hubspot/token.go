@@ -120,12 +120,14 @@ func (f *FileToken) refresh() {
 	} else {
 		f.info, f.readAt = info, time.Now()
 	}
-	// A file that can't be read for a moment, as it is replaced, is an error of this call and no new credential.
 	if err == nil && token != f.token {
 		f.token = token
 		f.version++
 	}
-	f.err = err
+	// A file that can't be read, perhaps because it is being replaced, does not make the token that it had a bad one.
+	if f.err = err; f.token != "" {
+		f.err = nil
+	}
 }
 
 func readToken(path string) (string, error) {

@@ -98,7 +98,7 @@ func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamC
 	}
 	f = append(f, judgeFilter(cfg, info, s)...)
 	if c.MaxDeliver > 0 {
-		f.warnf("%s delivers an event %d times at most: what is not taken by then is lost; type '%s--max-deliver=-1'", name, c.MaxDeliver, edit)
+		f.fatalf("%s delivers an event %d times at most: what is not taken by then is lost; type '%s--max-deliver=-1'", name, c.MaxDeliver, edit)
 	}
 	if c.MaxAckPending > 0 && c.MaxAckPending < fewAckPending {
 		f.warnf("%s has at most %d events in hand, over all workers, and those put off count; type '%s--max-pending=-1'", name, c.MaxAckPending, edit)

@@ -15,7 +15,7 @@ import (
 
 const (
 	connectWait = 5 * time.Second // for each server of the URL
-	closeWait   = 5 * time.Second
+	closeWait   = 2 * time.Second
 	// reconnectWait and as much again at random: a restarted server is found within a second, and many workers do not
 	// come at once.
 	reconnectWait = 500 * time.Millisecond

@@ -122,7 +122,7 @@ func TestExisting(t *testing.T) {
 		"priorities": {consumer: func(c *jetstream.ConsumerConfig) {
 			c.PriorityPolicy, c.PriorityGroups = jetstream.PriorityPolicyOverflow, []string{"a"}
 		}, fault: "priority groups"},
-		"max deliver": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, note: "5 times at most: what is not taken by then is lost; type 'nats consumer edit CRM_EVENTS crmintake --max-deliver=-1'"},
+		"max deliver": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, fault: "5 times at most: what is not taken by then is lost; type 'nats consumer edit CRM_EVENTS crmintake --max-deliver=-1'"},
 		"few in hand": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 }, note: "at most 1000 events in hand"},
 		"inactive":    {consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }, note: "disappears when no worker has run for 1h0m0s"},
 		"replay":      {consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, note: "at the speed at which it was published"},

@@ -33,7 +33,6 @@ type Source struct {
 	consumer jetstream.Consumer
 	next     string // the subject of pull requests
 	warnings []string
-	now      func() time.Time
 }
 
 var _ worker.Source = (*Source)(nil)
@@ -68,7 +67,6 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 		consumer: consumer,
 		next:     "$JS.API.CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Consumer,
 		warnings: found.warnings(),
-		now:      time.Now,
 	}, nil
 }
 
@@ -247,7 +245,7 @@ type delivery struct {
 func (s *Source) event(m *nats.Msg) *worker.Event {
 	d := &delivery{message: message{s.nc, m.Reply}}
 	e := &d.Event
-	e.Subject, e.Payload, e.ReceivedAt, e.Message = m.Subject, m.Data, s.now(), &d.message
+	e.Subject, e.Payload, e.Message = m.Subject, m.Data, &d.message
 	meta, err := m.Metadata()
 	if err != nil {
 		e.Invalid = fmt.Sprintf("the message has no JetStream metadata: %v", err)

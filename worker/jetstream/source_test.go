@@ -43,11 +43,11 @@ func TestFetchMakesEvents(t *testing.T) {
 		if !strings.HasPrefix(got[i].Invalid, w.Invalid) || (w.Invalid == "") != (got[i].Invalid == "") {
 			t.Errorf("event %d: invalid %q, want %q", i, got[i].Invalid, w.Invalid)
 		}
-		if got[i].ReceivedAt.IsZero() || got[i].Message == nil {
-			t.Errorf("event %d: received at %v, message %v", i, got[i].ReceivedAt, got[i].Message)
+		if got[i].Message == nil {
+			t.Errorf("event %d has no message", i)
 		}
 	}
-	ignore := cmpopts.IgnoreFields(worker.Event{}, "Invalid", "ReceivedAt", "Message")
+	ignore := cmpopts.IgnoreFields(worker.Event{}, "Invalid", "Message")
 	if diff := cmp.Diff(want, got, ignore, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
