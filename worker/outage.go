@@ -8,17 +8,15 @@ import (
 
 // outage logs a failure that repeats once, and its end once. Its methods may be called by many goroutines at once.
 type outage struct {
-	log  *slog.Logger
-	what string // "the database"
+	log   *slog.Logger
+	what  string        // "the database"
+	quiet time.Duration // how long nothing may have failed for it to be over
 
 	mu    sync.Mutex
 	since time.Time // zero while all is well
 	last  time.Time // the last failure
 	count int
 }
-
-// quiet is how long nothing may have failed for an outage to be over: the last failures of one can be told after the first success.
-const quiet = 2 * time.Second
 
 func (o *outage) failed(err error) {
 	o.mu.Lock()
@@ -34,7 +32,7 @@ func (o *outage) failed(err error) {
 func (o *outage) worked() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() || time.Since(o.last) < quiet {
+	if o.since.IsZero() || time.Since(o.last) < o.quiet {
 		return
 	}
 	o.log.Info(o.what+" works again", "after", o.last.Sub(o.since).Round(time.Millisecond), "failures", o.count)

@@ -53,8 +53,8 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 	w := &Worker{
 		cfg: cfg, source: source, store: store, crm: crm, log: log,
 		judge:    judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
-		database: &outage{log: log, what: "the database"},
-		stream:   &outage{log: log, what: "the stream"},
+		database: &outage{log: log, what: "the database", quiet: outageQuiet},
+		stream:   &outage{log: log, what: "the stream", quiet: outageQuiet},
 		wake:     make(chan struct{}, 1),
 		waiting:  batcher.New[*item](cfg.Batch),
 		unacked:  map[*cargo]struct{}{},
@@ -64,6 +64,9 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 	w.room = sync.NewCond(&w.mu)
 	return w, nil
 }
+
+// outageQuiet: of many that use a server at once, some are told of an outage's failures after others have seen its end.
+const outageQuiet = 2 * time.Second
 
 // Stats returns the counters, which may be read at any time.
 func (w *Worker) Stats() *Stats { return &w.stats }
