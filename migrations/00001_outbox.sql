@@ -109,7 +109,15 @@ CREATE TABLE quota (
     blocked_until timestamptz NOT NULL DEFAULT '-infinity'
 );
 
+-- The workers of the fleet, as they last said that they are there.
+CREATE TABLE worker (
+    name       text PRIMARY KEY,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    seen_at    timestamptz NOT NULL DEFAULT now()
+);
+
 -- +goose Down
+DROP TABLE worker;
 DROP TABLE quota;
 DROP TABLE pause;
 DROP TABLE outbox_error;

@@ -41,16 +41,27 @@ func (w *Worker) keepHouse(ctx, writes context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return w.leave(writes)
 		case <-tick.C:
 		}
 	}
+}
+
+// leave says that this worker is no more; if that fails, its silence does.
+func (w *Worker) leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = w.store.Leave(ctx, w.cfg.Name)
+	return nil
 }
 
 // round is one look at the database.
 func (w *Worker) round(ctx context.Context, newCredential bool) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
+	if err := w.store.Beat(ctx, w.cfg.Name); err != nil {
+		return err
+	}
 	if newCredential {
 		if err := w.store.TryNow(ctx); err != nil {
 			return err

@@ -239,6 +239,7 @@ func TestStop(t *testing.T) {
 	r.until(`SELECT count(*) > 0 FROM outbox WHERE status = 'created'`, "true")
 	w.stop()
 	r.expect(`SELECT count(*) FROM outbox WHERE status <> 'created'`, "0")
+	r.expect(`SELECT count(*) FROM worker`, "0")
 	if w.Stats().GivenBack.Load() == 0 {
 		t.Error("nothing was given back: all was done before the stop")
 	}
