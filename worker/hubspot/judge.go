@@ -98,13 +98,10 @@ func keep(b []byte) []byte {
 
 // oneLine makes s fit for a log line: printable, and not too long.
 func oneLine(s string) string {
-	cut := len(s) > maxDetail
+	const enough = 4 * maxDetail // an error can be as long as an answer
+	cut := len(s) > enough
 	if cut {
-		end := maxDetail
-		for end > maxDetail-utf8.UTFMax && !utf8.RuneStart(s[end]) {
-			end--
-		}
-		s = s[:end]
+		s = s[:enough]
 	}
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -113,10 +110,14 @@ func oneLine(s string) string {
 		return r
 	}, strings.ToValidUTF8(s, "\uFFFD"))
 	s = strings.Join(strings.Fields(s), " ")
-	if cut {
-		s += "…"
+	if !cut && len(s) <= maxDetail {
+		return s
 	}
-	return s
+	end := min(len(s), maxDetail)
+	for end > 0 && end < len(s) && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }
 
 // redactor takes a token out of what an answer says, in case that it is echoed there.
