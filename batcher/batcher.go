@@ -179,6 +179,14 @@ func (b *Batcher[T]) Cut(key string, now time.Time) (items []T, why Reason) {
 	return b.take(l, count, size), why
 }
 
+// Limit changes Config.Bytes, for the batches that are cut from now on. It must be 1 at least.
+func (b *Batcher[T]) Limit(bytes int) {
+	if bytes < 1 {
+		panic("batcher: a limit below one byte")
+	}
+	b.config.Bytes = bytes
+}
+
 // Waiting is how many items of a key wait.
 func (b *Batcher[T]) Waiting(key string) int {
 	if l := b.byKey[key]; l != nil {

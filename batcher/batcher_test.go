@@ -78,7 +78,7 @@ func TestLaws(t *testing.T) {
 			want[key] = want[key][len(items):]
 		}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			switch rapid.IntRange(0, 3).Draw(t, "do") {
+			switch rapid.IntRange(0, 4).Draw(t, "do") {
 			case 0, 1:
 				key := fmt.Sprint(rapid.IntRange(0, 3).Draw(t, "key"))
 				sizes[next] = rapid.IntRange(0, 60).Draw(t, "bytes")
@@ -101,6 +101,9 @@ func TestLaws(t *testing.T) {
 					t.Fatalf("cut %d items of %d bytes by %s under %+v", len(items), total, why, cfg)
 				}
 				check(key, items)
+			case 4:
+				cfg.Bytes = rapid.IntRange(1, 50).Draw(t, "limit")
+				b.Limit(cfg.Bytes)
 			}
 		}
 		left, bytes := 0, 0

@@ -20,7 +20,7 @@ func nobodyNamed(a *Answer) bool {
 }
 
 // bisect sends the two halves of a refused batch as calls of their own, and their halves, until the inputs that are at
-// fault stand alone: 100 inputs with one bad one take 15 calls. The leases of all parts that wait are renewed with each call.
+// fault stand alone: 100 inputs with one bad one take 15 calls. One that is too large is halved by bytes, and the others by count. The leases of all parts that wait are renewed with each call.
 func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *Answer) {
 	parts := w.halve(calls, writes, refused, answer)
 	for len(parts) > 0 {
@@ -42,6 +42,67 @@ func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *A
 	}
 }
 
+// middle is where the rows of a refused batch are split: in the middle by count, or else by bytes. Both parts have rows.
+func middle(rows []row, byBytes bool) int {
+	if !byBytes {
+		return len(rows) / 2
+	}
+	total, k := bytesOf(rows), 1
+	for first := len(rows[0].input.Body); k < len(rows)-1; k++ {
+		next := len(rows[k].input.Body)
+		if 2*first+next > total { // with the next one the parts would be no more alike
+			break
+		}
+		first += next
+	}
+	return k
+}
+
+func bytesOf(rows []row) (n int) {
+	for k := range rows {
+		n += len(rows[k].input.Body)
+	}
+	return n
+}
+
+// requestSize is what answers have taught about how large a request may be, in bytes of inputs. Worker.mu guards it.
+type requestSize struct {
+	bound    int // of later batches
+	accepted int // the largest that was answered
+}
+
+// learn takes in an answer, and reports whether the bound is lower for it. That a size is refused though a larger one was
+// accepted before teaches nothing: or a proxy with a bad day would leave us with tiny batches for good. Nor does an event
+// that is too large by itself.
+func (s *requestSize) learn(size, inputs int, class Class) (lowered bool) {
+	switch {
+	case class == Answered:
+		s.accepted = max(s.accepted, size)
+	case class == TooLarge && inputs > 1 && size > s.accepted:
+		if bound := max(size/2, s.accepted, 1); bound < s.bound {
+			s.bound = bound
+			return true
+		}
+	}
+	return false
+}
+
+// learnSize remembers what size of a request was accepted or refused. A single event is sent however large it is.
+func (w *Worker) learnSize(b *batch, class Class) {
+	size := bytesOf(b.rows)
+	w.mu.Lock()
+	lowered := w.size.learn(size, len(b.rows), class)
+	bound := w.size.bound
+	if lowered {
+		w.waiting.Limit(bound)
+	}
+	w.mu.Unlock()
+	if lowered {
+		w.log.Warn("the CRM refuses requests of this size; batches are smaller from now on", "attempt", b.attempt.ID,
+			"object_type", b.attempt.ObjectType, "bytes", size, "at_most", bound)
+	}
+}
+
 // putBack gives up calls that were not begun, for a pause or a stop: it uses up no attempt.
 func (w *Worker) putBack(writes context.Context, batches []*batch) {
 	for _, b := range batches {
@@ -59,7 +120,8 @@ func (w *Worker) putBack(writes context.Context, batches []*batch) {
 
 // halve moves the rows of a refused batch to two new attempts that name it as their parent, and closes it.
 func (w *Worker) halve(calls, writes context.Context, b *batch, answer *Answer) (halves []*batch) {
-	for _, rows := range [2][]row{b.rows[:len(b.rows)/2], b.rows[len(b.rows)/2:]} {
+	k := middle(b.rows, answer.Class == TooLarge)
+	for _, rows := range [2][]row{b.rows[:k], b.rows[k:]} {
 		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows}
 		ids := make([]string, len(rows))
 		for k := range rows {

@@ -39,6 +39,8 @@ type rig struct {
 	database string
 	nc       *nats.Conn
 	log      *lines
+	natsURL  string                            // where workers find NATS
+	wrap     func(worker.Source) worker.Source // what stands between a worker and its source; nil for nothing
 }
 
 func newRig(t *testing.T, crm hubspottest.Config) *rig {
@@ -69,6 +71,7 @@ func newRigOn(t *testing.T, crm hubspottest.Config, database string) *rig {
 			t.Error(err)
 		}
 	})
+	r.natsURL = r.nats.URL()
 	r.nc, err = jetstream.Connect(r.nats.URL(), "test", slog.New(slog.NewTextHandler(r.log, nil)))
 	r.must(err)
 	t.Cleanup(r.nc.Close)
@@ -156,14 +159,18 @@ func (r *rig) start(cfg worker.Config, secret hubspot.TokenSource) *running {
 	store, err := outbox.Open(r.t.Context(), r.database, 4)
 	r.must(err)
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	nc, err := jetstream.Connect(r.nats.URL(), "worker", log)
+	nc, err := jetstream.Connect(r.natsURL, "worker", log)
 	r.must(err)
 	source, err := jetstream.Open(r.t.Context(), nc, jetstream.Config{})
 	r.must(err)
 	cfg.AckWait = source.AckWait()
 	crm, err := hubspot.New(hubspot.Config{BaseURL: r.crm.URL, Token: secret, IDProperty: cfg.IDProperty})
 	r.must(err)
-	w, err := worker.New(cfg, source, store, crm, log)
+	var events worker.Source = source
+	if r.wrap != nil {
+		events = r.wrap(source)
+	}
+	w, err := worker.New(cfg, events, store, crm, log)
 	r.must(err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	run := &running{Worker: w, rig: r, cancel: cancel, done: make(chan error, 1)}

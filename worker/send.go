@@ -151,9 +151,15 @@ func (w *Worker) resend(calls, writes context.Context, j job) {
 func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
 	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials}
 	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
+	most := w.cfg.Batch.Bytes
+	if status == outbox.Retry {
+		w.mu.Lock()
+		most = w.size.bound
+		w.mu.Unlock()
+	}
 	var claimed []outbox.Row
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
-		claimed, err = w.store.Claim(ctx, b.attempt, status, w.cfg.Batch.Size, w.cfg.Batch.Bytes)
+		claimed, err = w.store.Claim(ctx, b.attempt, status, w.cfg.Batch.Size, most)
 		return err
 	})
 	if err != nil || len(claimed) == 0 {
@@ -165,7 +171,7 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 	w.mu.Lock()
 	w.handBytes += b.bytes
 	w.mu.Unlock()
-	if len(claimed) == w.cfg.Batch.Size || b.bytes > w.cfg.Batch.Bytes/2 { // there may be more
+	if len(claimed) == w.cfg.Batch.Size || b.bytes > most/2 { // there may be more
 		w.more(j.objectType, j.kind)
 	}
 	for k := range claimed {
@@ -233,6 +239,7 @@ func (w *Worker) call(calls, writes context.Context, b *batch) (answer Answer, o
 	answer = w.crm.Create(ctx, b.attempt.ObjectType, inputs)
 	w.stats.Calls.Add(1)
 	w.learn(writes, b, answer.Class, &answer.Call)
+	w.learnSize(b, answer.Class)
 	return answer, true
 }
 

@@ -41,7 +41,8 @@ type Worker struct {
 	due       []outbox.Due       // object types with rows that are due, in turn
 	freshNext bool               // whose turn it is, where both fresh and due events wait
 	hold      hold
-	active    int // calls under way, with what goes before and after them
+	size      requestSize // as waiting knows it
+	active    int         // calls under way, with what goes before and after them
 }
 
 // New makes a Worker. It starts nothing.
@@ -60,6 +61,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		unacked:  map[*cargo]struct{}{},
 		gates:    gates{},
 		reads:    map[string]*outage{},
+		size:     requestSize{bound: cfg.Batch.Bytes},
 	}
 	w.room = sync.NewCond(&w.mu)
 	return w, nil
