@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Compare compareCmd `cmd:"" default:"withargs" help:"Measure crmintake and the floor, and any other system, in turn. The default."`
+
+	// What follows are the parts that bench runs as processes of their own.
+	NATS  natsCmd  `cmd:"" name:"part-nats" hidden:""`
+	CRM   crmCmd   `cmd:"" name:"part-crm" hidden:""`
+	Floor floorCmd `cmd:"" name:"part-floor" hidden:""`
+}
+
+// streams are the standard streams, which tests replace.
+type streams struct{ out, err io.Writer }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	os.Exit(execute(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}))
+}
+
+func execute(ctx context.Context, args []string, s streams) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c, kong.Name("bench"), kong.Description("Measures crmintake on this machine, beside the floor."),
+		kong.Writers(s.out, s.err), kong.Exit(func(code int) { exited = code }), kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		fmt.Fprintln(s.err, "bench:", err)
+		return 1
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintln(s.err, "bench:", err)
+		return 2
+	}
+	if err := parsed.Run(s); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted; all is cleaned up")
+		}
+		fmt.Fprintln(s.err, "bench:", err)
+		return 1
+	}
+	return 0
+}
