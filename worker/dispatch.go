@@ -162,9 +162,9 @@ func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok b
 		w.unacked[c] = struct{}{}
 		start = func() { w.send(calls, writes, c) }
 	case retrying:
-		start = func() { w.resend(calls, writes, j) }
+		start = func() { w.withDue(calls, writes, j, outbox.Retry, func(b *batch) { w.deliver(calls, writes, b) }) }
 	case resolving:
-		start = func() { w.resolve(calls, writes, j) }
+		start = func() { w.withDue(calls, writes, j, outbox.Unknown, func(b *batch) { w.resolve(calls, writes, b) }) }
 	}
 	w.active++
 	if w.freshNext = j.kind != fresh; w.freshNext {

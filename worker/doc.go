@@ -27,7 +27,7 @@
 //	       ── due in `unknown` ─ claim ─ read by id property ───────► from 4 on
 //	       ── lease ran out ──► `unknown`
 //
-// The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, bisect.go, resolve.go (reads, and what an
+// The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
 // answer teaches), judge.go, pause.go and gates.go, house.go (what is done once a second, and how writes are repeated).
 //
 // # Who owns what

@@ -10,16 +10,7 @@ import (
 )
 
 // resolve asks the CRM about rows in doubt, by their id property, and commits what it says. A read that fails concludes nothing.
-func (w *Worker) resolve(calls, writes context.Context, j job) {
-	b, ok := w.claim(calls, writes, j, outbox.Unknown)
-	if !ok {
-		return
-	}
-	defer w.unclaim(b)
-	if parts, ok := w.takeTokenFor(calls, writes, []*batch{b}); !ok {
-		w.putBack(writes, parts)
-		return
-	}
+func (w *Worker) resolve(calls, writes context.Context, b *batch) {
 	answer, ok := w.read(calls, writes, b)
 	if !ok {
 		return

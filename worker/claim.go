@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"crmintake/outbox"
+)
+
+// withDue takes rows that are due as far as their call, which it leaves to do: a claim, then a token, for which it waits while it keeps
+// the claim alive.
+func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Status, do func(*batch)) {
+	b, ok := w.claim(calls, writes, j, status)
+	if !ok {
+		return
+	}
+	defer w.unclaim(b)
+	if parts, ok := w.takeTokenFor(calls, writes, []*batch{b}); !ok {
+		w.putBack(writes, parts)
+		return
+	}
+	do(b)
+}
+
+// claim takes due rows for a call. It reports false when there are none any more.
+func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
+	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials}
+	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
+	most := w.cfg.Batch.Bytes
+	if status == outbox.Retry {
+		w.mu.Lock()
+		most = w.size.bound
+		w.mu.Unlock()
+	}
+	var claimed []outbox.Row
+	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
+		claimed, err = w.store.Claim(ctx, b.attempt, status, w.cfg.Batch.Size, most)
+		return err
+	})
+	if err != nil || len(claimed) == 0 {
+		return nil, false
+	}
+	for k := range claimed {
+		b.bytes += 2*len(claimed[k].Payload) + itemOverhead
+	}
+	w.mu.Lock()
+	w.handBytes += b.bytes
+	w.mu.Unlock()
+	if len(claimed) == w.cfg.Batch.Size || b.bytes > most/2 { // there may be more
+		w.more(j.objectType, j.kind)
+	}
+	for k := range claimed {
+		c := &claimed[k]
+		input, err := Decode(c.Payload, w.cfg.IDProperty[j.objectType], c.ID)
+		if err != nil {
+			b.unfit = append(b.unfit, unfit(c, err))
+			continue
+		}
+		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, misses: c.Misses, inDoubt: c.InDoubt, age: c.Age, receivedAt: c.ReceivedAt})
+	}
+	if len(b.rows) == 0 {
+		w.commit(writes, b, &Call{Detail: "not called: none of the events can be sent"}, nil)
+		w.unclaim(b)
+		return nil, false
+	}
+	return b, true
+}
+
+// unclaim forgets what claimed rows take up.
+func (w *Worker) unclaim(b *batch) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handBytes -= b.bytes
+	w.room.Signal()
+}
+
+// unfit is for a row that can't be sent, though it could before: the settings are not what they were.
+func unfit(r *outbox.Row, err error) outbox.Settlement {
+	s := outbox.Settlement{
+		EventID: r.ID, Status: outbox.Dead, Reason: outbox.InvalidEvent, Error: err.Error(),
+		Errors: []outbox.Error{{Category: string(outbox.InvalidEvent), Message: err.Error()}},
+	}
+	if r.InDoubt {
+		s.Reason = outbox.UnknownOutcome
+	}
+	return s
+}
