@@ -9,54 +9,67 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"crmintake/deploy/local"
 	"crmintake/deploy/local/pgcluster"
-	"crmintake/outbox"
 	"crmintake/worker/jetstream"
 )
 
-// demo is one run.
-type demo struct {
-	options
-	quota quota
-	say   io.Writer // progress, for people
-
-	stack *local.Stack
-	store *outbox.Store
-	nc    *nats.Conn
+// runCmd is the command that runs when none is named.
+type runCmd struct {
+	Events  int           `help:"How many events to publish." default:"10000" placeholder:"N"`
+	Faults  string        `help:"How the simulated CRM behaves: none, or mixed (every fault of its list, one call in ten)." enum:"none,mixed" default:"none" placeholder:"none|mixed"`
+	Quota   string        `help:"The account's quota of calls, as 190/10s; or off." default:"190/10s" placeholder:"CALLS/TIME"`
+	Latency time.Duration `help:"How long a call takes, on average." default:"30ms" placeholder:"TIME"`
+	Output  string        `help:"How to print the result: text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
+	Keep    bool          `help:"Leave everything running at the end, and print the addresses, until Ctrl-C."`
+	Log     string        `help:"A file for the worker's log." placeholder:"FILE"`
 }
 
-// run does it all, tells the result, and cleans up. With Keep it cleans up only when ctx ends.
-func (d *demo) run(ctx context.Context, tell func(report) error) (r report, err error) {
-	begin := time.Now()
-	d.stack, err = local.StartStack(ctx, local.StackConfig{
-		CRM:      account(d.quota, d.Latency, d.Faults),
+// Run does it all, tells the result, and cleans up. With Keep it cleans up only when ctx ends.
+func (c *runCmd) Run(ctx context.Context, s streams) (err error) {
+	if c.Events < 1 {
+		return usagef("--events: want at least 1")
+	}
+	limit, err := parseQuota(c.Quota)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	p, err := startParts(ctx, s.say, local.StackConfig{
+		CRM:      account(limit, c.Latency, c.Faults),
 		Postgres: pgcluster.Config{Durable: true},
-		Progress: func(what string) { fmt.Fprintf(d.say, "%5.1fs  %s\n", time.Since(begin).Seconds(), what) },
 	})
 	if err != nil {
-		return r, err
+		return err
 	}
-	defer func() { err = errors.Join(err, d.stack.Stop()) }()
-	if d.store, err = outbox.Open(ctx, d.stack.DatabaseURL(), 2); err != nil {
-		return r, err
-	}
-	defer d.store.Close()
-	if d.nc, err = nats.Connect(d.stack.NATS.URL(), nats.MaxReconnects(-1)); err != nil {
-		return r, err
-	}
-	defer d.nc.Close()
+	defer func() { err = errors.Join(err, p.stop()) }()
+	d := &demo{runCmd: c, parts: p}
+	return d.run(ctx, func(r report) error {
+		if err := s.tell(c.Output, r); err != nil {
+			return err
+		}
+		if !r.good() {
+			return errDisagree
+		}
+		return nil
+	})
+}
 
+// demo is one run.
+type demo struct {
+	*runCmd
+	*parts
+}
+
+func (d *demo) run(ctx context.Context, tell func(report) error) error {
 	var log io.Writer
 	if d.Log != "" {
 		file, err := os.Create(d.Log)
 		if err != nil {
-			return r, err
+			return err
 		}
 		defer file.Close()
 		log = file
@@ -64,31 +77,32 @@ func (d *demo) run(ctx context.Context, tell func(report) error) (r report, err 
 	// It is ended in order, also after a Ctrl-C; the kernel ends it if this process dies.
 	worker, err := d.stack.Start(context.WithoutCancel(ctx), log, d.workerArgs()...)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer func() { _ = worker.Kill(); _ = worker.Wait() }() // if it still runs: after an error
 
-	fmt.Fprintf(d.say, "%5.1fs  publishing %d events and creating their records\n", time.Since(begin).Seconds(), d.Events)
+	d.progress("publishing %d events and creating their records", d.Events)
 	start := time.Now()
 	published, err := d.work(ctx, worker)
 	if err != nil {
 		if ctx.Err() == nil {
 			err = fmt.Errorf("%w\nthe worker's log ends with:\n%s", err, worker.LogEnd())
 		}
-		return r, err
+		return err
 	}
 	seconds := time.Since(start).Seconds()
-	if r, err = d.compare(ctx, published); err != nil {
-		return r, err
+	b, err := d.compare(ctx, published, nil)
+	if err != nil {
+		return err
 	}
-	r.Seconds, r.EventsPerSecond = seconds, float64(published)/seconds
-	if err := tell(r); err != nil {
-		return r, err
+	disagree := tell(newReport(b, d.stack.CRM.Stats(), seconds))
+	if disagree != nil && !errors.Is(disagree, errDisagree) {
+		return disagree
 	}
 	if d.Keep {
 		d.wait(ctx)
 	}
-	return r, d.end(worker)
+	return errors.Join(disagree, d.end(worker))
 }
 
 func (d *demo) workerArgs() []string {
@@ -129,7 +143,7 @@ func (d *demo) work(ctx context.Context, worker *local.Process) (published int, 
 			default:
 				continue
 			}
-			if done, err := d.done(ctx); err != nil || done {
+			if l, err := d.left(ctx); err != nil || l.none() {
 				return err
 			}
 		}
@@ -156,27 +170,12 @@ func (d *demo) publish(ctx context.Context) (int, error) {
 	}
 	defer p.Close()
 	for n := range d.Events {
-		if err := p.Publish(ctx, jetstream.Message{Subject: subject, ID: eventID(n), Data: event(n), Line: n + 1}); err != nil {
+		if err := p.Publish(ctx, message(n)); err != nil {
 			return p.Progress().Confirmed, fmt.Errorf("publish: %w", err)
 		}
 	}
 	err = p.Flush(ctx)
 	return p.Progress().Confirmed, err
-}
-
-// done tells whether the stream and the outbox have nothing left to do. The stream is asked first: what left it is in the
-// outbox by then.
-func (d *demo) done(ctx context.Context) (bool, error) {
-	source, err := jetstream.Open(ctx, d.nc, jetstream.Config{})
-	if err != nil {
-		return false, err
-	}
-	pending, unacked, err := source.Outstanding(ctx)
-	if err != nil || pending > 0 || unacked > 0 {
-		return false, err
-	}
-	left, err := d.store.Outstanding(ctx)
-	return !left, err
 }
 
 // wait keeps all running until ctx ends.

@@ -89,12 +89,15 @@ func TestUsage(t *testing.T) {
 
 // Accounts that do not agree are not good.
 func TestGood(t *testing.T) {
-	for _, r := range []report{{Published: 2, Created: 1}, {Published: 1, Created: 1, Lost: 1}, {Published: 1, Created: 1, Duplicates: 1}} {
-		if r.good() {
-			t.Errorf("%+v is taken for good", r)
+	for _, b := range []balance{
+		{Published: 2, Created: 1}, {Published: 1, Created: 2}, {Published: 1, Created: 1, Lost: 1}, {Published: 1, Created: 1, Duplicates: 1},
+		{Published: 1, Created: 1, WrongRecords: 1}, {Published: 1, Dead: 1, DeadWithRecord: map[string]int{"rejected": 1}},
+	} {
+		if b.good() {
+			t.Errorf("%+v is taken for good", b)
 		}
 	}
-	if !(report{Published: 2, Created: 1, Dead: 1}).good() {
+	if !(balance{Published: 2, Created: 1, Dead: 1, DeadWithRecord: map[string]int{"unknown_outcome": 1}}).good() {
 		t.Error("what agrees is not good")
 	}
 }

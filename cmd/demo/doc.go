@@ -1,7 +1,14 @@
 // Command demo runs crmintake's main job end to end on this machine: NATS JetStream on file, a private Postgres, a
-// simulated CRM and a worker process of its own, all started by it and gone after it.
+// simulated CRM and worker processes of its own, all started by it and gone after it.
 //
 // It publishes record-creation events, waits until each has its outcome, and then compares three accounts by name: what
 // was published, what the outbox says, and which records exist in the simulated CRM. It exits with 0 only if they agree:
-// published = created + dead, nothing lost, no record twice.
+// published = created + dead, nothing lost, no record twice, each row with a record of its own, and no record for an event that is said
+// to have none.
+//
+// The command chaos does the same for minutes while, at random moments, workers are killed, frozen beyond their lease and stopped,
+// NATS and Postgres are restarted or crashed, connections are cut or held back, and the CRM answers with every fault of
+// its list. Then everything behaves, what is left is worked off within five minutes, and the report tells beside the accounts what went
+// wrong, which calls were ambiguous, and how each event in doubt was settled. What went wrong is seen by the workers and the
+// publisher through proxies; the comparison goes by the servers themselves.
 package main

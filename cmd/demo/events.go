@@ -6,13 +6,15 @@ import (
 	"strings"
 	"time"
 
-	"crmintake/worker/hubspot/hubspottest"
+	"crmintake/worker/jetstream"
 )
 
 const (
 	objectType = "contracts"
 	subject    = "crm.create." + objectType
 	idProperty = "source_event_id" // the account's custom property with unique values
+	idPrefix   = "contract-"
+	counted    = "contract_number" // see contractNumber
 )
 
 // Some events are bad, as they are in life.
@@ -22,7 +24,22 @@ const (
 )
 
 // eventID is the n-th event's, from 0 on.
-func eventID(n int) string { return "contract-" + strconv.Itoa(n) }
+func eventID(n int) string { return idPrefix + strconv.Itoa(n) }
+
+// eventNumber is the n of an event id; false if no event has it.
+func eventNumber(id string) (n int, ok bool) {
+	n, err := strconv.Atoi(strings.TrimPrefix(id, idPrefix))
+	return n, err == nil && id == eventID(n)
+}
+
+// contractNumber is a value that the n-th event's record alone has, in a property that the CRM doesn't keep unique: so records
+// that exist twice are seen, with an id property or without.
+func contractNumber(n int) string { return fmt.Sprintf("C-%09d", n) }
+
+// message is the n-th event, ready to be published.
+func message(n int) jetstream.Message {
+	return jetstream.Message{Subject: subject, ID: eventID(n), Data: event(n), Line: n + 1}
+}
 
 // event is the n-th event's body, of about 300 bytes.
 func event(n int) []byte {
@@ -33,58 +50,11 @@ func event(n int) []byte {
 		return fmt.Appendf(nil, `{"properties": {"contract_name": "Contract %d", "ammount": "12.50"}}`, n)
 	}
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n%365)
-	return fmt.Appendf(nil, `{"properties": {"contract_name": "Contract %d", "contract_number": "C-%09d", "amount": %d.%02d, "currency": "EUR",`+
+	return fmt.Appendf(nil, `{"properties": {"contract_name": "Contract %d", "contract_number": "%s", "amount": %d.%02d, "currency": "EUR",`+
 		` "start_date": "%s", "end_date": "%s", "auto_renew": %t, "status": "signed",`+
 		` "customer_note": "Signed by both parties and filed."},`+
 		` "associations": []}`,
-		n, n, n%100000, n%100, start.Format(time.DateOnly), start.AddDate(1, 0, 0).Format(time.DateOnly), n%2 == 0)
-}
-
-// account describes the simulated CRM.
-func account(q quota, latency time.Duration, faults string) hubspottest.Config {
-	cfg := hubspottest.Config{
-		ObjectTypes: map[string]hubspottest.ObjectType{objectType: {
-			Properties: []string{"contract_name", "contract_number", "amount", "currency", "start_date", "end_date", "auto_renew", "status", "customer_note"},
-			Unique:     []string{idProperty},
-		}},
-		Limit:      hubspottest.Limit{Calls: q.calls, Window: q.window},
-		MinLatency: latency / 2,
-		MaxLatency: latency + latency/2,
-		Seed:       1,
-	}
-	if faults == "mixed" {
-		cfg.Rates, cfg.ReadRates = mixed(hubspottest.All()), mixed(hubspottest.AllReads())
-		cfg.Delay, cfg.RetryAfter = slowAnswer, time.Second
-	}
-	return cfg
-}
-
-// slowAnswer outlasts the worker's call timeout, and work that begins so late is over within its settle time.
-const (
-	slowAnswer  = 3 * time.Second
-	callTimeout = 2 * time.Second
-	settle      = 3 * time.Second
-)
-
-// faultShare is how many of the calls meet a fault.
-const faultShare = 0.1
-
-// mixed lets each fault happen equally often, but for the daily quota: its pause takes a quarter of an hour.
-func mixed(faults []hubspottest.Fault) map[hubspottest.Fault]float64 {
-	rates := map[hubspottest.Fault]float64{}
-	for _, f := range faults {
-		if f != hubspottest.Answer429Daily {
-			rates[f] = 0
-		}
-	}
-	for f := range rates {
-		rates[f] = faultShare / float64(len(rates))
-	}
-	// Above all: creates, then breaks the connection.
-	if _, ok := rates[hubspottest.BreakAfter]; ok {
-		rates[hubspottest.BreakAfter] = faultShare / 3
-	}
-	return rates
+		n, contractNumber(n), n%100000, n%100, start.Format(time.DateOnly), start.AddDate(1, 0, 0).Format(time.DateOnly), n%2 == 0)
 }
 
 // quota is so many calls in any window; no calls means no limit.

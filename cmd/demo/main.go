@@ -9,19 +9,42 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 )
 
-type options struct {
-	Events  int           `help:"How many events to publish." default:"10000" placeholder:"N"`
-	Faults  string        `help:"How the simulated CRM behaves: none, or mixed (every fault of its list, one call in ten)." enum:"none,mixed" default:"none" placeholder:"none|mixed"`
-	Quota   string        `help:"The account's quota of calls, as 190/10s; or off." default:"190/10s" placeholder:"CALLS/TIME"`
-	Latency time.Duration `help:"How long a call takes, on average." default:"30ms" placeholder:"TIME"`
-	Output  string        `help:"How to print the result: text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
-	Keep    bool          `help:"Leave everything running at the end, and print the addresses, until Ctrl-C."`
-	Log     string        `help:"A file for the worker's log." placeholder:"FILE"`
+// cli is the whole command line.
+type cli struct {
+	Run   runCmd   `cmd:"" default:"withargs" help:"Publish events, create their records, and compare (what happens when no command is named)."`
+	Chaos chaosCmd `cmd:"" help:"The same for minutes, while workers, servers, connections and the CRM fail at random moments."`
+}
+
+// streams are where a command writes: its result for programs and people, and on the side what people watch.
+type streams struct {
+	out, say io.Writer
+}
+
+// result is what a command tells in the end.
+type result interface {
+	print(io.Writer) error // for people
+	good() bool            // the accounts agree
+}
+
+// tell writes a result in the way that was asked for.
+func (s streams) tell(output string, r result) error {
+	if output == "json" {
+		return json.NewEncoder(s.out).Encode(r)
+	}
+	return r.print(s.out)
+}
+
+var (
+	errUsage    = errors.New("")
+	errDisagree = errors.New("the accounts do not agree")
+)
+
+func usagef(format string, args ...any) error {
+	return fmt.Errorf("%w%w", errUsage, fmt.Errorf(format, args...))
 }
 
 func main() {
@@ -31,48 +54,34 @@ func main() {
 }
 
 func execute(ctx context.Context, args []string, out, errs io.Writer) int {
-	var o options
+	var c cli
 	exited := -1
-	parser, err := kong.New(&o, kong.Name("demo"),
+	parser, err := kong.New(&c, kong.Name("demo"),
 		kong.Description("Runs crmintake end to end on this machine, on parts that it starts itself, and checks that nothing was lost or doubled."),
-		kong.Writers(out, errs), kong.Exit(func(code int) { exited = code }))
+		kong.Writers(out, errs), kong.Exit(func(code int) { exited = code }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintln(errs, "demo:", err)
 		return 1
 	}
-	_, err = parser.Parse(args)
+	command, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited
-	}
-	if err == nil && o.Events < 1 {
-		err = errors.New("--events: want at least 1")
-	}
-	var limit quota
-	if err == nil {
-		limit, err = parseQuota(o.Quota)
 	}
 	if err != nil {
 		fmt.Fprintln(errs, "demo:", err)
 		return 2
 	}
-	d := &demo{options: o, quota: limit, say: errs}
-	r, err := d.run(ctx, func(r report) error {
-		if o.Output == "json" {
-			return json.NewEncoder(out).Encode(r)
-		}
-		return r.print(out)
-	})
-	if err != nil && ctx.Err() != nil {
-		fmt.Fprintln(errs, "demo: interrupted; all is cleaned up")
-		return 1
-	}
-	if err != nil {
+	err = command.Run(streams{out: out, say: errs})
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
 		fmt.Fprintln(errs, "demo:", err)
-		return 1
+		return 2
+	case ctx.Err() != nil && !errors.Is(err, errDisagree):
+		fmt.Fprintln(errs, "demo: interrupted; all is cleaned up")
+	default:
+		fmt.Fprintln(errs, "demo:", err)
 	}
-	if !r.good() {
-		fmt.Fprintln(errs, "demo: the accounts do not agree")
-		return 1
-	}
-	return 0
+	return 1
 }

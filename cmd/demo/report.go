@@ -1,112 +1,80 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"text/tabwriter"
 
-	"github.com/jackc/pgx/v5"
-
-	"crmintake/outbox"
+	"crmintake/worker/hubspot/hubspottest"
 )
 
 // report is what came of a run.
 type report struct {
-	Published          int            `json:"published"` // confirmed by JetStream
-	Created            int            `json:"created"`
-	Dead               int            `json:"dead"`
-	DeadBy             map[string]int `json:"dead_by_reason"`
-	Lost               int            `json:"lost"`       // published, but neither a record nor a dead letter
-	Duplicates         int            `json:"duplicates"` // records beyond the first of an event
-	PossibleDuplicates int            `json:"possible_duplicates"`
-	Calls              int            `json:"calls"`
-	Calls429           int            `json:"calls_429"`
-	Faults             int            `json:"faults"` // calls that met one
-	RecordsPerCall     float64        `json:"records_per_call"`
-	Seconds            float64        `json:"seconds"`
-	EventsPerSecond    float64        `json:"events_per_second"`
+	balance
+	Calls           int     `json:"calls"`
+	Calls429        int     `json:"calls_429"`
+	Faults          int     `json:"faults"` // calls that met one
+	RecordsPerCall  float64 `json:"records_per_call"`
+	Seconds         float64 `json:"seconds"`
+	EventsPerSecond float64 `json:"events_per_second"`
 }
 
-func (r report) good() bool {
-	return r.Published == r.Created+r.Dead && r.Lost == 0 && r.Duplicates == 0
-}
-
-// compare holds against each other, by name, what was published, what the outbox says and which records there are.
-func (d *demo) compare(ctx context.Context, published int) (r report, err error) {
-	conn, err := pgx.Connect(ctx, d.stack.DatabaseURL())
-	if err != nil {
-		return r, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-
-	records := d.stack.CRM.Count(objectType, idProperty)
-	r = report{Published: published, DeadBy: map[string]int{}}
-	settled := make(map[string]bool, published)
-	rows, err := conn.Query(ctx, `SELECT event_id, status, coalesce(reason, ''), possible_duplicate FROM outbox`)
-	if err != nil {
-		return r, err
-	}
-	var id, status, reason string
-	var possible bool
-	_, err = pgx.ForEachRow(rows, []any{&id, &status, &reason, &possible}, func() error {
-		switch outbox.Status(status) {
-		case outbox.Created:
-			r.Created++
-			settled[id] = records[id] > 0 // a row that says so is not enough
-		case outbox.Dead:
-			r.Dead++
-			r.DeadBy[reason]++
-			settled[id] = true
-		}
-		if possible {
-			r.PossibleDuplicates++
-		}
-		return nil
-	})
-	if err != nil {
-		return r, err
-	}
-	for n := range published {
-		if !settled[eventID(n)] {
-			r.Lost++
-		}
-	}
-	for _, n := range records {
-		r.Duplicates += max(n-1, 0)
-	}
-	stats := d.stack.CRM.Stats()
-	r.Calls, r.Calls429 = stats.Requests, stats.Statuses[429]
+func newReport(b balance, stats hubspottest.Stats, seconds float64) report {
+	r := report{balance: b, Calls: stats.Requests, Calls429: stats.Statuses[429], Seconds: seconds, EventsPerSecond: float64(b.Published) / seconds}
 	for _, n := range stats.Faults {
 		r.Faults += n
 	}
 	if stats.Creates > 0 {
 		r.RecordsPerCall = float64(stats.Created) / float64(stats.Creates)
 	}
-	return r, nil
+	return r
+}
+
+// table is for people: a number a line.
+type table struct{ *tabwriter.Writer }
+
+func newTable(out io.Writer) table {
+	fmt.Fprintln(out)
+	return table{tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)}
+}
+
+func (t table) line(name string, value any) { fmt.Fprintf(t, "%v\t  %s\t\n", value, name) }
+
+func (t table) seconds(name string, value float64) { t.line(name, fmt.Sprintf("%.1f", value)) }
+
+// by adds a line for each kind.
+func (t table) by(kinds map[string]int) {
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		t.line("  "+kind, kinds[kind])
+	}
+}
+
+func (b balance) lines(t table) {
+	t.line("events published", b.Published)
+	t.line("records created", b.Created)
+	t.line("dead letters", b.Dead)
+	t.by(b.DeadBy)
+	t.line("lost", b.Lost)
+	t.line("records that exist twice", b.Duplicates)
+	t.line("possible duplicates", b.PossibleDuplicates)
+	t.line("wrong record ids", b.WrongRecords)
+	if len(b.DeadWithRecord) > 0 {
+		t.line("dead letters whose record exists", "")
+		t.by(b.DeadWithRecord)
+	}
 }
 
 // print writes the table for people.
 func (r report) print(out io.Writer) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	line := func(name string, value any) { fmt.Fprintf(t, "%v\t  %s\t\n", value, name) }
-	fmt.Fprintln(out)
-	line("events published", r.Published)
-	line("records created", r.Created)
-	line("dead letters", r.Dead)
-	for _, reason := range slices.Sorted(maps.Keys(r.DeadBy)) {
-		line("  "+reason, r.DeadBy[reason])
-	}
-	line("lost", r.Lost)
-	line("records that exist twice", r.Duplicates)
-	line("possible duplicates", r.PossibleDuplicates)
-	line("calls", r.Calls)
-	line("  answered 429", r.Calls429)
-	line("  that met a fault", r.Faults)
-	line("records a call", fmt.Sprintf("%.1f", r.RecordsPerCall))
-	line("seconds", fmt.Sprintf("%.1f", r.Seconds))
-	line("events a second", fmt.Sprintf("%.0f", r.EventsPerSecond))
+	t := newTable(out)
+	r.lines(t)
+	t.line("calls", r.Calls)
+	t.line("  answered 429", r.Calls429)
+	t.line("  that met a fault", r.Faults)
+	t.line("records a call", fmt.Sprintf("%.1f", r.RecordsPerCall))
+	t.seconds("seconds", r.Seconds)
+	t.line("events a second", fmt.Sprintf("%.0f", r.EventsPerSecond))
 	return t.Flush()
 }

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	nats "github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"crmintake/deploy/local"
+	"crmintake/deploy/local/pgcluster"
+	"crmintake/worker/hubspot/hubspottest"
+	"crmintake/worker/jetstream"
+)
+
+// chaosCmd is the command chaos.
+type chaosCmd struct {
+	Minutes    float64 `help:"How long it lasts, before what is left is worked off." default:"10" placeholder:"N"`
+	Workers    int     `help:"How many workers run." default:"3" placeholder:"N"`
+	Rate       int     `help:"How many events are published a second." default:"1700" placeholder:"N"`
+	Seed       uint64  `help:"Repeats what happens and when, as far as it is up to chance here; 0 for another one each time." default:"0" placeholder:"N"`
+	IDProperty bool    `name:"id-property" help:"The object type has an id property. Without one, events in doubt become dead letters." default:"true" negatable:""`
+	Output     string  `help:"How to print the result: text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
+	Log        string  `help:"A directory for the logs of workers, NATS and Postgres." placeholder:"DIR"`
+}
+
+// What takes minutes in production takes seconds here.
+const (
+	chaosLease   = 6 * time.Second
+	chaosAckWait = 10 * time.Second
+	chaosLatency = 120 * time.Millisecond // long enough that most kills meet a call
+)
+
+// drainLimit bounds the time after the chaos in which everything must come to its end.
+const drainLimit = 5 * time.Minute
+
+// Run does it all, tells the result, and cleans up.
+func (c *chaosCmd) Run(ctx context.Context, s streams) (err error) {
+	switch {
+	case !(c.Minutes > 0) || c.Minutes > 24*60:
+		return usagef("--minutes: want more than 0, and a day at most")
+	case c.Workers < 1:
+		return usagef("--workers: want at least 1")
+	case c.Rate < 1:
+		return usagef("--rate: want at least 1")
+	}
+	if c.Seed == 0 {
+		c.Seed = rand.Uint64()
+	}
+	cfg := local.StackConfig{CRM: c.account(), Postgres: pgcluster.Config{Durable: true}}
+	if c.Log != "" {
+		if err := os.MkdirAll(c.Log, 0o755); err != nil {
+			return err
+		}
+		for name, log := range map[string]*io.Writer{"nats": &cfg.NATS.Log, "postgres": &cfg.Postgres.Log} {
+			file, err := os.Create(filepath.Join(c.Log, name+".log"))
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			*log = file
+		}
+	}
+	p, err := startParts(ctx, s.say, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.stop()) }()
+	r, err := (&chaos{chaosCmd: c, parts: p}).run(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.tell(c.Output, r); err != nil {
+		return err
+	}
+	if !r.good() {
+		return errDisagree
+	}
+	return nil
+}
+
+// account is one where every fault happens, most of them often.
+func (c *chaosCmd) account() hubspottest.Config {
+	cfg := hubspottest.Config{
+		ObjectTypes: contracts(),
+		MinLatency:  chaosLatency / 4,
+		MaxLatency:  2*chaosLatency - chaosLatency/4,
+		Rates:       stormy(hubspottest.All()),
+		ReadRates:   stormy(hubspottest.AllReads()),
+		Delay:       slowAnswer,
+		RetryAfter:  time.Second,
+		Seed:        c.Seed,
+	}
+	if c.IDProperty {
+		cfg.ObjectTypes = contracts(idProperty)
+	}
+	return cfg
+}
+
+func (c *chaosCmd) workerArgs() []string {
+	args := []string{"run", "--quota", "off", "--lease", chaosLease.String(), "--call-timeout", callTimeout.String(), "--settle", settle.String(),
+		"--trial-interval", "1s", "--retry-initial", "200ms", "--retry-max", "5s", "--retry-attempts", "1000"}
+	if c.IDProperty {
+		args = append(args, "--id-property", objectType+"="+idProperty)
+	}
+	return args
+}
+
+func (c *chaosCmd) long() time.Duration { return time.Duration(c.Minutes * float64(time.Minute)) }
+
+// chaos is one run.
+type chaos struct {
+	*chaosCmd
+	*parts
+	storm     *storm
+	confirmed atomic.Int64 // events that JetStream has confirmed
+}
+
+func (c *chaos) run(ctx context.Context) (r chaosReport, err error) {
+	if err := c.shortenAckWait(ctx); err != nil {
+		return r, err
+	}
+	ways, err := openWays(c.stack)
+	if err != nil {
+		return r, err
+	}
+	defer ways.close()
+	env, err := ways.env(c.stack)
+	if err != nil {
+		return r, err
+	}
+	fleet := newFleet(c.Workers, c.Log, func(ctx context.Context, log io.Writer) (*local.Process, error) {
+		return local.StartProcess(ctx, local.ProcessConfig{Path: c.stack.Worker, Args: c.workerArgs(), Env: append(cleanEnviron(), env...), Stderr: log})
+	})
+	c.storm = &storm{seed: c.Seed, stack: c.stack, fleet: fleet, ways: ways, lease: chaosLease}
+
+	c.progress("chaos for %v with %d workers, %d events a second, seed %d", c.long(), c.Workers, c.Rate, c.Seed)
+	start := time.Now()
+	var published int
+	group, ctxAll := errgroup.WithContext(ctx)
+	for place := range c.Workers {
+		group.Go(func() error { return fleet.keep(ctxAll, place) })
+	}
+	group.Go(func() (err error) {
+		defer fleet.end()
+		if published, err = c.rage(ctxAll); err != nil {
+			return err
+		}
+		r.Seconds = time.Since(start).Seconds()
+		c.progress("chaos is over; working off what is left")
+		return c.drain(ctxAll)
+	})
+	if err := group.Wait(); err != nil {
+		return r, err
+	}
+	r.DrainSeconds = time.Since(start).Seconds() - r.Seconds
+	c.progress("comparing")
+	err = c.fillIn(ctx, &r, published)
+	return r, err
+}
+
+// shortenAckWait lets what a dead worker had in hand be delivered again soon.
+func (c *chaos) shortenAckWait(ctx context.Context) error {
+	js, err := nats.New(c.nc)
+	if err != nil {
+		return err
+	}
+	consumer, err := js.Consumer(ctx, "CRM_EVENTS", "crmintake")
+	if err != nil {
+		return err
+	}
+	cfg := consumer.CachedInfo().Config
+	cfg.AckWait = chaosAckWait
+	_, err = js.UpdateConsumer(ctx, "CRM_EVENTS", cfg)
+	return err
+}
+
+// rage publishes while everything goes wrong. It returns when all is confirmed and nothing goes wrong any more.
+func (c *chaos) rage(ctx context.Context) (published int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	watching, stopWatching := context.WithCancel(ctx)
+	group.Go(func() (err error) {
+		published, err = c.publish(ctx)
+		return err
+	})
+	group.Go(func() error { return c.storm.rage(ctx, c.long()) })
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		c.watch(watching)
+	}()
+	err = group.Wait()
+	stopWatching()
+	<-watched
+	if err != nil {
+		return published, err
+	}
+	return published, errors.Join(c.stack.CRM.SetRates(nil), c.stack.CRM.SetReadRates(nil))
+}
+
+// publish publishes steadily, through the same bad connection that the workers have, and returns how many events JetStream confirmed.
+func (c *chaos) publish(ctx context.Context) (int, error) {
+	nc, err := jetstream.Connect("nats://"+c.storm.ways.nats.Addr(), "demo publisher", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return 0, err
+	}
+	defer nc.Close()
+	p, err := jetstream.OpenPublisher(ctx, nc, jetstream.PublisherConfig{})
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	begin := time.Now()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for n, over := 0, false; !over; {
+		age := time.Since(begin)
+		if over = age >= c.long(); over {
+			age = c.long()
+		}
+		for target := int(age.Seconds() * float64(c.Rate)); n < target; n++ {
+			if err := p.Publish(ctx, message(n)); err != nil {
+				return 0, fmt.Errorf("publish: %w", err)
+			}
+			c.confirmed.Store(int64(p.Progress().Confirmed))
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-tick.C:
+		}
+	}
+	if err := p.Flush(ctx); err != nil {
+		return 0, fmt.Errorf("publish: %w", err)
+	}
+	c.confirmed.Store(int64(p.Progress().Confirmed))
+	return p.Progress().Confirmed, nil
+}
+
+// drain waits until each event has its outcome.
+func (c *chaos) drain(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	watching, stopWatching := context.WithCancel(limited)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		c.watch(watching)
+	}()
+	defer func() { stopWatching(); <-watched }()
+	var l left
+	var err error
+	for {
+		// After what was done to them, a server may take a moment.
+		if l, err = c.left(limited); err == nil && l.none() {
+			return nil
+		}
+		if !pause(limited, 200*time.Millisecond) {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	rows, rowsErr := c.unsettled(ctx)
+	return errors.Join(fmt.Errorf("%v after the chaos not everything is done: in the stream %d events wait and %d are delivered and unacked; in the outbox are %s",
+		drainLimit, l.pending, l.unacked, rows), err, rowsErr)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A short storm, with an id property and without.
+func TestChaos(t *testing.T) {
+	for name, args := range map[string][]string{
+		"id property":    {"--minutes", "0.4"},
+		"no id property": {"--minutes", "0.25", "--no-id-property"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temporary(t)
+			logs := t.TempDir()
+			args := append([]string{"chaos", "--rate", "500", "--seed", "7", "--output", "json", "--log", logs}, args...)
+			var out, errs bytes.Buffer
+			if code := execute(t.Context(), args, &out, &errs); code != 0 {
+				t.Fatalf("exit code %d\n%s%s", code, &out, &errs)
+			}
+			var r chaosReport
+			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Events < 7000 || r.Events != r.Created+r.Dead || r.Lost != 0 || r.Duplicates != 0 || r.PossibleDuplicates != 0 {
+				t.Errorf("%+v", r)
+			}
+			if r.Kills == 0 || r.Restarts == 0 || r.Ambiguous == 0 || r.InDoubt == 0 || r.Recovery[killWorker].Worst <= 0 || sum(r.Faults) == 0 {
+				t.Errorf("it was a calm day: %+v", r)
+			}
+			read := r.Settled["found by a read"] > 0
+			if (name == "id property") != read {
+				t.Errorf("events in doubt were settled so: %v", r.Settled)
+			}
+		})
+	}
+}
+
+// Interrupted in the middle of the chaos, it leaves no process and no file.
+func TestChaosInterrupted(t *testing.T) {
+	temporary(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out bytes.Buffer
+	errs := &trigger{on: "chaos for", do: cancel}
+	if code := execute(ctx, []string{"chaos"}, &out, errs); code != 1 || !strings.Contains(errs.text, "interrupted") {
+		t.Errorf("exit code %d\n%s%s", code, &out, errs.text)
+	}
+}
+
+func TestChaosUsage(t *testing.T) {
+	for _, args := range [][]string{{"--minutes", "0"}, {"--minutes", "NaN"}, {"--workers", "0"}, {"--rate", "0"}, {"--events", "5"}, {"--output", "xml"}} {
+		var out, errs bytes.Buffer
+		if code := execute(t.Context(), append([]string{"chaos"}, args...), &out, &errs); code != 2 || errs.Len() == 0 {
+			t.Errorf("%q: exit code %d, %s", args, code, &errs)
+		}
+	}
+}
+
+// The time to recover is that to the next row, and what happened after the last row counts for nothing.
+func TestRecoveries(t *testing.T) {
+	at := func(seconds float64) time.Time { return time.Unix(0, int64(seconds*1e9)) }
+	var r chaosReport
+	r.recoveries([]moment{{killWorker, at(1)}, {killWorker, at(2)}, {cutCRM, at(2.5)}, {restartNATS, at(4)}, {killWorker, at(9)}},
+		[]time.Time{at(0.5), at(1.5), at(3), at(3.5), at(7)})
+	if got, want := r.Recovery[killWorker], (recovery{Median: 1, Worst: 1}); got != want {
+		t.Errorf("after kills %v, want %v", got, want)
+	}
+	if got, want := r.Recovery[cutCRM], (recovery{Median: 0.5, Worst: 0.5}); got != want {
+		t.Errorf("after a cut %v, want %v", got, want)
+	}
+	if r.RecoverMedian != 1 || r.RecoverWorst != 3 {
+		t.Errorf("over all: median %v, worst %v, want 1 and 3", r.RecoverMedian, r.RecoverWorst)
+	}
+}

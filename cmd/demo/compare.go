@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"crmintake/outbox"
+)
+
+// balance is what comes of holding against each other, by name, what was published, what the outbox says and which records
+// there are.
+type balance struct {
+	Published          int            `json:"published"` // confirmed by JetStream
+	Created            int            `json:"created"`
+	Dead               int            `json:"dead"`
+	DeadBy             map[string]int `json:"dead_by_reason"`
+	Lost               int            `json:"lost"`       // published, but neither a record nor a dead letter
+	Duplicates         int            `json:"duplicates"` // records beyond the first of an event
+	PossibleDuplicates int            `json:"possible_duplicates"`
+	WrongRecords       int            `json:"wrong_record_ids"` // created rows whose record id is no record's, or another row's too
+	DeadWithRecord     map[string]int `json:"dead_with_record"` // dead letters whose record exists, by reason
+}
+
+func (b balance) good() bool {
+	// A dead letter in doubt says that its record may exist; one with another reason says that it does not.
+	for reason, n := range b.DeadWithRecord {
+		if n > 0 && reason != string(outbox.UnknownOutcome) {
+			return false
+		}
+	}
+	return b.Published == b.Created+b.Dead && b.Lost == 0 && b.Duplicates == 0 && b.WrongRecords == 0
+}
+
+// line is a row of the outbox, as far as the comparison wants to know it.
+type line struct {
+	id, status, reason, record string
+	possible                   bool
+	updated                    time.Time
+}
+
+// compare calls look, unless it is nil, with each row that it reads.
+func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b balance, err error) {
+	conn, err := pgx.Connect(ctx, p.stack.DatabaseURL())
+	if err != nil {
+		return b, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+
+	records := p.stack.CRM.Count(objectType, counted)
+	ids := p.recordIDs()
+	named := make([]bool, len(ids)) // by a row
+	settled := make([]bool, published)
+	b = balance{Published: published, DeadBy: map[string]int{}, DeadWithRecord: map[string]int{}}
+	rows, err := conn.Query(ctx, `SELECT event_id, status, coalesce(reason, ''), coalesce(record_id, ''), possible_duplicate, updated_at FROM outbox`)
+	if err != nil {
+		return b, err
+	}
+	var l line
+	_, err = pgx.ForEachRow(rows, []any{&l.id, &l.status, &l.reason, &l.record, &l.possible, &l.updated}, func() error {
+		if look != nil {
+			look(&l)
+		}
+		n, ours := eventNumber(l.id)
+		ours = ours && n < published
+		exists := ours && records[contractNumber(n)] > 0
+		switch outbox.Status(l.status) {
+		case outbox.Created:
+			b.Created++
+			if ours {
+				settled[n] = exists // a row that says so is not enough
+			}
+			id, _ := strconv.ParseInt(l.record, 10, 64)
+			at, found := slices.BinarySearch(ids, id)
+			if !found || named[at] {
+				b.WrongRecords++
+			} else {
+				named[at] = true
+			}
+		case outbox.Dead:
+			b.Dead++
+			b.DeadBy[l.reason]++
+			if ours {
+				settled[n] = true
+			}
+			if exists {
+				b.DeadWithRecord[l.reason]++
+			}
+		}
+		if l.possible {
+			b.PossibleDuplicates++
+		}
+		return nil
+	})
+	if err != nil {
+		return b, err
+	}
+	for _, ok := range settled {
+		if !ok {
+			b.Lost++
+		}
+	}
+	for _, n := range records {
+		b.Duplicates += max(n-1, 0)
+	}
+	return b, nil
+}
+
+// recordIDs are the ids of all records, in order.
+func (p *parts) recordIDs() []int64 {
+	ids := make([]int64, 0, p.stack.CRM.Len(objectType))
+	for r := range p.stack.CRM.Records(objectType) {
+		id, _ := strconv.ParseInt(r.ID, 10, 64) // they are numbers
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
