@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -41,6 +42,11 @@ func Open(ctx context.Context, databaseURL string, maxConns int) (*Store, error)
 		_, err := conn.Exec(ctx, planByKeys)
 		return err
 	}
+	keep := cfg.ConnConfig.OnPgError
+	cfg.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		// After a failover the address leads to another server; what it led to before may let us stay for good.
+		return err.Code != readOnly && keep(conn, err)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
@@ -51,6 +57,9 @@ func Open(ctx context.Context, databaseURL string, maxConns int) (*Store, error)
 	}
 	return &Store{pool}, nil
 }
+
+// readOnly is the SQLSTATE of a server that takes no writes.
+const readOnly = "25006"
 
 // Close ends all connections, when what uses them is done.
 func (s *Store) Close() { s.pool.Close() }

@@ -28,7 +28,7 @@ const (
 func TestInHandForLongerThanTheAckWait(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
-	const ackWait = 3 * time.Second
+	const ackWait = 5 * time.Second
 	r.remakeConsumer(ackWait)
 	w := r.start(config(), hubspot.StaticToken(token))
 	unlock := r.lock()

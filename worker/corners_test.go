@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"net/url"
 	"strings"
 	"time"
 
@@ -38,15 +39,67 @@ func (r *rig) loggedOnce(texts ...string) {
 	}
 }
 
-// lock keeps everybody from the outbox, until unlock.
+// lock keeps everybody from writing to the outbox, until unlock.
 func (r *rig) lock() (unlock func()) {
+	r.t.Helper()
+	a := r.admin()
+	a.exec(`BEGIN; LOCK TABLE outbox IN EXCLUSIVE MODE`)
+	return func() { a.exec(`COMMIT`) }
+}
+
+// admin is a connection to the database that stays open until the test ends, so that it works whatever is done to others.
+type admin struct {
+	r    *rig
+	conn *pgx.Conn
+}
+
+func (r *rig) admin() admin {
 	r.t.Helper()
 	conn, err := pgx.Connect(r.t.Context(), r.database)
 	r.must(err)
-	_, err = conn.Exec(r.t.Context(), `BEGIN; LOCK TABLE outbox`)
-	if err != nil {
-		conn.Close(context.Background())
-		r.t.Fatal(err)
+	r.t.Cleanup(func() { conn.Close(context.Background()) })
+	return admin{r, conn}
+}
+
+func (a admin) exec(sql string, args ...any) {
+	a.r.t.Helper()
+	_, err := a.conn.Exec(a.r.t.Context(), sql, args...)
+	a.r.must(err)
+}
+
+// terminate ends the connections of all workers.
+func (a admin) terminate() {
+	a.r.t.Helper()
+	a.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'crmintake'`)
+}
+
+// waiting tells whether a worker waits for a lock.
+func (a admin) waiting() (yes bool) {
+	a.r.t.Helper()
+	a.r.must(a.conn.QueryRow(a.r.t.Context(), `SELECT count(*) > 0 FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name = 'crmintake' AND wait_event_type = 'Lock'`).Scan(&yes))
+	return yes
+}
+
+// through returns a rig whose workers come to the database by another address.
+func (r *rig) through(change func(*url.URL)) *rig {
+	r.t.Helper()
+	u, err := url.Parse(r.database)
+	r.must(err)
+	q := u.Query()
+	q.Set("sslmode", "disable")
+	u.RawQuery = q.Encode()
+	change(u)
+	other := *r
+	other.database = u.String()
+	return &other
+}
+
+// setting has workers connect with a setting of the server's.
+func setting(name, value string) func(*url.URL) {
+	return func(u *url.URL) {
+		q := u.Query()
+		q.Set(name, value)
+		u.RawQuery = q.Encode()
 	}
-	return func() { conn.Close(context.Background()) }
 }

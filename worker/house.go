@@ -143,7 +143,9 @@ const statementTimeout = 15 * time.Second
 func (w *Worker) persist(patience, ctx context.Context, do func(context.Context) error) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
 		backoff.WithMaxElapsedTime(0))
-	for {
+	recovered := func() {}
+	defer func() { recovered() }()
+	for first := true; ; first = false {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 			defer cancel()
@@ -157,6 +159,9 @@ func (w *Worker) persist(patience, ctx context.Context, do func(context.Context)
 			return err
 		}
 		w.database.failed(err)
+		if first {
+			recovered = w.database.wait()
+		}
 		if !sleep(patience, retry.NextBackOff()) && ctx.Err() != nil {
 			return err
 		}

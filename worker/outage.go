@@ -16,6 +16,20 @@ type outage struct {
 	since time.Time // zero while all is well
 	last  time.Time // the last failure
 	count int
+	stuck int // how many have failed and wait to try again
+}
+
+// wait is told by one that has failed and tries again, until it calls the returned function: it is not over before that,
+// whatever works meanwhile for others. Where reads work and writes do not, it would begin and end all the time.
+func (o *outage) wait() (done func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stuck++
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.stuck--
+	}
 }
 
 func (o *outage) failed(err error) {
@@ -32,7 +46,7 @@ func (o *outage) failed(err error) {
 func (o *outage) worked() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() || time.Since(o.last) < o.quiet {
+	if o.since.IsZero() || o.stuck > 0 || time.Since(o.last) < o.quiet {
 		return
 	}
 	o.log.Info(o.what+" works again", "after", o.last.Sub(o.since).Round(time.Millisecond), "failures", o.count)
