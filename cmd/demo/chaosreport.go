@@ -62,7 +62,10 @@ func (c *chaos) fillIn(ctx context.Context, r *chaosReport, published int) (err 
 	n := r.WentWrong
 	r.Kills, r.Restarts = n[killWorker], n[restartNATS]+n[restartPostgres]+n[killPostgres]
 	r.Cuts = n[cutNATS] + n[cutPostgres] + n[cutCRM]
-	r.FailedExits, _ = c.storm.fleet.failed()
+	var last string
+	if r.FailedExits, last = c.storm.fleet.failed(); r.FailedExits > 0 {
+		c.progress("%d workers ended with an error of their own, as those do that start while a server is away; the last one: %s", r.FailedExits, last)
+	}
 	r.Faults = map[string]int{}
 	for fault, n := range c.stack.CRM.Stats().Faults {
 		r.Faults[string(fault)] = n

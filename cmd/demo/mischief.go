@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -37,7 +36,7 @@ type mischief struct {
 	do                func(ctx context.Context, rng *rand.Rand) error // one of them
 }
 
-// moment is when something went wrong.
+// moment is when something began to go wrong.
 type moment struct {
 	what string
 	at   time.Time
@@ -65,22 +64,23 @@ func openWays(s *local.Stack) (w ways, err error) {
 	}{{&w.nats, s.NATS.URL()}, {&w.postgres, s.DatabaseURL()}, {&w.crm, s.CRM.URL}} {
 		u, err := url.Parse(way.url)
 		if err != nil {
-			return w, errors.Join(err, w.close())
+			w.close()
+			return w, err
 		}
 		if *way.to, err = proxy.Start(u.Host); err != nil {
-			return w, errors.Join(err, w.close())
+			w.close()
+			return w, err
 		}
 	}
 	return w, nil
 }
 
-func (w ways) close() error {
+func (w ways) close() {
 	for _, p := range []*proxy.Proxy{w.nats, w.postgres, w.crm} {
 		if p != nil {
 			p.Close()
 		}
 	}
-	return nil
 }
 
 // env are the addresses of the proxies, for workers.

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"crmintake/deploy/local"
+	"crmintake/worker/hubspot/hubspottest"
+)
+
+// What is lost, doubled or said wrongly is seen, event by event.
+func TestCompare(t *testing.T) {
+	temporary(t)
+	var said bytes.Buffer
+	p, err := startParts(t.Context(), &said, local.StackConfig{CRM: hubspottest.Config{ObjectTypes: contracts()}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	defer func() {
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	record := func(n int) string {
+		id, err := p.stack.CRM.Add(objectType, map[string]string{counted: contractNumber(n)}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	conn, err := pgx.Connect(t.Context(), p.stack.DatabaseURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	row := func(id, status, record, reason string) {
+		_, err := conn.Exec(t.Context(), `INSERT INTO outbox (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at, stream, stream_seq)
+			VALUES ($1, 'contracts', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END, 's', 1)`, id, status, record, reason)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	row(eventID(0), "created", record(0), "")
+	row(eventID(1), "dead", "", "rejected")
+	want := balance{Published: 2, Created: 1, Dead: 1, DeadBy: map[string]int{"rejected": 1}, DeadWithRecord: map[string]int{}}
+	check := func(published int) {
+		t.Helper()
+		got, err := p.compare(t.Context(), published, nil)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v, (-want +got)\n%s", err, diff)
+		}
+	}
+	check(2)
+
+	record(0) // a second one
+	want.Duplicates++
+	one := record(2)
+	row(eventID(2), "created", one, "")
+	row(eventID(3), "created", one, "") // another's record, and none of its own
+	want.Created, want.WrongRecords, want.Lost = 3, 1, 1
+	row(eventID(4), "created", "4711", "") // nobody's
+	record(4)
+	want.Created, want.WrongRecords = 4, 2
+	record(5)
+	row(eventID(5), "dead", "", "rejected") // but it was created
+	want.Dead, want.DeadBy, want.DeadWithRecord = 2, map[string]int{"rejected": 2}, map[string]int{"rejected": 1}
+	record(6)                                       // and no row at all
+	row("contract-07", "dead", "", "invalid_event") // nobody published it
+	want.Dead, want.DeadBy["invalid_event"] = 3, 1
+	want.Lost, want.Published = 2, 7
+	check(7)
+}
