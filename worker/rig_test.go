@@ -221,10 +221,10 @@ func (w *running) wait() {
 		case err := <-w.done:
 			w.cancel()
 			w.rig.must(err)
-		case <-time.After(time.Minute):
+		case <-time.After(2 * time.Minute): // all faults of the CRM one after the other make it wait for one
 			w.cancel()
 			<-w.done
-			w.rig.t.Fatalf("the worker has not drained within a minute; its log:\n%s", w.rig.log)
+			w.rig.t.Fatalf("the worker has not drained within two minutes; its log:\n%s", w.rig.log)
 		}
 	})
 }
