@@ -143,8 +143,6 @@ const statementTimeout = 15 * time.Second
 func (w *Worker) persist(patience, ctx context.Context, do func(context.Context) error) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
 		backoff.WithMaxElapsedTime(0))
-	recovered := func() {}
-	defer func() { recovered() }()
 	for first := true; ; first = false {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, statementTimeout)
@@ -160,7 +158,7 @@ func (w *Worker) persist(patience, ctx context.Context, do func(context.Context)
 		}
 		w.database.failed(err)
 		if first {
-			recovered = w.database.wait()
+			defer w.database.wait()() // once
 		}
 		if !sleep(patience, retry.NextBackOff()) && ctx.Err() != nil {
 			return err
