@@ -58,8 +58,18 @@ func afterPull(w *worker) {
 }
 
 func atIntent(w *worker) {
+	// An ack that is too early has left, too, by the time that the worker tells the stream, on the same connection, that it
+	// has the events in hand still.
 	now := second(isIntent)
-	w.statement = func(sql string) bool { return !now(sql) || w.kill() }
+	var held atomic.Bool
+	w.statement = func(sql string) bool {
+		if !now(sql) {
+			return true
+		}
+		held.Store(true)
+		return w.waitForEnd()
+	}
+	w.sent = func(m proxy.Message) bool { return !held.Load() || string(m.Data) != "+WPI" || w.kill() }
 }
 
 func afterIntent(w *worker) {

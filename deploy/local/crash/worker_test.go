@@ -22,6 +22,7 @@ type worker struct {
 	// To be set before start.
 	statement func(sql string) bool
 	answer    func(statements []string) bool
+	sent      func(proxy.Message) bool
 	received  func(proxy.Message) bool
 	call      func(crm http.Handler, w http.ResponseWriter, r *http.Request) // a create call
 
@@ -43,7 +44,7 @@ func (w *worker) start(args ...string) {
 	postgres, err := proxy.StartPostgres(r.url.Host, proxy.PostgresHooks{Statement: w.statement, Answer: w.answer})
 	r.must(err)
 	r.t.Cleanup(postgres.Close)
-	stream, err := proxy.StartNATS(strings.TrimPrefix(r.nats.URL(), "nats://"), proxy.NATSHooks{Received: w.received})
+	stream, err := proxy.StartNATS(strings.TrimPrefix(r.nats.URL(), "nats://"), proxy.NATSHooks{Sent: w.sent, Received: w.received})
 	r.must(err)
 	r.t.Cleanup(stream.Close)
 	crm := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
