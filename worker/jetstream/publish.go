@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -319,7 +320,9 @@ func (p *Publisher) send(ctx context.Context, u *unconfirmed) error {
 			u.tries++
 			u.err, u.due = nil, time.Now().Add(p.confirmWait)
 			return nil
-		case !errors.Is(err, nats.ErrReconnectBufExceeded): // else the connection was lost just now, and nothing was sent
+		case errors.Is(err, nats.ErrReconnectBufExceeded): // the connection was lost just now, and nothing was sent
+		case u.id != "" && errors.As(err, new(net.Error)): // it broke under the message, whose id makes a second time harmless
+		default:
 			u.err = err
 			return p.fail(u)
 		}
