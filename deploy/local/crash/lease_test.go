@@ -33,6 +33,7 @@ func TestFreeze(t *testing.T) {
 				to := rw
 				once.Do(func() {
 					<-w.started
+					_ = body(t, req) // all of it has to be here before nothing more comes
 					if err := w.process.Signal(syscall.SIGSTOP); err != nil {
 						t.Errorf("freeze: %v", err)
 					}
@@ -164,15 +165,10 @@ func TestIntentAnsweredLate(t *testing.T) {
 // insideLease checks of a call that has just begun that its deadline, which is not later than a call timeout from now, is
 // inside the lease of an open attempt that has all of the call's events.
 func (r *rig) insideLease(req *http.Request) {
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return // the worker has gone
-	}
-	req.Body = io.NopCloser(bytes.NewReader(body))
 	var call struct {
 		Inputs []struct{ Properties map[string]string }
 	}
-	if err := json.Unmarshal(body, &call); err != nil {
+	if err := json.Unmarshal(body(r.t, req), &call); err != nil {
 		r.t.Errorf("a call that can't be read: %v", err)
 		return
 	}
@@ -188,4 +184,14 @@ ORDER BY o.event_id`, events, callTimeout)
 	if diff := cmp.Diff(events, inside); diff != "" {
 		r.t.Errorf("a call outside of its lease (-called +inside):\n%s", diff)
 	}
+}
+
+// body takes in the whole body of a request, for the simulated CRM to read once more.
+func body(t *testing.T, req *http.Request) []byte {
+	b, err := io.ReadAll(req.Body)
+	if err != nil {
+		t.Errorf("a call breaks off: %v", err)
+	}
+	req.Body = io.NopCloser(bytes.NewReader(b))
+	return b
 }
