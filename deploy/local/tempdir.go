@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// TempDir makes a temporary directory that goes away with remove, or else with this process, however it ends. Calling
-// remove again does nothing.
+// TempDir makes a temporary directory that goes away with remove, or else with this process, however it ends. The caller keeps
+// remove for as long as it uses the directory: the guardian hangs on it. Calling it again does nothing.
 func TempDir(prefix string) (dir string, remove func() error, err error) {
 	dir, err = os.MkdirTemp("", prefix)
 	if err != nil {
