@@ -3,6 +3,8 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"crmintake/batcher"
@@ -47,8 +49,10 @@ type Config struct {
 	TrialInterval time.Duration
 	// IDProperty is the id property of each object type that has one.
 	IDProperty map[string]string
-	OnUnknown  OnUnknown
-	OnConflict OnConflict
+	// OnUnknown is for object types that have neither an id property nor a word of their own in OnUnknownOf.
+	OnUnknown   OnUnknown
+	OnUnknownOf map[string]OnUnknown // by object type
+	OnConflict  OnConflict
 	// Settle is how long after an ambiguous call it is taken as finished, one way or the other.
 	Settle time.Duration
 	Retry  Retry
@@ -124,6 +128,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// onUnknown says what becomes of an event in doubt of this object type, if nothing can be asked about it.
+func (c Config) onUnknown(objectType string) OnUnknown {
+	if how, ok := c.OnUnknownOf[objectType]; ok {
+		return how
+	}
+	return c.OnUnknown
+}
+
 // Validate says what is wrong with the settings, and between them, all of it, each fault on a line of its own.
 func (c Config) Validate() error {
 	c = c.withDefaults()
@@ -156,6 +168,15 @@ func (c Config) Validate() error {
 	fault(c.Retry.Max < c.Retry.Initial, "retry max %v is shorter than retry initial %v", c.Retry.Max, c.Retry.Initial)
 	fault(c.Retry.Attempts < 0, "retry attempts %d is negative", c.Retry.Attempts)
 	fault(c.OnUnknown != Park && c.OnUnknown != Resend, "on unknown %q: want park or resend", c.OnUnknown)
+	for _, objectType := range slices.Sorted(maps.Keys(c.OnUnknownOf)) {
+		how := c.OnUnknownOf[objectType]
+		_, invalid := ObjectTypeOf(objectType, "")
+		fault(invalid != "", "on unknown %q=%s: not an object type; want letters, digits, _ and -", objectType, how)
+		fault(how != Park && how != Resend, "on unknown %s=%q: want park or resend", objectType, how)
+		property := c.IDProperty[objectType]
+		fault(property != "", "on unknown %s=%s has no effect beside the id property %q, by which the CRM is asked; leave out one of the two",
+			objectType, how, property)
+	}
 	fault(c.OnConflict != Bury && c.OnConflict != Adopt, "on conflict %q: want dead or adopt", c.OnConflict)
 	return errors.Join(faults...)
 }

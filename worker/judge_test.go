@@ -147,6 +147,8 @@ func TestConfigValidate(t *testing.T) {
 		"quota 5/0s":                       func(c *Config) { c.Quota.Calls = 5 },
 		"shorter than retry initial":       func(c *Config) { c.Retry.Max = 1 },
 		`on unknown "x"`:                   func(c *Config) { c.OnUnknown = "x" },
+		`on unknown notes="x"`:             func(c *Config) { c.OnUnknownOf = map[string]OnUnknown{"notes": "x"} },
+		`on unknown "a/b"=park: not an`:    func(c *Config) { c.OnUnknownOf = map[string]OnUnknown{"a/b": Park} },
 		`on conflict "x"`:                  func(c *Config) { c.OnConflict = "x" },
 		"settle -1s is negative":           func(c *Config) { c.Settle = -time.Second },
 		"retry attempts -2":                func(c *Config) { c.Retry.Attempts = -2 },

@@ -60,10 +60,10 @@ func refusedRead(c Class) bool { return c == PauseObjectType || c == Refused || 
 // parkBatch is how many rows in doubt are parked by one statement.
 const parkBatch = 1000
 
-// parkUnknown settles rows in doubt that nothing can be asked about, as Config.OnUnknown says.
+// parkUnknown settles rows in doubt that nothing can be asked about, as Config.OnUnknown and OnUnknownOf say.
 func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
 	var how *outbox.Resend
-	if r := w.cfg.Retry; w.cfg.OnUnknown == Resend {
+	if r := w.cfg.Retry; w.cfg.onUnknown(objectType) == Resend {
 		how = &outbox.Resend{Attempts: r.Attempts, Age: r.Age, Initial: r.Initial, Max: r.Max}
 	}
 	for {

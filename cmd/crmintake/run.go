@@ -68,7 +68,7 @@ type callFlags struct {
 // outcomeFlags say what becomes of events.
 type outcomeFlags struct {
 	IDProperty    map[string]string `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." mapsep:"," placeholder:"TYPE=NAME,…"`
-	OnUnknown     string            `help:"What to do with an event whose call may or may not have created its record, where there is no id property: park it for a person, or resend it and mark it as a possible duplicate." enum:"park,resend" default:"park" placeholder:"park|resend"`
+	OnUnknown     unknownRules      `help:"What to do with an event whose call may or may not have created its record, where there is no id property: park it for a person, or resend it and mark it as a possible duplicate. For one object type, as notes=resend; both may be given: park,notes=resend." default:"park" placeholder:"park|resend|TYPE=resend,…"`
 	OnConflict    string            `help:"What to do with an event whose unique value a record has already: dead (a person decides), or adopt that record as the event's." enum:"dead,adopt" default:"dead" placeholder:"dead|adopt"`
 	Settle        time.Duration     `help:"How long after an unanswered call to ask what became of it." default:"10s" placeholder:"TIME"`
 	RetryInitial  time.Duration     `help:"The first wait before an event is sent again; each is about twice as long as the one before, at random." default:"1s" placeholder:"TIME"`
@@ -110,7 +110,8 @@ func (c *runCmd) config(ackWait time.Duration) worker.Config {
 		Quota:         worker.Quota(c.Quota),
 		TrialInterval: c.TrialInterval,
 		IDProperty:    c.IDProperty,
-		OnUnknown:     worker.OnUnknown(c.OnUnknown),
+		OnUnknown:     c.OnUnknown.others(),
+		OnUnknownOf:   c.OnUnknown.byType(),
 		OnConflict:    worker.OnConflict(c.OnConflict),
 		Settle:        c.Settle,
 		Retry: worker.Retry{
@@ -147,7 +148,7 @@ func (c *runCmd) positive() error {
 const sqlConns = 12
 
 func (c *runCmd) Run(ctx context.Context, p *program) error {
-	if err := c.positive(); err != nil {
+	if err := errors.Join(c.positive(), c.OnUnknown.validate()); err != nil {
 		return usageError{err}
 	}
 	// All that can be known to be wrong without the servers is told first. The ack wait is the consumer's: see below.

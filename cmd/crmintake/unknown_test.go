@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+
+	"crmintake/worker"
+)
+
+func TestOnUnknown(t *testing.T) {
+	type of = map[string]worker.OnUnknown
+	for name, c := range map[string]struct {
+		env    string
+		args   []string
+		others worker.OnUnknown
+		of     of
+	}{
+		"default":               {"", nil, worker.Park, of{}},
+		"all":                   {"", []string{"--on-unknown", "resend"}, worker.Resend, of{}},
+		"one":                   {"", []string{"--on-unknown", "notes=resend"}, "", of{"notes": worker.Resend}},
+		"mixed":                 {"", []string{"--on-unknown", "notes=park,resend,2-7=park"}, worker.Resend, of{"notes": worker.Park, "2-7": worker.Park}},
+		"repeated":              {"", []string{"--on-unknown", "resend", "--on-unknown", "notes=park"}, worker.Resend, of{"notes": worker.Park}},
+		"environment":           {"notes=resend,park", nil, worker.Park, of{"notes": worker.Resend}},
+		"flag over environment": {"notes=resend,park", []string{"--on-unknown", "resend"}, worker.Resend, of{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.env != "" {
+				t.Setenv("CRMINTAKE_ON_UNKNOWN", c.env)
+			}
+			var cli cli
+			parser, err := kong.New(&cli, kong.DefaultEnvars(envPrefix), kong.Writers(new(bytes.Buffer), new(bytes.Buffer)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := parser.Parse(append([]string{"run", "--database-url", "postgres://h/d"}, c.args...)); err != nil {
+				t.Fatal(err)
+			}
+			if err := cli.Run.OnUnknown.validate(); err != nil {
+				t.Error(err)
+			}
+			cfg := cli.Run.config(cli.Run.BatchWait)
+			if cfg.OnUnknown != c.others {
+				t.Errorf("for all others %q, want %q", cfg.OnUnknown, c.others)
+			}
+			if diff := cmp.Diff(c.of, cfg.OnUnknownOf); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestOnUnknownRefuses(t *testing.T) {
+	for value, want := range map[string]string{
+		"maybe":                   `"maybe": want park or resend`,
+		"notes=maybe":             "as notes=resend",
+		"=resend":                 "as notes=resend",
+		"notes=":                  "as notes=resend",
+		"resend,park":             "both resend and park for all other object types",
+		"notes=resend,notes=park": "both resend and park for notes",
+		"no/tes=resend":           "not an object type",
+		"resend,contracts=park":   `contracts=park has no effect beside the id property "event_id"`,
+	} {
+		t.Run(value, func(t *testing.T) {
+			r := crmintake(t, "", "run", "--database-url", "postgres://h/d", "--hubspot-token", secret, "--id-property", "contracts=event_id",
+				"--on-unknown", value)
+			r.want(t, 2, want)
+			if n := strings.Count(strings.TrimSpace(r.err), "\n"); n > 1 {
+				t.Errorf("more than a clear line:\n%s", r.err)
+			}
+		})
+	}
+}
