@@ -61,34 +61,57 @@ func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// hold keeps this worker from calling a CRM that is not well. Worker.mu guards it.
+// hold keeps this worker from calling a CRM that is not well, or that wants fewer calls. Worker.mu guards it.
 type hold struct {
-	until time.Time
-	held  int // holds in a row
-	inRow int // calls in a row that came to nothing
+	until time.Time // no call before
+	asked time.Time // what an answer asked for of that: it ends by time alone
+	again int       // answers that asked for it once more though the wait before was obeyed
+	held  int       // holds in a row for failures
+	inRow int       // calls in a row that came to nothing
 }
 
 // longestHold bounds the wait between calls to a CRM that is down: how late its return may be noticed.
 const longestHold = 30 * time.Second
 
-// extend holds calls for at least wait, and for longer with each hold that the one before did not help.
-func (h *hold) extend(now time.Time, wait time.Duration) {
-	if now.Before(h.until) {
-		return // of the same moment as the failure before
+// throttled is told of a call, which took this long, that was answered with a wait. The wait is obeyed as it is; it is longer
+// only for a call that began after the wait before was over, and was refused all the same.
+func (h *hold) throttled(now time.Time, took, wait time.Duration) {
+	wait = max(wait, time.Second)
+	if !h.asked.IsZero() && !now.Add(-took).Before(h.asked) {
+		h.again++
+		wait = min(wait<<min(h.again, 10), max(longestHold, wait))
 	}
-	h.held++
-	h.until = now.Add(min(max(wait, time.Second)<<min(h.held-1, 10), max(longestHold, wait)))
+	h.asked = later(h.asked, now.Add(wait))
+	h.until = later(h.until, h.asked)
 }
 
-func (h *hold) clear() { *h = hold{} }
+// answered is told of a call, which took this long, that the CRM has looked at. It ends holds for failures; what an answer asked for
+// it does not, as the call may be older than that.
+func (h *hold) answered(now time.Time, took time.Duration) {
+	if !now.Add(-took).Before(h.asked) {
+		*h = hold{}
+		return
+	}
+	h.until, h.held, h.inRow = h.asked, 0, 0
+}
 
 // badLuck is how many calls in a row may come to nothing before the CRM is taken to be down. Until then only the events of
 // such a call wait.
 const badLuck = 2
 
-// failed counts a call that did not reach the CRM or whose outcome is unknown. When that is the rule, calls are held.
+// failed counts a call that did not reach the CRM or whose outcome is unknown. When that is the rule, calls are held for at
+// least wait, and for longer with each hold that the one before did not help.
 func (h *hold) failed(now time.Time, wait time.Duration) {
-	if h.inRow++; h.inRow > badLuck {
-		h.extend(now, wait)
+	if h.inRow++; h.inRow <= badLuck || now.Before(h.until) { // of the same moment as the failure before
+		return
 	}
+	h.held++
+	h.until = now.Add(min(max(wait, time.Second)<<min(h.held-1, 10), max(longestHold, wait)))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -191,7 +191,7 @@ func TestGates(t *testing.T) {
 	}
 }
 
-func TestHold(t *testing.T) {
+func TestHoldForFailures(t *testing.T) {
 	var h hold
 	now := time.Now()
 	h.failed(now, time.Second)
@@ -199,23 +199,75 @@ func TestHold(t *testing.T) {
 	if !h.until.IsZero() {
 		t.Error("two failures hold calls")
 	}
-	h.failed(now, time.Second)
-	if h.until.IsZero() {
-		t.Error("three in a row do not")
-	}
-	h.clear()
 	var waits []time.Duration
 	for range 7 {
-		h.extend(now, time.Second)
-		h.extend(now, time.Second) // another call of the same moment
+		h.failed(now, time.Second)
+		h.failed(now, time.Second) // another call of the same moment
 		waits = append(waits, h.until.Sub(now))
 		now = h.until
 	}
 	if diff := cmp.Diff([]time.Duration{1e9, 2e9, 4e9, 8e9, 16e9, 30e9, 30e9}, waits); diff != "" {
 		t.Error(diff)
 	}
-	h.clear()
-	if h.extend(now, time.Hour); h.until.Sub(now) != time.Hour {
+	h.answered(now, time.Hour)
+	if now.Before(h.until) {
+		t.Error("the CRM answers, and calls are held")
+	}
+	for range 3 {
+		h.failed(now, time.Hour)
+	}
+	if h.until.Sub(now) != time.Hour {
 		t.Error("what the answer asks for is cut short")
+	}
+}
+
+// How long calls are held by answers that ask for it, each after a time of at, about a call that took so long.
+func TestHoldForThrottling(t *testing.T) {
+	const s = time.Second
+	type answer struct{ at, took, wait, until time.Duration } // all but took from the beginning
+	for name, answers := range map[string][]answer{
+		"as asked":                        {{0, s, 10 * s, 10 * s}},
+		"at least a second":               {{0, s, 0, s}},
+		"a day":                           {{0, s, 24 * time.Hour, 24 * time.Hour}},
+		"several of one moment":           {{0, s, 10 * s, 10 * s}, {0, s, 10 * s, 10 * s}, {s, s, 9 * s, 10 * s}},
+		"the longest of one moment":       {{0, s, s, s}, {0, s, 10 * s, 10 * s}},
+		"called before the wait":          {{0, s, 10 * s, 10 * s}, {12 * s, 13 * s, 10 * s, 22 * s}},
+		"called in the wait":              {{0, s, 10 * s, 10 * s}, {12 * s, 3 * s, 10 * s, 22 * s}},
+		"called after the wait":           {{0, s, 10 * s, 10 * s}, {12 * s, 2 * s, 10 * s, 32 * s}, {33 * s, 0, 10 * s, 63 * s}, {63 * s, 0, 10 * s, 93 * s}},
+		"two of them, called after it":    {{0, s, s, s}, {2 * s, s, s, 4 * s}, {2 * s, s, s, 4 * s}},
+		"one that is asked for each time": {{0, s, 60 * s, 60 * s}, {61 * s, 0, 60 * s, 121 * s}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h hold
+			begin := time.Now()
+			for _, a := range answers {
+				h.throttled(begin.Add(a.at), a.took, a.wait)
+				if got := h.until.Sub(begin); got != a.until {
+					t.Errorf("after %v held until %v, want %v", a.at, got, a.until)
+				}
+			}
+		})
+	}
+}
+
+// What an answer asks for is not ended by the answer to an older call, nor made longer by failures.
+func TestHoldIsObeyed(t *testing.T) {
+	var h hold
+	begin := time.Now()
+	for range 5 {
+		h.failed(begin, time.Second)
+	}
+	h.throttled(begin, 0, 10*time.Second)
+	if h.until.Sub(begin) != 10*time.Second {
+		t.Errorf("after failures, held for %v", h.until.Sub(begin))
+	}
+	h.answered(begin.Add(time.Second), 2*time.Second)
+	if h.until.Sub(begin) != 10*time.Second {
+		t.Errorf("an older call was answered, and calls are held for %v", h.until.Sub(begin))
+	}
+	h.throttled(begin.Add(11*time.Second), time.Second, 10*time.Second)
+	h.answered(begin.Add(32*time.Second), time.Second)
+	if (h != hold{}) {
+		t.Errorf("a call after the wait was answered, and what is left is %+v", h)
 	}
 }

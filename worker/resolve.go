@@ -113,9 +113,9 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	defer w.mu.Unlock()
 	switch class {
 	case Answered, Refused, TooLarge:
-		w.hold.clear()
+		w.hold.answered(time.Now(), call.Duration)
 	case Throttled:
-		w.hold.extend(time.Now(), call.Wait)
+		w.hold.throttled(time.Now(), call.Duration, call.Wait)
 	case Unavailable, Ambiguous:
 		w.hold.failed(time.Now(), call.Wait)
 	}
