@@ -9,6 +9,8 @@
 //
 //   - Each flag has an environment variable: CRMINTAKE_ and its name in capitals.
 //   - Exit code 0: done. 1: failed, and trying again may help. 2: wrong usage or settings; nothing was done.
+//   - run waits for Postgres and NATS for as long as it takes, at its start as later on (start.go), and says so once. What waiting can't
+//     mend is an error, as for the other commands, which don't wait. Told to stop meanwhile, it ends with 0.
 //   - Results go to standard output, for people or with --output json for programs; logs and errors go to standard error.
 //   - An error is printed once, says what to do, and holds no credential.
 //   - The program links neither a NATS server nor the simulated CRM.

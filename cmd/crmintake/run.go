@@ -170,13 +170,21 @@ func (c *runCmd) Run(ctx context.Context, p *program) error {
 		return usageError{err}
 	}
 	defer crm.Close()
+	if err := c.work(ctx, p, crm); !errors.Is(err, errStopped) {
+		return err
+	}
+	p.log.Info("stopped before it began: not all that it needs was there")
+	return nil
+}
 
-	store, err := openStore(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
+// work connects and works until it is told to stop.
+func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM) error {
+	store, err := c.awaitStore(ctx, p.log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	nc, err := jetstream.Connect(c.NATSURL, "crmintake "+workerName(), p.log)
+	nc, err := c.awaitNATS(ctx, p.log)
 	if err != nil {
 		return err
 	}
@@ -185,7 +193,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) error {
 			p.log.Warn("some acks may be lost, which costs a redelivery", "error", err)
 		}
 	}()
-	source, err := jetstream.Open(ctx, nc, c.source())
+	source, err := c.awaitSource(ctx, p.log, nc)
 	if err != nil {
 		return err
 	}

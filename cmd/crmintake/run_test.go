@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"crmintake/migrations"
 	"crmintake/outbox/outboxtest"
@@ -89,9 +93,10 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		"no stream":             {nil, 1, "type 'crmintake init'"},
 		"schema behind":         {[]string{"--database-url", empty}, 1, "type 'crmintake migrate up'"},
-		"no database":           {[]string{"--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x"}, 1, "127.0.0.1"},
+		"database password":     {[]string{"--database-url", with(t, database, func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), secret) })}, 2, "check user and password in --database-url"},
+		"unknown database":      {[]string{"--database-url", with(t, database, func(u *url.URL) { u.Path = "/nowhere" })}, 2, "create the database"},
 		"bad database URL":      {[]string{"--database-url", "postgres://u:x@y:" + secret + ":1@h/x"}, 2, "can't be read"},
-		"no NATS":               {[]string{"--nats-url", "nats://u:" + secret + "@127.0.0.1:1"}, 1, "127.0.0.1:1"},
+		"NATS password":         {[]string{"--nats-url", "nats://me:" + secret + "@" + protected(t)}, 2, "check user and password"},
 		"NATS URL":              {[]string{"--nats-url", "http://u:" + secret + "@x"}, 2, "want nats://"},
 		"subject":               {[]string{"--subject", "crm.create"}, 2, "must end in one wildcard"},
 		"lease within the call": {[]string{"--lease", "30s"}, 2, "must be longer than the call timeout"},
@@ -117,6 +122,32 @@ func TestRunRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// with changes an address.
+func with(t *testing.T, address string, change func(*url.URL)) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(u)
+	return u.String()
+}
+
+// protected is the address of a NATS server that asks for a password.
+func protected(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "me", Password: "another", NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	return s.Addr().String()
 }
 
 // The consumer's ack wait is known only once it was asked.

@@ -2,15 +2,19 @@ package jetstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -79,11 +83,63 @@ func Connect(urls, name string, log *slog.Logger) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// ConnectContext is Connect that returns once ctx has ended, too. What was begun then ends by itself, soon.
+func ConnectContext(ctx context.Context, urls, name string, log *slog.Logger) (*nats.Conn, error) {
+	type result struct {
+		nc  *nats.Conn
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		nc, err := Connect(urls, name, log) // the client's own has no context
+		done <- result{nc, err}
+	}()
+	select {
+	case r := <-done:
+		return r.nc, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.nc != nil {
+				r.nc.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
 func advice(err error) string {
-	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+	if refused(err) {
 		return "check user and password, or the token, in --nats-url"
 	}
 	return "check --nats-url, and that the server runs and lets this machine in"
+}
+
+// refused tells that the server does not take the credentials.
+func refused(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+		errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+// MayPass tells whether an error of Connect, Open or Init may be gone after some time: the server is not reachable, or starts. Waiting does not
+// mend wrong credentials, a certificate that is not trusted, or a missing stream.
+func MayPass(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case refused(err), errors.As(err, new(*tls.CertificateVerificationError)),
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return false
+	case errors.As(err, &api):
+		return api.Code == 503 // the cluster has no leader at the moment, or the like
+	}
+	for _, passing := range []error{
+		nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrStaleConnection,
+		nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF,
+	} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return errors.As(err, new(net.Error))
 }
 
 // Close sends what is on its way, acks above all, and closes the connection. The error says that some of it may not have left.

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go"
+
+	"crmintake/outbox"
+	"crmintake/worker/jetstream"
+)
+
+// A worker that starts before its servers, or while they do, waits for them as it does later on: whatever starts all of them after a
+// power cut need not know an order. What waiting can't mend ends it at once.
+
+// errStopped: the worker was told to stop before it had begun.
+var errStopped = errors.New("told to stop before it began")
+
+const (
+	tryTimeout  = 15 * time.Second // for a server that takes the connection and then says nothing
+	firstWait   = 200 * time.Millisecond
+	longestWait = 5 * time.Second
+)
+
+// await tries until it works, and logs once that it has to wait for something, and once that it is there. An error is final, or
+// errStopped when ctx has ended.
+func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass func(error) bool, try func(context.Context) (T, error)) (T, error) {
+	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstWait), backoff.WithMaxInterval(longestWait), backoff.WithMaxElapsedTime(0))
+	begin, tries := time.Now(), 0
+	got, err := backoff.RetryNotifyWithData(func() (T, error) {
+		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+		defer cancel()
+		got, err := try(ctx)
+		if err != nil && !mayPass(err) {
+			err = backoff.Permanent(err)
+		}
+		return got, err
+	}, backoff.WithContext(waits, ctx), func(err error, _ time.Duration) {
+		level := slog.LevelDebug
+		if tries++; tries == 1 {
+			level = slog.LevelWarn
+		}
+		log.Log(ctx, level, what+" is not there; waiting for it", "error", err)
+	})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return got, errStopped
+	case err == nil && tries > 0:
+		log.Info(what+" is there", "after", time.Since(begin).Round(time.Millisecond))
+	}
+	return got, err
+}
+
+func (c *runCmd) awaitStore(ctx context.Context, log *slog.Logger) (*outbox.Store, error) {
+	store, err := await(ctx, log, "Postgres", outbox.MayPass, func(ctx context.Context) (*outbox.Store, error) {
+		return openStore(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
+	})
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		switch answer.Code {
+		case "28P01", "28000": // the password or, with other ways to prove oneself, the user
+			return nil, usagef("%w; check user and password in --database-url, and that the server lets this user in from here", err)
+		case "3D000":
+			return nil, usagef("%w; create the database, or correct its name in --database-url", err)
+		}
+	}
+	return store, err
+}
+
+func (c *runCmd) awaitNATS(ctx context.Context, log *slog.Logger) (*nats.Conn, error) {
+	nc, err := await(ctx, log, "NATS", jetstream.MayPass, func(ctx context.Context) (*nats.Conn, error) {
+		return jetstream.ConnectContext(ctx, c.NATSURL, "crmintake "+workerName(), log)
+	})
+	if err != nil && !errors.Is(err, errStopped) {
+		return nil, usageError{err} // what is not waited for is wrong in the address or the credentials
+	}
+	return nc, err
+}
+
+func (c *runCmd) awaitSource(ctx context.Context, log *slog.Logger, nc *nats.Conn) (*jetstream.Source, error) {
+	return await(ctx, log, "JetStream", jetstream.MayPass, func(ctx context.Context) (*jetstream.Source, error) {
+		return jetstream.Open(ctx, nc, c.source())
+	})
+}

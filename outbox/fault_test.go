@@ -1,0 +1,54 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"crmintake/outbox/outboxtest"
+)
+
+func TestMayPass(t *testing.T) {
+	for code, want := range map[string]bool{
+		"57P03": true, "57P01": true, "53300": true, "08006": true, "40001": true, "25006": true, "58030": true,
+		"28P01": false, "28000": false, "3D000": false, "42501": false, "42P01": false, "57P04": false, "": false,
+	} {
+		if got := MayPass(fmt.Errorf("x: %w", &pgconn.PgError{Code: code})); got != want {
+			t.Errorf("SQLSTATE %q: %v", code, got)
+		}
+	}
+	if !MayPass(fmt.Errorf("x: %w", context.DeadlineExceeded)) {
+		t.Error("a server that does not answer in time")
+	}
+	if MayPass(errors.New("schema behind")) {
+		t.Error("what is not known")
+	}
+}
+
+// The same by what a real server, or none, answers to Open.
+func TestMayPassOpen(t *testing.T) {
+	good := outboxtest.New(t)
+	for name, c := range map[string]struct {
+		change func(*url.URL)
+		want   bool
+	}{
+		"nobody listens": {func(u *url.URL) { u.Host = "127.0.0.1:1" }, true},
+		"password":       {func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") }, false},
+		"database":       {func(u *url.URL) { u.Path = "/nowhere" }, false},
+	} {
+		u, err := url.Parse(good)
+		ok(t, err)
+		c.change(u)
+		s, err := Open(t.Context(), u.String(), 1)
+		if err == nil {
+			s.Close()
+			t.Errorf("%s: opened", name)
+		} else if MayPass(err) != c.want {
+			t.Errorf("%s: %v, of %v", name, !c.want, err)
+		}
+	}
+}
