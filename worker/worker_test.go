@@ -156,29 +156,6 @@ func TestWithoutIDProperty(t *testing.T) {
 	}
 }
 
-// One worker parks what is in doubt of one object type, and sends that of others again.
-func TestOnUnknownByObjectType(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, hubspottest.Config{ObjectTypes: map[string]hubspottest.ObjectType{"deals": {}, "notes": {}, "tasks": {}}})
-	r.crm.Script(hubspottest.BreakAfter, hubspottest.BreakAfter, hubspottest.BreakAfter) // the first call of each
-	types := []string{"deals", "notes", "tasks"}
-	for _, objectType := range types {
-		r.publish(named(objectType, objectType, 3)...)
-	}
-	cfg := config()
-	cfg.Batch.Wait = 3 * time.Second // for each to be one call
-	cfg.OnUnknown = worker.Resend
-	cfg.OnUnknownOf = map[string]worker.OnUnknown{"notes": worker.Park, "tasks": worker.Resend}
-	r.drain(cfg)
-	r.expect(`SELECT DISTINCT object_type, status, reason, possible_duplicate, attempts FROM outbox ORDER BY object_type`,
-		"deals created <nil> true 2", "notes dead unknown_outcome false 1", "tasks created <nil> true 2")
-	for k, want := range []int{6, 3, 6} {
-		if n := r.crm.Len(types[k]); n != want {
-			t.Errorf("%d records of %s, want %d", n, types[k], want)
-		}
-	}
-}
-
 // An answer that is lost after the work was done is no second record: the first is found by its id property.
 func TestCreatesThenBreaks(t *testing.T) {
 	t.Parallel()

@@ -45,9 +45,11 @@ func isIntent(sql string) bool {
 func isOutcome(sql string) bool { return strings.Contains(sql, "UPDATE attempt SET state = 'settled'") }
 
 // second tells of what it is asked about whether it is the second of its kind.
-func second(is func(string) bool) func(string) bool {
-	var n atomic.Int32
-	return func(sql string) bool { return is(sql) && n.Add(1) == 2 }
+func second(is func(string) bool) func(string) bool { return nth(2, is) }
+
+func nth(n int32, is func(string) bool) func(string) bool {
+	var met atomic.Int32
+	return func(sql string) bool { return is(sql) && met.Add(1) == n }
 }
 
 func afterPull(w *worker) {
@@ -103,9 +105,13 @@ func afterOutcome(w *worker) {
 
 // onSecondCall does something instead of answering the second call.
 func onSecondCall(do func(http.Handler, *http.Request)) func(http.Handler, http.ResponseWriter, *http.Request) {
-	var n atomic.Int32
+	return onCall(2, do)
+}
+
+func onCall(n int32, do func(http.Handler, *http.Request)) func(http.Handler, http.ResponseWriter, *http.Request) {
+	var met atomic.Int32
 	return func(crm http.Handler, w http.ResponseWriter, r *http.Request) {
-		if n.Add(1) == 2 {
+		if met.Add(1) == n {
 			do(crm, r)
 			panic(http.ErrAbortHandler)
 		}

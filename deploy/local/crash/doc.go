@@ -14,6 +14,16 @@
 //	answer read, outcome not committed  rows `sending`, records          created            dead, a record    created twice, marked
 //	outcome, its answer not delivered   all done                         created            created           created
 //
+//
+// In a bisection, one event of the second batch being wrong (dead, rejected, where the others are created):
+//
+//	one half split off, no call of it   rows `sending`                   created            dead, no record   created, marked
+//	between two calls, the rest of it   rows `sending`                   created            dead, no record   created, marked
+//	a half's call applied, no answer    rows `sending`, records          created            dead, a record    created twice, marked
+//
+// While the CRM is asked what became of a call that broke off, applied or not: the rows stay `unknown`, the read has concluded
+// nothing, and in the end each event has one record.
+//
 // Where it does not say otherwise, a created event has exactly one record. Parked and Resent are object types without id
 // property, dead means unknown_outcome, marked means possible_duplicate.
 //

@@ -64,7 +64,8 @@ type rig struct {
 	crm        *hubspottest.CRM
 }
 
-func newRig(t *testing.T, objectType string) *rig {
+// newRig has an account that knows all properties of the events but one of those that are wrong.
+func newRig(t *testing.T, objectType string, wrong ...string) *rig {
 	t.Helper()
 	r := &rig{t: t, objectType: objectType}
 	var err error
@@ -94,7 +95,7 @@ func newRig(t *testing.T, objectType string) *rig {
 	// The ack wait is long enough for nothing to be delivered again while the first worker lives.
 	_, err = jetstream.Init(t.Context(), r.nc, jetstream.InitConfig{AckWait: 5 * time.Second})
 	r.must(err)
-	r.publish()
+	r.publish(wrong)
 	return r
 }
 
@@ -113,13 +114,16 @@ func ids() (list []string) {
 	return list
 }
 
-func (r *rig) publish() {
+func (r *rig) publish(wrong []string) {
 	r.t.Helper()
 	p, err := jetstream.OpenPublisher(r.t.Context(), r.nc, jetstream.PublisherConfig{})
 	r.must(err)
 	defer p.Close()
 	for _, id := range ids() {
 		data := fmt.Appendf(nil, `{"properties":{"name":%q}}`, id)
+		if slices.Contains(wrong, id) {
+			data = []byte(`{"properties":{"nmae":"misspelled"}}`)
+		}
 		r.must(p.Publish(r.t.Context(), jetstream.Message{Subject: "crm.create." + r.objectType, ID: id, Data: data}))
 	}
 	r.must(p.Flush(r.t.Context()))

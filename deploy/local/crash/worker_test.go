@@ -25,6 +25,7 @@ type worker struct {
 	sent      func(proxy.Message) bool
 	received  func(proxy.Message) bool
 	call      func(crm http.Handler, w http.ResponseWriter, r *http.Request) // a create call
+	read      func(crm http.Handler, w http.ResponseWriter, r *http.Request) // any other
 
 	process *local.Process // from started on
 	log     lines
@@ -48,11 +49,14 @@ func (w *worker) start(args ...string) {
 	r.must(err)
 	r.t.Cleanup(stream.Close)
 	crm := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-		if w.call != nil && creates(req) {
-			w.call(r.crm, rw, req)
-			return
+		call := w.read
+		if creates(req) {
+			call = w.call
 		}
-		r.crm.ServeHTTP(rw, req)
+		if call == nil {
+			call = http.Handler.ServeHTTP
+		}
+		call(r.crm, rw, req)
 	}))
 	r.t.Cleanup(crm.Close)
 	database := *r.url
