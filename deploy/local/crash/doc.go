@@ -14,7 +14,6 @@
 //	answer read, outcome not committed  rows `sending`, records          created            dead, a record    created twice, marked
 //	outcome, its answer not delivered   all done                         created            created           created
 //
-//
 // In a bisection, one event of the second batch being wrong (dead, rejected, where the others are created):
 //
 //	one half split off, no call of it   rows `sending`                   created            dead, no record   created, marked
