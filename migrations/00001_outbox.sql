@@ -19,6 +19,8 @@ CREATE TABLE outbox (
     attempt_id         uuid,                    -- the last call that the event was part of
     next_attempt_at    timestamptz,             -- when 'retry' or 'unknown' is due; null otherwise, and while a read is under way
     dead_at            timestamptz,             -- since when it is dead; null otherwise
+    fingerprint        text COLLATE "C",        -- of why it is dead, alike for what is of one kind; null unless dead or discarded
+    revision           integer,                 -- how often a person has edited the payload; null: never
     in_doubt           boolean NOT NULL DEFAULT false,  -- a call of its past may have created a record unseen
     misses             integer,                 -- how often a read has not found the record of an 'unknown' row; null otherwise
     possible_duplicate boolean NOT NULL DEFAULT false,
@@ -47,6 +49,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_retry ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NULL;
 CREATE INDEX outbox_unknown ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL;
 CREATE INDEX outbox_dead ON outbox (dead_at, event_id) WHERE dead_at IS NOT NULL;
+CREATE INDEX outbox_group ON outbox (fingerprint, dead_at, event_id) WHERE dead_at IS NOT NULL;
 
 -- One row per call. While it is open it names its events; its rows are found through them and not through an index on
 -- outbox.attempt_id, which every insert would pay for.
@@ -89,6 +92,8 @@ CREATE TABLE outbox_error (
     attempt_id uuid,
     category   text,
     message    text NOT NULL,
+    property   text,                            -- the property that the error is about, if it tells
+    rule       text,                            -- the rule that was broken, in the CRM's words, such as INVALID_OPTION
     raw        bytea,
     at         timestamptz NOT NULL DEFAULT now()
 );
@@ -116,7 +121,39 @@ CREATE TABLE worker (
     seen_at    timestamptz NOT NULL DEFAULT now()
 );
 
+-- Append-only: what persons did, who, when and why.
+CREATE TABLE operator_action (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    operator text NOT NULL,
+    action   text NOT NULL,                     -- edit, discard, replay…
+    reason   text,
+    filter   jsonb,                             -- which events were meant
+    detail   jsonb,                             -- what else belongs to it, such as what an edit set
+    events   bigint NOT NULL,                   -- to how many events it was done
+    skipped  bigint NOT NULL DEFAULT 0,         -- how many of those meant had changed meanwhile, and were left alone
+    at       timestamptz NOT NULL DEFAULT now()
+);
+
+-- Which events an action was done to.
+CREATE TABLE operator_action_event (
+    event_id  text COLLATE "C",
+    action_id bigint REFERENCES operator_action,
+    PRIMARY KEY (event_id, action_id)
+);
+
+-- The payloads of events that a person edited: 0 is the original, and outbox.revision the one that is in force.
+CREATE TABLE outbox_revision (
+    event_id  text COLLATE "C",
+    revision  integer,
+    payload   bytea NOT NULL,
+    action_id bigint REFERENCES operator_action, -- null for the original
+    PRIMARY KEY (event_id, revision)
+);
+
 -- +goose Down
+DROP TABLE outbox_revision;
+DROP TABLE operator_action_event;
+DROP TABLE operator_action;
 DROP TABLE worker;
 DROP TABLE quota;
 DROP TABLE pause;
