@@ -144,7 +144,7 @@ func claimedRows(r pgx.BatchResults, objectType string) ([]Row, error) {
 	})
 }
 
-const park = `
+var park = `
 WITH due AS (
   SELECT event_id, $2 AND attempts < $4 AND now() - received_at < $5::interval AS again FROM outbox
   WHERE object_type = $1 AND status = 'unknown' AND misses IS NOT NULL AND next_attempt_at <= now()
@@ -156,7 +156,8 @@ ended AS (
     possible_duplicate = o.possible_duplicate OR due.again,
     reason = CASE WHEN NOT due.again THEN 'unknown_outcome' END,
     error = coalesce(o.error, 'the call may or may not have created the record'),
-    dead_at = CASE WHEN NOT due.again THEN now() END
+    dead_at = CASE WHEN NOT due.again THEN now() END,
+    fingerprint = CASE WHEN NOT due.again THEN ` + fingerprint("o.object_type", "'unknown_outcome'", "''") + ` END
   FROM due WHERE o.event_id = ANY (ARRAY[due.event_id])
   RETURNING due.again)
 SELECT count(*) FILTER (WHERE NOT again), count(*) FILTER (WHERE again) FROM ended`

@@ -17,6 +17,7 @@
 //     began with: the database refuses anything else.
 //   - `attempts` grows with a `created` or Counted settlement of a call and with a call's expiry, never with a read.
 //     `in_doubt` and `possible_duplicate` are never taken back. `misses` begins at 0 whenever a row becomes `unknown`.
+//   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people group them.
 //   - Leases, schedules and the quota are by the database's clock.
 //   - The way from `sending` to `created` is one insert and one HOT update, for events that Postgres keeps in the row (up to
 //     about 2 KB) and whose payload goes. Intend and Settle are one round trip each, and so is Claim.

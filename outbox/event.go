@@ -98,6 +98,7 @@ type Settlement struct {
 // Error is one line of the append-only history.
 type Error struct {
 	Category, Message string
+	Property, Rule    string // which property it is about, and which rule was broken; "" if it does not tell
 	Raw               []byte
 }
 

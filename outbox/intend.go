@@ -110,12 +110,13 @@ func (s *Store) stand(ctx context.Context, attempt uuid.UUID, c columns) (standi
 	return standing, held, nil
 }
 
-const insertDead = `
+var insertDead = `
 WITH dead AS (
-  INSERT INTO outbox (event_id, object_type, status, payload, content_hash, stream, stream_seq, reason, error, dead_at)
-  SELECT u.event_id, u.object_type, 'dead', u.payload, u.hash, u.stream, u.seq, u.reason, u.error, now()
-  FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int8[], $7::text[], $8::text[]) WITH ORDINALITY
-    AS u(event_id, object_type, payload, hash, stream, seq, reason, error, n)
+  INSERT INTO outbox (event_id, object_type, status, payload, content_hash, stream, stream_seq, reason, error, dead_at, fingerprint)
+  SELECT u.event_id, u.object_type, 'dead', u.payload, u.hash, u.stream, u.seq, u.reason, u.error, now(),
+    ` + fingerprint("u.object_type", "u.reason", "u.cause") + `
+  FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::text[]) WITH ORDINALITY
+    AS u(event_id, object_type, payload, hash, stream, seq, reason, error, cause, n)
   ORDER BY u.event_id COLLATE "C", u.n
   ON CONFLICT (event_id) DO NOTHING
   RETURNING event_id, reason, error)
@@ -127,11 +128,12 @@ INSERT INTO outbox_error (event_id, category, message) SELECT event_id, reason, 
 func (s *Store) Bury(ctx context.Context, dead []Burial) (reused []int, err error) {
 	n := len(dead)
 	c := columnsOf(n, func(i int) *Event { return &dead[i].Event })
-	types, reasons, errors := make([]string, n), make([]string, n), make([]string, n)
+	types, reasons, errors, causes := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	for i := range dead {
 		types[i], reasons[i], errors[i] = text(dead[i].ObjectType), string(dead[i].Reason), text(dead[i].Error)
+		causes[i] = text(causeOf(nil, dead[i].Error))
 	}
-	tag, err := s.pool.Exec(ctx, insertDead, c.ids, types, c.payloads, c.hashes, c.streams, c.seqs, reasons, errors)
+	tag, err := s.pool.Exec(ctx, insertDead, c.ids, types, c.payloads, c.hashes, c.streams, c.seqs, reasons, errors, causes)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: bury: %w", err)
 	}

@@ -20,9 +20,10 @@ WHERE id = $1 AND state = 'open'`
 const closedHere = ` AND EXISTS (SELECT FROM attempt a WHERE a.id = $1 AND a.state = 'settled' AND a.closed_at = now())`
 
 const settleErrors = `
-INSERT INTO outbox_error (event_id, attempt_id, category, message, raw)
-SELECT u.event_id, $1, u.category, u.message, u.raw
-FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[]) WITH ORDINALITY AS u(event_id, category, message, raw, n)
+INSERT INTO outbox_error (event_id, attempt_id, category, message, property, rule, raw)
+SELECT u.event_id, $1, u.category, u.message, nullif(u.property, ''), nullif(u.rule, ''), u.raw
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[]) WITH ORDINALITY
+  AS u(event_id, category, message, property, rule, raw, n)
 JOIN outbox o ON o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')
 WHERE true` + closedHere + ` ORDER BY u.n`
 
@@ -36,15 +37,16 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::boo
   AS u(event_id, record_id, url, warnings, result, keep, in_doubt, duplicate)
 WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
-const settleOthers = `
+var settleOthers = `
 UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
   next_attempt_at = CASE WHEN u.status IN ('retry', 'unknown') THEN now() + u.wait END,
   dead_at = CASE WHEN u.status = 'dead' THEN now() END,
+  fingerprint = CASE WHEN u.status = 'dead' THEN ` + fingerprint("o.object_type", "u.reason", "u.cause") + ` END,
   attempts = o.attempts + u.counted::int, in_doubt = o.in_doubt OR u.in_doubt,
   misses = CASE WHEN u.status = 'unknown' THEN coalesce(o.misses + u.missed::int, 0) END,
   possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bool[], $8::bool[], $9::bool[], $10::bool[])
-  AS u(event_id, status, reason, error, wait, counted, in_doubt, missed, duplicate)
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bool[], $8::bool[], $9::bool[], $10::bool[],
+  $11::text[]) AS u(event_id, status, reason, error, wait, counted, in_doubt, missed, duplicate, cause)
 WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 // Settle commits what became of the rows of an attempt, and closes it. It must name every row that the attempt holds,
@@ -81,7 +83,7 @@ func (s *Store) Settle(ctx context.Context, attempt uuid.UUID, call Call, settle
 
 func queueSettlements(b *pgx.Batch, attempt uuid.UUID, settlements []Settlement) error {
 	var created, others []Settlement
-	var ids, categories, messages []string
+	var ids, categories, messages, properties, rules []string
 	var raws [][]byte
 	for _, st := range settlements {
 		switch st.Status {
@@ -98,10 +100,11 @@ func queueSettlements(b *pgx.Batch, attempt uuid.UUID, settlements []Settlement)
 		for _, e := range st.Errors {
 			ids, categories = append(ids, st.EventID), append(categories, text(e.Category))
 			messages, raws = append(messages, text(e.Message)), append(raws, e.Raw)
+			properties, rules = append(properties, text(e.Property)), append(rules, text(e.Rule))
 		}
 	}
 	if len(ids) > 0 {
-		b.Queue(settleErrors, attempt, ids, categories, messages, raws)
+		b.Queue(settleErrors, attempt, ids, categories, messages, properties, rules, raws)
 	}
 	if n := len(created); n > 0 {
 		eventIDs, recordIDs, results := make([]string, n), make([]string, n), make([][]byte, n)
@@ -125,7 +128,13 @@ func queueSettlements(b *pgx.Batch, attempt uuid.UUID, settlements []Settlement)
 		}
 		b.Queue(settleOthers, attempt, eventIDs, statuses,
 			texts(others, func(st *Settlement) string { return string(st.Reason) }),
-			texts(others, func(st *Settlement) string { return st.Error }), waits, counted, doubt, missed, dup)
+			texts(others, func(st *Settlement) string { return st.Error }), waits, counted, doubt, missed, dup,
+			texts(others, func(st *Settlement) string {
+				if st.Status != Dead {
+					return ""
+				}
+				return causeOf(st.Errors, st.Error)
+			}))
 	}
 	return nil
 }

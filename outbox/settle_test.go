@@ -14,8 +14,9 @@ func TestSettleWritesEachVerdict(t *testing.T) {
 	settlements := []Settlement{
 		{EventID: "unknown", Status: Unknown, Error: "no word", Wait: 10 * time.Second, Counted: true, InDoubt: true},
 		{EventID: "created", Status: Created, RecordID: "17", URL: "https://x/17", Warnings: []byte(`[{"a":"b"}]`), Result: []byte("{\xff")},
-		{EventID: "kept", Status: Created, RecordID: "18", Keep: true, PossibleDuplicate: true, InDoubt: true, Errors: []Error{{"CONFLICT", "adopted", nil}}},
-		{EventID: "dead", Status: Dead, Reason: Conflict, Error: "exists", Counted: true, Errors: []Error{{"CONFLICT", "one", []byte("raw\x00")}, {"", "two", nil}}},
+		{EventID: "kept", Status: Created, RecordID: "18", Keep: true, PossibleDuplicate: true, InDoubt: true, Errors: []Error{{Category: "CONFLICT", Message: "adopted"}}},
+		{EventID: "dead", Status: Dead, Reason: Conflict, Error: "exists", Counted: true,
+			Errors: []Error{{Category: "CONFLICT", Message: "one", Property: "p", Rule: "R", Raw: []byte("raw\x00")}, {Message: "two"}}},
 		{EventID: "retry", Status: Retry, Error: "busy", Wait: time.Hour, PossibleDuplicate: true},
 	}
 	for range 2 { // the second time as if the first answer had been lost
@@ -28,8 +29,8 @@ func TestSettleWritesEachVerdict(t *testing.T) {
 			`unknown unknown - - - - content of unknown - no word`)
 		want(t, s, `SELECT event_id, attempts, misses, in_doubt, possible_duplicate, extract(epoch FROM next_attempt_at - updated_at)::int, dead_at = updated_at FROM outbox ORDER BY event_id`,
 			`created 1 - f f - -`, `dead 1 - f f - t`, `kept 1 - t t - -`, `retry 0 - f t 3600 -`, `unknown 1 0 t f 10 -`)
-		want(t, s, `SELECT event_id, attempt_id = (SELECT id FROM attempt), category, message, raw FROM outbox_error ORDER BY id`,
-			`kept t CONFLICT adopted -`, `dead t CONFLICT one \x72617700`, `dead t  two -`)
+		want(t, s, `SELECT event_id, attempt_id = (SELECT id FROM attempt), category, message, property, rule, raw FROM outbox_error ORDER BY id`,
+			`kept t CONFLICT adopted - - -`, `dead t CONFLICT one p R \x72617700`, `dead t  two - - -`)
 		want(t, s, `SELECT state, inputs, created, rejected, not_applied, unknown, http_status, correlation_id, detail, event_ids, closed_at IS NOT NULL FROM attempt`,
 			`settled 5 2 1 1 1 207 c-1 207 in part - t`)
 	}

@@ -51,6 +51,8 @@ type Outcome struct {
 type APIError struct {
 	Category string // e.g. VALIDATION_ERROR, CONFLICT; "" when the answer has none
 	Message  string // for people; may hold anything that the CRM sends, NUL and invalid UTF-8 included
+	Property string // the property that the error is about; "" if it does not tell
+	Rule     string // what was broken, in the CRM's words, e.g. INVALID_OPTION; "" if it does not tell
 	Raw      []byte // the error as received, at most 64 KiB of it; nil when there was no answer
 }
 

@@ -24,7 +24,7 @@ type judge struct {
 func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, hasID bool) outbox.Settlement {
 	s := outbox.Settlement{EventID: r.id, Counted: counts(class, o.Verdict), Error: inWords(o, call)}
 	for _, e := range o.Errors {
-		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Raw: e.Raw})
+		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Property: e.Property, Rule: e.Rule, Raw: e.Raw})
 	}
 	if len(s.Errors) == 0 && o.Verdict != Created {
 		s.Errors = []outbox.Error{{Message: call.Detail, Raw: call.Raw}}

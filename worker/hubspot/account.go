@@ -91,8 +91,9 @@ func (w *workspace) blame(a *worker.Answer) {
 	switch {
 	case a.Class != worker.Refused && a.Class != worker.TooLarge:
 	case len(a.Outcomes) == 1:
-		conflict, existing := top.conflict, top.existingID(1)
+		conflict, existing, told := top.conflict, top.existingID(1), top.apart()
 		for i := range w.doc.errors {
+			told = told.or(w.doc.errors[i].apart())
 			conflict = conflict || w.doc.errors[i].conflict
 			if existing == "" {
 				existing = w.doc.errors[i].existingID(1)
@@ -100,8 +101,8 @@ func (w *workspace) blame(a *worker.Answer) {
 		}
 		// A proxy or another version may answer a conflict without the API's words.
 		conflict = conflict || a.Call.Status == http.StatusConflict && top.category == ""
-		a.Outcomes[0] = worker.Outcome{Verdict: worker.Rejected, Conflict: conflict, Existing: existing,
-			Errors: []worker.APIError{{Category: top.category, Message: top.message, Raw: a.Call.Raw}}}
+		e := worker.APIError{Category: top.category, Message: top.message, Property: told.property, Rule: told.rule, Raw: a.Call.Raw}
+		a.Outcomes[0] = worker.Outcome{Verdict: worker.Rejected, Conflict: conflict, Existing: existing, Errors: []worker.APIError{e}}
 	case a.Class == worker.Refused:
 		for _, f := range append([]fault{*top}, w.doc.errors...) {
 			f.charge(a.Outcomes, worker.Rejected)
@@ -130,7 +131,8 @@ func (f *fault) charge(outcomes []worker.Outcome, v worker.Verdict) {
 }
 
 func (f *fault) apiError() worker.APIError {
-	return worker.APIError{Category: f.category, Message: f.message, Raw: keep(f.raw)}
+	told := f.apart()
+	return worker.APIError{Category: f.category, Message: f.message, Property: told.property, Rule: told.rule, Raw: keep(f.raw)}
 }
 
 // accounts are what a 2xx says of each input, while it is read.

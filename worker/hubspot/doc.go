@@ -18,6 +18,8 @@
 // What an answer means for each input is the table at Client.Create, for the batch the one in classify.go, and what a
 // read proves is at Client.Read.
 //
+// Each error is taken apart: which property it is about, and which rule was broken, as far as it tells (detail.go).
+//
 // The credential appears in no error, log line, answer or String method. If an answer echoes it, "[token]" stands in
 // its place (a credential of fewer than six characters is no secret, and is left). TLS is always verified; the
 // system's proxies are used.

@@ -16,6 +16,9 @@ type fault struct {
 	strangers         int      // names that are no input's
 	existing          []string // ids of records that have a unique value already, the first two
 	conflict          bool
+
+	inMessage, beside, within detail // what tells about a property: JSON in the message, members beside it, errors within
+	subCategory               string // if it is one word
 }
 
 // conflictCode is what a custom unique property's conflict is called, under the category VALIDATION_ERROR. It may stand
@@ -144,6 +147,7 @@ func (d *document) readErrorsWithin(f *fault) error {
 			f.exists(id)
 		}
 		f.conflict = f.conflict || within[i].conflict
+		f.within = f.within.or(within[i].apart())
 	}
 	return err
 }
@@ -179,10 +183,16 @@ func (d *document) readFaultMember(f *fault, name []byte) (err error) {
 		text, _, err = d.scalar()
 		f.message = string(text[:min(len(text), maxMessage)])
 		f.conflict = f.conflict || bytes.Contains(text, []byte(conflictCode))
+		f.inMessage = detailIn(text)
+	case "code":
+		var text []byte
+		text, _, err = d.scalar()
+		f.beside.rule = clipped(string(text))
 	case "subCategory":
 		var raw []byte
 		raw, err = d.value()
 		f.conflict = f.conflict || bytes.Contains(raw, []byte(conflictCode))
+		f.subCategory = propertyIn(raw)
 	case "context":
 		err = d.readContext(f)
 	case "objectWriteTraceId":
@@ -229,6 +239,9 @@ func (d *document) readContext(f *fault) error {
 			var raw []byte
 			raw, err = d.value()
 			f.conflict = f.conflict || bytes.Contains(raw, []byte(conflictCode))
+			if isCode(key, "propertyName", "property", "properties", "invalidPropertyName") {
+				f.beside.property = propertyIn(raw)
+			}
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,89 @@
+package hubspot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+)
+
+// detail is what an error says of one property: which, and the rule that it broke (PROPERTY_DOESNT_EXIST, INVALID_OPTION…).
+// The API has no one place for it. Where several tell, the JSON within a message is the most exact, then a code and a
+// context beside it, then the errors within; a sub-category, and a name that is quoted in the words, are better than nothing.
+type detail struct{ property, rule string }
+
+// or fills in what d does not tell.
+func (d detail) or(other detail) detail {
+	if d.property == "" {
+		d.property = other.property
+	}
+	if d.rule == "" {
+		d.rule = other.rule
+	}
+	return d
+}
+
+// These bound what is kept of names that an answer gives, in bytes.
+const maxName = 200
+
+func clipped(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxName)], "") }
+
+var quotedProperty = regexp.MustCompile(`(?i)\bproperty "([^"]+)"`)
+
+// detailIn finds what hides in a message as JSON: `Property values were not valid: [{"isValid":false,"message":"…",
+// "error":"INVALID_OPTION","name":"stage"}]`. Of several faults it is the one that sorts first, for their order is not
+// promised, and events with the same faults are to look alike.
+func detailIn(message []byte) detail {
+	at := bytes.Index(message, []byte("[{"))
+	if at < 0 {
+		return detail{}
+	}
+	in := json.NewDecoder(bytes.NewReader(message[at:]))
+	_, _ = in.Token() // the array's beginning
+	var first detail
+	for in.More() {
+		var f struct {
+			IsValid     bool
+			Error, Name string
+		}
+		// A member of another type does not matter; what is cut short, or no JSON, ends it.
+		if err := in.Decode(&f); err != nil && !errors.As(err, new(*json.UnmarshalTypeError)) {
+			break
+		}
+		d := detail{clipped(f.Name), clipped(f.Error)}
+		if f.IsValid || d == (detail{}) {
+			continue
+		}
+		if first == (detail{}) || d.property < first.property || d.property == first.property && d.rule < first.rule {
+			first = d
+		}
+	}
+	return first
+}
+
+// quotedIn finds a property's name in words such as `Property "amuont" does not exist`.
+func quotedIn(message string) detail {
+	if m := quotedProperty.FindStringSubmatch(message); m != nil {
+		return detail{property: clipped(m[1])}
+	}
+	return detail{}
+}
+
+// propertyIn takes a property's name out of an error's context, where it is a string or an array of strings.
+func propertyIn(raw []byte) string {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return clipped(one)
+	}
+	var many []string
+	if json.Unmarshal(raw, &many) == nil && len(many) > 0 {
+		return clipped(many[0])
+	}
+	return ""
+}
+
+// apart says which property an error is about and which rule was broken, as far as it tells.
+func (f *fault) apart() detail {
+	return f.inMessage.or(f.beside).or(f.within).or(detail{rule: f.subCategory}).or(quotedIn(f.message))
+}
