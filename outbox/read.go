@@ -81,13 +81,15 @@ type HistoryEntry struct {
 	Status    int    // HTTP status of the attempt's answer; 0 if there was none
 	// CorrelationID is what HubSpot's support asks for.
 	CorrelationID string
+	Property      string // that the error is about; "" if it does not tell
+	Rule          string // that was broken; "" if it does not tell
 }
 
 // History lists the errors of an event, oldest first.
 func (s *Store) History(ctx context.Context, eventID string) ([]HistoryEntry, error) {
 	rows, err := s.pool.Query(ctx, `
 SELECT e.at, coalesce(e.attempt_id, '00000000-0000-0000-0000-000000000000'), coalesce(e.category, ''), e.message, e.raw,
-  coalesce(a.http_status, 0), coalesce(a.correlation_id, '')
+  coalesce(a.http_status, 0), coalesce(a.correlation_id, ''), coalesce(e.property, ''), coalesce(e.rule, '')
 FROM outbox_error e LEFT JOIN attempt a ON a.id = e.attempt_id WHERE e.event_id = $1 ORDER BY e.id`, eventID)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: history: %w", err)
@@ -95,31 +97,6 @@ FROM outbox_error e LEFT JOIN attempt a ON a.id = e.attempt_id WHERE e.event_id 
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[HistoryEntry])
 	if err != nil {
 		return nil, fmt.Errorf("outbox: history: %w", err)
-	}
-	return list, nil
-}
-
-// DeadFilter chooses dead rows. The zero value chooses all.
-type DeadFilter struct {
-	ObjectType string
-	Reason     Reason
-	Limit      int // rows at most; 0 means 50
-}
-
-// Dead lists dead rows, those that died last first.
-func (s *Store) Dead(ctx context.Context, f DeadFilter) ([]Record, error) {
-	if f.Limit == 0 {
-		f.Limit = 50
-	}
-	rows, err := s.pool.Query(ctx, `SELECT`+recordColumns+` FROM outbox
-WHERE dead_at IS NOT NULL AND ($1 = '' OR object_type = $1) AND ($2 = '' OR reason = $2)
-ORDER BY dead_at DESC, event_id DESC LIMIT $3`, f.ObjectType, string(f.Reason), f.Limit)
-	if err != nil {
-		return nil, fmt.Errorf("outbox: dead: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, scanRecord)
-	if err != nil {
-		return nil, fmt.Errorf("outbox: dead: %w", err)
 	}
 	return list, nil
 }

@@ -58,3 +58,28 @@ INSERT INTO operator_action_event (event_id, action_id) SELECT id, $1 FROM unnes
 	}
 	return nil
 }
+
+// Actions chooses lines of the audit. The zero value chooses all.
+type Actions struct {
+	Operator, Action string
+	EventID          string // done to this event
+	Before           int64  // with a smaller id
+	Limit            int    // how many at most, at least 1
+}
+
+// Audit lists what was done, the last first.
+func (o *Operator) Audit(ctx context.Context, f Actions) ([]Action, error) {
+	rows, err := o.pool.Query(ctx, `
+SELECT id, operator, action, coalesce(reason, ''), filter, detail, events, skipped, at FROM operator_action
+WHERE ($1 = '' OR operator = $1) AND ($2 = '' OR action = $2) AND ($3 = 0 OR id < $3)
+  AND ($4 = '' OR id IN (SELECT action_id FROM operator_action_event WHERE event_id = $4))
+ORDER BY id DESC LIMIT $5`, f.Operator, f.Action, f.Before, f.EventID, f.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("operator: audit: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Action])
+	if err != nil {
+		return nil, fmt.Errorf("operator: audit: %w", err)
+	}
+	return list, nil
+}

@@ -1,2 +1,28 @@
-// Package operator is what a person does to events that are dead: find, understand, edit, discard and take them out.
+// Package operator is what a person does to events that are dead: find, understand, edit, discard and take them out. Commands
+// stand on it, and a web page may.
+//
+// The contract:
+//
+//   - A Filter chooses dead events; it is one condition, made in one place. What changes something refuses a filter that
+//     would take everything, unless that is what it says.
+//   - What changes many events takes a Plan, which says beforehand how many events of which groups it is about. It is done to
+//     those that are still as they were when the plan was made; what died later is left alone, and what was edited, replayed or
+//     discarded meanwhile is left alone and counted as skipped. (An event that was being committed in the very moment of the
+//     plan may be on either side.)
+//   - Each change is one transaction together with its line in the audit and the list of the events that it was done to: all of it
+//     happens or nothing does. Doing it again finds nothing left to do, and says so.
+//   - An edit is a revision on top of the one that was read, and refused if that is not the last one any more. The original and all
+//     revisions stay. The row's content hash stays that of the original, so that its message is still known when it comes again.
+//   - A discarded row stays, with its payload; the audit says who discarded it, and why.
+//   - Rows are locked in the order of event ids, so that persons who work at once wait for each other and don't deadlock. Workers don't
+//     touch dead rows, so nobody waits for them.
+//   - Times are the database's.
+//
+// The picture:
+//
+//	Filter ─► Groups, List, Export          what is there
+//	       ─► Plan ─► Discard, EditAll      what is done, and recorded in operator_action and operator_action_event
+//	event id ─► Show ─► Edit                outbox_revision: 0 the original, 1, 2, …
+//
+// All methods may be called by many goroutines and processes at once.
 package operator

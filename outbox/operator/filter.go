@@ -79,8 +79,7 @@ func (f Filter) destructive() error {
 // the one place that makes a filter's SQL. Whoever changes rows by it locks them in the order of event ids, so that
 // two persons can't deadlock, and Postgres then tests the condition again on rows that changed meanwhile.
 func (f Filter) where(args pgx.NamedArgs) string {
-	// The status says the same as dead_at, whose index is used; the second test costs nothing and needs no thought.
-	b := []string{"o.dead_at IS NOT NULL AND o.status = 'dead'"}
+	b := []string{"o.dead_at IS NOT NULL"}
 	add := func(name string, value any, condition string) {
 		args["filter_"+name] = value
 		b = append(b, strings.ReplaceAll(condition, "@", "@filter_"))

@@ -8,8 +8,9 @@ import (
 
 // Operator is a person at work on the outbox.
 type Operator struct {
-	pool *pgxpool.Pool
-	cfg  Config
+	store *outbox.Store
+	pool  *pgxpool.Pool
+	cfg   Config
 }
 
 // Config says who the operator is, and what this package can't know.
@@ -20,4 +21,4 @@ type Config struct {
 }
 
 // New makes an operator on the store's connections.
-func New(store *outbox.Store, cfg Config) *Operator { return &Operator{pool: store.Pool(), cfg: cfg} }
+func New(store *outbox.Store, cfg Config) *Operator { return &Operator{store, store.Pool(), cfg} }

@@ -1,0 +1,66 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrNoReason says that a change needs a reason, which a person will look for later.
+var ErrNoReason = fmt.Errorf("operator: a reason is wanted")
+
+// Discard gives up on the plan's events. Their rows stay, as `discarded`, and are nobody's work any more.
+func (o *Operator) Discard(ctx context.Context, p Plan, reason string) (Result, error) {
+	if err := p.check(); err != nil {
+		return Result{}, err
+	}
+	if strings.TrimSpace(reason) == "" {
+		return Result{}, ErrNoReason
+	}
+	return o.change(ctx, p, Action{Action: "discard", Reason: reason}, func(tx pgx.Tx, action int64) (Result, error) {
+		args := pgx.NamedArgs{"action": action}
+		tag, err := tx.Exec(ctx, `
+WITH chosen AS MATERIALIZED (
+  SELECT o.event_id FROM outbox o WHERE `+p.Filter.where(args)+` ORDER BY o.event_id FOR UPDATE),
+discarded AS (
+  UPDATE outbox o SET status = 'discarded', dead_at = NULL, updated_at = now()
+  FROM chosen WHERE o.event_id = ANY (ARRAY[chosen.event_id]) RETURNING o.event_id)
+INSERT INTO operator_action_event (event_id, action_id) SELECT event_id, @action FROM discarded`, args)
+		if err != nil {
+			return Result{}, fmt.Errorf("operator: discard: %w", err)
+		}
+		return Result{Done: tag.RowsAffected()}, nil
+	})
+}
+
+// change does something to the events of a plan and records it, in one transaction. If there was nothing to do, nothing is
+// recorded.
+func (o *Operator) change(ctx context.Context, p Plan, a Action, do func(tx pgx.Tx, action int64) (Result, error)) (r Result, err error) {
+	a.Operator, a.Filter = o.cfg.Name, &p.Filter
+	tx, err := o.pool.Begin(ctx)
+	if err != nil {
+		return Result{}, fmt.Errorf("operator: %s: %w", a.Action, err)
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx)) // nothing, once it is committed
+	id, err := Record(ctx, tx, a)
+	if err != nil {
+		return Result{}, err
+	}
+	if r, err = do(tx, id); err != nil {
+		return Result{}, err
+	}
+	r.Skipped = max(0, p.TotalEvents-r.Done-r.Unchanged-r.Unfit)
+	if r.Done == 0 {
+		return r, nil
+	}
+	if _, err = tx.Exec(ctx, `UPDATE operator_action SET events = $2, skipped = $3 WHERE id = $1`, id, r.Done, r.Skipped); err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("operator: %s: %w", a.Action, err)
+	}
+	r.Action = id
+	return r, nil
+}
