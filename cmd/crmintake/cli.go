@@ -36,7 +36,8 @@ type cli struct {
 	Run     runCmd     `cmd:"" help:"Create a record for each event, until told to stop."`
 	Publish publishCmd `cmd:"" help:"Publish events from newline-delimited JSON."`
 	Outbox  outboxCmd  `cmd:"" help:"Look at events and what became of them."`
-	Dead    deadCmd    `cmd:"" help:"Look at the events that need a person."`
+	Dead    deadCmd    `cmd:"" help:"Find, understand, edit, discard and export the events that need a person."`
+	Audit   auditCmd   `cmd:"" help:"List what persons did, the last first."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date, or show where it stands."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

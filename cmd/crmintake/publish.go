@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,10 @@ import (
 type publishCmd struct {
 	natsFlags
 	File       string `arg:"" help:"File with one event a line; - is standard input." placeholder:"FILE"`
-	ObjectType string `required:"" help:"Object type of all the events, the last part of their subject: contacts, 0-721, 2-123456…" placeholder:"TYPE"`
+	ObjectType string `help:"Object type of all the events, the last part of their subject: contacts, 0-721, 2-123456… Exported events have their own." placeholder:"TYPE"`
 	IDField    string `help:"Property whose value is the event's id, such as external_id. Without it events have no id, and publishing a file twice makes two records of each line." placeholder:"PROPERTY"`
+	IDSuffix   string `name:"id-suffix" help:"Put this behind the id of each exported event. The outbox knows an event by its id: one that was changed since must come under another." placeholder:"TEXT"`
+	Format     string `help:"json: an event a line; csv: what dead export --format csv wrote." enum:"json,csv" default:"json" placeholder:"json|csv"`
 	OnBad      string `help:"What to do at a line that is no valid event: stop, or skip it and go on." enum:"stop,skip" default:"stop" placeholder:"stop|skip"`
 }
 
@@ -30,6 +33,8 @@ func (publishCmd) Help() string {
 		"the id that --id-field names, larger than 1 MiB) is reported on standard error by its number.\n\n" +
 		"With --id-field the same file can be published again after any failure: JetStream and the outbox know an event " +
 		"that comes twice by its id. Without it, go on after the last line that is said to be published.\n\n" +
+		"What dead export wrote is taken in under the ids and object types that it names. An outbox that has these events takes them for " +
+		"what it has, and does nothing; give those that were changed other ids with --id-suffix.\n\n" +
 		"With --on-bad stop nothing after the first bad line is published. The exit code is 1 if any line was bad, skipped or not."
 }
 
@@ -117,6 +122,9 @@ func (c *publishCmd) validate() (string, error) {
 	if err := jetstream.ValidateURL(c.NATSURL); err != nil {
 		return "", usagef("--nats-url: %w", err)
 	}
+	if c.ObjectType == "" {
+		return c.Subject, nil
+	}
 	subject := cfg.Prefix() + c.ObjectType
 	if _, invalid := worker.ObjectTypeOf(subject, cfg.Prefix()); invalid != "" {
 		return "", usagef("--object-type %q: want letters, digits, _ and -", c.ObjectType)
@@ -132,6 +140,7 @@ type feed struct {
 	subject   string
 	bar       *progressbar.ProgressBar // nil without a terminal
 	bad       int
+	exported  bool // there were exported events
 }
 
 func (f *feed) report() publishReport {
@@ -151,7 +160,11 @@ func (f *feed) run(ctx context.Context, in io.Reader) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	lines := make(chan line, 16) // lines are up to a MiB
-	go readLines(reading, in, lines)
+	if f.Format == "csv" {
+		go readCSV(reading, in, lines)
+	} else {
+		go readLines(reading, in, lines)
+	}
 
 	err := f.publish(ctx, lines)
 	flushErr := f.publisher.Flush(ctx)
@@ -183,7 +196,7 @@ func (f *feed) resume() string {
 	last := f.publisher.Progress().Line
 	done := fmt.Sprintf("all events up to line %d are published", last)
 	switch {
-	case f.IDField != "":
+	case f.IDField != "" || f.exported:
 		return done + ". To go on, type the same command again: events that are there already are known by their ids"
 	case f.publisher.Unconfirmed() > 0:
 		return done + fmt.Sprintf(". Of %s after it, without ids, it is not known: publishing them again may make two records of one line",
@@ -230,9 +243,12 @@ func (f *feed) one(ctx context.Context, l line) error {
 	if l.blank() {
 		return nil
 	}
-	id, err := f.check(l)
+	subject, id, err := f.check(&l)
+	if errors.As(err, new(usageError)) {
+		return err
+	}
 	if err == nil {
-		err = f.publisher.Publish(ctx, jetstream.Message{Subject: f.subject, ID: id, Data: l.text, Line: l.number})
+		err = f.publisher.Publish(ctx, jetstream.Message{Subject: subject, ID: id, Data: l.text, Line: l.number})
 		if err == nil {
 			return nil
 		}
@@ -252,23 +268,53 @@ func (f *feed) one(ctx context.Context, l line) error {
 }
 
 // check finds out what would make the event a dead letter, and takes its id.
-func (f *feed) check(l line) (id string, err error) {
+func (f *feed) check(l *line) (subject, id string, err error) {
 	if l.tooLong {
-		return "", fmt.Errorf("the line has more than the %d bytes that an event may have", worker.MaxEventBytes)
+		return "", "", fmt.Errorf("the line has more than the %d bytes that an event may have", worker.MaxEventBytes)
+	}
+	if err := cmp.Or(l.bad, l.unwrap()); err != nil {
+		return "", "", err
 	}
 	input, err := worker.Decode(l.text, f.IDField, "")
 	if err != nil {
-		return "", err
+		return "", "", err
+	}
+	if l.exported {
+		f.exported = true
+		return f.checkExported(l)
+	}
+	if f.ObjectType == "" {
+		return "", "", usagef("line %d names no object type, as an exported event does: say it with --object-type", l.number)
 	}
 	if f.IDField == "" {
-		return "", nil
+		return f.subject, "", nil
 	}
 	id = input.IDValue
 	if id == "" {
-		return "", fmt.Errorf("properties.%s, which --id-field names, is missing or empty", f.IDField)
+		return "", "", fmt.Errorf("properties.%s, which --id-field names, is missing or empty", f.IDField)
 	}
+	id, err = f.checkID(id, "properties."+f.IDField)
+	return f.subject, id, err
+}
+
+// checkExported is for an event whose id and object type the line names.
+func (f *feed) checkExported(l *line) (subject, id string, err error) {
+	cfg := jetstream.Config{Stream: f.Stream, Subject: f.Subject}
+	subject = cfg.Prefix() + l.objectType
+	if f.ObjectType != "" {
+		subject = f.subject
+	}
+	if _, invalid := worker.ObjectTypeOf(subject, cfg.Prefix()); invalid != "" {
+		return "", "", fmt.Errorf("its object type is %q: want letters, digits, _ and -, or say it with --object-type", l.objectType)
+	}
+	id, err = f.checkID(l.id+f.IDSuffix, "event_id")
+	return subject, id, err
+}
+
+// checkID tells whether an event can have this id, which comes from a place.
+func (f *feed) checkID(id, place string) (string, error) {
 	if strings.Trim(id, " \t") != id {
-		return "", fmt.Errorf("properties.%s begins or ends with white space, which an id can't", f.IDField)
+		return "", fmt.Errorf("%s begins or ends with white space, which an id can't", place)
 	}
 	header := func(name string) string {
 		if name == "Nats-Msg-Id" {

@@ -150,7 +150,6 @@ func TestPublishWithoutStream(t *testing.T) {
 }
 
 func TestPublishUsage(t *testing.T) {
-	crmintake(t, "", "publish", "-").want(t, 2, "--object-type")
 	crmintake(t, "", "publish", "--object-type", "contacts").want(t, 2, "<file>")
 	for flag, value := range map[string]string{
 		"--object-type": "a.b",
@@ -178,6 +177,15 @@ func TestPublishInterrupted(t *testing.T) {
 	}
 	cancel()
 	(<-ended).want(t, 1, "interrupted", "all events up to line 2 are published", "'tail -n +3 FILE | crmintake publish - …'", "Published 2 events on")
+}
+
+// An event that is not of an export has no object type of its own.
+func TestPublishWithoutObjectType(t *testing.T) {
+	server, js := startNATS(t)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	crmintake(t, event("a")+"\n", "publish", "--nats-url", server.URL(), "-").want(t, 2, "line 1", "--object-type")
 }
 
 func TestPublishReadError(t *testing.T) {

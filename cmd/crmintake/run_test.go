@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"crmintake/migrations"
+	"crmintake/outbox/operator"
 	"crmintake/outbox/outboxtest"
 	"crmintake/worker/hubspot/hubspottest"
 )
@@ -61,10 +62,10 @@ func TestInitPublishRunGet(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	crmintake(t, "", "dead", "list").want(t, 0, "CRM_EVENTS:2", "rejected")
-	crmintake(t, "", "dead", "list", "--reason", "conflict").want(t, 0, "No dead events")
-	var list []view
+	crmintake(t, "", "dead", "list", "--dead-reason", "conflict").want(t, 0, "No dead events")
+	var list operator.Page
 	crmintake(t, "", "dead", "list", "--output", "json", "--object-type", "contracts").json(t, &list)
-	if len(list) != 1 || list[0].EventID != "CRM_EVENTS:2" {
+	if len(list.Events) != 1 || list.Events[0].EventID != "CRM_EVENTS:2" {
 		t.Errorf("%+v", list)
 	}
 	if n := crm.Count("contracts", "event_id"); n["CRM_EVENTS:1"] != 1 || n["mine"] != 1 || len(n) != 2 {
@@ -161,7 +162,7 @@ func TestRunRefusesAShortAckWait(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	crmintake(t, "").want(t, 0, "crmintake", "publish")
-	for _, command := range []string{"init", "run", "publish", "outbox", "outbox get", "dead", "dead list", "migrate", "migrate up", "migrate status", "version"} {
+	for _, command := range []string{"init", "run", "publish", "outbox", "outbox get", "dead", "dead groups", "dead list", "dead show", "dead edit", "dead discard", "dead export", "audit", "migrate", "migrate up", "migrate status", "version"} {
 		crmintake(t, "", append(strings.Fields(command), "--help")...).want(t, 0, "Usage: crmintake "+command)
 	}
 	crmintake(t, "", "frobnicate").want(t, 2, "frobnicate", "--help")

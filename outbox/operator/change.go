@@ -57,10 +57,11 @@ type ChangeError struct{ Message string }
 
 func (e *ChangeError) Error() string { return e.Message }
 
-// member is a member of a JSON object: its name, and as it is written.
+// member is a member of a JSON object: its name, it as it is written, and where its value begins.
 type member struct {
 	name          string
 	quoted, value []byte
+	at            int
 }
 
 // Apply returns the payload with the change made: the same payload if it was made before. The error says why that can't be done.
@@ -85,7 +86,7 @@ func (c Change) Apply(payload []byte) ([]byte, error) {
 	if slices.EqualFunc(properties, after, func(a, b member) bool { return a.name == b.name && bytes.Equal(a.value, b.value) }) {
 		return payload, nil
 	}
-	start := bytes.Index(payload, before)
+	start := members[at].at
 	return slices.Concat(payload[:start], written(after), payload[start+len(before):]), nil
 }
 
@@ -96,7 +97,7 @@ func (c Change) apply(properties []member) ([]member, error) {
 			if slices.ContainsFunc(properties, func(m member) bool { return m.name == to }) {
 				return nil, fmt.Errorf("it has the properties %q and %q, so the one can't be renamed to the other", m.name, to)
 			}
-			m = member{to, quote(to), m.value}
+			m = member{name: to, quoted: quote(to), value: m.value}
 		}
 		if value, ok := c.Set[m.name]; ok {
 			m.value = quote(value)
@@ -108,7 +109,7 @@ func (c Change) apply(properties []member) ([]member, error) {
 	var added []member
 	for name, value := range c.Set {
 		if !slices.ContainsFunc(list, func(m member) bool { return m.name == name }) {
-			added = append(added, member{name, quote(name), quote(value)})
+			added = append(added, member{name: name, quoted: quote(name), value: quote(value)})
 		}
 	}
 	slices.SortFunc(added, func(a, b member) int { return strings.Compare(a.name, b.name) })
@@ -155,7 +156,7 @@ func membersOf(object []byte) ([]member, error) {
 		if err != nil {
 			return nil, fmt.Errorf("it is no JSON: %w", err)
 		}
-		m.name, m.value = string(name), bytes.Clone(value)
+		m.name, m.value, m.at = string(name), bytes.Clone(value), int(in.InputOffset())-len(value)
 		list = append(list, m)
 	}
 	if _, err := in.ReadToken(); err != nil {

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,7 +93,7 @@ const editBatch = 50
 // EditAll makes the same change to all events of the plan. Events that would be no valid events by it are left as they are, and
 // counted as unfit.
 func (o *Operator) EditAll(ctx context.Context, p Plan, c Change, reason string) (Result, error) {
-	if err := errors.Join(p.check(), c.Validate()); err != nil {
+	if err := cmp.Or(p.check(), c.Validate()); err != nil {
 		return Result{}, err
 	}
 	detail, err := json.Marshal(c)
@@ -108,7 +109,7 @@ func (o *Operator) EditAll(ctx context.Context, p Plan, c Change, reason string)
 
 // TryEdit says what EditAll would come to, and changes nothing.
 func (o *Operator) TryEdit(ctx context.Context, p Plan, c Change) (r Result, err error) {
-	if err := errors.Join(p.check(), c.Validate()); err != nil {
+	if err := cmp.Or(p.check(), c.Validate()); err != nil {
 		return Result{}, err
 	}
 	err = pgx.BeginTxFunc(ctx, o.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
