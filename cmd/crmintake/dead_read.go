@@ -241,12 +241,14 @@ func actionWords(a operator.Action) string {
 	return s
 }
 
-// filterWords are a filter's JSON, in a line.
+// filterWords are a filter as JSON, in a line.
 func filterWords(f *operator.Filter) string {
 	if f == nil {
 		return ""
 	}
-	b, err := json.Marshal(f)
+	meant := *f
+	meant.AsOf = time.Time{} // which is the action's own time, about
+	b, err := json.Marshal(meant)
 	if err != nil {
 		return ""
 	}

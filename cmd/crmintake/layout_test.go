@@ -23,6 +23,7 @@ func TestLayout(t *testing.T) {
 		"crmintake/cmd/crmintake":              {"github.com/nats-io/nats-server", "crmintake/worker/hubspot/hubspottest", "crmintake/deploy", "testing"},
 		"crmintake/batcher":                    {"crmintake/", "github.com/"},
 		"crmintake/outbox":                     {"crmintake/", "github.com/nats-io"},
+		"crmintake/outbox/operator":            {"crmintake/worker", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/migrations":                 {"crmintake/", "github.com/nats-io"},
 		"crmintake/worker":                     {"crmintake/worker/", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/worker/jetstream":           {"crmintake/worker/hubspot", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io/nats-server"},

@@ -81,7 +81,7 @@ func readCSV(ctx context.Context, r io.Reader, lines chan<- line) {
 			return
 		}
 		number, _ := in.FieldPos(0)
-		l = line{number: number, end: in.InputOffset()}
+		l = line{number: number, end: in.InputOffset(), exported: true}
 		get := func(name string) string {
 			if at := column[name]; at >= 0 {
 				return row[at]
