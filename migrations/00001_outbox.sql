@@ -88,7 +88,7 @@ CREATE INDEX attempt_open ON attempt (lease_until) WHERE closed_at IS NULL;
 -- Append-only: each error of each attempt, as received.
 CREATE TABLE outbox_error (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    event_id   text NOT NULL,
+    event_id   text COLLATE "C" NOT NULL,  -- as in outbox: else no join could use the index
     attempt_id uuid,
     category   text,
     message    text NOT NULL,

@@ -47,10 +47,7 @@ func (o *Operator) List(ctx context.Context, f Filter, from string, limit int) (
 		args["dead_at"], args["event_id"] = deadAt, id
 		where += " AND (o.dead_at, o.event_id) <= (@dead_at, @event_id)"
 	}
-	rows, err := o.pool.Query(ctx, `
-SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint, ''), coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
-  o.dead_at, o.received_at
-FROM outbox o WHERE `+where+` ORDER BY o.dead_at DESC, o.event_id DESC LIMIT @limit`, args)
+	rows, err := o.pool.Query(ctx, listSQL(where), args)
 	if err != nil {
 		return Page{}, fmt.Errorf("operator: list: %w", err)
 	}
@@ -63,6 +60,13 @@ FROM outbox o WHERE `+where+` ORDER BY o.dead_at DESC, o.event_id DESC LIMIT @li
 		page.Next = placeOf(list[limit])
 	}
 	return page, nil
+}
+
+func listSQL(where string) string {
+	return `
+SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint, ''), coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
+  o.dead_at, o.received_at
+FROM outbox o WHERE ` + where + ` ORDER BY o.dead_at DESC, o.event_id DESC LIMIT @limit`
 }
 
 // placeOf says where in the list an event stands, in one word.
