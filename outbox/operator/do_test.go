@@ -52,6 +52,26 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
+// atOnce runs all of them at once: each has begun, and waits for the first event's row, before any goes on.
+func (r rig) atOnce(do ...func()) {
+	r.Helper()
+	tx, err := r.pool.Begin(r.Context())
+	r.ok(err)
+	defer tx.Rollback(r.Context())
+	_, err = tx.Exec(r.Context(), `SELECT FROM outbox WHERE event_id = (SELECT min(event_id) FROM outbox) FOR UPDATE`)
+	r.ok(err)
+	var wg sync.WaitGroup
+	for _, f := range do {
+		wg.Go(f)
+	}
+	for waiting := 0; waiting < len(do); { // ends by the test's own deadline
+		r.ok(r.pool.QueryRow(r.Context(), `
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting))
+	}
+	r.ok(tx.Rollback(r.Context()))
+	wg.Wait()
+}
+
 // together runs both at once, on an outbox of many dead events.
 func together(t *testing.T, a, b func(r rig, p Plan) (Result, error)) (rig, [2]Result) {
 	t.Helper()
@@ -63,16 +83,15 @@ func together(t *testing.T, a, b func(r rig, p Plan) (Result, error)) (rig, [2]R
 	r.call(errs)
 	plan := r.plan(Filter{All: true})
 	var results [2]Result
-	var wg sync.WaitGroup
-	for i, do := range []func(rig, Plan) (Result, error){a, b} {
-		wg.Go(func() {
+	run := func(i int, do func(rig, Plan) (Result, error)) func() {
+		return func() {
 			var err error
 			if results[i], err = do(r, plan); err != nil {
 				t.Error(err)
 			}
-		})
+		}
 	}
-	wg.Wait()
+	r.atOnce(run(0, a), run(1, b))
 	return r, results
 }
 
@@ -146,14 +165,14 @@ func TestEdit(t *testing.T) {
 // Of many who edit one revision at once, one succeeds.
 func TestEditAtOnce(t *testing.T) {
 	r := sample(t)
-	errs := make([]error, 8)
-	var wg sync.WaitGroup
+	errs := make([]error, 4)
+	var edits []func()
 	for i := range errs {
-		wg.Go(func() {
+		edits = append(edits, func() {
 			_, errs[i] = r.Edit(t.Context(), "a", 0, []byte(`{"properties":{"v":`+strings.Repeat("1", i+1)+`}}`), "")
 		})
 	}
-	wg.Wait()
+	r.atOnce(edits...)
 	won := 0
 	for _, err := range errs {
 		switch {
