@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -9,8 +10,6 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
-
-	"bufio"
 
 	"crmintake/outbox/operator"
 )
