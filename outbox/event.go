@@ -122,14 +122,11 @@ func text(s string) string {
 	return strings.ReplaceAll(s, "\x00", "\uFFFD")
 }
 
-// texts makes a nullable column: "" is a NULL.
-func texts(list []Settlement, of func(*Settlement) string) []*string {
-	out := make([]*string, len(list))
-	for i := range list {
-		if s := of(&list[i]); s != "" {
-			s = text(s)
-			out[i] = &s
-		}
+// nullable is a nullable column's value: "" is a NULL.
+func nullable(s string) *string {
+	if s == "" {
+		return nil
 	}
-	return out
+	s = text(s)
+	return &s
 }

@@ -28,6 +28,48 @@ ON CONFLICT (event_id) DO NOTHING`
 // twice: the first of them can be ours. ErrLeaseLost means that the attempt, intended before, was closed, and that events
 // of it are not in the outbox.
 func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
+	in := &intent{attempt: a, events: events}
+	if err := s.intents.do(ctx, in); err != nil {
+		return nil, fmt.Errorf("outbox: intent: %w", err)
+	}
+	return in.standing, nil
+}
+
+// intent is a call of Intend.
+type intent struct {
+	attempt  Attempt
+	events   []Event
+	standing []Standing
+}
+
+// bytes is about what an intent adds to a transaction.
+func (in *intent) bytes() (n int) {
+	for i := range in.events {
+		n += len(in.events[i].Payload)
+	}
+	return n
+}
+
+func (s *Store) intendTogether(ctx context.Context, group []*intent) error {
+	err := s.copyIn(ctx, group)
+	if err == nil {
+		for _, in := range group {
+			in.standing = make([]Standing, len(in.events)) // all of them Ours
+		}
+	}
+	return err
+}
+
+func (s *Store) intendAlone(ctx context.Context, in *intent) error {
+	err := s.intendTogether(ctx, []*intent{in})
+	if err == errApart || ofTheData(err) {
+		in.standing, err = s.insert(ctx, in.attempt, in.events)
+	}
+	return err
+}
+
+// insert is for an intent some of which may be there already.
+func (s *Store) insert(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
 	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
 	var b pgx.Batch // one implicit transaction, one round trip
 	b.Queue(insertAttempt, a.ID, a.ObjectType, a.Worker, a.Lease, c.ids)
@@ -42,7 +84,7 @@ func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standi
 		err = cerr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("outbox: intent: %w", err)
+		return nil, err
 	}
 	if int(inserted.RowsAffected()) == len(events) {
 		return make([]Standing, len(events)), nil
@@ -53,7 +95,7 @@ func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standi
 	case standing == nil && attempt.RowsAffected() == 0:
 		return nil, ErrLeaseLost
 	case standing == nil:
-		return s.Intend(ctx, a, events) // a row that was in the way went in between, so its event has a place now
+		return s.insert(ctx, a, events) // a row that was in the way went in between, so its event has a place now
 	case len(held) == 0:
 		_, err = s.pool.Exec(ctx, `DELETE FROM attempt WHERE id = $1 AND state = 'open'`, a.ID)
 	case len(held) < len(events):
@@ -61,7 +103,7 @@ func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standi
 UPDATE attempt SET event_ids = $2::text[], inputs = cardinality($2::text[]) WHERE id = $1 AND state = 'open'`, a.ID, held)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("outbox: intent: %w", err)
+		return nil, err
 	}
 	return standing, nil
 }

@@ -26,7 +26,7 @@ type proxy struct {
 // When to cut a connection.
 const (
 	never        int32 = iota
-	beforeCommit       // the statements have arrived, their Sync, which commits, has not
+	beforeCommit       // the statements have arrived, their Sync or the CopyDone, which commits, has not
 	afterCommit        // the server has answered that all is done, the worker does not get to see it
 )
 
@@ -92,7 +92,7 @@ func (p *proxy) forth(client, server net.Conn, deaf *atomic.Bool) {
 		if typed && head[0] == 'S' || typed && head[0] == 'Q' {
 			p.trips.Add(1)
 		}
-		if typed && head[0] == 'S' {
+		if typed && (head[0] == 'S' || head[0] == 'c') {
 			switch p.cut.Swap(never) {
 			case beforeCommit:
 				out.Flush()

@@ -1,22 +1,42 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
+// closeAttempts closes attempts and settles their created rows. Rows are touched only if their attempt was closed right here:
+// those that Expire made `unknown` still carry its id. It returns the attempts that it closed.
+//
 // A closed attempt that still holds rows, because the settlements are more or fewer than they, breaks a constraint.
-const closeAttempt = `
-UPDATE attempt SET state = 'settled', closed_at = now(), event_ids = CASE WHEN cardinality(event_ids) <> $2 THEN event_ids END,
-  created = $3, rejected = $4, not_applied = $5, unknown = $6, http_status = $7, correlation_id = $8, detail = $9
-WHERE id = $1 AND state = 'open'`
+// A read is no attempt to create: only a call that was under way, 'sending', counts.
+const closeAttempts = `
+WITH closed AS (
+  UPDATE attempt a SET state = 'settled', closed_at = now(),
+    event_ids = CASE WHEN cardinality(a.event_ids) <> c.settled THEN a.event_ids END, created = c.created, rejected = c.rejected,
+    not_applied = c.not_applied, unknown = c.unknown, http_status = c.status, correlation_id = c.correlation, detail = c.detail
+  FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[], $9::text[])
+    AS c(id, settled, created, rejected, not_applied, unknown, status, correlation, detail)
+  WHERE a.id = ANY (ARRAY[c.id]) AND a.state = 'open'
+  RETURNING a.id),
+created AS (
+  UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
+    payload = CASE WHEN u.keep THEN o.payload END, attempts = o.attempts + (o.status = 'sending')::int,
+    next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, in_doubt = o.in_doubt OR u.in_doubt,
+    possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
+  FROM unnest($10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bool[], $17::bool[], $18::bool[])
+    AS u(event_id, attempt, record_id, url, warnings, result, keep, in_doubt, duplicate)
+  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = u.attempt AND o.status IN ('sending', 'unknown')
+    AND u.attempt = ANY (ARRAY(SELECT id FROM closed)))
+SELECT id FROM closed`
 
-// Each statement after it is guarded by closeAttempt's having closed the attempt in this very transaction (now() is its
-// start): rows that Expire made `unknown` still carry the attempt's id.
+// Each statement after it is guarded by the attempt's having been closed in this very transaction (now() is its start).
 const closedHere = ` AND EXISTS (SELECT FROM attempt a WHERE a.id = $1 AND a.state = 'settled' AND a.closed_at = now())`
 
 const settleErrors = `
@@ -24,18 +44,8 @@ INSERT INTO outbox_error (event_id, attempt_id, category, message, property, rul
 SELECT u.event_id, $1, u.category, u.message, nullif(u.property, ''), nullif(u.rule, ''), u.raw
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[]) WITH ORDINALITY
   AS u(event_id, category, message, property, rule, raw, n)
-JOIN outbox o ON o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')
+JOIN outbox o ON o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown', 'created')
 WHERE true` + closedHere + ` ORDER BY u.n`
-
-// A read is no attempt to create: only a call that was under way, 'sending', counts.
-const settleCreated = `
-UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
-  payload = CASE WHEN u.keep THEN o.payload END, attempts = o.attempts + (o.status = 'sending')::int,
-  next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, in_doubt = o.in_doubt OR u.in_doubt,
-  possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bool[], $8::bool[], $9::bool[])
-  AS u(event_id, record_id, url, warnings, result, keep, in_doubt, duplicate)
-WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 var settleOthers = `
 UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
@@ -53,88 +63,163 @@ WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN
 // once, and no other, and the call's counts must add up to the rows that the attempt began with; else, as with any other
 // error, nothing is changed. ErrLeaseLost too means that nothing was changed.
 func (s *Store) Settle(ctx context.Context, attempt uuid.UUID, call Call, settlements []Settlement) error {
-	var b pgx.Batch // one implicit transaction; the attempt is locked first
-	b.Queue(closeAttempt, attempt, len(settlements), call.Created, call.Rejected, call.NotApplied, call.Unknown,
-		call.Status, text(call.CorrelationID), text(call.Detail))
-	if err := queueSettlements(&b, attempt, settlements); err != nil {
-		return fmt.Errorf("outbox: outcome: %w", err)
+	for i := range settlements {
+		switch st := &settlements[i]; st.Status {
+		case Created:
+			if st.RecordID == "" {
+				return fmt.Errorf("outbox: outcome: event %q, created, has no record id", st.EventID)
+			}
+		case Retry, Unknown, Dead:
+		default:
+			return fmt.Errorf("outbox: outcome: event %q can't be settled as %q", st.EventID, st.Status)
+		}
 	}
-	r := s.pool.SendBatch(ctx, &b)
-	tag, err := r.Exec()
-	if cerr := r.Close(); err == nil {
-		err = cerr
+	out := &outcome{attempt: attempt, call: call, settlements: settlements}
+	err := s.outcomes.do(ctx, out)
+	if err == nil && !out.closed {
+		// Was it settled by an earlier try of ours whose answer was lost?
+		err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM attempt WHERE id = $1 AND state = 'settled')`, attempt).Scan(&out.closed)
+		if err == nil && !out.closed {
+			return ErrLeaseLost
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("outbox: outcome: %w", err)
-	}
-	if tag.RowsAffected() == 1 {
-		return nil
-	}
-	var settled bool // by an earlier try of ours whose answer was lost?
-	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM attempt WHERE id = $1 AND state = 'settled')`, attempt).Scan(&settled)
-	if err != nil {
-		return fmt.Errorf("outbox: outcome: %w", err)
-	}
-	if !settled {
-		return ErrLeaseLost
 	}
 	return nil
 }
 
-func queueSettlements(b *pgx.Batch, attempt uuid.UUID, settlements []Settlement) error {
-	var created, others []Settlement
+// outcome is a call of Settle.
+type outcome struct {
+	attempt     uuid.UUID
+	call        Call
+	settlements []Settlement
+	closed      bool // the attempt was open, and is closed now
+}
+
+// bytes is about what an outcome adds to a transaction.
+func (o *outcome) bytes() (n int) {
+	for i := range o.settlements {
+		st := &o.settlements[i]
+		n += len(st.Result) + len(st.Warnings)
+		for k := range st.Errors {
+			n += len(st.Errors[k].Raw) + len(st.Errors[k].Message)
+		}
+	}
+	return n
+}
+
+func (s *Store) settleAlone(ctx context.Context, o *outcome) error {
+	return s.settleTogether(ctx, []*outcome{o})
+}
+
+func (s *Store) settleTogether(ctx context.Context, group []*outcome) error {
+	// Attempts are locked in the order of their ids, as RenewAll does.
+	slices.SortFunc(group, func(a, b *outcome) int { return bytes.Compare(a.attempt[:], b.attempt[:]) })
+	var b pgx.Batch // one implicit transaction
+	queueClose(&b, group)
+	for _, o := range group {
+		queueErrors(&b, o)
+		queueOthers(&b, o)
+	}
+	r := s.pool.SendBatch(ctx, &b)
+	rows, err := r.Query()
+	closed := make(map[uuid.UUID]bool, len(group))
+	if err == nil {
+		var id uuid.UUID
+		_, err = pgx.ForEachRow(rows, []any{&id}, func() error { closed[id] = true; return nil })
+	}
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		for _, o := range group {
+			o.closed = closed[o.attempt]
+		}
+	}
+	return err
+}
+
+// queueClose queues closeAttempts, with the created rows of all.
+func queueClose(b *pgx.Batch, group []*outcome) {
+	g := len(group)
+	ids, words := make([]uuid.UUID, g), make([]string, 2*g)
+	counts := make([]int32, 6*g)
+	n := 0
+	for i, o := range group {
+		ids[i] = o.attempt
+		for k, count := range []int{len(o.settlements), o.call.Created, o.call.Rejected, o.call.NotApplied, o.call.Unknown, o.call.Status} {
+			counts[k*g+i] = int32(count)
+		}
+		words[i], words[g+i] = text(o.call.CorrelationID), text(o.call.Detail)
+		n += countOf(o.settlements, Created)
+	}
+	eventIDs, attempts, recordIDs := make([]string, 0, n), make([]uuid.UUID, 0, n), make([]string, 0, n)
+	urls, warnings, results := make([]*string, 0, n), make([]*string, 0, n), make([][]byte, 0, n)
+	keep, doubt, dup := make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n)
+	for _, o := range group {
+		for i := range o.settlements {
+			st := &o.settlements[i]
+			if st.Status != Created {
+				continue
+			}
+			eventIDs, attempts, recordIDs = append(eventIDs, st.EventID), append(attempts, o.attempt), append(recordIDs, text(st.RecordID))
+			urls, warnings, results = append(urls, nullable(st.URL)), append(warnings, nullable(string(st.Warnings))), append(results, st.Result)
+			keep, doubt, dup = append(keep, st.Keep), append(doubt, st.InDoubt), append(dup, st.PossibleDuplicate)
+		}
+	}
+	b.Queue(closeAttempts, ids, counts[:g], counts[g:2*g], counts[2*g:3*g], counts[3*g:4*g], counts[4*g:5*g], counts[5*g:],
+		words[:g], words[g:], eventIDs, attempts, recordIDs, urls, warnings, results, keep, doubt, dup)
+}
+
+func countOf(settlements []Settlement, status Status) (n int) {
+	for i := range settlements {
+		if settlements[i].Status == status {
+			n++
+		}
+	}
+	return n
+}
+
+// queueErrors queues the errors of an outcome.
+func queueErrors(b *pgx.Batch, o *outcome) {
 	var ids, categories, messages, properties, rules []string
 	var raws [][]byte
-	for _, st := range settlements {
-		switch st.Status {
-		case Created:
-			if st.RecordID == "" {
-				return fmt.Errorf("event %q, created, has no record id", st.EventID)
-			}
-			created = append(created, st)
-		case Retry, Unknown, Dead:
-			others = append(others, st)
-		default:
-			return fmt.Errorf("event %q can't be settled as %q", st.EventID, st.Status)
-		}
-		for _, e := range st.Errors {
-			ids, categories = append(ids, st.EventID), append(categories, text(e.Category))
+	for i := range o.settlements {
+		for _, e := range o.settlements[i].Errors {
+			ids, categories = append(ids, o.settlements[i].EventID), append(categories, text(e.Category))
 			messages, raws = append(messages, text(e.Message)), append(raws, e.Raw)
 			properties, rules = append(properties, text(e.Property)), append(rules, text(e.Rule))
 		}
 	}
 	if len(ids) > 0 {
-		b.Queue(settleErrors, attempt, ids, categories, messages, properties, rules, raws)
+		b.Queue(settleErrors, o.attempt, ids, categories, messages, properties, rules, raws)
 	}
-	if n := len(created); n > 0 {
-		eventIDs, recordIDs, results := make([]string, n), make([]string, n), make([][]byte, n)
-		keep, doubt, dup := make([]bool, n), make([]bool, n), make([]bool, n)
-		for i := range created {
-			st := &created[i]
-			eventIDs[i], recordIDs[i], results[i] = st.EventID, text(st.RecordID), st.Result
-			keep[i], doubt[i], dup[i] = st.Keep, st.InDoubt, st.PossibleDuplicate
+}
+
+// queueOthers queues the rows of an outcome that were not created.
+func queueOthers(b *pgx.Batch, o *outcome) {
+	n := len(o.settlements) - countOf(o.settlements, Created)
+	if n == 0 {
+		return
+	}
+	eventIDs, statuses, waits := make([]string, 0, n), make([]string, 0, n), make([]time.Duration, 0, n)
+	reasons, errors, causes := make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n)
+	counted, doubt, missed, dup := make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n)
+	for i := range o.settlements {
+		st := &o.settlements[i]
+		if st.Status == Created {
+			continue
 		}
-		b.Queue(settleCreated, attempt, eventIDs, recordIDs,
-			texts(created, func(st *Settlement) string { return st.URL }),
-			texts(created, func(st *Settlement) string { return string(st.Warnings) }), results, keep, doubt, dup)
-	}
-	if n := len(others); n > 0 {
-		eventIDs, statuses, waits := make([]string, n), make([]string, n), make([]time.Duration, n)
-		counted, doubt, missed, dup := make([]bool, n), make([]bool, n), make([]bool, n), make([]bool, n)
-		for i := range others {
-			st := &others[i]
-			eventIDs[i], statuses[i], waits[i] = st.EventID, string(st.Status), st.Wait
-			counted[i], doubt[i], missed[i], dup[i] = st.Counted, st.InDoubt, st.Missed, st.PossibleDuplicate
+		eventIDs, statuses, waits = append(eventIDs, st.EventID), append(statuses, string(st.Status)), append(waits, st.Wait)
+		reasons, errors = append(reasons, nullable(string(st.Reason))), append(errors, nullable(st.Error))
+		counted, doubt = append(counted, st.Counted), append(doubt, st.InDoubt)
+		missed, dup = append(missed, st.Missed), append(dup, st.PossibleDuplicate)
+		cause := ""
+		if st.Status == Dead {
+			cause = causeOf(st.Errors, st.Error)
 		}
-		b.Queue(settleOthers, attempt, eventIDs, statuses,
-			texts(others, func(st *Settlement) string { return string(st.Reason) }),
-			texts(others, func(st *Settlement) string { return st.Error }), waits, counted, doubt, missed, dup,
-			texts(others, func(st *Settlement) string {
-				if st.Status != Dead {
-					return ""
-				}
-				return causeOf(st.Errors, st.Error)
-			}))
+		causes = append(causes, nullable(cause))
 	}
-	return nil
+	b.Queue(settleOthers, o.attempt, eventIDs, statuses, reasons, errors, waits, counted, doubt, missed, dup, causes)
 }

@@ -13,7 +13,11 @@ import (
 )
 
 // Store is the outbox.
-type Store struct{ pool *pgxpool.Pool }
+type Store struct {
+	pool     *pgxpool.Pool
+	intents  *grouped[*intent]
+	outcomes *grouped[*outcome]
+}
 
 // errURL does without pgx's own words, which can hold a part of the password.
 var errURL = errors.New("the database's address can't be read; want one such as postgres://user:password@host:5432/name, " +
@@ -55,7 +59,10 @@ func Open(ctx context.Context, databaseURL string, maxConns int) (*Store, error)
 		pool.Close()
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	return &Store{pool}, nil
+	s := &Store{pool: pool}
+	s.intents = &grouped[*intent]{commit: s.intendTogether, alone: s.intendAlone, weight: (*intent).bytes}
+	s.outcomes = &grouped[*outcome]{commit: s.settleTogether, alone: s.settleAlone, weight: (*outcome).bytes}
+	return s, nil
 }
 
 // readOnly is the SQLSTATE of a server that takes no writes.

@@ -231,8 +231,8 @@ func TestConnectionsBreakAtEveryStatement(t *testing.T) {
 
 // kinds tells the statements apart, each by some words of it.
 var kinds = map[string]string{
-	"intent": `INSERT INTO attempt AS a`,
-	"settle": `UPDATE attempt SET state = 'settled'`,
+	"intent": `COPY outbox (`,
+	"settle": `UPDATE attempt a SET state = 'settled'`,
 	"claim":  `opened AS (`,
 	"park":   `ended AS (`,
 	"split":  `moved AS (`,

@@ -40,9 +40,11 @@ var moments = []moment{
 
 // Each statement is known by words that no other has. If they are not met, the test says so.
 func isIntent(sql string) bool {
-	return strings.Contains(sql, "INSERT INTO outbox (") && strings.Contains(sql, "'sending'")
+	return strings.Contains(sql, "COPY outbox (")
 }
-func isOutcome(sql string) bool { return strings.Contains(sql, "UPDATE attempt SET state = 'settled'") }
+func isOutcome(sql string) bool {
+	return strings.Contains(sql, "UPDATE attempt a SET state = 'settled'")
+}
 
 // second tells of what it is asked about whether it is the second of its kind.
 func second(is func(string) bool) func(string) bool { return nth(2, is) }

@@ -1,0 +1,148 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// grouped commits requests together: what comes while others are being committed goes with the next commit. Under load a
+// commit's price, most of it a flush of the log, is shared by several batches; without, nobody waits.
+type grouped[T any] struct {
+	// commit does all the requests in one transaction, or none of them. What it returns is told to each.
+	commit func(ctx context.Context, group []T) error
+	// alone does one, after a group that could not be.
+	alone func(ctx context.Context, one T) error
+	// weight is what one adds to a transaction, in bytes.
+	weight func(T) int
+
+	mu      sync.Mutex
+	queue   []*request[T]
+	running int
+}
+
+const (
+	// groupsAtOnce is how many groups are committed at once: enough to keep the server busy while one waits for its flush.
+	groupsAtOnce = 2
+	// groupMost and groupBytes bound a group.
+	groupMost  = 10
+	groupBytes = 4 << 20
+)
+
+type request[T any] struct {
+	what T
+	ctx  context.Context
+	done chan error
+}
+
+// do returns when what is committed, or has failed. The commit of a group goes on until all of it have given up.
+func (g *grouped[T]) do(ctx context.Context, what T) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := &request[T]{what, ctx, make(chan error, 1)}
+	g.mu.Lock()
+	g.queue = append(g.queue, r)
+	start := g.running < groupsAtOnce
+	if start {
+		g.running++
+	}
+	g.mu.Unlock()
+	if start {
+		go g.run()
+	}
+	return <-r.done
+}
+
+// run commits group after group until nothing is left.
+func (g *grouped[T]) run() {
+	for {
+		group := g.next()
+		if group == nil {
+			return
+		}
+		g.finish(group)
+	}
+}
+
+func (g *grouped[T]) next() []*request[T] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(g.queue) && n < groupMost {
+		if bytes += g.weight(g.queue[n].what); n > 0 && bytes > groupBytes {
+			break
+		}
+		n++
+	}
+	if n == 0 {
+		g.running--
+		return nil
+	}
+	group := g.queue[:n:n]
+	g.queue = g.queue[n:]
+	return group
+}
+
+func (g *grouped[T]) finish(group []*request[T]) {
+	if len(group) == 1 {
+		group[0].done <- g.alone(group[0].ctx, group[0].what)
+		return
+	}
+	ctx, release := joined(group)
+	defer release()
+	all := make([]T, len(group))
+	for i, r := range group {
+		all[i] = r.what
+	}
+	err := g.commit(ctx, all)
+	if err == errApart || ofTheData(err) {
+		for _, r := range group {
+			r.done <- g.alone(r.ctx, r.what)
+		}
+		return
+	}
+	for _, r := range group {
+		r.done <- err
+	}
+}
+
+// errApart says that a group changed nothing and has to be done one by one.
+var errApart = errors.New("outbox: not as a group")
+
+// ofTheData tells whether an error comes from what was to be written, and so perhaps from one of a group only.
+func ofTheData(err error) bool {
+	pgErr := (*pgconn.PgError)(nil)
+	if !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
+		return false
+	}
+	switch pgErr.Code[:2] {
+	case "22", "23", "54": // data exception, integrity constraint violation, program limit exceeded
+		return true
+	}
+	return false
+}
+
+// joined is a context that ends when those of all requests have.
+func joined[T any](group []*request[T]) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var left atomic.Int32
+	left.Store(int32(len(group)))
+	stops := make([]func() bool, len(group))
+	for i, r := range group {
+		stops[i] = context.AfterFunc(r.ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel()
+			}
+		})
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
+}

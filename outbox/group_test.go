@@ -1,0 +1,218 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// gate is a grouped whose commits wait until they are told how to end.
+type gate struct {
+	*grouped[string]
+	begun chan commit
+}
+
+// commit is one that is under way.
+type commit struct {
+	group []string
+	ctx   context.Context
+	end   chan<- error
+}
+
+func newGate() *gate {
+	g := &gate{begun: make(chan commit)}
+	begin := func(ctx context.Context, group []string) error {
+		end := make(chan error)
+		g.begun <- commit{group, ctx, end}
+		return <-end
+	}
+	g.grouped = &grouped[string]{
+		commit: begin,
+		alone:  func(ctx context.Context, one string) error { return begin(ctx, []string{one}) },
+		weight: func(s string) int { return len(s) },
+	}
+	return g
+}
+
+// ask begins a request.
+func (g *gate) ask(ctx context.Context, what string) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- g.do(ctx, what) }()
+	return done
+}
+
+// wait begins a request that waits as the n-th in the queue.
+func (g *gate) wait(ctx context.Context, n int, what string) <-chan error {
+	done := g.ask(ctx, what)
+	for {
+		g.mu.Lock()
+		waiting := len(g.queue)
+		g.mu.Unlock()
+		if waiting == n {
+			return done
+		}
+		runtime.Gosched()
+	}
+}
+
+// busy begins as many commits of one request as there can be at once. The end of the first of them lets one more begin; the
+// others end with the test.
+func (g *gate) busy(t *testing.T) (first commit) {
+	for n := range groupsAtOnce {
+		done := g.ask(t.Context(), "first")
+		c := <-g.begun
+		if diff := cmp.Diff([]string{"first"}, c.group); diff != "" {
+			t.Fatal(diff)
+		}
+		if n == 0 {
+			first = c
+		}
+		t.Cleanup(func() {
+			if n > 0 {
+				c.end <- nil
+			}
+			ok(t, <-done)
+		})
+	}
+	return first
+}
+
+func TestWhatComesMeanwhileGoesTogether(t *testing.T) {
+	g := newGate()
+	first := g.busy(t)
+	var names []string
+	var later []<-chan error
+	for n := range groupMost + 1 {
+		names = append(names, fmt.Sprint(n))
+		later = append(later, g.wait(t.Context(), n+1, names[n]))
+	}
+	first.end <- nil
+	c := <-g.begun
+	if diff := cmp.Diff(names[:groupMost], c.group); diff != "" {
+		t.Error(diff)
+	}
+	broken := errors.New("connection lost")
+	c.end <- broken
+	for n := range groupMost {
+		if err := <-later[n]; err != broken {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+	c = <-g.begun
+	if diff := cmp.Diff(names[groupMost:], c.group); diff != "" {
+		t.Error(diff)
+	}
+	c.end <- nil
+	ok(t, <-later[groupMost])
+}
+
+func TestALargeOneGoesAlone(t *testing.T) {
+	g := newGate()
+	first := g.busy(t)
+	large := g.wait(t.Context(), 1, string(make([]byte, groupBytes)))
+	small := g.wait(t.Context(), 2, "small")
+	first.end <- nil
+	c := <-g.begun
+	if len(c.group) != 1 || len(c.group[0]) != groupBytes {
+		t.Errorf("%d are committed together", len(c.group))
+	}
+	c.end <- nil
+	ok(t, <-large)
+	(<-g.begun).end <- nil
+	ok(t, <-small)
+}
+
+// A fault in the data of one has each done by itself.
+func TestOneFaultIsNotTheOthers(t *testing.T) {
+	for _, fault := range []error{errApart, &pgconn.PgError{Code: "23514"}} {
+		g := newGate()
+		first := g.busy(t)
+		good, bad := g.wait(t.Context(), 1, "good"), g.wait(t.Context(), 2, "bad")
+		first.end <- nil
+		(<-g.begun).end <- fault
+		(<-g.begun).end <- nil
+		ok(t, <-good)
+		(<-g.begun).end <- fault
+		if err := <-bad; err != fault {
+			t.Error(err)
+		}
+	}
+}
+
+// A commit goes on for as long as one of its requests is wanted.
+func TestACommitEndsWhenNobodyWaits(t *testing.T) {
+	g := newGate()
+	first := g.busy(t)
+	one, stopOne := context.WithCancel(t.Context())
+	two, stopTwo := context.WithCancel(t.Context())
+	defer stopTwo()
+	done := []<-chan error{g.wait(one, 1, "1"), g.wait(two, 2, "2")}
+	first.end <- nil
+	c := <-g.begun
+	stopOne()
+	if c.ctx.Err() != nil {
+		t.Error("one gave up, and the commit was ended for both")
+	}
+	stopTwo()
+	<-c.ctx.Done()
+	c.end <- nil
+	for _, done := range done {
+		ok(t, <-done)
+	}
+}
+
+// Many intents and outcomes at once, some of which fail: each has its own answer, and the table tells the same.
+func TestManyAtOnce(t *testing.T) {
+	s := open(t)
+	const batches, size = 60, 5
+	var wg sync.WaitGroup
+	for n := range batches {
+		wg.Go(func() {
+			ids := numbered(fmt.Sprintf("e%d-", n), size)
+			if n%5 == 1 {
+				ids[0] = "shared" // with others, in whatever order
+			}
+			a := newAttempt()
+			standing, err := s.Intend(t.Context(), a, events(ids...))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ours := ids[:0:0]
+			for i, id := range ids {
+				if standing[i] == Ours {
+					ours = append(ours, id)
+				} else if id != "shared" {
+					t.Errorf("%s is not ours", id)
+				}
+			}
+			call := Call{Created: len(ours)}
+			if n%5 == 2 { // its counts are wrong
+				err := s.Settle(t.Context(), a.ID, Call{Created: 1}, alike(created, ours...))
+				if !ofTheData(err) {
+					t.Errorf("counts that don't add up: %v", err)
+				}
+			}
+			if n%5 == 3 {
+				if err := s.Settle(t.Context(), NewAttemptID(), call, alike(created, ours...)); !errors.Is(err, ErrLeaseLost) {
+					t.Errorf("an attempt that is not there: %v", err)
+				}
+			}
+			if err := s.Settle(t.Context(), a.ID, call, alike(created, ours...)); err != nil {
+				t.Errorf("%d: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	shared := batches / 5
+	want(t, s, `SELECT count(*) FROM outbox WHERE status = 'created'`, fmt.Sprint(batches*size-shared+1))
+	want(t, s, `SELECT count(*) FROM outbox WHERE status <> 'created'`, "0")
+	want(t, s, `SELECT count(*) FROM attempt WHERE state = 'settled'`, fmt.Sprint(batches))
+	want(t, s, `SELECT count(*) FROM attempt a WHERE inputs <> (SELECT count(*) FROM outbox o WHERE o.attempt_id = a.id)`, "0")
+}
