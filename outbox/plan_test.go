@@ -11,7 +11,7 @@ import (
 // statements are all that run on tables which grow, with how many parameters each takes.
 var statements = map[string]string{
 	"insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
-	"closeAttempts": closeAttempts, "settleErrors": settleErrors, "settleOthers": settleOthers,
+	"closeAttempts": closeAttempts, "settleErrors": settleErrors, "settleCreated": settleCreated, "settleOthers": settleOthers,
 	"selectDue": selectDue, "claimedBefore": claimedBefore, "claimRetry": claimRetry, "claimUnknown": claimUnknown, "park": park,
 	"expire": expireAttempts, "renew": renew, "split": split, "outstanding": outstanding,
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// closeAttempts closes attempts and settles their created rows. Rows are touched only if their attempt was closed right here:
-// those that Expire made `unknown` still carry its id. It returns the attempts that it closed.
+// closeAttempts closes attempts and settles those of their created rows that have nothing but a record id and a url, which is
+// nearly all rows. Rows are touched only if their attempt was closed right here: those that Expire made `unknown` still carry its
+// id. It returns the attempts that it closed.
 //
 // A closed attempt that still holds rows, because the settlements are more or fewer than they, breaks a constraint.
 // A read is no attempt to create: only a call that was under way, 'sending', counts.
@@ -26,14 +27,11 @@ WITH closed AS (
   WHERE a.id = ANY (ARRAY[c.id]) AND a.state = 'open'
   RETURNING a.id),
 created AS (
-  UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
-    payload = CASE WHEN u.keep THEN o.payload END, attempts = o.attempts + (o.status = 'sending')::int,
-    next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, in_doubt = o.in_doubt OR u.in_doubt,
-    possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
-  FROM unnest($10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bool[], $17::bool[], $18::bool[])
-    AS u(event_id, attempt, record_id, url, warnings, result, keep, in_doubt, duplicate)
-  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = u.attempt AND o.status IN ('sending', 'unknown')
-    AND u.attempt = ANY (ARRAY(SELECT id FROM closed)))
+  UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = nullif(u.url, ''), payload = NULL,
+    attempts = o.attempts + (o.status = 'sending')::int, next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, updated_at = now()
+  FROM unnest($10::text[], $11::int[], $12::text[], $13::text[]) AS u(event_id, nth, record_id, url)
+  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = ($1::uuid[])[u.nth] AND o.status IN ('sending', 'unknown')
+    AND o.attempt_id = ANY (ARRAY(SELECT id FROM closed)))
 SELECT id FROM closed`
 
 // Each statement after it is guarded by the attempt's having been closed in this very transaction (now() is its start).
@@ -46,6 +44,16 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::byte
   AS u(event_id, category, message, property, rule, raw, n)
 JOIN outbox o ON o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown', 'created')
 WHERE true` + closedHere + ` ORDER BY u.n`
+
+// settleCreated is for created rows that have more than that.
+const settleCreated = `
+UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
+  payload = CASE WHEN u.keep THEN o.payload END, attempts = o.attempts + (o.status = 'sending')::int,
+  next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, in_doubt = o.in_doubt OR u.in_doubt,
+  possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bool[], $8::bool[], $9::bool[])
+  AS u(event_id, record_id, url, warnings, result, keep, in_doubt, duplicate)
+WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 var settleOthers = `
 UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
@@ -120,6 +128,7 @@ func (s *Store) settleTogether(ctx context.Context, group []*outcome) error {
 	queueClose(&b, group)
 	for _, o := range group {
 		queueErrors(&b, o)
+		queueCreated(&b, o)
 		queueOthers(&b, o)
 	}
 	r := s.pool.SendBatch(ctx, &b)
@@ -140,45 +149,67 @@ func (s *Store) settleTogether(ctx context.Context, group []*outcome) error {
 	return err
 }
 
-// queueClose queues closeAttempts, with the created rows of all.
-func queueClose(b *pgx.Batch, group []*outcome) {
-	g := len(group)
-	ids, words := make([]uuid.UUID, g), make([]string, 2*g)
-	counts := make([]int32, 6*g)
-	n := 0
-	for i, o := range group {
-		ids[i] = o.attempt
-		for k, count := range []int{len(o.settlements), o.call.Created, o.call.Rejected, o.call.NotApplied, o.call.Unknown, o.call.Status} {
-			counts[k*g+i] = int32(count)
-		}
-		words[i], words[g+i] = text(o.call.CorrelationID), text(o.call.Detail)
-		n += countOf(o.settlements, Created)
-	}
-	eventIDs, attempts, recordIDs := make([]string, 0, n), make([]uuid.UUID, 0, n), make([]string, 0, n)
-	urls, warnings, results := make([]*string, 0, n), make([]*string, 0, n), make([][]byte, 0, n)
-	keep, doubt, dup := make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n)
-	for _, o := range group {
-		for i := range o.settlements {
-			st := &o.settlements[i]
-			if st.Status != Created {
-				continue
-			}
-			eventIDs, attempts, recordIDs = append(eventIDs, st.EventID), append(attempts, o.attempt), append(recordIDs, text(st.RecordID))
-			urls, warnings, results = append(urls, nullable(st.URL)), append(warnings, nullable(string(st.Warnings))), append(results, st.Result)
-			keep, doubt, dup = append(keep, st.Keep), append(doubt, st.InDoubt), append(dup, st.PossibleDuplicate)
-		}
-	}
-	b.Queue(closeAttempts, ids, counts[:g], counts[g:2*g], counts[2*g:3*g], counts[3*g:4*g], counts[4*g:5*g], counts[5*g:],
-		words[:g], words[g:], eventIDs, attempts, recordIDs, urls, warnings, results, keep, doubt, dup)
+// plain tells whether a settlement says nothing but that a record was created, and where.
+func (st *Settlement) plain() bool {
+	return st.Status == Created && st.Warnings == nil && st.Result == nil && !st.Keep && !st.InDoubt && !st.PossibleDuplicate
 }
 
-func countOf(settlements []Settlement, status Status) (n int) {
-	for i := range settlements {
-		if settlements[i].Status == status {
+// count counts the settlements of an outcome that are such.
+func (o *outcome) count(such func(*Settlement) bool) (n int) {
+	for i := range o.settlements {
+		if such(&o.settlements[i]) {
 			n++
 		}
 	}
 	return n
+}
+
+// queueClose queues closeAttempts.
+func queueClose(b *pgx.Batch, group []*outcome) {
+	n, rows := len(group), 0
+	ids, settled, status := make([]uuid.UUID, n), make([]int, n), make([]int, n)
+	created, rejected, notApplied, unknown := make([]int, n), make([]int, n), make([]int, n), make([]int, n)
+	correlations, details := make([]string, n), make([]string, n)
+	for i, o := range group {
+		c := &o.call
+		ids[i], settled[i], status[i] = o.attempt, len(o.settlements), c.Status
+		created[i], rejected[i], notApplied[i], unknown[i] = c.Created, c.Rejected, c.NotApplied, c.Unknown
+		correlations[i], details[i] = text(c.CorrelationID), text(c.Detail)
+		rows += o.count((*Settlement).plain)
+	}
+	eventIDs, nth := make([]string, 0, rows), make([]int32, 0, rows)
+	recordIDs, urls := make([]string, 0, rows), make([]string, 0, rows)
+	for i, o := range group {
+		for k := range o.settlements {
+			if st := &o.settlements[k]; st.plain() {
+				eventIDs, nth = append(eventIDs, st.EventID), append(nth, int32(i+1))
+				recordIDs, urls = append(recordIDs, text(st.RecordID)), append(urls, text(st.URL))
+			}
+		}
+	}
+	b.Queue(closeAttempts, ids, settled, created, rejected, notApplied, unknown, status, correlations, details,
+		eventIDs, nth, recordIDs, urls)
+}
+
+// queueCreated queues the created rows of an outcome that are not plain.
+func queueCreated(b *pgx.Batch, o *outcome) {
+	n := o.count(func(st *Settlement) bool { return st.Status == Created && !st.plain() })
+	if n == 0 {
+		return
+	}
+	eventIDs, recordIDs, results := make([]string, 0, n), make([]string, 0, n), make([][]byte, 0, n)
+	urls, warnings := make([]*string, 0, n), make([]*string, 0, n)
+	keep, doubt, dup := make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n)
+	for i := range o.settlements {
+		st := &o.settlements[i]
+		if st.Status != Created || st.plain() {
+			continue
+		}
+		eventIDs, recordIDs, results = append(eventIDs, st.EventID), append(recordIDs, text(st.RecordID)), append(results, st.Result)
+		urls, warnings = append(urls, nullable(st.URL)), append(warnings, nullable(string(st.Warnings)))
+		keep, doubt, dup = append(keep, st.Keep), append(doubt, st.InDoubt), append(dup, st.PossibleDuplicate)
+	}
+	b.Queue(settleCreated, o.attempt, eventIDs, recordIDs, urls, warnings, results, keep, doubt, dup)
 }
 
 // queueErrors queues the errors of an outcome.
@@ -199,7 +230,7 @@ func queueErrors(b *pgx.Batch, o *outcome) {
 
 // queueOthers queues the rows of an outcome that were not created.
 func queueOthers(b *pgx.Batch, o *outcome) {
-	n := len(o.settlements) - countOf(o.settlements, Created)
+	n := o.count(func(st *Settlement) bool { return st.Status != Created })
 	if n == 0 {
 		return
 	}
