@@ -16,6 +16,8 @@ CREATE TABLE outbox (
     reason             text,                    -- why dead: see the check below
     error              text,                    -- the last error, in words
     attempts           integer NOT NULL DEFAULT 0,
+    attempts_before    integer,                 -- how many of them were before its last replay; null: never replayed
+    replayed_at        timestamptz,             -- when a person last had it sent again; its age counts from then
     attempt_id         uuid,                    -- the last call that the event was part of
     next_attempt_at    timestamptz,             -- when 'retry' or 'unknown' is due; null otherwise, and while a read is under way
     dead_at            timestamptz,             -- since when it is dead; null otherwise
@@ -150,7 +152,44 @@ CREATE TABLE outbox_revision (
     PRIMARY KEY (event_id, revision)
 );
 
+-- Bulk replays: dead events that a person has sent again, by and by, by whichever worker is at it.
+CREATE TABLE replay_job (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    action_id       bigint REFERENCES operator_action,  -- who asked for it, when, why and of which events
+    state           text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'cancelled', 'done')),
+    allow_duplicate boolean NOT NULL,
+    rate            double precision CHECK (rate > 0),  -- events a second; null: as the fleet takes them
+    events          bigint NOT NULL,                    -- how many it began with
+    replayed        bigint NOT NULL DEFAULT 0,          -- how many of them it has sent again
+    skipped         bigint NOT NULL DEFAULT 0,          -- had changed meanwhile, or can't be sent at all
+    held            bigint NOT NULL DEFAULT 0,          -- may have a record already, and stay dead
+    next_at         timestamptz NOT NULL DEFAULT now(), -- when it goes on
+    started_at      timestamptz NOT NULL DEFAULT now(),
+    ended_at        timestamptz,
+
+    CONSTRAINT replay_job_ended CHECK ((state IN ('cancelled', 'done')) = (ended_at IS NOT NULL)),
+    CONSTRAINT replay_job_adds_up CHECK (
+        CASE state WHEN 'done' THEN replayed + skipped + held = events ELSE replayed + skipped + held <= events END)
+);
+CREATE INDEX replay_job_running ON replay_job (next_at) WHERE state = 'running';
+
+-- What a replay job has still to do. A row that is not as it was seen then is left alone: so what dies again is not
+-- replayed again by the same job, nor by another that was made before.
+CREATE TABLE replay_event (
+    job_id      bigint REFERENCES replay_job,
+    object_type text COLLATE "C",
+    event_id    text COLLATE "C",
+    seen        timestamptz NOT NULL,           -- the row's updated_at when the job was made
+    PRIMARY KEY (job_id, object_type, event_id)
+);
+
+-- What became of the events of a replay.
+CREATE INDEX operator_action_event_action ON operator_action_event (action_id);
+
 -- +goose Down
+DROP INDEX operator_action_event_action;
+DROP TABLE replay_event;
+DROP TABLE replay_job;
 DROP TABLE outbox_revision;
 DROP TABLE operator_action_event;
 DROP TABLE operator_action;

@@ -57,8 +57,8 @@ const awaitClaim = `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text
 // What an earlier try of the same claim got, if its answer was lost.
 const claimedBefore = `
 WITH claimed AS MATERIALIZED (
-  SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, coalesce(o.misses, 0),
-    o.received_at, now() - o.received_at
+  SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts - coalesce(o.attempts_before, 0), o.in_doubt, coalesce(o.misses, 0),
+    o.received_at, now() - coalesce(o.replayed_at, o.received_at)
   FROM attempt a JOIN outbox o ON o.event_id = ANY(a.event_ids) AND o.attempt_id = a.id
   WHERE a.id = $1 AND a.state = 'open')
 SELECT * FROM claimed ORDER BY event_id`
@@ -79,8 +79,8 @@ fitting AS (
 claimed AS (
   UPDATE outbox o SET %[3]s, attempt_id = $1, next_attempt_at = NULL, updated_at = now()
   FROM fitting f WHERE o.event_id = ANY (ARRAY[f.event_id])
-  RETURNING o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts, o.in_doubt, coalesce(o.misses, 0),
-    o.received_at, now() - o.received_at),
+  RETURNING o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts - coalesce(o.attempts_before, 0), o.in_doubt, coalesce(o.misses, 0),
+    o.received_at, now() - coalesce(o.replayed_at, o.received_at)),
 opened AS (
   INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs)
   SELECT $1, '%[4]s', $2, $5, now() + $6::interval, array_agg(event_id), count(*)
@@ -146,13 +146,13 @@ func claimedRows(r pgx.BatchResults, objectType string) ([]Row, error) {
 
 var park = `
 WITH due AS (
-  SELECT event_id, $2 AND attempts < $4 AND now() - received_at < $5::interval AS again FROM outbox
+  SELECT event_id, $2 AND attempts - coalesce(attempts_before, 0) < $4 AND now() - coalesce(replayed_at, received_at) < $5::interval AS again FROM outbox
   WHERE object_type = $1 AND status = 'unknown' AND misses IS NOT NULL AND next_attempt_at <= now()
   ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
 ended AS (
   UPDATE outbox o SET misses = NULL, updated_at = now(),
     status = CASE WHEN due.again THEN 'retry' ELSE 'dead' END,
-    next_attempt_at = CASE WHEN due.again THEN now() + random() * least($7::interval, $6::interval * 2 ^ least(o.attempts, 30)) END,
+    next_attempt_at = CASE WHEN due.again THEN now() + random() * least($7::interval, $6::interval * 2 ^ least(o.attempts - coalesce(o.attempts_before, 0), 30)) END,
     possible_duplicate = o.possible_duplicate OR due.again,
     reason = CASE WHEN NOT due.again THEN 'unknown_outcome' END,
     error = coalesce(o.error, 'the call may or may not have created the record'),

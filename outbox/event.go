@@ -65,11 +65,11 @@ type Attempt struct {
 // Row is an event that was claimed.
 type Row struct {
 	Event
-	Attempts   int
+	Attempts   int // since it was last replayed, if it was
 	InDoubt    bool
 	Misses     int
 	ReceivedAt time.Time
-	// Age is how long ago the row came to be, by the database's clock.
+	// Age is how long ago the row came to be, or was last replayed, by the database's clock.
 	Age time.Duration
 }
 

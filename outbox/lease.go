@@ -118,9 +118,10 @@ func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []s
 const outstanding = `
 SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL)
   OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL)
-  OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL)`
+  OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL)
+  OR EXISTS (SELECT FROM replay_job WHERE state = 'running')`
 
-// Outstanding tells whether anything is left to do: open attempts, or rows in `retry` or `unknown`.
+// Outstanding tells whether anything is left to do: open attempts, rows in `retry` or `unknown`, or a running replay job.
 func (s *Store) Outstanding(ctx context.Context) (left bool, err error) {
 	err = s.pool.QueryRow(ctx, outstanding).Scan(&left)
 	if err != nil {

@@ -75,6 +75,7 @@ func (w *Worker) round(ctx context.Context, newCredential bool) error {
 			return err
 		}
 	}
+	w.feedReplays(ctx)
 	due, err := w.store.Due(ctx)
 	if err != nil {
 		return err

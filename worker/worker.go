@@ -12,6 +12,7 @@ import (
 
 	"crmintake/batcher"
 	"crmintake/outbox"
+	"crmintake/outbox/operator"
 )
 
 // Worker moves events from a Source through a CRM into the outbox. New makes one.
@@ -24,6 +25,8 @@ type Worker struct {
 	judge  judge
 
 	database, stream *outage
+	replays          *operator.Feeder
+	replaying        *outage
 	stats            Stats // its counters are atomic
 
 	wake chan struct{} // tells the dispatcher to look again; holds one
@@ -53,15 +56,17 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 	cfg = cfg.withDefaults()
 	w := &Worker{
 		cfg: cfg, source: source, store: store, crm: crm, log: log,
-		judge:    judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
-		database: &outage{log: log, what: "the database", quiet: outageQuiet},
-		stream:   &outage{log: log, what: "the stream", quiet: outageQuiet},
-		wake:     make(chan struct{}, 1),
-		waiting:  batcher.New[*item](cfg.Batch),
-		unacked:  map[*cargo]struct{}{},
-		gates:    gates{},
-		reads:    map[string]*outage{},
-		size:     requestSize{bound: cfg.Batch.Bytes},
+		judge:     judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
+		database:  &outage{log: log, what: "the database", quiet: outageQuiet},
+		stream:    &outage{log: log, what: "the stream", quiet: outageQuiet},
+		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
+		replaying: &outage{log: log, what: "replaying dead events"},
+		wake:      make(chan struct{}, 1),
+		waiting:   batcher.New[*item](cfg.Batch),
+		unacked:   map[*cargo]struct{}{},
+		gates:     gates{},
+		reads:     map[string]*outage{},
+		size:      requestSize{bound: cfg.Batch.Bytes},
 	}
 	w.room = sync.NewCond(&w.mu)
 	return w, nil

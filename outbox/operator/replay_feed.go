@@ -1,0 +1,157 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"crmintake/outbox"
+)
+
+// Feeder does replay jobs, step by step. Any number may be at it: a job belongs to one of them for the time of a step, which
+// is a transaction. So whoever is killed leaves nothing behind, and a job that is paused or cancelled makes no step more.
+type Feeder struct {
+	pool    *pgxpool.Pool
+	records Records
+}
+
+// NewFeeder makes one on the store's connections.
+func NewFeeder(store *outbox.Store, records Records) *Feeder { return &Feeder{store.Pool(), records} }
+
+const (
+	// feedStep is how many events a step takes at most: some tens of milliseconds of work, for which a cancel waits.
+	feedStep = 1000
+	// feedAhead is how many events of an object type may be due before a job adds no more of it: two seconds' worth of
+	// what the largest quota lets through. What is not due yet can still be cancelled, and a pause of one object type
+	// does not hold up the others.
+	feedAhead = 5000
+	// feedAgain is when a job looks again whether there is room.
+	feedAgain = 500 * time.Millisecond
+)
+
+// Jobs take turns.
+const takeReplay = `
+SELECT id, action_id, allow_duplicate, coalesce(rate, 0) FROM replay_job WHERE state = 'running' AND next_at <= now()
+ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED`
+
+// A loose index scan, and a look at what is due of each object type.
+const replayTypes = `
+WITH RECURSIVE left_over AS (
+  (SELECT object_type FROM replay_event WHERE job_id = $1 ORDER BY object_type LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.object_type FROM replay_event e WHERE e.job_id = $1 AND e.object_type > t.object_type ORDER BY e.object_type LIMIT 1)
+  FROM left_over t WHERE t.object_type IS NOT NULL)
+SELECT object_type, $2
+  - (SELECT count(*) FROM (SELECT FROM outbox o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NULL LIMIT $2) r)
+  - (SELECT count(*) FROM (SELECT FROM outbox o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NOT NULL LIMIT $2) u)
+FROM left_over t WHERE object_type IS NOT NULL`
+
+// The events come off the list whatever is done with them. No row means that it is not as it was seen.
+const takeReplayEvents = `
+WITH taken AS (
+  DELETE FROM replay_event e USING (
+    SELECT event_id FROM replay_event WHERE job_id = $1 AND object_type = $2 ORDER BY event_id LIMIT $3) n
+  WHERE e.job_id = $1 AND e.object_type = $2 AND e.event_id = ANY (ARRAY[n.event_id]) RETURNING e.event_id, e.seen)
+SELECT o.event_id IS NOT NULL, ` + candidateColumnsOrNull + `
+FROM taken t LEFT JOIN outbox o ON o.event_id = ANY (ARRAY[t.event_id]) AND o.status = 'dead' AND o.updated_at = t.seen`
+
+const candidateColumnsOrNull = `coalesce(o.event_id, ''), coalesce(o.object_type, ''), coalesce(o.updated_at, now()),
+  coalesce(o.reason = 'unknown_outcome', false), coalesce(o.in_doubt, false), o.revision IS NOT NULL,
+  CASE WHEN o.in_doubt OR o.reason = 'unknown_outcome' THEN o.payload END`
+
+// A job is paced by what it sent again. What it could not do in time it makes up for, up to a second's worth.
+const stepReplay = `
+UPDATE replay_job SET replayed = replayed + $2, skipped = skipped + $3, held = held + $4,
+  next_at = CASE WHEN rate IS NULL THEN now() ELSE greatest(next_at, now() - interval '1 second') + $2 / rate * interval '1 second' END
+WHERE id = $1`
+
+// Feed makes one step of one job: it makes some of its events due. It reports false when no job can make a step now.
+// An error means that nothing was done.
+func (f *Feeder) Feed(ctx context.Context) (more bool, err error) {
+	err = pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
+		var id, action int64
+		var allowDuplicate bool
+		var rate float64
+		err := tx.QueryRow(ctx, takeReplay).Scan(&id, &action, &allowDuplicate, &rate)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		more = true
+		objectType, room, err := f.room(ctx, tx, id)
+		switch {
+		case err != nil:
+			return err
+		case room < 0:
+			_, err = tx.Exec(ctx, `UPDATE replay_job SET state = 'done', ended_at = now() WHERE id = $1`, id)
+			return err
+		case room == 0:
+			_, err = tx.Exec(ctx, `UPDATE replay_job SET next_at = now() + $2::interval WHERE id = $1`, id, feedAgain)
+			return err
+		}
+		n := min(room, feedStep)
+		if rate > 0 {
+			n = min(n, max(int64(rate), 1))
+		}
+		list, changed, err := takeEvents(ctx, tx, id, objectType, n)
+		if err != nil {
+			return err
+		}
+		done, err := f.records.replay(ctx, tx, action, list, allowDuplicate)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, stepReplay, id, done.Replayed, done.Skipped+changed, done.Held)
+		return err
+	})
+	if err != nil {
+		return false, replayError(err)
+	}
+	return more, nil
+}
+
+// room returns the object type of the job's list that has the most room among what is due, and how much; less than 0 if
+// the list is empty.
+func (f *Feeder) room(ctx context.Context, tx pgx.Tx, job int64) (objectType string, room int64, err error) {
+	rows, err := tx.Query(ctx, replayTypes, job, int64(feedAhead))
+	if err != nil {
+		return "", 0, err
+	}
+	room = -1
+	var t string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&t, &n}, func() error {
+		if n = max(n, 0); n > room {
+			objectType, room = t, n
+		}
+		return nil
+	})
+	return objectType, room, err
+}
+
+// takeEvents takes events off the job's list. changed is how many of them are not as they were seen.
+func takeEvents(ctx context.Context, tx pgx.Tx, job int64, objectType string, limit int64) (list []candidate, changed int64, err error) {
+	rows, err := tx.Query(ctx, takeReplayEvents, job, objectType, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var there bool
+		var c candidate
+		if err := rows.Scan(&there, &c.eventID, &c.objectType, &c.seen, &c.unresolved, &c.inDoubt, &c.edited, &c.payload); err != nil {
+			return nil, 0, err
+		}
+		if there {
+			list = append(list, c)
+		} else {
+			changed++
+		}
+	}
+	return list, changed, rows.Err()
+}

@@ -1,0 +1,33 @@
+package worker
+
+import "context"
+
+// feedSteps bounds what one round does for replay jobs, which it shares its time with.
+const feedSteps = 20
+
+// feedReplays makes dead events due that a person sends again in bulk. That it fails keeps nobody from anything else.
+func (w *Worker) feedReplays(ctx context.Context) {
+	for range feedSteps {
+		more, err := w.replays.Feed(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.replaying.failed(err)
+			}
+			return
+		}
+		w.replaying.worked()
+		if !more {
+			return
+		}
+	}
+}
+
+// IDValue returns the value that an event itself has for a property with unique values, by which its record can be found, or
+// "" if it has none or is no event.
+func IDValue(payload []byte, property string) string {
+	input, err := Decode(payload, property, "")
+	if err != nil {
+		return ""
+	}
+	return input.IDValue
+}
