@@ -11,6 +11,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 )
 
@@ -28,6 +29,7 @@ type modelRow struct {
 	Content   string
 	Attempt   uuid.UUID
 	Attempts  int
+	Before    int // attempts before the last replay
 	Misses    int // -1: null
 	InDoubt   bool
 	Duplicate bool
@@ -49,7 +51,8 @@ func TestModel(t *testing.T) {
 		m := &model{rt, s, map[string]*modelRow{}, map[uuid.UUID]*modelAttempt{}}
 		rt.Repeat(map[string]func(*rapid.T){
 			"intend": m.intend, "bury": m.bury, "settle": m.settle, "claim": m.claim, "expire": m.expire, "split": m.split, "park": m.park,
-			"": func(rt *rapid.T) { m.compare(rt, t) },
+			"replay": m.replay,
+			"":       func(rt *rapid.T) { m.compare(rt, t) },
 		})
 	})
 }
@@ -202,7 +205,7 @@ func (m *model) claim(t *rapid.T) {
 		same(t, ids, idsOf(rows))
 		for _, row := range rows {
 			r := m.rows[row.ID]
-			same(t, []any{r.Content, r.Attempts, max(r.Misses, 0), r.InDoubt}, []any{string(row.Payload), row.Attempts, row.Misses, row.InDoubt})
+			same(t, []any{r.Content, r.Attempts - r.Before, max(r.Misses, 0), r.InDoubt}, []any{string(row.Payload), row.Attempts, row.Misses, row.InDoubt})
 		}
 	}
 }
@@ -259,6 +262,46 @@ func (m *model) park(t *rapid.T) {
 		} else {
 			r.Status, r.Reason, r.Due = Dead, UnknownOutcome, false
 		}
+	}
+}
+
+// replay sends rows again as a person who has looked at them before: what has changed since is left alone.
+func (m *model) replay(t *rapid.T) {
+	ids := m.ids(t)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var list []Replay
+	var want []string
+	for _, id := range ids {
+		r := m.rows[id]
+		if r == nil {
+			r = &modelRow{}
+		}
+		var seen time.Time
+		rows, err := m.s.pool.Query(t.Context(), `SELECT coalesce(max(updated_at), now()) FROM outbox WHERE event_id = $1`, id)
+		must(t, err)
+		seen, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[time.Time])
+		must(t, err)
+		again := Replay{EventID: id, Seen: seen, Ask: rapid.Bool().Draw(t, "ask"), PossibleDuplicate: rapid.Bool().Draw(t, "duplicate")}
+		if rapid.IntRange(0, 3).Draw(t, "changed") == 0 {
+			again.Seen = seen.Add(-time.Microsecond)
+		} else if r.Status == Dead {
+			want = append(want, id)
+			r.Status, r.Reason, r.Due, r.Before, r.Duplicate = Retry, "", true, r.Attempts, r.Duplicate || again.PossibleDuplicate
+			if again.Ask {
+				r.Status, r.Misses = Unknown, 0
+			}
+		}
+		list = append(list, again)
+	}
+	for range rapid.IntRange(1, 2).Draw(t, "tries") {
+		var got []string
+		must(t, pgx.BeginFunc(t.Context(), m.s.pool, func(tx pgx.Tx) (err error) {
+			got, err = SendAgain(t.Context(), tx, list)
+			return err
+		}))
+		same(t, want, got)
+		want = nil // the second time they are not as they were seen
 	}
 }
 

@@ -13,7 +13,7 @@ var statements = map[string]string{
 	"insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
 	"closeAttempts": closeAttempts, "settleErrors": settleErrors, "settleCreated": settleCreated, "settleOthers": settleOthers,
 	"selectDue": selectDue, "claimedBefore": claimedBefore, "claimRetry": claimRetry, "claimUnknown": claimUnknown, "park": park,
-	"expire": expireAttempts, "renew": renew, "split": split, "outstanding": outstanding,
+	"expire": expireAttempts, "renew": renew, "split": split, "outstanding": outstanding, "replayDead": replayDead,
 }
 
 // A plan that is made while the tables are empty, and kept, must still be good for a million rows.
