@@ -22,10 +22,8 @@ type Records struct {
 
 // Replay says what is sent again, and how.
 type Replay struct {
-	// Filter chooses the events. Its AsOf is the plan's time.
-	Filter Filter
-	// Planned is how many events the plan counted. Those of them that are not as they were then count as skipped.
-	Planned int64
+	// Plan says which events. Those of them that are not as they were then count as skipped.
+	Plan Plan
 	// AllowDuplicate sends events, too, that may have a record already and can't be asked about. They are marked as possible
 	// duplicates.
 	AllowDuplicate bool
@@ -118,12 +116,12 @@ const ReplayDirectly = 100
 // ReplayNow makes the events due at once, in one transaction: at most ReplayDirectly. ErrNothing means that none of them is
 // left as it was. Two that do it at once with the same events do it once.
 func (o *Operator) ReplayNow(ctx context.Context, r Replay) (done ReplayDone, err error) {
-	if err := r.Filter.destructive(); err != nil {
+	if err := r.validate(); err != nil {
 		return ReplayDone{}, err
 	}
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{"most": ReplayDirectly + 1}
-		rows, err := tx.Query(ctx, `SELECT `+candidateColumns+` FROM outbox o WHERE `+r.Filter.where(args)+`
+		rows, err := tx.Query(ctx, `SELECT `+candidateColumns+` FROM outbox o WHERE `+r.Plan.Filter.where(args)+`
 ORDER BY o.event_id LIMIT @most FOR UPDATE`, args)
 		if err != nil {
 			return err
@@ -138,12 +136,12 @@ ORDER BY o.event_id LIMIT @most FOR UPDATE`, args)
 			return fmt.Errorf("more than %d events at once", ReplayDirectly)
 		}
 		done = o.cfg.Records.count(list, r.AllowDuplicate)
-		done.Skipped += max(r.Planned-int64(len(list)), 0)
+		done.Skipped += max(r.Plan.TotalEvents-int64(len(list)), 0)
 		if done.Replayed == 0 {
 			return nil // nothing was done that the audit could tell of
 		}
 		action, err := Record(ctx, tx, Action{
-			Operator: o.cfg.Name, Action: "replay", Reason: r.Reason, Filter: &r.Filter, Detail: r.detail(0),
+			Operator: o.cfg.Name, Action: "replay", Reason: r.Reason, Filter: &r.Plan.Filter, Detail: r.detail(0),
 			Events: done.Replayed, Skipped: done.Skipped + done.Held,
 		})
 		if err != nil {
@@ -187,7 +185,7 @@ func (r Replay) validate() error {
 	if r.Rate < 0 || math.IsNaN(r.Rate) || math.IsInf(r.Rate, 0) {
 		return &FilterError{fmt.Sprintf("a rate of %v events a second can't be kept", r.Rate)}
 	}
-	return r.Filter.destructive()
+	return r.Plan.check()
 }
 
 // replayError names the package, but for what callers know by its type or value.

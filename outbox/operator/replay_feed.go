@@ -49,12 +49,14 @@ SELECT object_type, $2
   - (SELECT count(*) FROM (SELECT FROM outbox o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NOT NULL LIMIT $2) u)
 FROM left_over t WHERE object_type IS NOT NULL`
 
-// The events come off the list whatever is done with them. No row means that it is not as it was seen.
+// The first events come off the list, whatever is done with them; by a range, because a join with the list could go through
+// all of it for each of them. No row means that it is not as it was seen.
 const takeReplayEvents = `
 WITH taken AS (
-  DELETE FROM replay_event e USING (
-    SELECT event_id FROM replay_event WHERE job_id = $1 AND object_type = $2 ORDER BY event_id LIMIT $3) n
-  WHERE e.job_id = $1 AND e.object_type = $2 AND e.event_id = ANY (ARRAY[n.event_id]) RETURNING e.event_id, e.seen)
+  DELETE FROM replay_event WHERE job_id = $1 AND object_type = $2 AND event_id <= (
+    SELECT max(event_id) FROM (
+      SELECT event_id FROM replay_event WHERE job_id = $1 AND object_type = $2 ORDER BY event_id LIMIT $3) n)
+  RETURNING event_id, seen)
 SELECT o.event_id IS NOT NULL, ` + candidateColumnsOrNull + `
 FROM taken t LEFT JOIN outbox o ON o.event_id = ANY (ARRAY[t.event_id]) AND o.status = 'dead' AND o.updated_at = t.seen`
 

@@ -67,7 +67,7 @@ INSERT INTO replay_job (allow_duplicate, rate, events) VALUES ($1, nullif($2, 0.
 		args := pgx.NamedArgs{"job": id}
 		events, err := tx.Exec(ctx, `
 INSERT INTO replay_event (job_id, object_type, event_id, seen)
-SELECT @job, o.object_type, o.event_id, o.updated_at FROM outbox o WHERE `+r.Filter.where(args), args)
+SELECT @job, o.object_type, o.event_id, o.updated_at FROM outbox o WHERE `+r.Plan.Filter.where(args), args)
 		if err != nil {
 			return err
 		}
@@ -75,9 +75,9 @@ SELECT @job, o.object_type, o.event_id, o.updated_at FROM outbox o WHERE `+r.Fil
 		if n == 0 {
 			return ErrNothing
 		}
-		changed := max(r.Planned-n, 0)
+		changed := max(r.Plan.TotalEvents-n, 0)
 		action, err := Record(ctx, tx, Action{
-			Operator: o.cfg.Name, Action: "replay", Reason: r.Reason, Filter: &r.Filter, Detail: r.detail(id), Events: n, Skipped: changed,
+			Operator: o.cfg.Name, Action: "replay", Reason: r.Reason, Filter: &r.Plan.Filter, Detail: r.detail(id), Events: n, Skipped: changed,
 		})
 		if err != nil {
 			return err
@@ -107,11 +107,6 @@ func scanReplay(r pgx.CollectableRow) (j ReplayJob, err error) {
 		j.EndedAt = *ended
 	}
 	return j, err
-}
-
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
 // replayOf reads one job. The lock is "" or a clause.
@@ -173,21 +168,21 @@ WHERE j.id = $1 GROUP BY 1`, id)
 
 // PauseReplay holds a running job. It reports whether that changes anything: a paused job stays so, and one that has ended, too.
 func (o *Operator) PauseReplay(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
-	return o.change(ctx, id, reason, "replay pause", ReplayPaused, ReplayRunning)
+	return o.steer(ctx, id, reason, "replay pause", ReplayPaused, ReplayRunning)
 }
 
 // ResumeReplay lets a paused job go on. It reports whether that changes anything.
 func (o *Operator) ResumeReplay(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
-	return o.change(ctx, id, reason, "replay resume", ReplayRunning, ReplayPaused)
+	return o.steer(ctx, id, reason, "replay resume", ReplayRunning, ReplayPaused)
 }
 
 // CancelReplay ends a job. What it has not sent again stays dead as it is. It reports whether that changes anything.
 func (o *Operator) CancelReplay(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
-	return o.change(ctx, id, reason, "replay cancel", ReplayCancelled, ReplayRunning, ReplayPaused)
+	return o.steer(ctx, id, reason, "replay cancel", ReplayCancelled, ReplayRunning, ReplayPaused)
 }
 
-// change waits for a step of the job that is under way, so that nothing is sent again once it has returned.
-func (o *Operator) change(ctx context.Context, id int64, reason, action string, to ReplayState, from ...ReplayState) (job ReplayJob, changed bool, err error) {
+// steer waits for a step of the job that is under way, so that nothing is sent again once it has returned.
+func (o *Operator) steer(ctx context.Context, id int64, reason, action string, to ReplayState, from ...ReplayState) (job ReplayJob, changed bool, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		job, err = o.replayOf(ctx, tx, id, "FOR UPDATE OF j")
 		if err != nil {
