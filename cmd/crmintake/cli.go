@@ -37,6 +37,7 @@ type cli struct {
 	Publish publishCmd `cmd:"" help:"Publish events from newline-delimited JSON."`
 	Outbox  outboxCmd  `cmd:"" help:"Look at events and what became of them."`
 	Dead    deadCmd    `cmd:"" help:"Find, understand, edit, discard and export the events that need a person."`
+	Replay  replayCmd  `cmd:"" help:"Look after bulk replays, which dead replay starts."`
 	Audit   auditCmd   `cmd:"" help:"List what persons did, the last first."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date, or show where it stands."`
 	Version versionCmd `cmd:"" help:"Print the version."`

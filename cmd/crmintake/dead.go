@@ -17,6 +17,7 @@ type deadCmd struct {
 	List    deadListCmd    `cmd:"" help:"List dead events, those that died last first."`
 	Show    deadShowCmd    `cmd:"" help:"Show one event: its bytes, each attempt and error in order, and who did what to it."`
 	Edit    deadEditCmd    `cmd:"" help:"Edit dead events: one in an editor or from a file, any number by the same change of properties."`
+	Replay  deadReplayCmd  `cmd:"" help:"Send dead events again."`
 	Discard deadDiscardCmd `cmd:"" help:"Give up on dead events. Their rows stay, with who did it and why."`
 	Export  deadExportCmd  `cmd:"" help:"Write dead events out, for publish to take in again."`
 }

@@ -16,8 +16,6 @@ type Operator struct {
 // Config says who the operator is, and what this package can't know.
 type Config struct {
 	Name string // of the person, for the audit
-	// Records says by what the CRM can be asked for records. Replay needs it.
-	Records Records
 	// Check says why an event could not be sent as it is, in words for a person. Edit needs it.
 	Check func(eventID, objectType string, payload []byte) error
 }

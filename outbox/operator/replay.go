@@ -23,12 +23,9 @@ type Records struct {
 // Replay says what is sent again, and how.
 type Replay struct {
 	// Plan says which events. Those of them that are not as they were then count as skipped.
-	Plan Plan
-	// AllowDuplicate sends events, too, that may have a record already and can't be asked about. They are marked as possible
-	// duplicates.
-	AllowDuplicate bool
-	Rate           float64 // events a second, of a job; 0: as the fleet takes them
-	Reason         string  // why, for the audit
+	Plan   ReplayPlan
+	Rate   float64 // events a second, of a job; 0: as the fleet takes them
+	Reason string  // why, for the audit
 }
 
 // ReplayDone is what a replay has done: sent again is not created.
@@ -135,7 +132,7 @@ ORDER BY o.event_id LIMIT @most FOR UPDATE`, args)
 		case len(list) > ReplayDirectly:
 			return fmt.Errorf("more than %d events at once", ReplayDirectly)
 		}
-		done = o.cfg.Records.count(list, r.AllowDuplicate)
+		done = r.Plan.records.count(list, r.Plan.AllowDuplicate)
 		done.Skipped += max(r.Plan.TotalEvents-int64(len(list)), 0)
 		if done.Replayed == 0 {
 			return nil // nothing was done that the audit could tell of
@@ -147,7 +144,7 @@ ORDER BY o.event_id LIMIT @most FOR UPDATE`, args)
 		if err != nil {
 			return err
 		}
-		_, err = o.cfg.Records.replay(ctx, tx, action, list, r.AllowDuplicate)
+		_, err = r.Plan.records.replay(ctx, tx, action, list, r.Plan.AllowDuplicate)
 		return err
 	})
 	if err != nil {
@@ -177,7 +174,7 @@ func (r Replay) detail(job int64) json.RawMessage {
 		Job            int64   `json:"job,omitempty"`
 		AllowDuplicate bool    `json:"allow_duplicate,omitempty"`
 		Rate           float64 `json:"rate,omitempty"`
-	}{job, r.AllowDuplicate, r.Rate})
+	}{job, r.Plan.AllowDuplicate, r.Rate})
 	return b
 }
 

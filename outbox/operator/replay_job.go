@@ -61,7 +61,7 @@ func (o *Operator) StartReplay(ctx context.Context, r Replay) (job ReplayJob, er
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		var id int64
 		if err := tx.QueryRow(ctx, `
-INSERT INTO replay_job (allow_duplicate, rate, events) VALUES ($1, nullif($2, 0.0::float8), 0) RETURNING id`, r.AllowDuplicate, r.Rate).Scan(&id); err != nil {
+INSERT INTO replay_job (allow_duplicate, rate, events) VALUES ($1, nullif($2, 0.0::float8), 0) RETURNING id`, r.Plan.AllowDuplicate, r.Rate).Scan(&id); err != nil {
 			return err
 		}
 		args := pgx.NamedArgs{"job": id}

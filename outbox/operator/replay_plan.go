@@ -9,19 +9,27 @@ import (
 // ReplayPlan is what a replay is about to do.
 type ReplayPlan struct {
 	Plan
+	// AllowDuplicate sends events, too, that may have a record already and can't be asked about. They are marked as possible
+	// duplicates.
+	AllowDuplicate bool `json:"allow_duplicate"`
+
 	Ask   int64 `json:"ask"`   // how many of the events are asked about before they are sent
 	Risk  int64 `json:"risk"`  // how many may have a record already, with nothing to ask by: held unless a duplicate is allowed
 	Never int64 `json:"never"` // how many can't be sent at all: their messages' subjects named no object type
 	Sent  int64 `json:"sent"`  // how many are sent, or asked about
 	// Calls is how many calls it takes to send them, in full batches of an object type each.
 	Calls int64 `json:"calls"`
+
+	records Records
 }
 
 // callInputs is how many events a call takes.
 const callInputs = 100
 
 // PlanReplay says what a replay of these events would do. It changes nothing. Its errors are those of Plan.
-func (o *Operator) PlanReplay(ctx context.Context, f Filter, allowDuplicate bool) (p ReplayPlan, err error) {
+// For a job, it is the workers' Records that decide in the end.
+func (o *Operator) PlanReplay(ctx context.Context, f Filter, records Records, allowDuplicate bool) (p ReplayPlan, err error) {
+	p.records, p.AllowDuplicate = records, allowDuplicate
 	if p.Plan, err = o.Plan(ctx, f); err != nil {
 		return ReplayPlan{}, err
 	}
@@ -50,7 +58,7 @@ WHERE `+where+` AND o.object_type <> '' AND (o.in_doubt OR o.reason = 'unknown_o
 		if err != nil {
 			return ReplayPlan{}, replayError(err)
 		}
-		switch o.cfg.Records.judge(&c) {
+		switch records.judge(&c) {
 		case ask:
 			p.Ask++
 		case risk:

@@ -43,7 +43,7 @@ func newReplayRig(t *testing.T) *replayRig {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	return &replayRig{t, store, New(store, Config{Name: "anna", Records: byName}), NewFeeder(store, byName)}
+	return &replayRig{t, store, New(store, Config{Name: "anna"}), NewFeeder(store, byName)}
 }
 
 func (r *replayRig) must(err error) {
@@ -91,9 +91,9 @@ SELECT $2 || lpad(n::text, 5, '0'), $1, 'dead', 'named', 'h', 'exhausted', 'too 
 
 func (r *replayRig) plan(f Filter) Replay {
 	r.t.Helper()
-	p, err := r.PlanReplay(r.t.Context(), f, false)
+	p, err := r.PlanReplay(r.t.Context(), f, byName, false)
 	r.must(err)
-	return Replay{Plan: p.Plan, Reason: "mended"}
+	return Replay{Plan: p, Reason: "mended"}
 }
 
 func (r *replayRig) startReplay(p Replay) ReplayJob {
@@ -165,7 +165,7 @@ func TestReplayNow(t *testing.T) {
 func TestReplayRefuses(t *testing.T) {
 	r := newReplayRig(t)
 	r.dead("contracts", "a", 1)
-	_, err := r.PlanReplay(t.Context(), Filter{}, false)
+	_, err := r.PlanReplay(t.Context(), Filter{}, byName, false)
 	if !errors.Is(err, ErrEverything) {
 		t.Errorf("%v", err)
 	}
@@ -203,12 +203,12 @@ func TestReplayJob(t *testing.T) {
 	r.dead("deals", "d", 300)
 	r.dead("", "x", 2)
 	r.dead("tickets", "t", 5)
-	plan, err := r.PlanReplay(t.Context(), Filter{Text: "OFTEN", Until: time.Now().Add(time.Hour)}, false)
+	plan, err := r.PlanReplay(t.Context(), Filter{Text: "OFTEN", Until: time.Now().Add(time.Hour)}, byName, false)
 	r.must(err)
 	if plan.TotalEvents != 1807 || plan.Sent != 1805 || plan.Never != 2 || plan.Calls != 15+3+1 {
 		t.Errorf("%+v", plan)
 	}
-	job := r.startReplay(Replay{Plan: plan.Plan})
+	job := r.startReplay(Replay{Plan: plan})
 	r.wantJob(job.ID, ReplayRunning, 0, 0, 0, 1807)
 	if left, err := r.store.Outstanding(t.Context()); err != nil || !left {
 		t.Errorf("a job that runs is outstanding: %v, %v", left, err)
@@ -423,9 +423,9 @@ func TestReplayInDoubt(t *testing.T) {
 			add("resent", "deals", "rejected", "named", true, nil)
 			add("sure", "deals", "rejected", "x", false, 1)
 			replay := func(allow bool) (done ReplayDone) {
-				plan, err := r.PlanReplay(t.Context(), Filter{All: true}, allow)
+				plan, err := r.PlanReplay(t.Context(), Filter{All: true}, byName, allow)
 				r.must(err)
-				p := Replay{Plan: plan.Plan, AllowDuplicate: allow}
+				p := Replay{Plan: plan}
 				if direct {
 					done, err = r.ReplayNow(t.Context(), p)
 					r.must(err)

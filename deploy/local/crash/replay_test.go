@@ -82,7 +82,7 @@ func (r *rig) startReplay() (job func() (operator.ReplayJob, error)) {
 	r.must(err)
 	r.t.Cleanup(store.Close)
 	o := operator.New(store, operator.Config{Name: "test"})
-	plan, err := o.Plan(r.t.Context(), operator.Filter{All: true})
+	plan, err := o.PlanReplay(r.t.Context(), operator.Filter{All: true}, operator.Records{}, false)
 	r.must(err)
 	started, err := o.StartReplay(r.t.Context(), operator.Replay{Plan: plan, Rate: batch})
 	r.must(err)

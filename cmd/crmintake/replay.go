@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/outbox/operator"
+)
+
+type replayCmd struct {
+	List   replayListCmd   `cmd:"" help:"List bulk replays, the last first."`
+	Show   replayShowCmd   `cmd:"" help:"Show one bulk replay: how far it is, and what became of its events."`
+	Pause  replayPauseCmd  `cmd:"" help:"Hold a bulk replay: what it has not sent again stays dead for now."`
+	Resume replayResumeCmd `cmd:"" help:"Let a bulk replay go on."`
+	Cancel replayCancelCmd `cmd:"" help:"End a bulk replay: what it has not sent again stays dead."`
+}
+
+type replayListCmd struct {
+	databaseFlags
+	Limit int `help:"How many at most." default:"50" placeholder:"N"`
+}
+
+func (c *replayListCmd) Run(ctx context.Context, p *program) error {
+	if c.Limit < 1 {
+		return usagef("--limit %d: want at least 1", c.Limit)
+	}
+	d, err := readDesk(ctx, c.databaseFlags)
+	if err != nil {
+		return err
+	}
+	defer d.store.Close()
+	list, err := d.Replays(ctx, c.Limit)
+	if err != nil {
+		return err
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(p.out, "No bulk replays.")
+		return nil
+	}
+	t := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "REPLAY\tSTATE\tSTARTED\tBY\tEVENTS\tSENT AGAIN\tSKIPPED\tHELD\tLEFT\tREASON")
+	for _, j := range list {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", j.ID, j.State, localTime(j.StartedAt), printable(j.Operator), j.Events,
+			j.Replayed, j.Skipped, j.Held, j.Left(), shorten(printable(j.Reason), 60))
+	}
+	return t.Flush()
+}
+
+// replayArg names a bulk replay.
+type replayArg struct {
+	databaseFlags
+	ID int64 `arg:"" name:"replay" help:"The replay's number, as replay list tells."`
+}
+
+func (a replayArg) error(err error) error {
+	if errors.Is(err, operator.ErrNoReplay) {
+		return usagef("there is no replay %d; 'crmintake replay list' tells which there are", a.ID)
+	}
+	return err
+}
+
+type replayShowCmd struct{ replayArg }
+
+func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
+	d, err := readDesk(ctx, c.databaseFlags)
+	if err != nil {
+		return err
+	}
+	defer d.store.Close()
+	job, err := d.ReplayOf(ctx, c.ID)
+	if err != nil {
+		return c.error(err)
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, job)
+	}
+	printJob(p.out, &job)
+	return nil
+}
+
+// steerFlags are those of what is done to a bulk replay.
+type steerFlags struct {
+	replayArg
+	asFlag
+	Reason string `help:"Why, for whoever asks later." placeholder:"TEXT"`
+}
+
+type (
+	replayPauseCmd  struct{ steerFlags }
+	replayResumeCmd struct{ steerFlags }
+	replayCancelCmd struct{ steerFlags }
+)
+
+func (c *replayPauseCmd) Run(ctx context.Context, p *program) error {
+	return c.steer(ctx, p, (*operator.Operator).PauseReplay)
+}
+
+func (c *replayResumeCmd) Run(ctx context.Context, p *program) error {
+	return c.steer(ctx, p, (*operator.Operator).ResumeReplay)
+}
+
+func (c *replayCancelCmd) Run(ctx context.Context, p *program) error {
+	return c.steer(ctx, p, (*operator.Operator).CancelReplay)
+}
+
+// steerView is what they print for programs.
+type steerView struct {
+	Changed bool               `json:"changed"` // false: it was so already, or had ended
+	Replay  operator.ReplayJob `json:"replay"`
+}
+
+func (c *steerFlags) steer(ctx context.Context, p *program,
+	do func(*operator.Operator, context.Context, int64, string) (operator.ReplayJob, bool, error)) error {
+	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	if err != nil {
+		return err
+	}
+	defer d.store.Close()
+	job, changed, err := do(d.Operator, ctx, c.ID, c.Reason)
+	if err != nil {
+		return c.error(err)
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, steerView{changed, job})
+	}
+	was := "is"
+	if !changed {
+		was = "was already"
+	}
+	fmt.Fprintf(p.out, "Replay %d %s %s: %d of %s sent again, %d left.\n", job.ID, was, job.State, job.Replayed, count(int(job.Events), "event"), job.Left())
+	return nil
+}
+
+// printJob tells all of a replay. What was sent again is not created before the CRM has answered.
+func printJob(w io.Writer, j *operator.ReplayJob) {
+	fmt.Fprintf(w, "Replay %d is %s; started %s by %s", j.ID, j.State, localTime(j.StartedAt), printable(j.Operator))
+	if !j.EndedAt.IsZero() {
+		fmt.Fprintf(w, ", ended %s", localTime(j.EndedAt))
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name string, n int64, note string) {
+		if n > 0 || name == "events" {
+			fmt.Fprintf(t, "%s\t%d\t%s\n", name, n, note)
+		}
+	}
+	if j.Reason != "" {
+		fmt.Fprintf(t, "reason\t%s\n", printable(j.Reason))
+	}
+	fmt.Fprintf(t, "filter\t%s\n", printable(filterWords(&j.Filter)))
+	if j.Rate > 0 {
+		fmt.Fprintf(t, "rate\t%v events/s\n", j.Rate)
+	}
+	line("events", j.Events, "")
+	line("sent again", j.Replayed, fates(j.Now))
+	line("skipped", j.Skipped, "had changed meanwhile, or can't be sent")
+	line("held", j.Held, "may have a record already; --allow-duplicate sends such all the same")
+	line("left", j.Left(), "")
+	_ = t.Flush()
+}
+
+// fates says what became of events.
+func fates(now map[outbox.Status]int64) string {
+	var parts []string
+	for _, f := range []struct {
+		status outbox.Status
+		words  string
+	}{
+		{outbox.Created, "created"}, {outbox.Dead, "dead again"}, {outbox.Discarded, "discarded"}, {outbox.Retry, "retry"},
+		{outbox.Sending, "sending"}, {outbox.Unknown, "unknown"},
+	} {
+		if n := now[f.status]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, f.words))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// between is how often a command that waits asks: no more than a fifth of the time is spent on it.
+func between(took time.Duration) time.Duration { return max(500*time.Millisecond, 4*took) }
