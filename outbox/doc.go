@@ -18,6 +18,8 @@
 //   - `attempts` grows with a `created` or Counted settlement of a call and with a call's expiry, never with a read.
 //     `in_doubt` and `possible_duplicate` are never taken back. `misses` begins at 0 whenever a row becomes `unknown`.
 //   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people group them.
+//   - SendAgain takes dead rows that are as they were seen, and no others: what was edited or replayed in between is left alone. A
+//     row's `attempts` go on growing; what bounds them, and its age, count from its last replay.
 //   - Leases, schedules and the quota are by the database's clock.
 //   - The way from `sending` to `created` is one insert and one HOT update, for events that Postgres keeps in the row (up to
 //     about 2 KB) and whose payload goes. Intend and Settle are one round trip each, and so is Claim.
@@ -33,7 +35,7 @@
 //	             │  └──► dead
 //	   Expire or Settle ► unknown ─► Claim(Unknown) ─► created | retry | unknown | dead
 //	                              └► Park ─► retry | dead
-//	Bury ───► dead
+//	Bury ───► dead ─► SendAgain ─► retry | unknown
 //
 // All methods of Store may be called by many goroutines and processes at once.
 package outbox

@@ -235,7 +235,7 @@ func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *desk, id int64)
 			_ = bar.Clear()
 		}
 		if ctx.Err() != nil || err != nil {
-			why := errors.New("you left")
+			why := errors.New("interrupted")
 			if ctx.Err() == nil {
 				why = err
 			}

@@ -16,12 +16,19 @@
 //   - A discarded row stays, with its payload; the audit says who discarded it, and why.
 //   - Rows are locked in the order of event ids, so that persons who work at once wait for each other and don't deadlock. Workers don't
 //     touch dead rows, so nobody waits for them.
+//   - A replay of many is a job, whose events are listed with it, each as it was seen. Workers take them off the list step by step (see
+//     Feeder), no faster than the fleet sends them. A step is a transaction, so a job that is paused or cancelled, or whose worker is
+//     killed, has sent again just what it says, and what dies again is not taken up again.
+//   - Replayed is not created: what became of a job's events is in their rows, and ReplayOf counts it.
+//   - An event that may have a record already is asked about first where that tells (see Records), or stays dead unless a duplicate is
+//     allowed.
 //   - Times are the database's.
 //
 // The picture:
 //
 //	Filter ─► Groups, List, Export          what is there
 //	       ─► Plan ─► Discard, EditAll      what is done, and recorded in operator_action and operator_action_event
+//	       ─► PlanReplay ─► ReplayNow | StartReplay ─► Feeder, in each worker ─► outbox.SendAgain
 //	event id ─► Show ─► Edit                outbox_revision: 0 the original, 1, 2, …
 //
 // All methods may be called by many goroutines and processes at once.
