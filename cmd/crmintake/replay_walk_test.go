@@ -22,7 +22,7 @@ import (
 func TestReadmeWalkThrough(t *testing.T) {
 	server, _ := startNATS(t)
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, ObjectTypes: map[string]hubspottest.ObjectType{
-		"contracts": {Counted: []string{"contract_number", "status"}, Unique: []string{"source_event_id"}},
+		"contracts": {Properties: []string{"contract_number", "status"}, Counted: []string{"contract_number", "status"}, Unique: []string{"source_event_id"}},
 	}})
 	if err != nil {
 		t.Fatal(err)
