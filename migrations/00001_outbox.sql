@@ -51,6 +51,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_retry ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NULL;
 CREATE INDEX outbox_unknown ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL;
 CREATE INDEX outbox_dead ON outbox (dead_at, event_id) WHERE dead_at IS NOT NULL;
+CREATE INDEX outbox_dead_type ON outbox (object_type, dead_at) WHERE dead_at IS NOT NULL;
 CREATE INDEX outbox_group ON outbox (fingerprint, dead_at, event_id) WHERE dead_at IS NOT NULL;
 
 -- One row per call. While it is open it names its events; its rows are found through them and not through an index on
@@ -64,6 +65,7 @@ CREATE TABLE attempt (
     state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'settled', 'expired')),
     lease_until    timestamptz NOT NULL,
     event_ids      text[] COLLATE "C",          -- the rows that it holds; null once closed
+    followed       text[] COLLATE "C",          -- the rows that it held when it was closed, if somebody followed; else null
     inputs         integer NOT NULL,            -- how many rows it began with
     created        integer,
     rejected       integer,
@@ -86,6 +88,7 @@ ALTER TABLE attempt SET (toast_tuple_target = 8160);
 ALTER TABLE attempt ALTER event_ids SET STORAGE EXTERNAL;
 
 CREATE INDEX attempt_open ON attempt (lease_until) WHERE closed_at IS NULL;
+CREATE INDEX attempt_followed ON attempt (closed_at) WHERE followed IS NOT NULL;
 
 -- Append-only: each error of each attempt, as received.
 CREATE TABLE outbox_error (
@@ -105,8 +108,10 @@ CREATE INDEX outbox_error_event ON outbox_error (event_id, id);
 CREATE TABLE pause (
     object_type text PRIMARY KEY,
     reason      text NOT NULL,
+    cause       text NOT NULL DEFAULT 'crm',    -- or 'operator'
+    paused_by   text,                           -- the person, if it was one
     since       timestamptz NOT NULL DEFAULT now(),
-    trial_at    timestamptz NOT NULL
+    trial_at    timestamptz                     -- null: no trial ends it, a person does
 );
 
 -- The calls that the fleet made in the rolling window, per account.
@@ -186,7 +191,15 @@ CREATE TABLE replay_event (
 -- What became of the events of a replay.
 CREATE INDEX operator_action_event_action ON operator_action_event (action_id);
 
+-- Until when somebody follows outcomes: one row, or none. Only then do closed attempts tell which rows they held, which
+-- would cost 40 bytes of WAL an event.
+CREATE TABLE follow (
+    one   boolean PRIMARY KEY CHECK (one),
+    until timestamptz NOT NULL
+);
+
 -- +goose Down
+DROP TABLE follow;
 DROP INDEX operator_action_event_action;
 DROP TABLE replay_event;
 DROP TABLE replay_job;

@@ -29,7 +29,8 @@ unread AS (
   FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'unknown'),
 told AS (
   INSERT INTO outbox_error (event_id, attempt_id, category, message) SELECT event_id, attempt_id, 'LEASE_EXPIRED', error FROM doubtful)
-UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL FROM lost WHERE a.id = ANY (ARRAY[lost.id])
+UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL, followed = ` + ifFollowed + ` lost.event_ids END
+FROM lost WHERE a.id = ANY (ARRAY[lost.id])
 RETURNING a.id, a.kind = 'read', a.worker, a.object_type, cardinality(lost.event_ids)`
 
 // Expired is an attempt whose lease had run out.

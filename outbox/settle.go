@@ -20,7 +20,8 @@ import (
 const closeAttempts = `
 WITH closed AS (
   UPDATE attempt a SET state = 'settled', closed_at = now(),
-    event_ids = CASE WHEN cardinality(a.event_ids) <> c.settled THEN a.event_ids END, created = c.created, rejected = c.rejected,
+    event_ids = CASE WHEN cardinality(a.event_ids) <> c.settled THEN a.event_ids END,
+    followed = ` + ifFollowed + ` a.event_ids END, created = c.created, rejected = c.rejected,
     not_applied = c.not_applied, unknown = c.unknown, http_status = c.status, correlation_id = c.correlation, detail = c.detail
   FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[], $9::text[])
     AS c(id, settled, created, rejected, not_applied, unknown, status, correlation, detail)

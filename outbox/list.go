@@ -1,0 +1,129 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ListFilter chooses rows to list. The zero value chooses all.
+type ListFilter struct {
+	Status     Status // "" for any
+	ObjectType string // "" for any
+	After      string // only ids after this one: the page before's Next
+	Limit      int    // rows at most; 0 means 50
+}
+
+// Page is a part of a list, in the order of event ids.
+type Page struct {
+	Records []Record
+	Next    string // what the next page comes After; "" if there is none
+	Looked  int    // how many rows were looked at, where there is no index on what was asked for; else 0
+}
+
+// lookMost bounds the rows that one page looks at to find those that it lists: some tenths of a second.
+const lookMost = 100_000
+
+// What is not on its way or dead has no index but its id's: `created` would pay for one with every event. So it is looked for
+// among all, in the order of ids.
+const (
+	listSending = `
+SELECT id FROM attempt a, unnest(a.event_ids) AS id
+WHERE a.closed_at IS NULL AND a.kind = 'create' AND ($1 = '' OR a.object_type = $1) AND id > $2 ORDER BY id LIMIT $3`
+	listRetry = `
+SELECT event_id FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL AND ($1 = '' OR object_type = $1) AND event_id > $2
+ORDER BY event_id LIMIT $3`
+	listUnknown = `
+SELECT event_id FROM (
+  SELECT event_id FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL AND ($1 = '' OR object_type = $1)
+  UNION
+  SELECT id FROM attempt a, unnest(a.event_ids) AS id WHERE a.closed_at IS NULL AND a.kind = 'read' AND ($1 = '' OR a.object_type = $1)) u
+WHERE event_id > $2 ORDER BY event_id LIMIT $3`
+	listDead = `
+SELECT event_id FROM outbox WHERE dead_at IS NOT NULL AND ($1 = '' OR object_type = $1) AND event_id > $2
+ORDER BY event_id LIMIT $3`
+	listLooking = `
+WITH looked AS MATERIALIZED (
+  SELECT event_id, object_type, status FROM outbox WHERE event_id > $2 ORDER BY event_id LIMIT $3)
+SELECT ARRAY(SELECT event_id FROM looked WHERE ($1 = '' OR object_type = $1) AND ($4 = '' OR status = $4) ORDER BY event_id),
+  coalesce((SELECT max(event_id) FROM looked), ''), (SELECT count(*) FROM looked)`
+)
+
+// List returns a page of rows, as they are now. A row whose status changes while it is listed may be left out. A page of `created`
+// or `discarded` rows, or of an object type in any status, may have fewer rows than Limit although there is a Next: it does
+// not look at more than some 100,000 rows.
+func (s *Store) List(ctx context.Context, f ListFilter) (Page, error) {
+	if f.Limit == 0 {
+		f.Limit = 50
+	}
+	var p Page
+	var ids []string
+	var err error
+	switch f.Status {
+	case Sending:
+		ids, err = s.listed(ctx, listSending, f)
+	case Retry:
+		ids, err = s.listed(ctx, listRetry, f)
+	case Unknown:
+		ids, err = s.listed(ctx, listUnknown, f)
+	case Dead:
+		ids, err = s.listed(ctx, listDead, f)
+	default:
+		ids, err = s.look(ctx, f, &p)
+	}
+	if err != nil {
+		return Page{}, fmt.Errorf("outbox: list: %w", err)
+	}
+	if len(ids) > f.Limit {
+		ids = ids[:f.Limit]
+		p.Next = ids[f.Limit-1]
+	}
+	if p.Records, err = s.records(ctx, ids, f); err != nil {
+		return Page{}, fmt.Errorf("outbox: list: %w", err)
+	}
+	return p, nil
+}
+
+// listed returns one id more than the page has, if there is one.
+func (s *Store) listed(ctx context.Context, sql string, f ListFilter) ([]string, error) {
+	rows, err := s.pool.Query(ctx, sql, f.ObjectType, text(f.After), f.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// look goes through all rows, in steps that grow while it finds little.
+func (s *Store) look(ctx context.Context, f ListFilter, p *Page) (ids []string, err error) {
+	after := text(f.After)
+	for step := 2 * (f.Limit + 1); len(ids) <= f.Limit; step = min(4*step, 10_000) {
+		if p.Looked >= lookMost {
+			p.Next = after
+			return ids, nil
+		}
+		var found []string
+		var looked int
+		err := s.pool.QueryRow(ctx, listLooking, f.ObjectType, after, step, string(f.Status)).Scan(&found, &after, &looked)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, found...)
+		p.Looked += looked
+		if looked < step {
+			break
+		}
+	}
+	return ids, nil
+}
+
+// records returns the rows of these ids that are what the filter asks for, in the order of ids.
+func (s *Store) records(ctx context.Context, ids []string, f ListFilter) ([]Record, error) {
+	rows, err := s.pool.Query(ctx, `SELECT`+recordColumns+` FROM outbox
+WHERE event_id = ANY($1::text[]) AND ($2 = '' OR status = $2) AND ($3 = '' OR object_type = $3) ORDER BY event_id`,
+		ids, string(f.Status), f.ObjectType)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanRecord)
+}

@@ -1,0 +1,110 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Pause is something that the fleet does not call.
+type Pause struct {
+	ObjectType string    `json:"object_type"` // or outbox.Account
+	Cause      string    `json:"cause"`       // "operator", or why the fleet paused it by itself
+	Reason     string    `json:"reason"`
+	By         string    `json:"by,omitempty"` // the person, if it was one
+	Since      time.Time `json:"since"`
+	TrialAt    time.Time `json:"trial_at,omitzero"` // when a call tries whether it can end; zero: a person ends it
+}
+
+const (
+	// The time of a person's first word stays; what the fleet paused by itself is taken over.
+	pause = `
+INSERT INTO pause AS p (object_type, reason, cause, paused_by) VALUES ($1, $2, 'operator', $3)
+ON CONFLICT (object_type) DO UPDATE SET reason = excluded.reason, cause = 'operator', paused_by = excluded.paused_by, trial_at = NULL,
+  since = CASE WHEN p.cause = 'operator' THEN p.since ELSE now() END
+RETURNING xmax = 0`
+	resume = `
+DELETE FROM pause WHERE object_type = $1 RETURNING object_type, cause, reason, coalesce(paused_by, ''), since, trial_at`
+	pauses = `
+SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM pause ORDER BY object_type`
+)
+
+// Pause stops the fleet's calls that create records of an object type, or, with outbox.Account, all of its calls, until Resume.
+// Workers see it within two seconds; calls under way end as they would. No event is harmed. No trial and no answer of the CRM
+// ends it. It reports whether that was paused already; then the reason and the person are replaced.
+func (o *Operator) Pause(ctx context.Context, objectType, reason string) (already bool, err error) {
+	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
+		var fresh bool
+		if err := tx.QueryRow(ctx, pause, objectType, reason, o.cfg.Name).Scan(&fresh); err != nil {
+			return err
+		}
+		already = !fresh
+		return o.recordPause(ctx, tx, "pause", reason, objectType, nil)
+	})
+	if err != nil {
+		return false, fmt.Errorf("operator: pause: %w", err)
+	}
+	return already, nil
+}
+
+// Resume ends a pause, whoever or whatever began it, and returns it; nil if there was none, which is not recorded either.
+// What the CRM still refuses will pause again by itself.
+func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause, err error) {
+	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, resume, objectType)
+		if err != nil {
+			return err
+		}
+		p, err := pgx.CollectExactlyOneRow(rows, scanPause)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		ended = &p
+		return o.recordPause(ctx, tx, "resume", "", objectType, ended)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("operator: resume: %w", err)
+	}
+	return ended, nil
+}
+
+// Pauses lists what is paused, all of the account first.
+func (o *Operator) Pauses(ctx context.Context) ([]Pause, error) {
+	rows, err := o.pool.Query(ctx, pauses)
+	if err != nil {
+		return nil, fmt.Errorf("operator: pauses: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanPause)
+	if err != nil {
+		return nil, fmt.Errorf("operator: pauses: %w", err)
+	}
+	return list, nil
+}
+
+func scanPause(r pgx.CollectableRow) (p Pause, err error) {
+	var trial *time.Time
+	err = r.Scan(&p.ObjectType, &p.Cause, &p.Reason, &p.By, &p.Since, &trial)
+	if trial != nil {
+		p.TrialAt = *trial
+	}
+	return p, err
+}
+
+func (o *Operator) recordPause(ctx context.Context, tx pgx.Tx, action, reason, objectType string, ended *Pause) error {
+	detail, err := json.Marshal(struct {
+		ObjectType string `json:"object_type"`
+		Ended      *Pause `json:"ended,omitempty"`
+	}{objectType, ended})
+	if err != nil {
+		return err
+	}
+	_, err = Record(ctx, tx, Action{Operator: o.cfg.Name, Action: action, Reason: reason, Detail: detail})
+	return err
+}
