@@ -29,20 +29,23 @@ const lookMost = 100_000
 // among all, in the order of ids.
 const (
 	listSending = `
-SELECT id FROM attempt a, unnest(a.event_ids) AS id
-WHERE a.closed_at IS NULL AND a.kind = 'create' AND ($1 = '' OR a.object_type = $1) AND id > $2 ORDER BY id LIMIT $3`
+SELECT held FROM attempt, unnest(event_ids) AS held
+WHERE closed_at IS NULL AND kind = 'create' AND ($1 = '' OR object_type = $1) AND held > $2 ORDER BY held LIMIT $3`
+	// MATERIALIZED: the planner would rather walk the ids of all rows, and meet few of these.
 	listRetry = `
-SELECT event_id FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL AND ($1 = '' OR object_type = $1) AND event_id > $2
-ORDER BY event_id LIMIT $3`
+WITH these AS MATERIALIZED (
+  SELECT event_id FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL AND ($1 = '' OR object_type = $1))
+SELECT event_id FROM these WHERE event_id > $2 ORDER BY event_id LIMIT $3`
 	listUnknown = `
-SELECT event_id FROM (
+WITH these AS MATERIALIZED (
   SELECT event_id FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL AND ($1 = '' OR object_type = $1)
   UNION
-  SELECT id FROM attempt a, unnest(a.event_ids) AS id WHERE a.closed_at IS NULL AND a.kind = 'read' AND ($1 = '' OR a.object_type = $1)) u
-WHERE event_id > $2 ORDER BY event_id LIMIT $3`
+  SELECT held FROM attempt, unnest(event_ids) AS held WHERE closed_at IS NULL AND kind = 'read' AND ($1 = '' OR object_type = $1))
+SELECT event_id FROM these WHERE event_id > $2 ORDER BY event_id LIMIT $3`
 	listDead = `
-SELECT event_id FROM outbox WHERE dead_at IS NOT NULL AND ($1 = '' OR object_type = $1) AND event_id > $2
-ORDER BY event_id LIMIT $3`
+WITH these AS MATERIALIZED (
+  SELECT event_id FROM outbox WHERE dead_at IS NOT NULL AND ($1 = '' OR object_type = $1))
+SELECT event_id FROM these WHERE event_id > $2 ORDER BY event_id LIMIT $3`
 	listLooking = `
 WITH looked AS MATERIALIZED (
   SELECT event_id, object_type, status FROM outbox WHERE event_id > $2 ORDER BY event_id LIMIT $3)
