@@ -127,17 +127,17 @@ func (w *workspace) release() {
 // exchange sends w.request and says what came of it; w.doc then holds the answer's body, as far as it decodes. The
 // class is Answered when the answer is a 2xx that decodes.
 func (c *Client) exchange(ctx context.Context, w *workspace, objectType, verb string) (worker.Class, worker.Call) {
+	w.doc.reset(nil, nil)
 	start := c.now()
-	class, call := c.send(ctx, w, objectType, verb)
+	if !pathSafe(objectType) {
+		return worker.PauseObjectType, unsent(oneLine(fmt.Sprintf("%q is not an object type; nothing was sent", objectType)))
+	}
+	class, call := c.send(ctx, w, http.MethodPost, "/crm/objects/"+c.cfg.Version+"/"+objectType+"/batch/"+verb)
 	call.Duration = c.now().Sub(start)
 	return class, call
 }
 
-func (c *Client) send(ctx context.Context, w *workspace, objectType, verb string) (worker.Class, worker.Call) {
-	w.doc.reset(nil, nil)
-	if !pathSafe(objectType) {
-		return worker.PauseObjectType, unsent(oneLine(fmt.Sprintf("%q is not an object type; nothing was sent", objectType)))
-	}
+func (c *Client) send(ctx context.Context, w *workspace, method, path string) (worker.Class, worker.Call) {
 	token, err := c.cfg.Token.Token()
 	if err != nil {
 		return worker.PauseAccount, unsent(oneLine("no credential, nothing was sent: " + err.Error() +
@@ -149,7 +149,7 @@ func (c *Client) send(ctx context.Context, w *workspace, objectType, verb string
 	body := &requestBody{}
 	body.r.Reset(w.request)
 	defer body.Close() // net/http may still read it when an answer comes early, and the buffer is about to be reused
-	resp, err := c.transport.RoundTrip(c.newRequest(ctx, fly, body, len(w.request), token, objectType, verb))
+	resp, err := c.transport.RoundTrip(c.newRequest(ctx, fly, body, len(w.request), token, method, path))
 	if err != nil {
 		written, kept := fly.land()
 		call := unsent(hide.line("no answer: " + err.Error()))
@@ -171,14 +171,14 @@ func (c *Client) send(ctx context.Context, w *workspace, objectType, verb string
 }
 
 func (c *Client) newRequest(ctx context.Context, fly *flight, body io.ReadCloser, length int,
-	token, objectType, verb string) *http.Request {
+	token, method, path string) *http.Request {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		gateOf(info.Conn).board(fly, info.Reused)
 	}}
 	u := *c.base
-	u.Path += "/crm/objects/" + c.cfg.Version + "/" + objectType + "/batch/" + verb
+	u.Path += path
 	r := &http.Request{
-		Method: http.MethodPost, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Method: method, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{
 			"Authorization": {"Bearer " + token},
 			"Content-Type":  {"application/json"},

@@ -1,4 +1,5 @@
-// Package hubspot is the client of HubSpot's batch create and batch read API. It implements worker.CRM.
+// Package hubspot is the client of HubSpot's batch create and batch read API. It implements worker.CRM, and reads what a
+// property is.
 //
 // # Contract
 //

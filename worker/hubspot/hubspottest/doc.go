@@ -1,4 +1,5 @@
-// Package hubspottest is a simulated HubSpot account behind the batch create and batch read API, as httptest is to http.
+// Package hubspottest is a simulated HubSpot account behind the batch create and batch read API, as httptest is to http. It
+// also tells what a property is.
 // It is for tests, demos and benchmarks: strict about requests, true about what it has written, and full of faults.
 //
 // # Contract
@@ -38,6 +39,8 @@
 //
 // Assumed, because nothing published tells:
 //
+//   - A property is read without a body and a query; hs_object_id is a property of each object type. Such a read counts
+//     against the quota and meets no faults.
 //   - Members that the description does not name are refused, and so is a name that stands twice in one object.
 //   - associations must be there, and each of them has a target and a type; every target exists.
 //   - An empty trace id counts as none. A trace id or a read's id that is used twice is refused.

@@ -70,6 +70,11 @@ func (x *exchange) record(status int) {
 }
 
 func (x *exchange) serve() {
+	if objectType, name, ok := x.crm.propertyRoute(x.r.URL.EscapedPath()); ok {
+		x.turn = x.crm.identify(x.w.Header())
+		x.describe(objectType, name)
+		return
+	}
 	objectType, read, ok := x.crm.route(x.r.URL.EscapedPath())
 	x.read = read
 	x.turn = x.crm.identify(x.w.Header())
@@ -82,18 +87,10 @@ func (x *exchange) serve() {
 		x.refuse(http.StatusMethodNotAllowed, &problem{message: "HTTP 405 Method Not Allowed"})
 		return
 	}
-	if p := x.crm.authenticate(x.r.Header.Get("Authorization")); p != nil {
-		x.fail(http.StatusUnauthorized, p)
+	latency, ok := x.enter()
+	if !ok {
 		return
 	}
-	policy, latency := x.crm.admit(x.w.Header())
-	if policy != "" {
-		x.throttled = true
-		x.out = throttled(x.out, policy, x.turn.correlationID)
-		x.json(http.StatusTooManyRequests)
-		return
-	}
-	x.admitted = true
 	if !x.isJSON() {
 		x.refuse(http.StatusUnsupportedMediaType, &problem{message: "HTTP 415 Unsupported Media Type"})
 		return
@@ -103,6 +100,23 @@ func (x *exchange) serve() {
 	}
 	x.wait(latency, nil)
 	x.work(objectType)
+}
+
+// enter judges credential and quota. Where it lets nobody in, it has dealt with the request.
+func (x *exchange) enter() (latency time.Duration, ok bool) {
+	if p := x.crm.authenticate(x.r.Header.Get("Authorization")); p != nil {
+		x.fail(http.StatusUnauthorized, p)
+		return 0, false
+	}
+	policy, latency := x.crm.admit(x.w.Header())
+	if policy != "" {
+		x.throttled = true
+		x.out = throttled(x.out, policy, x.turn.correlationID)
+		x.json(http.StatusTooManyRequests)
+		return 0, false
+	}
+	x.admitted = true
+	return latency, true
 }
 
 // isJSON says whether the body is JSON by its headers, and not packed.
