@@ -35,12 +35,18 @@ type cli struct {
 	Init    initCmd    `cmd:"" help:"Create what is missing of the stream, its consumer and the database's schema. Can be run again."`
 	Run     runCmd     `cmd:"" help:"Create a record for each event, until told to stop."`
 	Publish publishCmd `cmd:"" help:"Publish events from newline-delimited JSON."`
+	Status  statusCmd  `cmd:"" help:"Show how things stand, on one screen."`
+	Check   checkCmd   `cmd:"" help:"Look for what is wrong with settings, servers and the CRM, and change nothing."`
 	Outbox  outboxCmd  `cmd:"" help:"Look at events and what became of them."`
 	Dead    deadCmd    `cmd:"" help:"Find, understand, edit, discard and export the events that need a person."`
 	Replay  replayCmd  `cmd:"" help:"Look after bulk replays, which dead replay starts."`
 	Audit   auditCmd   `cmd:"" help:"List what persons did, the last first."`
+	Pause   pauseCmd   `cmd:"" help:"Stop all workers' calls, of an object type or altogether, until 'resume'."`
+	Resume  resumeCmd  `cmd:"" help:"End a pause."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date, or show where it stands."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Completion completionCmd `cmd:"" help:"Print a script by which a shell completes crmintake's commands and flags."`
 }
 
 // globals are the flags of every command.
@@ -61,6 +67,9 @@ type program struct {
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
+
+// errTold is an error that has been printed where it belongs, among the results.
+var errTold = errors.New("failed; see above")
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
@@ -86,6 +95,10 @@ func execute(ctx context.Context, args []string, s streams) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if args[0] == completeWord {
+		complete(s.out, parser.Model.Node, args[1:])
+		return exitDone
+	}
 	parsed, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited
@@ -103,13 +116,18 @@ func execute(ctx context.Context, args []string, s streams) int {
 
 // report prints an error once, and tells the exit code. Several faults of the settings have a line each, any other error has one.
 func (p *program) report(err error) int {
+	if errors.Is(err, errTold) {
+		return exitFailed
+	}
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintln(p.err, "crmintake:", err)
 		return exitUsage
 	}
-	fmt.Fprintln(p.err, "crmintake:", strings.Join(strings.Fields(err.Error()), " "))
+	fmt.Fprintln(p.err, "crmintake:", oneLine(err.Error()))
 	return exitFailed
 }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func logger(w io.Writer, g globals) *slog.Logger {
 	var level slog.Level

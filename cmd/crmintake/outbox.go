@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
@@ -17,7 +16,9 @@ import (
 )
 
 type outboxCmd struct {
-	Get outboxGetCmd `cmd:"" help:"Show one event: where it stands, its bytes, and each error that it met."`
+	Get  outboxGetCmd  `cmd:"" help:"Show one event: where it stands, its bytes, and each error that it met."`
+	List outboxListCmd `cmd:"" help:"List events by status and object type, in the order of their ids."`
+	Tail outboxTailCmd `cmd:"" help:"Show what becomes of events as it happens, until interrupted."`
 }
 
 type outboxGetCmd struct {
@@ -136,20 +137,24 @@ func viewOf(r outbox.Record) view {
 }
 
 func (v view) print(out io.Writer) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	t := newTable(column{}, column{})
 	line := func(name string, value any) {
-		if s := fmt.Sprint(value); s != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, printable(s))
+		c, ok := value.(cell)
+		if !ok {
+			c.text = fmt.Sprint(value)
+		}
+		if c.text != "" {
+			t.row(cell{faint, name}, c)
 		}
 	}
 	line("event", v.EventID)
 	line("object type", v.ObjectType)
-	status := v.Status
+	status := shownStatus(v.Status)
 	if v.Reason != "" {
-		status += " (" + v.Reason + ")"
+		status.text += " (" + v.Reason + ")"
 	}
 	if v.PossibleDuplicate {
-		status += ", possible duplicate"
+		status.text += ", possible duplicate"
 	}
 	line("status", status)
 	line("record", v.RecordID)
@@ -177,7 +182,7 @@ func (v view) print(out io.Writer) error {
 			line("", e.Raw)
 		}
 	}
-	return t.Flush()
+	return t.print(out, screen{colour: screenOf(out).colour}) // nothing of it is cut
 }
 
 func (e errorView) headline() string {

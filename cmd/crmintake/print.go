@@ -42,6 +42,17 @@ func printable(s string) string {
 	}, s)
 }
 
+// quoted writes an argument so that a shell takes it for one word.
+func quoted(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/@%+,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 // shorten cuts s to so many characters.
 func shorten(s string, most int) string {
 	runes := []rune(s)

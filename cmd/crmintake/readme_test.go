@@ -71,7 +71,7 @@ func settings(t *testing.T) string {
 			walk(c)
 		}
 	}
-	for _, command := range []string{"run", "init", "publish", "migrate", "outbox", "dead", "replay", "audit"} { // run's settings first: most are its own
+	for _, command := range []string{"run", "init", "publish", "migrate", "status", "check", "outbox", "dead", "replay", "pause", "resume", "audit"} { // run's settings first: most are its own
 		for _, n := range parser.Model.Children {
 			if n.Name == command {
 				walk(n)

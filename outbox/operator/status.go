@@ -44,11 +44,11 @@ type Calls struct {
 
 // QuotaUse is the quota of the fleet at this moment.
 type QuotaUse struct {
-	Calls        int           `json:"calls"`  // allowed in any Window
-	Window       time.Duration `json:"window"` // in nanoseconds
-	Used         int           `json:"used"`
-	Left         int           `json:"left"`
-	BlockedUntil time.Time     `json:"blocked_until,omitzero"` // the CRM asked for no call before
+	Calls        int       `json:"calls"`  // allowed in any Window
+	Window       string    `json:"window"` // as Go writes durations: 10s
+	Used         int       `json:"used"`
+	Left         int       `json:"left"`
+	BlockedUntil time.Time `json:"blocked_until,omitzero"` // the CRM asked for no call before
 }
 
 // WorkerState is one of the fleet.
@@ -261,7 +261,7 @@ func (s *Status) useOf(ctx context.Context, tx pgx.Tx, q outbox.Quota) error {
 	if err != nil {
 		return err
 	}
-	u := &QuotaUse{Calls: q.Calls, Window: q.Window}
+	u := &QuotaUse{Calls: q.Calls, Window: q.Window.String()}
 	for _, at := range calls {
 		if now.Sub(at) < q.Window {
 			u.Used++

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"crmintake/migrations"
+	"crmintake/outbox"
+	"crmintake/worker"
+	"crmintake/worker/hubspot"
+	"crmintake/worker/jetstream"
+)
+
+// checkCmd takes all that run takes: it is run's settings that it looks at.
+type checkCmd struct{ runCmd }
+
+func (checkCmd) Help() string {
+	return "Takes the settings of 'crmintake run'. It changes nothing: of NATS and Postgres it asks what is there, and of the CRM what " +
+		"the id properties are, one call of the quota each. Exit code 0 if there are warnings at most, 1 if there is a failure."
+}
+
+// level is how bad a finding is.
+type level string
+
+const (
+	fine    level = "ok"
+	warning level = "warning"
+	failure level = "failure"
+)
+
+// finding is one line of the list.
+type finding struct {
+	Level   level  `json:"level"`
+	Subject string `json:"subject"`
+	Text    string `json:"text"` // what is so, and what to do about it
+}
+
+type findings []finding
+
+func (f *findings) add(l level, subject, format string, args ...any) {
+	*f = append(*f, finding{l, subject, oneLine(fmt.Sprintf(format, args...))})
+}
+
+// fail adds a failure for each error that is joined in err. It reports whether there is one.
+func (f *findings) fail(subject string, err error) bool {
+	if err == nil {
+		return false
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			f.fail(subject, one)
+		}
+		return true
+	}
+	f.add(failure, subject, "%v", err)
+	return true
+}
+
+// checkPatience bounds what one part is waited for.
+const checkPatience = 20 * time.Second
+
+func (c *checkCmd) Run(ctx context.Context, p *program) error {
+	var f findings
+	crm := c.settings(&f)
+	for _, part := range []func(context.Context, *program, *findings){
+		c.nats, c.database,
+		func(ctx context.Context, _ *program, f *findings) {
+			if crm != nil {
+				defer crm.Close()
+				c.crm(ctx, crm, f)
+			}
+		},
+	} {
+		ctx, cancel := context.WithTimeout(ctx, checkPatience)
+		part(ctx, p, &f)
+		cancel()
+	}
+	if err := f.print(p); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(f, func(one finding) bool { return one.Level == failure }) {
+		return errTold
+	}
+	return nil
+}
+
+func (f findings) print(p *program) error {
+	if p.Output == "json" {
+		return printJSON(p.out, f)
+	}
+	t := newTable(column{}, column{}, column{})
+	for _, one := range f {
+		t.row(cell{map[level]colour{fine: green, warning: yellow, failure: red}[one.Level], string(one.Level)}, one.Subject, one.Text)
+	}
+	return t.print(p.out, screen{colour: screenOf(p.out).colour}) // what to do is worth more than one line
+}
+
+// settings looks at what can be known to be wrong without the servers. It returns nil if the CRM can't be called so.
+func (c *checkCmd) settings(f *findings) *hubspot.Client {
+	bad := f.fail("settings", c.positive())
+	if !bad {
+		bad = f.fail("settings", c.config(c.BatchWait+time.Hour).Validate())
+	}
+	bad = f.fail("settings", c.source().Validate()) || bad
+	token, err := c.token()
+	if f.fail("settings", err) {
+		return nil
+	}
+	crm, err := hubspot.New(hubspot.Config{
+		BaseURL: c.HubspotURL, Version: c.HubspotVersion, Token: token, IDProperty: c.IDProperty, UserAgent: "crmintake/" + thisBuild().Version,
+	})
+	if f.fail("settings", err) {
+		return nil
+	}
+	if !bad {
+		f.add(fine, "settings", "all of them can be used together")
+	}
+	return crm
+}
+
+func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
+	if f.fail("NATS", jetstream.ValidateURL(c.NATSURL)) || c.source().Validate() != nil {
+		return
+	}
+	nc, err := jetstream.Connect(c.NATSURL, "crmintake check", p.log)
+	if f.fail("NATS", err) {
+		return
+	}
+	defer nc.Close()
+	f.add(fine, "NATS", "connected to %s, version %s", nc.ConnectedAddr(), nc.ConnectedServerVersion())
+	source, err := jetstream.Open(ctx, nc, c.source())
+	if f.fail("stream", err) {
+		return
+	}
+	for _, text := range source.Warnings() {
+		f.add(warning, "stream", "%s", text)
+	}
+	pending, unacked, err := source.Outstanding(ctx)
+	if f.fail("stream", err) {
+		return
+	}
+	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked", c.Stream, c.Consumer, grouped(pending), grouped(unacked))
+	// The ack wait is the consumer's; what else is wrong was told by settings.
+	if c.positive() == nil && c.config(c.BatchWait+time.Hour).Validate() == nil {
+		f.fail("stream", c.config(source.AckWait()).Validate())
+	}
+}
+
+// testedVersion is the oldest version of Postgres that the tests ran on.
+const testedVersion = 150000
+
+func (c *checkCmd) database(ctx context.Context, _ *program, f *findings) {
+	if f.fail("database", outbox.ValidateURL(c.DatabaseURL)) {
+		return
+	}
+	list, err := migrations.Inspect(ctx, c.DatabaseURL)
+	if err != nil {
+		f.add(failure, "database", "%v; check --database-url, and that the server runs and lets this machine in", err)
+		return
+	}
+	f.add(fine, "database", "connected")
+	missing := slices.DeleteFunc(list, func(m migrations.Status) bool { return !m.AppliedAt.IsZero() })
+	if n := len(missing); n > 0 {
+		f.add(failure, "schema", "%d migrations are not applied, the first is %s; type 'crmintake migrate up'", n, missing[0].Name)
+		return
+	}
+	f.add(fine, "schema", "up to date")
+	store, err := outbox.Open(ctx, c.DatabaseURL, 2)
+	if f.fail("database", err) {
+		return
+	}
+	defer store.Close()
+	server, err := store.Inspect(ctx)
+	if f.fail("database", err) {
+		return
+	}
+	if server.ReadOnly {
+		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; give the primary's address in --database-url")
+	}
+	if server.Encoding != "UTF8" {
+		f.add(failure, "database", "its encoding is %s, and events can hold any character; create the database with ENCODING 'UTF8'", server.Encoding)
+	}
+	if len(server.Missing) > 0 {
+		f.add(failure, "database", "the role lacks %s; GRANT SELECT, INSERT, UPDATE, DELETE on them, or run 'crmintake migrate up' as this role",
+			strings.Join(server.Missing, ", "))
+	}
+	if server.Version < testedVersion {
+		f.add(warning, "database", "PostgreSQL %d is older than 15, with which crmintake is tested", server.Version/10000)
+	}
+}
+
+// crm asks what the id properties are, and learns from the answers what the credential and the quota are worth.
+func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, f *findings) {
+	host := c.HubspotURL
+	if u, err := url.Parse(host); err == nil {
+		host = u.Host
+	}
+	asked := c.IDProperty
+	if len(asked) == 0 {
+		f.add(warning, "id property", "there is none: an event whose call is not answered is parked for a person (or sent twice, with "+
+			"--on-unknown resend); create a property with unique values for each object type, and give --id-property objectType=property")
+		asked = map[string]string{"contacts": hubspot.RecordID} // as good as any other to see whether the credential is
+	}
+	limits := worker.Limits{Max: -1, DailyMax: -1}
+	known := false // whether address and credential were told of
+	for _, objectType := range slices.Sorted(maps.Keys(asked)) {
+		property, class, call := crm.Property(ctx, objectType, asked[objectType])
+		if call.Limits.Max >= 0 || call.Limits.DailyMax >= 0 {
+			limits = call.Limits
+		}
+		switch {
+		case call.Status == 0:
+			f.add(failure, "CRM", "%s: %s; check --hubspot-url, the network and its proxies", host, call.Detail)
+			return
+		case call.Status == 401:
+			f.add(failure, "credential", "%s: %s", host, call.Detail)
+			return
+		case !known:
+			known = true
+			f.add(fine, "CRM", "%s answers", host)
+			if class == worker.Answered || call.Status == 403 || call.Status == 404 {
+				f.add(fine, "credential", "accepted")
+			}
+		}
+		if len(c.IDProperty) > 0 {
+			f.property(objectType, asked[objectType], property, class, call)
+		} else if class != worker.Answered && call.Status != 403 && call.Status != 404 {
+			f.add(warning, "credential", "can't be judged now: %s", call.Detail)
+		}
+	}
+	c.quota(limits, f)
+}
+
+// property judges an id property.
+func (f *findings) property(objectType, name string, property hubspot.Property, class worker.Class, call worker.Call) {
+	const subject = "id property"
+	const create = "create one (single-line text, with unique values, which can be chosen only then) and give it in --id-property"
+	switch {
+	case call.Status == 404:
+		f.add(failure, subject, "%s has no property %s, or there is no such object type (%s); %s", objectType, name, call.Detail, create)
+	case call.Status == 403:
+		f.add(warning, subject, "%s of %s can't be looked at: the credential lacks the scope to read properties (%s)", name, objectType, call.Detail)
+	case class != worker.Answered:
+		f.add(warning, subject, "%s of %s can't be looked at now: %s", name, objectType, call.Detail)
+	case property.Archived:
+		f.add(failure, subject, "%s of %s is archived; restore it in the CRM, or %s", name, objectType, create)
+	case property.ReadOnly:
+		f.add(failure, subject, "%s of %s can't be written; %s", name, objectType, create)
+	case !property.HasUniqueValue && (objectType == "contacts" || objectType == "0-1") && name == "email":
+		f.add(fine, subject, "email of contacts: the CRM keeps it unique by itself")
+	case !property.HasUniqueValue:
+		f.add(failure, subject, "%s of %s may have one value in several records, so that nothing can be told by it; %s", name, objectType, create)
+	default:
+		f.add(fine, subject, "%s of %s is there and unique", name, objectType)
+	}
+}
+
+// quota compares what the workers take with what the account's answers say that there is.
+func (c *checkCmd) quota(l worker.Limits, f *findings) {
+	const subject = "quota"
+	if l.DailyMax > 0 && l.DailyRemain >= 0 && l.DailyRemain < l.DailyMax/10 {
+		f.add(warning, subject, "%s of today's %s calls are left to all apps of the account", grouped(l.DailyRemain), grouped(l.DailyMax))
+	}
+	if l.Max <= 0 || l.Interval <= 0 {
+		f.add(warning, subject, "the CRM does not tell how many calls the account may make; ours is %s", quotaText(worker.Quota(c.Quota)))
+		return
+	}
+	theirs := fmt.Sprintf("%d/%v", l.Max, l.Interval)
+	ours := float64(c.Quota.Calls) * float64(l.Interval)
+	allowed := float64(l.Max) * float64(c.Quota.Window)
+	switch {
+	case c.Quota.Calls == 0:
+		f.add(warning, subject, "it is off, and the account allows %s: calls will be refused; give --quota %s", theirs, theirs)
+	case ours > allowed:
+		f.add(warning, subject, "it is %s, and the account allows %s: calls will be refused; give --quota %s", quotaText(worker.Quota(c.Quota)), theirs, theirs)
+	case ours < allowed:
+		f.add(fine, subject, "it is %s of the account's %s; --quota %s would use all of it", quotaText(worker.Quota(c.Quota)), theirs, theirs)
+	default:
+		f.add(fine, subject, "it is the account's, %s", theirs)
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"crmintake/outbox"
+)
+
+// rowFlags choose rows of the outbox.
+type rowFlags struct {
+	Status     string `help:"Only this status: sending, created, retry, unknown, dead or discarded." enum:",sending,created,retry,unknown,dead,discarded" default:"" placeholder:"STATUS"`
+	ObjectType string `help:"Only this object type." placeholder:"TYPE"`
+}
+
+type outboxListCmd struct {
+	databaseFlags
+	rowFlags
+	After string `help:"Only ids after this one: the last of the page before." placeholder:"EVENT_ID"`
+	Limit int    `help:"How many at most." default:"50" placeholder:"N"`
+}
+
+func (outboxListCmd) Help() string {
+	return "What is sending, retry, unknown or dead is found at once. Created and discarded events are looked for among all, some " +
+		"100,000 a page: a page can be short, or empty, and not be the last. The end of the output says where the next begins."
+}
+
+// maxLimit keeps a page in memory.
+const maxLimit = 10_000
+
+// pageView is a page as JSON.
+type pageView struct {
+	Events []view `json:"events"`
+	Next   string `json:"next,omitempty"` // --after for the next page; absent at the end
+}
+
+func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
+	if c.Limit < 1 || c.Limit > maxLimit {
+		return usagef("--limit %d: want 1 to %d", c.Limit, maxLimit)
+	}
+	if err := storable(c.ObjectType, c.After); err != nil {
+		return err
+	}
+	store, err := openStore(ctx, c.databaseFlags, 2)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	page, err := store.List(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType, After: c.After, Limit: c.Limit})
+	if err != nil {
+		return err
+	}
+	if p.Output == "json" {
+		v := pageView{Events: make([]view, len(page.Records)), Next: page.Next}
+		for i, r := range page.Records {
+			v.Events[i] = viewOf(r)
+		}
+		return printJSON(p.out, v)
+	}
+	if len(page.Records) > 0 {
+		t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "STATUS"}, column{title: "UPDATED"},
+			column{title: "RECORD OR ERROR", fit: true})
+		for _, r := range page.Records {
+			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), r.UpdatedAt.Local().Format(time.DateTime), became(r))
+		}
+		if err := t.print(p.out, screenOf(p.out)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case page.Next != "" && len(page.Records) < c.Limit:
+		_, err = fmt.Fprintf(p.out, "Of %s events looked at, %d are such. The next: --after %s\n", grouped(page.Looked), len(page.Records), quoted(page.Next))
+	case page.Next != "":
+		_, err = fmt.Fprintf(p.out, "There are more: --after %s\n", quoted(page.Next))
+	case len(page.Records) == 0:
+		_, err = fmt.Fprintln(p.out, "No such events.")
+	}
+	return err
+}
+
+// became is the record of an event, or why there is none.
+func became(r outbox.Record) string {
+	if r.RecordID != "" {
+		return "record " + r.RecordID
+	}
+	if r.Reason != "" && r.Error != "" {
+		return string(r.Reason) + ": " + r.Error
+	}
+	return cmp.Or(r.Error, string(r.Reason))
+}
+
+type outboxTailCmd struct {
+	databaseFlags
+	rowFlags
+}
+
+func (outboxTailCmd) Help() string {
+	return "Each time that a call has ended for an event, or that it became dead, a line is shown; with --output json, a JSON object. " +
+		"None is left out, but what happens to one event in quick succession is shown once. What persons do to events is " +
+		"not shown: see 'crmintake audit'. While it runs, and two minutes longer, the workers write down which events each call had, " +
+		"some 40 bytes an event."
+}
+
+func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
+	if err := storable(c.ObjectType); err != nil {
+		return err
+	}
+	store, err := openStore(ctx, c.databaseFlags, 2)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	began := func() { p.log.Info("following; Ctrl-C ends it") }
+	lines := json.NewEncoder(p.out)
+	lines.SetEscapeHTML(false)
+	s := screenOf(p.out)
+	return store.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
+		if p.Output == "json" {
+			return lines.Encode(viewOf(r))
+		}
+		t := newTable(column{}, column{}, column{}, column{fit: true}, column{fit: true})
+		status := shownStatus(string(r.Status))
+		status.text = fmt.Sprintf("%-9s", status.text) // each line is a table of its own
+		t.row(r.UpdatedAt.Local().Format(time.TimeOnly), status, r.ObjectType, r.EventID, became(r))
+		return t.print(p.out, s)
+	})
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/user"
+	"strings"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/outbox/operator"
+	"crmintake/worker"
+)
+
+// operatorFlags say who does what is recorded in the audit.
+type operatorFlags struct {
+	As string `help:"Who does it, for the audit; by default the system user." placeholder:"NAME"`
+}
+
+func (f operatorFlags) name() (string, error) {
+	if name := strings.TrimSpace(f.As); name != "" {
+		return name, nil
+	}
+	u, err := user.Current()
+	if err != nil || u.Username == "" {
+		return "", usagef("the system does not tell who you are, which the audit records: give --as")
+	}
+	return u.Username, nil
+}
+
+// pausable names an object type, or everything.
+type pausable struct {
+	ObjectType string `arg:"" optional:"" name:"type" help:"Object type, such as contracts."`
+	All        bool   `help:"Everything: all calls, of every object type."`
+}
+
+// key is what the outbox calls it.
+func (p pausable) key() (string, error) {
+	switch {
+	case p.All && p.ObjectType != "":
+		return "", usagef("an object type and --all are both given; give one")
+	case p.All:
+		return outbox.Account, nil
+	case p.ObjectType == "":
+		return "", usagef("give an object type, or --all for everything")
+	}
+	if _, invalid := worker.ObjectTypeOf(p.ObjectType, ""); invalid != "" {
+		return "", usagef("%q is not an object type: want letters, digits, _ and -", p.ObjectType)
+	}
+	return p.ObjectType, nil
+}
+
+// pausedName is what people call it.
+func pausedName(key string) string {
+	if key == outbox.Account {
+		return "everything"
+	}
+	return key
+}
+
+// resumeArgument is how it is named on the command line.
+func resumeArgument(key string) string {
+	if key == outbox.Account {
+		return "--all"
+	}
+	return key
+}
+
+// openOperator connects to the outbox on behalf of a person.
+func openOperator(ctx context.Context, d databaseFlags, f operatorFlags) (*operator.Operator, *outbox.Store, error) {
+	name, err := f.name()
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := openStore(ctx, d, 2)
+	if err != nil {
+		return nil, nil, err
+	}
+	return operator.New(store, operator.Config{Name: name}), store, nil
+}
+
+type pauseCmd struct {
+	databaseFlags
+	operatorFlags
+	pausable
+	Reason string `help:"Why, for all who see it." required:"" placeholder:"TEXT"`
+}
+
+func (pauseCmd) Help() string {
+	return "All workers stop within two seconds to create records of the object type, or with --all to call at all. Calls under way " +
+		"end as they would, no event is harmed, and no attempt counted. Nothing but 'crmintake resume' ends it: neither a trial " +
+		"call, nor a new credential, nor a restart."
+}
+
+// pauseReport is what pause did.
+type pauseReport struct {
+	ObjectType string `json:"object_type"` // "*": everything
+	Reason     string `json:"reason"`
+	Already    bool   `json:"already"` // it was paused before
+}
+
+func (c *pauseCmd) Run(ctx context.Context, p *program) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	reason := strings.TrimSpace(c.Reason)
+	if reason == "" {
+		return usagef("--reason: say why, in a few words")
+	}
+	if err := storable(reason, c.As); err != nil {
+		return err
+	}
+	o, store, err := openOperator(ctx, c.databaseFlags, c.operatorFlags)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	already, err := o.Pause(ctx, key, reason)
+	if err != nil {
+		return err
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, pauseReport{ObjectType: key, Reason: reason, Already: already})
+	}
+	how := "is paused"
+	if already {
+		how = "was paused already, and is so now for this reason"
+	}
+	_, err = fmt.Fprintf(p.out, "%s %s. No event is harmed; type 'crmintake resume %s' to go on.\n", capital(pausedName(key)), how, resumeArgument(key))
+	return err
+}
+
+type resumeCmd struct {
+	databaseFlags
+	operatorFlags
+	pausable
+}
+
+func (resumeCmd) Help() string {
+	return "Ends a pause, a person's or one that the workers began by themselves, for all of them within two seconds. What the CRM " +
+		"still refuses pauses again by itself. --all ends the pause of everything, and not those of single object types."
+}
+
+// resumeReport is what resume did.
+type resumeReport struct {
+	ObjectType string           `json:"object_type"`
+	Ended      *operator.Pause  `json:"ended,omitempty"` // the pause, if there was one
+	Left       []operator.Pause `json:"left"`            // what is paused still
+}
+
+func (c *resumeCmd) Run(ctx context.Context, p *program) error {
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	if err := storable(c.As); err != nil {
+		return err
+	}
+	o, store, err := openOperator(ctx, c.databaseFlags, c.operatorFlags)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	r := resumeReport{ObjectType: key}
+	if r.Ended, err = o.Resume(ctx, key); err != nil {
+		return err
+	}
+	if r.Left, err = o.Pauses(ctx); err != nil {
+		return err
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, r)
+	}
+	if r.Ended == nil {
+		fmt.Fprintf(p.out, "%s was not paused.\n", capital(pausedName(key)))
+	} else {
+		fmt.Fprintf(p.out, "%s goes on. It was paused for %s: %s\n", capital(pausedName(key)),
+			short(time.Since(r.Ended.Since)), printable(r.Ended.Reason))
+	}
+	for _, left := range r.Left {
+		fmt.Fprintf(p.out, "Still paused: %s (%s); type 'crmintake resume %s' to end that.\n",
+			pausedName(left.ObjectType), printable(left.Reason), resumeArgument(left.ObjectType))
+	}
+	return nil
+}
+
+// storable says which text of the command line Postgres can't keep.
+func storable(texts ...string) error {
+	for _, s := range texts {
+		if strings.ToValidUTF8(s, "") != s || strings.Contains(s, "\x00") {
+			return usagef("%q is not UTF-8 text", s)
+		}
+	}
+	return nil
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

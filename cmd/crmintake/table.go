@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rivo/uniseg"
+	"golang.org/x/term"
+)
+
+// screen is what a command prints on.
+type screen struct {
+	terminal bool
+	width    int // in characters; 0: as wide as it has to be
+	colour   bool
+}
+
+// screenOf looks at a stream. What is no terminal gets everything, and without colour: a program or a file reads it.
+func screenOf(w io.Writer) screen {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return screen{}
+	}
+	s := screen{terminal: true, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"} // https://no-color.org
+	if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+		s.width = width
+	}
+	return s
+}
+
+// colour is what SGR, the terminals' language of colours, calls it.
+type colour string
+
+const (
+	plain  colour = ""
+	bold   colour = "1"
+	faint  colour = "2"
+	red    colour = "31"
+	green  colour = "32"
+	yellow colour = "33"
+)
+
+func (s screen) paint(c colour, text string) string {
+	if !s.colour || c == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+}
+
+// column is one of a table.
+type column struct {
+	title string // a table without titles has no head
+	right bool   // numbers
+	fit   bool   // is cut where the table is wider than the terminal
+}
+
+// cell is a text in a colour. Rows take it beside what fmt prints.
+type cell struct {
+	colour colour
+	text   string
+}
+
+// table is what commands print for people: aligned, and as wide as the terminal at most. What events and answers bring is made
+// printable here.
+type table struct {
+	columns []column
+	rows    [][]cell
+}
+
+func newTable(columns ...column) *table { return &table{columns: columns} }
+
+func (t *table) row(values ...any) {
+	cells := make([]cell, len(values))
+	for i, v := range values {
+		c, ok := v.(cell)
+		if !ok {
+			c.text = fmt.Sprint(v)
+		}
+		c.text = printable(c.text)
+		cells[i] = c
+	}
+	t.rows = append(t.rows, cells)
+}
+
+const gap = 2 // blanks between columns
+
+// leastFit is what a column is cut down to at most.
+const leastFit = 8
+
+func (t *table) print(w io.Writer, s screen) error {
+	rows := t.rows
+	if len(t.columns) > 0 && t.columns[0].title != "" {
+		head := make([]cell, len(t.columns))
+		for i, c := range t.columns {
+			head[i] = cell{bold, c.title}
+		}
+		rows = append([][]cell{head}, rows...)
+	}
+	widths := t.widths(rows, s.width)
+	var b strings.Builder
+	for _, r := range rows {
+		pending := 0 // blanks that stand only before something
+		for i, c := range r {
+			text := cut(c.text, widths[i])
+			blanks := widths[i] - uniseg.StringWidth(text)
+			if t.columns[i].right {
+				pending, blanks = pending+blanks, 0
+			}
+			if text != "" {
+				b.WriteString(strings.Repeat(" ", pending) + s.paint(c.colour, text))
+				pending = 0
+			} else {
+				blanks = widths[i]
+			}
+			pending += blanks + gap
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// widths are those of the columns, cut down where all together are wider than the screen: always the widest of those that
+// may be.
+func (t *table) widths(rows [][]cell, screen int) []int {
+	widths := make([]int, len(t.columns))
+	total := gap * (len(widths) - 1)
+	for i := range widths {
+		for _, r := range rows {
+			if i < len(r) {
+				widths[i] = max(widths[i], uniseg.StringWidth(r[i].text))
+			}
+		}
+		total += widths[i]
+	}
+	for screen > 0 && total > screen {
+		widest := -1
+		for i, c := range t.columns {
+			if c.fit && widths[i] > leastFit && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+		total--
+	}
+	return widths
+}
+
+// cut shortens a text to so many columns of a terminal.
+func cut(s string, most int) string {
+	if uniseg.StringWidth(s) <= most {
+		return s
+	}
+	var b strings.Builder
+	width := 1 // of the ellipsis
+	for g := uniseg.NewGraphemes(s); g.Next(); {
+		if width += g.Width(); width > most {
+			break
+		}
+		b.WriteString(g.Str())
+	}
+	return b.String() + "…"
+}
+
+// grouped writes a number for people: 1,234,567.
+func grouped[N int | int64](n N) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// short writes a time that has passed or is to pass, for people: 42s, 12m, 3h, 2d.
+func short(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// shownStatus colours a status.
+func shownStatus(status string) cell {
+	switch status {
+	case "created":
+		return cell{green, status}
+	case "retry", "unknown":
+		return cell{yellow, status}
+	case "dead":
+		return cell{red, status}
+	case "discarded":
+		return cell{faint, status}
+	}
+	return cell{plain, status}
+}
