@@ -41,9 +41,6 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 	if c.Limit < 1 || c.Limit > maxLimit {
 		return usagef("--limit %d: want 1 to %d", c.Limit, maxLimit)
 	}
-	if err := storable(c.ObjectType, c.After); err != nil {
-		return err
-	}
 	store, err := openStore(ctx, c.databaseFlags, 2)
 	if err != nil {
 		return err
@@ -105,9 +102,6 @@ func (outboxTailCmd) Help() string {
 }
 
 func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
-	if err := storable(c.ObjectType); err != nil {
-		return err
-	}
 	store, err := openStore(ctx, c.databaseFlags, 2)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os/user"
 	"strings"
 	"time"
 
@@ -11,22 +10,6 @@ import (
 	"crmintake/outbox/operator"
 	"crmintake/worker"
 )
-
-// operatorFlags say who does what is recorded in the audit.
-type operatorFlags struct {
-	As string `help:"Who does it, for the audit; by default the system user." placeholder:"NAME"`
-}
-
-func (f operatorFlags) name() (string, error) {
-	if name := strings.TrimSpace(f.As); name != "" {
-		return name, nil
-	}
-	u, err := user.Current()
-	if err != nil || u.Username == "" {
-		return "", usagef("the system does not tell who you are, which the audit records: give --as")
-	}
-	return u.Username, nil
-}
 
 // pausable names an object type, or everything.
 type pausable struct {
@@ -66,24 +49,11 @@ func resumeArgument(key string) string {
 	return key
 }
 
-// openOperator connects to the outbox on behalf of a person.
-func openOperator(ctx context.Context, d databaseFlags, f operatorFlags) (*operator.Operator, *outbox.Store, error) {
-	name, err := f.name()
-	if err != nil {
-		return nil, nil, err
-	}
-	store, err := openStore(ctx, d, 2)
-	if err != nil {
-		return nil, nil, err
-	}
-	return operator.New(store, operator.Config{Name: name}), store, nil
-}
-
 type pauseCmd struct {
 	databaseFlags
-	operatorFlags
+	asFlag
 	pausable
-	Reason string `help:"Why, for all who see it." required:"" placeholder:"TEXT"`
+	Reason string `help:"Why, for whoever asks later." required:"" placeholder:"TEXT"`
 }
 
 func (pauseCmd) Help() string {
@@ -108,15 +78,12 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 	if reason == "" {
 		return usagef("--reason: say why, in a few words")
 	}
-	if err := storable(reason, c.As); err != nil {
-		return err
-	}
-	o, store, err := openOperator(ctx, c.databaseFlags, c.operatorFlags)
+	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	already, err := o.Pause(ctx, key, reason)
+	defer d.store.Close()
+	already, err := d.Pause(ctx, key, reason)
 	if err != nil {
 		return err
 	}
@@ -133,7 +100,7 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 
 type resumeCmd struct {
 	databaseFlags
-	operatorFlags
+	asFlag
 	pausable
 }
 
@@ -154,19 +121,16 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := storable(c.As); err != nil {
-		return err
-	}
-	o, store, err := openOperator(ctx, c.databaseFlags, c.operatorFlags)
+	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer d.store.Close()
 	r := resumeReport{ObjectType: key}
-	if r.Ended, err = o.Resume(ctx, key); err != nil {
+	if r.Ended, err = d.Resume(ctx, key); err != nil {
 		return err
 	}
-	if r.Left, err = o.Pauses(ctx); err != nil {
+	if r.Left, err = d.Pauses(ctx); err != nil {
 		return err
 	}
 	if p.Output == "json" {
@@ -181,16 +145,6 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	for _, left := range r.Left {
 		fmt.Fprintf(p.out, "Still paused: %s (%s); type 'crmintake resume %s' to end that.\n",
 			pausedName(left.ObjectType), printable(left.Reason), resumeArgument(left.ObjectType))
-	}
-	return nil
-}
-
-// storable says which text of the command line Postgres can't keep.
-func storable(texts ...string) error {
-	for _, s := range texts {
-		if strings.ToValidUTF8(s, "") != s || strings.Contains(s, "\x00") {
-			return usagef("%q is not UTF-8 text", s)
-		}
 	}
 	return nil
 }

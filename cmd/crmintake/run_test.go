@@ -162,7 +162,7 @@ func TestRunRefusesAShortAckWait(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	crmintake(t, "").want(t, 0, "crmintake", "publish")
-	for _, command := range []string{"init", "run", "publish", "outbox", "outbox get", "dead", "dead groups", "dead list", "dead show", "dead edit", "dead discard", "dead replay", "replay", "replay list", "replay show", "replay pause", "replay resume", "replay cancel", "dead export", "audit", "migrate", "migrate up", "migrate status", "version"} {
+	for _, command := range []string{"init", "run", "publish", "status", "check", "outbox", "outbox get", "outbox list", "outbox tail", "pause", "resume", "completion", "dead", "dead groups", "dead list", "dead show", "dead edit", "dead discard", "dead replay", "replay", "replay list", "replay show", "replay pause", "replay resume", "replay cancel", "dead export", "audit", "migrate", "migrate up", "migrate status", "version"} {
 		crmintake(t, "", append(strings.Fields(command), "--help")...).want(t, 0, "Usage: crmintake "+command)
 	}
 	crmintake(t, "", "frobnicate").want(t, 2, "frobnicate", "--help")

@@ -20,13 +20,14 @@ type screen struct {
 
 // screenOf looks at a stream. What is no terminal gets everything, and without colour: a program or a file reads it.
 func screenOf(w io.Writer) screen {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	if !isTerminal(w) {
 		return screen{}
 	}
 	s := screen{terminal: true, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"} // https://no-color.org
-	if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-		s.width = width
+	if file, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+			s.width = width
+		}
 	}
 	return s
 }
