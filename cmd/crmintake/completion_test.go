@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestComplete(t *testing.T) {
+	for _, c := range []struct {
+		line      string // its words, the last being typed
+		has, lack []string
+	}{
+		{"", []string{"run", "outbox", "status"}, []string{"list", "--output", completeWord}},
+		{"outb", []string{"outbox"}, []string{"run"}},
+		{"outbox ", []string{"get", "list", "tail"}, []string{"run"}},
+		{"outbox list --st", []string{"--status"}, []string{"--stream", "--limit"}},
+		{"status --st", []string{"--stream"}, nil},
+		{"outbox list --status ", []string{"dead", "created"}, []string{"get", "--status"}},
+		{"outbox list --status d", []string{"dead", "discarded"}, []string{"created"}},
+		{"outbox list --status=d", []string{"--status=dead"}, []string{"--status=created"}},
+		{"outbox list --status = d", []string{"--status=dead"}, nil},
+		{"--output json ver", []string{"version"}, []string{"run"}},
+		{"status --watch --out", []string{"--output"}, nil}, // it needs no value
+		{"completion ", []string{"bash", "zsh", "fish"}, nil},
+		{"publish fi", nil, []string{"fi"}},
+		{"no such command ", nil, nil},
+	} {
+		r := crmintake(t, "", append([]string{completeWord}, strings.Split(c.line, " ")...)...)
+		r.want(t, 0)
+		var words []string
+		for line := range strings.Lines(r.out) {
+			word, _, _ := strings.Cut(line, "\t")
+			words = append(words, word)
+		}
+		for _, w := range c.has {
+			if !slices.Contains(words, w) {
+				t.Errorf("%q lacks %s: %q", c.line, w, words)
+			}
+		}
+		for _, w := range c.lack {
+			if slices.Contains(words, w) {
+				t.Errorf("%q has %s", c.line, w)
+			}
+		}
+	}
+	crmintake(t, "", "completion", "tcsh").want(t, 2, "bash")
+}
+
+// The script in a real bash, with the real program.
+func TestCompleteInBash(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "crmintake"), ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for words, want := range map[string]string{
+		"crmintake out":                      "outbox",
+		"crmintake outbox list --status de":  "dead",
+		"crmintake outbox list --status = d": "dead discarded",
+		"crmintake outbox list --status =":   "sending created retry unknown dead discarded",
+	} {
+		script := `source <(crmintake completion bash)
+COMP_WORDBREAKS=$' \t\n=:'
+COMP_WORDS=(` + words + `); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_crmintake; echo ${COMPREPLY[@]}`
+		bash := exec.CommandContext(t.Context(), "bash", "-c", script)
+		bash.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		if out, err := bash.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("%s: %q, %v; want %s", words, out, err, want)
+		}
+	}
+}
