@@ -24,6 +24,8 @@
 //   - The way from `sending` to `created` is one insert and one HOT update, for events that Postgres keeps in the row (up to
 //     about 2 KB) and whose payload goes. Intend and Settle are one round trip each, and so is Claim.
 //   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see planByKeys).
+//   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of their rows.
+//   - A pause without a trial is a person's: no worker's Pause, Try, TryNow or Resume touches it.
 //   - Payloads and raw errors come back byte for byte. In texts, NUL and what is not UTF-8 becomes U+FFFD.
 //   - Attempts are locked before their rows, rows are inserted in the order of event ids, and what is due is taken past
 //     what is locked: no deadlock between workers.

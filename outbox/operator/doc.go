@@ -1,5 +1,5 @@
-// Package operator is what a person does to events that are dead: find, understand, edit, discard and take them out. Commands
-// stand on it, and a web page may.
+// Package operator is what a person does to events that are dead: find, understand, edit, discard and take them out; and to the
+// fleet: see how it goes, pause and resume. Commands stand on it, and a web page may.
 //
 // The contract:
 //
@@ -22,6 +22,9 @@
 //   - Replayed is not created: what became of a job's events is in their rows, and ReplayOf counts it.
 //   - An event that may have a record already is asked about first where that tells (see Records), or stays dead unless a duplicate is
 //     allowed.
+//   - Status is one moment, and costs the same however many rows are created: what it can't count through an index that holds
+//     little else is an estimate, and says so.
+//   - A person's pause is ended by Resume alone.
 //   - Times are the database's.
 //
 // The picture:

@@ -97,6 +97,7 @@ SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)
 // counted while the table is small and estimated from then on, so that the cost does not grow with it. The
 // quota is what the workers were told; with 0 calls there is none.
 func (o *Operator) Status(ctx context.Context, quota outbox.Quota) (s Status, err error) {
+	s.Events = []Events{} // not null, in JSON
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&s.At); err != nil {
