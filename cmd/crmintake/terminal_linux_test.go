@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal opens a terminal of a width: programs write to tty, and what they write appears in text.
-func terminal(t testing.TB, width int) (tty *os.File, text *output) {
+// realTerminal opens a terminal of a width: programs write to tty, and what they write appears in text.
+func realTerminal(t testing.TB, width int) (tty *os.File, text *output) {
 	t.Helper()
 	far, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -75,7 +75,7 @@ func TestOnATerminal(t *testing.T) {
 		colour   bool
 	}{{"", true}, {"1", false}} {
 		t.Setenv("NO_COLOR", c.noColour)
-		tty, text := terminal(t, 80)
+		tty, text := realTerminal(t, 80)
 		if code := execute(t.Context(), []string{"outbox", "list"}, streams{strings.NewReader(""), tty, tty}); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
@@ -93,7 +93,7 @@ func TestOnATerminal(t *testing.T) {
 		}
 	}
 
-	tty, text := terminal(t, 80)
+	tty, text := realTerminal(t, 80)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() {
