@@ -103,6 +103,7 @@ CREATE TABLE outbox_error (
     at         timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX outbox_error_event ON outbox_error (event_id, id);
+CREATE INDEX outbox_error_attempt ON outbox_error (attempt_id); -- for retention: an attempt stays for as long as errors of it do
 
 -- What the fleet does not call: everything ('*') or an object type. trial_at is when one worker may try it again.
 CREATE TABLE pause (
@@ -198,7 +199,16 @@ CREATE TABLE follow (
     until timestamptz NOT NULL
 );
 
+-- How far retention has come in each table that it makes smaller: see outbox/retention.go.
+CREATE TABLE retention (
+    relation text PRIMARY KEY CHECK (relation IN ('outbox', 'attempt')),
+    page     bigint NOT NULL DEFAULT 0,         -- where the next step begins
+    due_at   timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO retention (relation) VALUES ('outbox'), ('attempt');
+
 -- +goose Down
+DROP TABLE retention;
 DROP TABLE follow;
 DROP INDEX operator_action_event_action;
 DROP TABLE replay_event;

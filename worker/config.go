@@ -58,6 +58,9 @@ type Config struct {
 	Retry  Retry
 	// KeepPayload keeps the event of a created record.
 	KeepPayload bool
+	// KeepCreated is how long the row of a created record stays; less than 0 for ever. It must outlast the time after which the
+	// same event may come again, which is a new one then.
+	KeepCreated time.Duration
 	// ShutdownTimeout is how long Run may take to return once it was told to stop.
 	ShutdownTimeout time.Duration
 	// Drain makes Run return once nothing is left to do.
@@ -89,6 +92,7 @@ const (
 	DefaultRetryMax        = time.Hour
 	DefaultRetryAttempts   = 12
 	DefaultRetryAge        = 24 * time.Hour
+	DefaultKeepCreated     = 30 * 24 * time.Hour
 	DefaultShutdownTimeout = 20 * time.Second
 )
 
@@ -124,6 +128,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retry.Max, DefaultRetryMax)
 	orDefault(&c.Retry.Attempts, DefaultRetryAttempts)
 	orDefault(&c.Retry.Age, DefaultRetryAge)
+	orDefault(&c.KeepCreated, DefaultKeepCreated)
 	orDefault(&c.ShutdownTimeout, DefaultShutdownTimeout)
 	return c
 }

@@ -12,4 +12,5 @@ type Stats struct {
 	Dead       atomic.Int64
 	Retried    atomic.Int64 // outcomes that wait for another call
 	Unknown    atomic.Int64 // outcomes that nobody knows yet
+	Removed    atomic.Int64 // created rows that were kept for long enough
 }

@@ -99,6 +99,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { return w.dispatch(ctx, calls, writes) })
 	group.Go(func() error { return w.keepHouse(ctx, writes) })
 	group.Go(func() error { return w.keepInHand(ctx) })
+	group.Go(func() error { return w.keepSmall(ctx, writes) })
 	if w.cfg.Drain {
 		group.Go(func() error { return w.watchDrain(ctx) })
 	}

@@ -77,6 +77,7 @@ type outcomeFlags struct {
 	RetryAge      time.Duration     `help:"How old an event gets before it is dead rather than sent again." default:"24h" placeholder:"TIME"`
 	KeepPayload   bool              `help:"Keep the event of a created record, too."`
 	KeepResult    bool              `help:"Keep the API's result of a created record as received."`
+	KeepCreated   keepFlag          `help:"How long to keep the row of a created record; off (or 0) for ever. Must outlast the time after which the same event may be published or delivered again: without its row it is a new one." default:"720h" placeholder:"TIME"`
 }
 
 // quotaFlag is so many calls in a time; the zero value is no limit.
@@ -96,6 +97,31 @@ func (q *quotaFlag) UnmarshalText(text []byte) error {
 	}
 	*q = quotaFlag{Calls: n, Window: d}
 	return nil
+}
+
+// keepFlag is a time; the zero value is for ever.
+type keepFlag time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *keepFlag) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*k = 0
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q: want a time, as 720h, or off", text)
+	}
+	*k = keepFlag(d)
+	return nil
+}
+
+// orForEver is the time as a worker's settings have it.
+func (k keepFlag) orForEver() time.Duration {
+	if k == 0 {
+		return -1
+	}
+	return time.Duration(k)
 }
 
 func (c *runCmd) config(ackWait time.Duration) worker.Config {
@@ -118,6 +144,7 @@ func (c *runCmd) config(ackWait time.Duration) worker.Config {
 			Initial: c.RetryInitial, Max: c.RetryMax, Attempts: c.RetryAttempts, Age: c.RetryAge,
 		},
 		KeepPayload:     c.KeepPayload,
+		KeepCreated:     c.KeepCreated.orForEver(),
 		ShutdownTimeout: c.ShutdownTimeout,
 		Drain:           c.Drain,
 	}

@@ -108,6 +108,7 @@ func TestRunRefuses(t *testing.T) {
 		"no token":              {[]string{"--hubspot-token", ""}, 2, "CRMINTAKE_HUBSPOT_TOKEN"},
 		"plain http":            {[]string{"--hubspot-url", "http://api.example.com"}, 2, "plain http only to a loopback address"},
 		"quota":                 {[]string{"--quota", "many"}, 2, "190/10s"},
+		"keep created":          {[]string{"--keep-created", "30d"}, 2, "want a time, as 720h, or off"},
 		"bad id property":       {[]string{"--id-property", "a/b=c"}, 2, "not an object type"},
 		"unknown flag":          {[]string{"--bach-size", "1"}, 2, "batch-size"},
 		"memory":                {[]string{"--memory", "1MiB"}, 2, "memory"},
