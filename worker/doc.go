@@ -28,7 +28,8 @@
 //	       ── lease ran out ──► `unknown`
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
-// answer teaches), judge.go, pause.go and gates.go, house.go (what is done once a second, and how writes are repeated).
+// answer teaches), judge.go, pause.go and gates.go, house.go (what is done once a second, and how writes are repeated),
+// retention.go (created rows go in the end).
 //
 // # Who owns what
 //
