@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -19,6 +20,7 @@ type compareCmd struct {
 	Runs     int    `help:"Runs of each system, in turn; the median counts." default:"3" placeholder:"N"`
 	Output   string `help:"text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
 	Peer     string `help:"Another system to measure: a shell command. It finds the addresses in NATS_URL, DATABASE_URL, HUBSPOT_URL and HUBSPOT_TOKEN, and reads the stream CRM_EVENTS." placeholder:"COMMAND"`
+	Profile  string `help:"Leave CPU and allocation profiles of crmintake's runs in this directory, for go tool pprof." type:"path" placeholder:"DIR"`
 	PeerDone string `help:"SQL that counts what the peer has done; at --events it is finished." placeholder:"SQL"`
 }
 
@@ -63,8 +65,7 @@ func (c *compareCmd) Run(ctx context.Context, s streams) error {
 	if (c.Peer == "") != (c.PeerDone == "") {
 		return errors.New("--peer and --peer-done go together")
 	}
-	begin := time.Now()
-	say := func(what string) { fmt.Fprintf(s.err, "%6.1fs  %s\n", time.Since(begin).Seconds(), what) }
+	say := s.teller()
 	site, err := openSite(ctx, say)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func (c *compareCmd) Run(ctx context.Context, s streams) error {
 	for n := range c.Runs {
 		for _, sys := range systems {
 			say(fmt.Sprintf("run %d of %d: %s", n+1, c.Runs, sys.name))
-			f, err := site.measure(ctx, sys, n, c.Events)
+			f, err := site.measure(ctx, sys, n, c.Events, c.Profile)
 			if err != nil {
 				return err
 			}
@@ -93,7 +94,19 @@ func (c *compareCmd) Run(ctx context.Context, s streams) error {
 
 // runWorker runs crmintake until the stream and the outbox are done.
 func runWorker(ctx context.Context, r *round) (p *local.Process, end time.Time, err error) {
-	p, err = r.start(ctx, nil, "run", "--drain", "--quota", "off", "--id-property", objectType+"="+idProperty)
+	return r.drain(ctx)
+}
+
+// drain runs crmintake, with more flags, until nothing is left to do, and checks that it did all that was published.
+func (r *round) drain(ctx context.Context, flags ...string) (p *local.Process, end time.Time, err error) {
+	args := append([]string{"run", "--drain", "--quota", "off", "--id-property", objectType + "=" + idProperty}, flags...)
+	if r.profile != "" {
+		if err := os.MkdirAll(r.profile, 0o755); err != nil {
+			return nil, end, err
+		}
+		args = append(args, "--profile", r.profile)
+	}
+	p, err = r.start(ctx, nil, args...)
 	if err != nil {
 		return nil, end, err
 	}
@@ -101,7 +114,8 @@ func runWorker(ctx context.Context, r *round) (p *local.Process, end time.Time, 
 		return nil, end, fmt.Errorf("%w\n%s", err, p.LogEnd())
 	}
 	var created int
-	err = r.conn.QueryRow(ctx, `SELECT count(*), max(updated_at) FROM outbox WHERE status = 'created'`).Scan(&created, &end)
+	err = r.conn.QueryRow(ctx, `
+SELECT coalesce(sum(created), 0), coalesce(max(closed_at), 'epoch') FROM attempt WHERE started_at >= $1`, r.begin).Scan(&created, &end)
 	if err == nil && created != r.events {
 		err = fmt.Errorf("%d of %d events are created", created, r.events)
 	}

@@ -8,12 +8,18 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
 
 type cli struct {
 	Compare compareCmd `cmd:"" default:"withargs" help:"Measure crmintake and the floor, and any other system, in turn. The default."`
+
+	Latency latencyCmd `cmd:"" help:"Measure the time from an event's publishing to the commit of its outcome, at several rates."`
+	Growth  growthCmd  `cmd:"" help:"Measure with an empty outbox, and with one that holds millions of created rows."`
+	Start   startCmd   `cmd:"" help:"Measure the time from the start of the program to its first call."`
+	Plot    plotCmd    `cmd:"" help:"Draw the JSON of compare or growth as SVG."`
 
 	// What follows are the parts that bench runs as processes of their own.
 	NATS  natsCmd  `cmd:"" name:"part-nats" hidden:""`
@@ -24,6 +30,12 @@ type cli struct {
 // streams are the standard streams, which tests replace.
 type streams struct{ out, err io.Writer }
 
+// teller tells people what goes on, and when.
+func (s streams) teller() func(what string) {
+	begin := time.Now()
+	return func(what string) { fmt.Fprintf(s.err, "%6.1fs  %s\n", time.Since(begin).Seconds(), what) }
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
@@ -33,7 +45,7 @@ func main() {
 func execute(ctx context.Context, args []string, s streams) int {
 	var c cli
 	exited := -1
-	parser, err := kong.New(&c, kong.Name("bench"), kong.Description("Measures crmintake on this machine, beside the floor."),
+	parser, err := kong.New(&c, kong.Name("bench"), kong.Description("Measures crmintake on this machine: its speed beside the floor, its latency, what growth costs, its start."),
 		kong.Writers(s.out, s.err), kong.Exit(func(code int) { exited = code }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintln(s.err, "bench:", err)

@@ -21,6 +21,7 @@ type site struct {
 	dir      string
 	worker   string
 	postgres *pgcluster.Cluster
+	rounds   int
 	stops    []func() error
 }
 
@@ -76,24 +77,45 @@ type system struct {
 	has bool
 }
 
-// round is one run's own parts: a stream full of events, an empty database, an empty CRM.
+// round is one run's own parts: a stream full of events, a database, an empty CRM.
 type round struct {
 	*site
-	events    int
 	nats, crm *part
 	database  string
 	conn      *pgx.Conn
+	events    int       // published
+	begin     time.Time // of the measurement
+	profile   string    // where the worker leaves its profiles; "" for nowhere
 }
 
-func (s *site) measure(ctx context.Context, sys system, n, events int) (f figures, err error) {
-	r := &round{site: s, events: events}
+// measure runs a system on a round of its own.
+func (s *site) measure(ctx context.Context, sys system, n, events int, profile string) (f figures, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the parts
-	if err := r.prepare(ctx, fmt.Sprintf("bench_%s_%d", sys.name, n)); err != nil {
+	name := fmt.Sprintf("bench_%s_%d", sys.name, n)
+	if err := s.createDatabase(ctx, name); err != nil {
 		return f, err
 	}
-	defer r.conn.Close(context.WithoutCancel(ctx))
+	r, err := s.open(ctx, name)
+	if err != nil {
+		return f, err
+	}
+	defer r.close(ctx)
+	if profile != "" && sys.has {
+		r.profile = filepath.Join(profile, fmt.Sprintf("run-%d", n+1))
+	}
+	if err := r.publish(ctx, events, numbered); err != nil {
+		return f, err
+	}
+	return r.measure(ctx, sys)
+}
 
+// measure lets a system do what was published.
+func (r *round) measure(ctx context.Context, sys system) (f figures, err error) {
+	// What the runs before have left to write is not this one's.
+	if _, err := r.conn.Exec(ctx, `CHECKPOINT`); err != nil {
+		return f, err
+	}
 	lsn := func() (bytes int64, err error) {
 		err = r.conn.QueryRow(ctx, `SELECT pg_current_wal_lsn() - '0/0'::pg_lsn`).Scan(&bytes)
 		return bytes, err
@@ -102,46 +124,77 @@ func (s *site) measure(ctx context.Context, sys system, n, events int) (f figure
 	if err != nil {
 		return f, err
 	}
-	postgres, natsCPU, crmCPU := s.postgres.CPUTime(), r.nats.CPUTime(), r.crm.CPUTime()
-	begin := time.Now()
+	postgres, natsCPU, crmCPU := r.postgres.CPUTime(), r.nats.CPUTime(), r.crm.CPUTime()
+	r.begin = time.Now()
 	p, end, err := sys.run(ctx, r)
 	if err != nil {
 		return f, fmt.Errorf("%s: %w", sys.name, err)
 	}
-	per := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(events) }
-	f.EventsPerSecond = float64(events) / end.Sub(begin).Seconds()
-	f.CPU, f.PeakMemory = per(p.CPUTime()), float64(p.PeakMemory())/(1<<20)
-	f.PostgresCPU, f.NATSCPU, f.CRMCPU = per(s.postgres.CPUTime()-postgres), per(r.nats.CPUTime()-natsCPU), per(r.crm.CPUTime()-crmCPU)
+	per := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(r.events) }
+	f.EventsPerSecond = float64(r.events) / end.Sub(r.begin).Seconds()
+	f.CPU, f.PeakMemory = per(p.CPUTime()), mebibytes(p)
+	f.PostgresCPU, f.NATSCPU, f.CRMCPU = per(r.postgres.CPUTime()-postgres), per(r.nats.CPUTime()-natsCPU), per(r.crm.CPUTime()-crmCPU)
 	after, err := lsn()
 	if err != nil {
 		return f, err
 	}
-	f.WAL = float64(after-wal) / float64(events)
+	f.WAL = float64(after-wal) / float64(r.events)
 	if sys.has {
 		err = r.conn.QueryRow(ctx, `
 SELECT coalesce((SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_stat_user_tables WHERE relname = 'outbox'), 0),
-  coalesce((SELECT sum(created)::float8 / count(*) FROM attempt WHERE kind = 'create'), 0)`).Scan(&f.HOTShare, &f.RecordsPerCall)
+  coalesce((SELECT sum(created)::float8 / count(*) FROM attempt WHERE kind = 'create' AND started_at >= $1), 0)`, r.begin).
+			Scan(&f.HOTShare, &f.RecordsPerCall)
 	}
 	return f, err
 }
 
-// prepare starts the round's parts and publishes its events.
-func (r *round) prepare(ctx context.Context, name string) (err error) {
-	if r.nats, err = startPart(ctx, "part-nats", "--dir", filepath.Join(r.dir, name)); err != nil {
-		return err
-	}
-	if r.crm, err = startPart(ctx, "part-crm"); err != nil {
-		return err
-	}
-	admin, err := pgx.Connect(ctx, r.postgres.URL("postgres"))
+// mebibytes is the most memory that a process had.
+func mebibytes(p *local.Process) float64 { return float64(p.PeakMemory()) / (1 << 20) }
+
+func (s *site) createDatabase(ctx context.Context, name string) error {
+	return s.admin(ctx, "CREATE DATABASE "+name)
+}
+
+// admin does what is done outside of the databases.
+func (s *site) admin(ctx context.Context, sql string) error {
+	admin, err := pgx.Connect(ctx, s.postgres.URL("postgres"))
 	if err != nil {
 		return err
 	}
 	defer admin.Close(context.WithoutCancel(ctx))
-	if _, err := admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return err
+	_, err = admin.Exec(ctx, sql)
+	return err
+}
+
+// open starts a round's parts, which end with ctx, and makes its tables in a database. More flags are the CRM's.
+func (s *site) open(ctx context.Context, database string, crm ...string) (r *round, err error) {
+	r = &round{site: s, database: s.postgres.URL(database)}
+	s.rounds++
+	if r.nats, err = startPart(ctx, "part-nats", "--dir", filepath.Join(s.dir, fmt.Sprintf("nats-%d", s.rounds))); err != nil {
+		return nil, err
 	}
-	r.database = r.postgres.URL(name)
+	if r.crm, err = startPart(ctx, append([]string{"part-crm"}, crm...)...); err != nil {
+		return nil, err
+	}
+	if err := r.init(ctx); err != nil {
+		return nil, err
+	}
+	if r.conn, err = pgx.Connect(ctx, r.database); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// close ends what does not end with the context. The events are gone then.
+func (r *round) close(ctx context.Context) {
+	_ = r.conn.Close(context.WithoutCancel(ctx))
+	for _, p := range []*part{r.nats, r.crm} {
+		_ = p.Kill()
+		_ = p.Wait()
+	}
+}
+
+func (r *round) init(ctx context.Context) error {
 	init, err := r.start(ctx, nil, "init")
 	if err != nil {
 		return err
@@ -149,15 +202,7 @@ func (r *round) prepare(ctx context.Context, name string) (err error) {
 	if err := init.Wait(); err != nil {
 		return fmt.Errorf("crmintake init: %w\n%s", err, init.LogEnd())
 	}
-	if r.conn, err = pgx.Connect(ctx, r.database); err != nil {
-		return err
-	}
-	if err := r.publish(ctx); err != nil {
-		return err
-	}
-	// What the runs before have left to write is not this one's.
-	_, err = r.conn.Exec(ctx, `CHECKPOINT`)
-	return err
+	return nil
 }
 
 func (r *round) start(ctx context.Context, log io.Writer, args ...string) (*local.Process, error) {
@@ -175,7 +220,28 @@ func event(n int) []byte {
 		`"start_date":"2026-01-01","end_date":"2026-12-31","status":"signed","note":"Signed by both parties and filed."},"associations":[]}`, n, n, n)
 }
 
-func (r *round) publish(ctx context.Context) error {
+// numbered is the id of the n-th event.
+func numbered(n int) string { return fmt.Sprintf("event-%09d", n) }
+
+// publish puts events into the stream as fast as it goes.
+func (r *round) publish(ctx context.Context, events int, id func(n int) string) error {
+	return r.withPublisher(ctx, func(p *jetstream.Publisher) error {
+		for n := range events {
+			if err := r.publishOne(ctx, p, n, id(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (r *round) publishOne(ctx context.Context, p *jetstream.Publisher, n int, id string) error {
+	r.events++
+	return p.Publish(ctx, jetstream.Message{Subject: subject, ID: id, Data: event(n), Line: n + 1})
+}
+
+// withPublisher returns when all that do published is confirmed.
+func (r *round) withPublisher(ctx context.Context, do func(*jetstream.Publisher) error) error {
 	nc, err := nats.Connect(r.nats.url)
 	if err != nil {
 		return err
@@ -186,10 +252,8 @@ func (r *round) publish(ctx context.Context) error {
 		return err
 	}
 	defer p.Close()
-	for n := range r.events {
-		if err := p.Publish(ctx, jetstream.Message{Subject: subject, ID: fmt.Sprintf("event-%09d", n), Data: event(n), Line: n + 1}); err != nil {
-			return err
-		}
+	if err := do(p); err != nil {
+		return err
 	}
 	return p.Flush(ctx)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"crmintake/deploy/local"
 	"crmintake/worker/hubspot/hubspottest"
@@ -61,13 +62,13 @@ func (c *natsCmd) Run(ctx context.Context, s streams) error {
 	return n.Stop()
 }
 
-type crmCmd struct{}
+type crmCmd struct {
+	Latency time.Duration // of each call
+}
 
 // Run serves a simulated CRM until ctx ends.
-func (crmCmd) Run(ctx context.Context, s streams) error {
-	crm, err := hubspottest.Start(hubspottest.Config{
-		Token: token, ObjectTypes: map[string]hubspottest.ObjectType{objectType: {Unique: []string{idProperty}}},
-	})
+func (c *crmCmd) Run(ctx context.Context, s streams) error {
+	crm, err := hubspottest.Start(account(c.Latency))
 	if err != nil {
 		return err
 	}
@@ -75,4 +76,11 @@ func (crmCmd) Run(ctx context.Context, s streams) error {
 	<-ctx.Done()
 	crm.Close()
 	return nil
+}
+
+// account is a CRM without quota, whose calls take so long.
+func account(latency time.Duration) hubspottest.Config {
+	return hubspottest.Config{
+		Token: token, MinLatency: latency, ObjectTypes: map[string]hubspottest.ObjectType{objectType: {Unique: []string{idProperty}}},
+	}
 }

@@ -23,6 +23,7 @@ type runCmd struct {
 	hubspotFlags
 	callFlags
 	outcomeFlags
+	profileFlags
 
 	Drain           bool          `help:"Exit with 0 once the consumer has nothing pending or unacknowledged and no row is sending, retry or unknown."`
 	ShutdownTimeout time.Duration `help:"How long to finish what is under way after SIGTERM or Ctrl-C; a second one exits at once." default:"20s" placeholder:"TIME"`
@@ -174,7 +175,7 @@ func (c *runCmd) positive() error {
 // database server work on at once.
 const sqlConns = 12
 
-func (c *runCmd) Run(ctx context.Context, p *program) error {
+func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := errors.Join(c.positive(), c.OnUnknown.validate()); err != nil {
 		return usageError{err}
 	}
@@ -189,6 +190,11 @@ func (c *runCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	stopProfile, err := c.profileFlags.start()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopProfile()) }()
 	crm, err := hubspot.New(hubspot.Config{
 		BaseURL: c.HubspotURL, Version: c.HubspotVersion, Token: token, MaxInFlight: c.InFlight,
 		IDProperty: c.IDProperty, UserAgent: "crmintake/" + thisBuild().Version, KeepResult: c.KeepResult,

@@ -17,7 +17,7 @@ import (
 	"crmintake/deploy/local/internal/tail"
 )
 
-// BuildWorker builds the program into dir and returns its path. The current directory must be within this module.
+// BuildWorker builds the program into dir, as it is built for production, and returns its path. The current directory must be within this module.
 func BuildWorker(ctx context.Context, dir string) (path string, err error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
@@ -31,7 +31,7 @@ func BuildWorker(ctx context.Context, dir string) (path string, err error) {
 		return "", fmt.Errorf("build the worker: %w", err)
 	}
 	path = filepath.Join(dir, "crmintake")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "crmintake/cmd/crmintake")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "crmintake/cmd/crmintake")
 	cmd.Dir = filepath.Dir(mod)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the worker: %w\n%s", err, out)

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"crmintake/migrations"
+)
+
+const (
+	loadChunk     = 500_000 // rows in a statement
+	loadDeadEvery = 10_000  // one row of so many is a dead one
+	rowOnDisk     = 1 << 10 // with its part of indexes, log and sorting: half of it stays
+)
+
+// v7 is a UUID of version 7 of the time at and the number n.
+const v7 = `(lpad(to_hex((extract(epoch FROM at) * 1000)::int8), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid`
+
+// Rows lie in the table in the order of their time, as inserts leave them, in pages as full as fillfactor lets them be: those
+// of a table that is vacuumed now and then, and so used to the full. They are from 30 days to one day old.
+const loadRows = `
+INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, payload, reason, error, dead_at,
+  attempts, attempt_id, stream, stream_seq, received_at, updated_at)
+SELECT %s, 'contracts', CASE WHEN dead THEN 'dead' ELSE 'created' END, decode(md5(n::text), 'hex'),
+  CASE WHEN NOT dead THEN (171591000198 + n)::text END, CASE WHEN dead THEN '{"properties":{}}'::bytea END,
+  CASE WHEN dead THEN 'rejected' END, CASE WHEN dead THEN 'VALIDATION_ERROR: no such property' END, CASE WHEN dead THEN at END,
+  1, gen_random_uuid(), 'CRM_EVENTS', n, at, at
+FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $3) AS at, n %% $4 = 0 AS dead
+  FROM generate_series($1::int8, $2::int8) n) AS numbered`
+
+// Its calls were of a hundred each.
+const loadAttempts = `
+INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, inputs, created, rejected, not_applied, unknown, http_status,
+  started_at, closed_at)
+SELECT ` + v7 + `, 'create', 'contracts', 'loaded', 'settled', at, 100, 100, 0, 0, 0, 201, at, at
+FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $1) AS at
+  FROM generate_series(1, ($1::float8 / 100)::int8) n) AS numbered`
+
+// load fills the outbox as years of events would, but quickly: the index is built at the end, as full as inserts leave it.
+func load(ctx context.Context, databaseURL string, k *kind, rows int, progress io.Writer) error {
+	conn, err := connect(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	exec := func(sql string, args ...any) error {
+		if err == nil {
+			_, err = conn.Exec(ctx, sql, args...)
+		}
+		return err
+	}
+	_ = exec(`SET synchronous_commit = off; SET maintenance_work_mem = '512MB'`)
+	_ = exec(`ALTER TABLE outbox SET (autovacuum_enabled = off); ALTER TABLE outbox DROP CONSTRAINT outbox_pkey`)
+	bar := progressbar.NewOptions(rows, progressbar.OptionSetWriter(progress), progressbar.OptionSetVisibility(isTerminal(progress)),
+		progressbar.OptionSetDescription("rows"), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
+	for first := 1; first <= rows && err == nil; first += loadChunk {
+		last := min(first+loadChunk-1, rows)
+		if exec(fmt.Sprintf(loadRows, k.sql), first, last, rows, loadDeadEvery) == nil {
+			_ = bar.Set(last)
+		}
+	}
+	_ = exec(loadAttempts, rows)
+	_ = exec(`
+INSERT INTO outbox_error (event_id, attempt_id, category, message, at)
+SELECT event_id, attempt_id, 'VALIDATION_ERROR', 'no such property', dead_at FROM outbox WHERE dead_at IS NOT NULL`)
+	_ = exec(fmt.Sprintf(`ALTER TABLE outbox ADD CONSTRAINT outbox_pkey PRIMARY KEY (event_id) WITH (fillfactor = %d)`, k.fill))
+	_ = exec(`ALTER TABLE outbox RESET (autovacuum_enabled)`)
+	_ = exec(`VACUUM (FREEZE, ANALYZE) outbox, attempt, outbox_error`)
+	_ = exec(`CHECKPOINT`)
+	return err
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// enoughRoom tells before it is too late that the rows will not fit.
+func enoughRoom(rows int) error {
+	var disk syscall.Statfs_t
+	dir := os.TempDir()
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	free, want := uint64(disk.Bavail)*uint64(disk.Bsize), uint64(rows)*rowOnDisk
+	if free < want {
+		return fmt.Errorf("%s has %d MB left, and %d rows want %d: set TMPDIR to a place with more, or --rows to fewer", dir, free>>20, rows, want>>20)
+	}
+	return nil
+}
+
+func connect(ctx context.Context, databaseURL string) (*pgx.Conn, error) {
+	return pgx.Connect(ctx, databaseURL)
+}
+
+// sizes are those of the outbox's table and of its indexes.
+func sizes(ctx context.Context, databaseURL string) (table, indexes float64, err error) {
+	conn, err := connect(ctx, databaseURL)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	err = conn.QueryRow(ctx, `SELECT pg_table_size('outbox') / 1048576.0::float8, pg_indexes_size('outbox') / 1048576.0::float8`).Scan(&table, &indexes)
+	return table, indexes, err
+}
+
+// migrate makes the tables.
+func (r *round) migrate(ctx context.Context) error { return migrations.Up(ctx, r.database) }
+
+func (s *site) dropDatabase(ctx context.Context, name string) error {
+	return s.admin(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+}
