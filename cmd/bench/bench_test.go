@@ -33,7 +33,7 @@ func bench(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// results decodes JSON into v.
+// decode reads JSON into v.
 func decode(t *testing.T, text string, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), v); err != nil {
@@ -180,16 +180,25 @@ func TestWrongUsage(t *testing.T) {
 		"--peer true":                     "go together",
 		"latency --rate 0":                "want at least 1",
 		"growth --rows 1":                 "--rows: want at least",
-		"growth --rows 1000000000000":     "--rows to fewer",
 		"start --runs 0":                  "want at least 1",
 		"plot " + file + " --out /tmp/x":  "is not what compare or growth print",
 		"plot /nowhere.json --out /tmp/x": "/nowhere.json",
 		"latency --rate often":            "often",
 	} {
 		var out, errs bytes.Buffer
-		if code := execute(t.Context(), strings.Fields(args), streams{&out, &errs}); code == 0 || !strings.Contains(errs.String(), want) {
+		if code := execute(t.Context(), strings.Fields(args), streams{&out, &errs}); code != 2 || !strings.Contains(errs.String(), want) {
 			t.Errorf("%s: exit code %d, %s", args, code, &errs)
 		}
+	}
+}
+
+// A disk that is too small is told of before half of it is full.
+func TestEnoughRoom(t *testing.T) {
+	if err := enoughRoom(1e12); err == nil || !strings.Contains(err.Error(), "--rows to fewer") {
+		t.Error(err)
+	}
+	if err := enoughRoom(1); err != nil {
+		t.Error(err)
 	}
 }
 

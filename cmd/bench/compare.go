@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -60,10 +59,10 @@ var rows = []row{
 
 func (c *compareCmd) Run(ctx context.Context, s streams) error {
 	if c.Events < 1 || c.Runs < 1 {
-		return errors.New("--events and --runs: want at least 1")
+		return usagef("--events and --runs: want at least 1")
 	}
 	if (c.Peer == "") != (c.PeerDone == "") {
-		return errors.New("--peer and --peer-done go together")
+		return usagef("--peer and --peer-done go together")
 	}
 	say := s.teller()
 	site, err := openSite(ctx, say)

@@ -60,7 +60,7 @@ type queryTimes struct {
 
 func (c *growthCmd) Run(ctx context.Context, s streams) error {
 	if c.Rows < loadDeadEvery || c.Events < 1 || c.Runs < 1 {
-		return fmt.Errorf("--rows: want at least %d, and --events and --runs at least 1", loadDeadEvery)
+		return usagef("--rows: want at least %d, and --events and --runs at least 1", loadDeadEvery)
 	}
 	if err := enoughRoom(c.Rows); err != nil {
 		return err

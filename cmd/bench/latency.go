@@ -47,7 +47,7 @@ type latencies struct {
 
 func (c *latencyCmd) Run(ctx context.Context, s streams) error {
 	if c.Seconds < 1 || c.Call < 0 || len(c.Rate) == 0 || slices.Min(c.Rate) < 1 {
-		return errors.New("--rate and --seconds: want at least 1, and --call no less than 0")
+		return usagef("--rate and --seconds: want at least 1, and --call no less than 0")
 	}
 	say := s.teller()
 	site, err := openSite(ctx, say)

@@ -59,12 +59,22 @@ func execute(ctx context.Context, args []string, s streams) int {
 		fmt.Fprintln(s.err, "bench:", err)
 		return 2
 	}
-	if err := parsed.Run(s); err != nil {
-		if ctx.Err() != nil {
-			err = errors.New("interrupted; all is cleaned up")
-		}
+	err = parsed.Run(s)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
 		fmt.Fprintln(s.err, "bench:", err)
-		return 1
+		return 2
+	case ctx.Err() != nil:
+		err = errors.New("interrupted; all is cleaned up")
 	}
-	return 0
+	fmt.Fprintln(s.err, "bench:", err)
+	return 1
+}
+
+var errUsage = errors.New("")
+
+func usagef(format string, args ...any) error {
+	return fmt.Errorf("%w%w", errUsage, fmt.Errorf(format, args...))
 }

@@ -47,7 +47,7 @@ func (c *plotCmd) Run(context.Context, streams) error {
 	case len(r.Growth) > 0:
 		chart = r.grown()
 	default:
-		return fmt.Errorf("%s is not what compare or growth print with --output json", c.File)
+		return usagef("%s is not what compare or growth print with --output json", c.File)
 	}
 	svg, err := chart.draw()
 	if err != nil {

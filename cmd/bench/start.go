@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,7 +29,7 @@ const firstCallWithin = time.Minute
 
 func (c *startCmd) Run(ctx context.Context, s streams) error {
 	if c.Runs < 1 {
-		return errors.New("--runs: want at least 1")
+		return usagef("--runs: want at least 1")
 	}
 	say := s.teller()
 	site, err := openSite(ctx, say)

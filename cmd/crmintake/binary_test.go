@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"testing"
+
+	"crmintake/deploy/local"
+)
+
+// mostBinary is how large the program may be, built as the README says.
+const mostBinary = 30 << 20
+
+// The program is small, and has in it what production needs and nothing that only tests do. The names of all packages whose
+// functions are linked stand in it for stack traces, stripped or not.
+func TestBinary(t *testing.T) {
+	path, err := local.BuildWorker(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%.1f MB", float64(len(program))/(1<<20))
+	if len(program) > mostBinary {
+		t.Errorf("it has %d bytes, want %d at most", len(program), mostBinary)
+	}
+	for name, want := range map[string]bool{
+		"crmintake/worker/hubspot.(*Client)":   true,
+		"github.com/nats-io/nats%2ego.(*Conn)": true,
+		"github.com/nats-io/nats-server":       false,
+		"crmintake/worker/hubspot/hubspottest": false,
+		"github.com/go-analyze/charts":         false,
+	} {
+		if bytes.Contains(program, []byte(name)) != want {
+			t.Errorf("%s is in it: %v, want %v", name, !want, want)
+		}
+	}
+}
+
+// cmd/bench has the program's profiles from a hidden flag.
+func TestProfile(t *testing.T) {
+	dir := t.TempDir()
+	stop, err := profileFlags{dir}.start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cpu.pprof", "allocs.pprof"} {
+		if f, err := os.Stat(dir + "/" + name); err != nil || f.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
