@@ -18,6 +18,7 @@ func TestRetention(t *testing.T) {
 	r.drain(cfg)
 	const counts = `SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`
 	r.expect(counts, "created 20", "dead 1")
+	r.expect(`SELECT bool_and(due_at = '-infinity') FROM retention`, "true") // nobody has looked
 	cfg.KeepCreated = time.Hour
 	r.drain(cfg)
 	r.expect(counts, "created 20", "dead 1")
