@@ -77,6 +77,7 @@ func (c *growthCmd) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
+		say(fmt.Sprintf("%s ids: %.2f of the speed with an empty outbox", g.IDs, g.Ratio.Median))
 		list = append(list, g)
 	}
 	if c.Output == "json" {
