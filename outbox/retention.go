@@ -42,7 +42,9 @@ WITH gone AS (
   DELETE FROM outbox WHERE ctid >= $1 AND ctid < $2 AND status = 'created' AND updated_at < now() - $3::interval
   RETURNING event_id),
 forgotten AS (
-  DELETE FROM outbox_error e USING gone WHERE e.event_id = ANY (ARRAY[gone.event_id]))
+  DELETE FROM outbox_error e USING gone WHERE e.event_id = ANY (ARRAY[gone.event_id])),
+unedited AS (
+  DELETE FROM outbox_revision r USING gone WHERE r.event_id = ANY (ARRAY[gone.event_id]))
 SELECT count(*) FROM gone`
 
 const sweepAttempts = `
@@ -54,13 +56,13 @@ SELECT count(*) FROM gone`
 
 // Swept is what a Sweep did.
 type Swept struct {
-	Rows     int           // created rows removed, with their errors
+	Rows     int           // created rows removed, with their errors and revisions
 	Attempts int           // closed attempts removed
 	Next     time.Duration // until the next step is due
 }
 
-// Sweep removes created rows that have been so for longer than keep, with their errors, and attempts that were closed
-// before that and of which no error is left. It does the steps that are due, a MiB of a table at most, and nothing if none is:
+// Sweep removes created rows that have been so for longer than keep, with their errors and what persons edited in them, and attempts that
+// were closed before that and of which no error is left; the audit of what persons did stays. It does the steps that are due, a MiB of a table at most, and nothing if none is:
 // workers may ask as often as they like, and together remove no faster than one. Dead and discarded rows stay, and so do the
 // errors and attempts that tell their story.
 //

@@ -14,6 +14,7 @@ import (
 
 	"crmintake/deploy/local"
 	"crmintake/outbox"
+	"crmintake/outbox/operator"
 )
 
 type growthCmd struct {
@@ -198,6 +199,7 @@ func timeQueries(ctx context.Context, databaseURL string) (list []queryTimes, er
 		return nil, err
 	}
 	defer store.Close()
+	desk := operator.New(store, operator.Config{Name: "bench"})
 	conn, err := connect(ctx, databaseURL)
 	if err != nil {
 		return nil, err
@@ -219,9 +221,15 @@ func timeQueries(ctx context.Context, databaseURL string) (list []queryTimes, er
 			}
 			return err
 		}},
-		{"history of an event's errors", func() error { _, err := store.History(ctx, some); return err }},
-		{"dead list", func() error { _, err := store.Dead(ctx, outbox.DeadFilter{}); return err }},
-		{"dead list of a reason", func() error { _, err := store.Dead(ctx, outbox.DeadFilter{Reason: outbox.Rejected}); return err }},
+		{"dead list", func() error { _, err := desk.List(ctx, operator.Filter{}, "", 50); return err }},
+		{"dead groups", func() error { _, err := desk.Groups(ctx, operator.Filter{}, 20); return err }},
+		{"dead show", func() error {
+			_, err := desk.Show(ctx, some)
+			if errors.As(err, new(*operator.UnknownEventError)) {
+				err = nil
+			}
+			return err
+		}},
 		{"what is due (each second)", func() error { _, err := store.Due(ctx); return err }},
 		{"whether anything is left", func() error { _, err := store.Outstanding(ctx); return err }},
 		{"SELECT status, count(*) … GROUP BY status", func() error {

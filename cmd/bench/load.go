@@ -26,11 +26,11 @@ const v7 = `(lpad(to_hex((extract(epoch FROM at) * 1000)::int8), 12, '0') || '7'
 // Rows lie in the table in the order of their time, as inserts leave them, in pages as full as fillfactor lets them be: those
 // of a table that is vacuumed now and then, and so used to the full. They are from 30 days to one day old.
 const loadRows = `
-INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, payload, reason, error, dead_at,
+INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, payload, reason, error, dead_at, fingerprint,
   attempts, attempt_id, stream, stream_seq, received_at, updated_at)
 SELECT %s, 'contracts', CASE WHEN dead THEN 'dead' ELSE 'created' END, decode(md5(n::text), 'hex'),
   CASE WHEN NOT dead THEN (171591000198 + n)::text END, CASE WHEN dead THEN '{"properties":{}}'::bytea END,
-  CASE WHEN dead THEN 'rejected' END, CASE WHEN dead THEN 'VALIDATION_ERROR: no such property' END, CASE WHEN dead THEN at END,
+  CASE WHEN dead THEN 'rejected' END, CASE WHEN dead THEN 'VALIDATION_ERROR: no such property' END, CASE WHEN dead THEN at END, CASE WHEN dead THEN 'group-' || n %% 7 END,
   1, gen_random_uuid(), 'CRM_EVENTS', n, at, at
 FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $3) AS at, n %% $4 = 0 AS dead
   FROM generate_series($1::int8, $2::int8) n) AS numbered`
