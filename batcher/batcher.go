@@ -201,6 +201,14 @@ func (b *Batcher[T]) Full(key string) bool {
 	return l != nil && b.full(l)
 }
 
+// Oldest tells when the oldest item of a key was added. ok is false when none of it waits.
+func (b *Batcher[T]) Oldest(key string) (added time.Time, ok bool) {
+	if l := b.byKey[key]; l != nil {
+		return l.oldest(), true
+	}
+	return added, false
+}
+
 // Len is how many items wait.
 func (b *Batcher[T]) Len() int { return b.len }
 

@@ -115,12 +115,32 @@ CREATE TABLE pause (
     trial_at    timestamptz                     -- null: no trial ends it, a person does
 );
 
--- The calls that the fleet made in the rolling window, per account.
+-- The calls that the fleet makes, per account, and what it has learned of what the account allows. See outbox/quota_ledger.go.
 CREATE TABLE quota (
-    account       text PRIMARY KEY,
-    calls         timestamptz[] NOT NULL DEFAULT '{}',
-    blocked_until timestamptz NOT NULL DEFAULT '-infinity'
+    account          text PRIMARY KEY,
+    calls            timestamptz[] NOT NULL DEFAULT '{}',   -- of the last moments; the last ones are still to be made
+    blocked_until    timestamptz NOT NULL DEFAULT '-infinity',
+    blocked_why      text,
+    limit_calls      integer NOT NULL DEFAULT 0,    -- as configured: so many calls
+    limit_window     interval NOT NULL DEFAULT '0', -- in any such time
+    effective        integer NOT NULL DEFAULT 0,    -- what the fleet makes of them: less the reserve, what others use, and caution
+    header_max       integer,                       -- as the newest answer told
+    header_remaining integer,
+    header_at        timestamptz,
+    others           double precision NOT NULL DEFAULT 0,   -- calls in the window that are not the fleet's
+    others_at        timestamptz,
+    share            double precision NOT NULL DEFAULT 1,   -- of the limit, after a refusal that the headers do not explain
+    share_at         timestamptz,
+    refused          integer NOT NULL DEFAULT 0,    -- calls in a row
+    day              date,
+    day_used         integer NOT NULL DEFAULT 0,    -- by the fleet
+    day_max          integer,                       -- the account's, as the newest answer told
+    day_remaining    integer,
+    day_at           timestamptz
 );
+-- The row is written some twenty times a second: nothing of it is to go elsewhere.
+ALTER TABLE quota SET (toast_tuple_target = 8160);
+ALTER TABLE quota ALTER calls SET STORAGE EXTERNAL;
 
 -- The workers of the fleet, as they last said that they are there.
 CREATE TABLE worker (

@@ -2,73 +2,174 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Quota is what one account allows the fleet: Calls in any Window.
+// Quota is what one account allows the fleet: Calls in any Window. Quotas of one account must agree.
 type Quota struct {
 	Account string
 	Calls   int
 	Window  time.Duration
+	// Reserve is the share of it, and of Daily, that is left to other apps: from 0 to less than 1.
+	Reserve float64
+	// Daily is how many calls the fleet makes a day; 0 for any number. A day ends at midnight in Location; nil is UTC.
+	Daily    int
+	Location *time.Location
 }
 
-// quotaJitter is added to the window: calls that leave a window apart arrive closer together when the first is late by this much.
-const quotaJitter = 100 * time.Millisecond
+// Ask is a worker's request for tokens.
+type Ask struct {
+	Want int           // how many at most; at least 1
+	Lead time.Duration // how soon the first one could be used
+	// Unused are the times of tokens that were granted and that no call was made with.
+	Unused []time.Time
+	// Seen is what the newest answer told, if anything.
+	Seen Seen
+}
 
-// Take takes one call out of the quota for the whole fleet, or tells how long to wait before asking again. By the database's clock.
-func (s *Store) Take(ctx context.Context, q Quota) (wait time.Duration, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		var calls []time.Time
-		var blocked *time.Time
-		const read = `SELECT calls, nullif(blocked_until, '-infinity') FROM quota WHERE account = $1 FOR UPDATE`
-		err := tx.QueryRow(ctx, read, q.Account).Scan(&calls, &blocked)
-		if err == pgx.ErrNoRows {
-			if _, err = tx.Exec(ctx, `INSERT INTO quota (account) VALUES ($1) ON CONFLICT DO NOTHING`, q.Account); err == nil {
-				err = tx.QueryRow(ctx, read, q.Account).Scan(&calls, &blocked)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		var now time.Time // after the lock, not when the transaction began
-		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
-			return err
-		}
-		window := q.Window + quotaJitter
-		live := calls[:0]
-		for _, at := range calls {
-			if now.Sub(at) < window {
-				live = append(live, at)
-			}
-		}
-		switch {
-		case blocked != nil && blocked.After(now):
-			wait = blocked.Sub(now)
-			return nil
-		case len(live) >= q.Calls:
-			wait = live[len(live)-q.Calls].Add(window).Sub(now)
-			return nil
-		}
-		wait = 0
-		_, err = tx.Exec(ctx, `UPDATE quota SET calls = $2 WHERE account = $1`, q.Account, append(live, now))
-		return err
+// Seen is what the headers of a call's answer told. Numbers are -1 where nothing was told; the zero value tells nothing.
+type Seen struct {
+	At             time.Time // of the token that the call was made with
+	Max, Remaining int       // calls of the rolling window
+	Window         time.Duration
+	DailyMax       int
+	DailyRemaining int
+	refused        bool // the call itself is in none of the counts
+}
+
+// Token is the right to make one call, at At or shortly after.
+type Token struct {
+	At time.Time     // by the database's clock
+	In time.Duration // from Grant.Now to At
+	// Early tells that the call may be made before At, too: the window is far from full.
+	Early bool
+}
+
+// Grant answers an Ask.
+type Grant struct {
+	Now    time.Time // by the database's clock
+	Tokens []Token   // in the order of their times
+	Wait   time.Duration
+	// Late is how long after At a call may begin. After that its token is worth nothing.
+	Late time.Duration
+	// Day is when the day's calls were used up; Wait is until there may be more then.
+	Day bool
+}
+
+// Take grants tokens, or tells how long to wait before asking again. No window of the CRM's holds more calls than q allows,
+// whoever makes them, if each is made from its token's time until Grant.Late after it, and takes up to as much longer than another one
+// to arrive.
+func (s *Store) Take(ctx context.Context, q Quota, a Ask) (g Grant, err error) {
+	err = s.withQuota(ctx, q.Account, func(l *ledger, now time.Time) {
+		l.giveBack(a.Unused)
+		l.learn(q, a.Seen, now)
+		g = l.take(q, a, now)
 	})
-	if err != nil {
-		return 0, fmt.Errorf("outbox: quota: %w", err)
-	}
-	return wait, nil
+	return g, err
 }
 
-// Block lets the fleet make no call of this account for a while.
-func (s *Store) Block(ctx context.Context, account string, wait time.Duration) error {
-	_, err := s.pool.Exec(ctx, `
-INSERT INTO quota (account, blocked_until) VALUES ($1, clock_timestamp() + $2::interval)
-ON CONFLICT (account) DO UPDATE SET blocked_until = greatest(quota.blocked_until, excluded.blocked_until)`, account, wait)
+// Refusal is a call that the CRM refused for the rate.
+type Refusal struct {
+	Seen  Seen
+	Wait  time.Duration // how long to make no calls
+	Asked bool          // the answer itself asks for that wait
+	Why   string
+}
+
+// Throttle tells of a call that the CRM refused. If the headers explain it, because others have used what this fleet did not,
+// then what is left for it is known, and calls go on at that rate; else, and where the answer asks for it, none are made
+// for the wait, and fewer after.
+func (s *Store) Throttle(ctx context.Context, q Quota, r Refusal) error {
+	r.Why = text(r.Why)
+	return s.withQuota(ctx, q.Account, func(l *ledger, now time.Time) { l.throttle(q, r, now) })
+}
+
+const (
+	lockQuota = `INSERT INTO quota (account) VALUES ($1) ON CONFLICT DO NOTHING`
+	// The clock is read above the lock, when it is had.
+	readQuota = `SELECT q.*, clock_timestamp() FROM (SELECT ` + ledgerColumns + ` FROM quota WHERE account = $1 FOR UPDATE) q`
+	// A worker that stops here, because its machine does, must not keep the fleet waiting.
+	boundQuota    = `SET LOCAL idle_in_transaction_session_timeout = '2s'`
+	ledgerColumns = `calls, nullif(blocked_until, '-infinity'), blocked_why, limit_calls, limit_window, effective, header_max,
+  header_remaining, header_at, others, others_at, share, share_at, refused, day, day_used, day_max, day_remaining, day_at`
+	writeQuota = `UPDATE quota SET calls = $2, blocked_until = coalesce($3, '-infinity'::timestamptz), blocked_why = $4, limit_calls = $5,
+  limit_window = $6, effective = $7, header_max = $8, header_remaining = $9, header_at = $10, others = $11, others_at = $12, share = $13,
+  share_at = $14, refused = $15, day = $16, day_used = $17, day_max = $18, day_remaining = $19, day_at = $20
+WHERE account = $1`
+)
+
+// withQuota changes an account's row under its lock, in two round trips.
+func (s *Store) withQuota(ctx context.Context, account string, change func(l *ledger, now time.Time)) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("outbox: quota: %w", err)
+		}
+	}()
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("outbox: quota: %w", err)
+		return err
 	}
-	return nil
+	defer conn.Release()
+	defer func() {
+		if err != nil && !conn.Conn().IsClosed() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_, rollback := conn.Exec(ctx, `ROLLBACK`)
+			err = errors.Join(err, rollback)
+		}
+	}()
+	var l ledger
+	var now time.Time
+	var begin pgx.Batch
+	begin.Queue(`BEGIN`)
+	begin.Queue(boundQuota)
+	begin.Queue(lockQuota, account)
+	begin.Queue(readQuota, account).QueryRow(func(row pgx.Row) error {
+		return row.Scan(append(l.columns(), &now)...)
+	})
+	if err := conn.SendBatch(ctx, &begin).Close(); err != nil {
+		return err
+	}
+	change(&l, now)
+	var end pgx.Batch
+	end.Queue(writeQuota, append([]any{account}, l.values()...)...)
+	end.Queue(`COMMIT`)
+	return conn.SendBatch(ctx, &end).Close()
+}
+
+// QuotaState is how an account's quota stands. Operators find the same in the table quota.
+type QuotaState struct {
+	Account    string
+	Configured int           // calls in any Window, as the last worker that asked was told
+	Window     time.Duration // 0 if none has asked yet
+	Effective  int           // of these, what the fleet makes: less what is reserved, what others use, and what caution takes
+	Used       int           // calls in the window that ends now
+	Others     int           // calls that others made in it, as far as the answers' headers tell
+	HeaderMax  *int          // as the newest answer told; nil: never
+	HeaderLeft *int
+	HeaderAt   *time.Time
+	UsedToday  int  // by the fleet, by its own count
+	DayMax     *int // the account's, as the newest answer told
+	DayLeft    *int
+
+	BlockedFor time.Duration // no calls until then; 0: they are made
+	BlockedWhy string
+}
+
+// QuotaState tells how an account's quota stands. It takes no lock. Before the first call there is nothing to tell, and ok is false.
+func (s *Store) QuotaState(ctx context.Context, account string) (state QuotaState, ok bool, err error) {
+	var l ledger
+	var now time.Time
+	err = s.pool.QueryRow(ctx, `SELECT `+ledgerColumns+`, clock_timestamp() FROM quota WHERE account = $1`, account).Scan(append(l.columns(), &now)...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return state, false, nil
+	}
+	if err != nil {
+		return state, false, fmt.Errorf("outbox: quota: %w", err)
+	}
+	return l.state(account, now), true, nil
 }

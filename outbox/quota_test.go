@@ -1,134 +1,145 @@
 package outbox
 
 import (
-	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"crmintake/outbox/outboxtest"
 )
 
-func take(t *testing.T, s *Store, q Quota) time.Duration {
+func take(t *testing.T, s *Store, q Quota, a Ask) Grant {
 	t.Helper()
-	wait, err := s.Take(t.Context(), q)
+	g, err := s.Take(t.Context(), q, a)
 	ok(t, err)
-	return wait
+	return g
 }
 
-// Let the calls that were made be older by d.
+// Let all that was granted be older by d.
 const age = `UPDATE quota SET calls = ARRAY(SELECT at - $1::interval FROM unnest(calls) at), blocked_until = blocked_until - $1::interval`
 
 func TestTake(t *testing.T) {
 	s := open(t)
-	q := Quota{Account: "a", Calls: 2, Window: time.Hour}
-	taken := func(want bool) time.Duration {
-		t.Helper()
-		wait := take(t, s, q)
-		if (wait == 0) != want {
-			t.Errorf("wait %v, want one: %v", wait, !want)
-		}
-		return wait
+	q := Quota{Account: "a", Calls: 1, Window: time.Hour}
+	one := Ask{Want: 1}
+	g := take(t, s, q, one)
+	if len(g.Tokens) != 1 || g.Late <= 0 || g.Tokens[0].At.Before(g.Now) {
+		t.Fatalf("granted %+v", g)
 	}
-	taken(true)
-	exec(t, s, age, 30*time.Minute)
-	taken(true)
-	if wait := taken(false); wait <= 29*time.Minute || wait > 30*time.Minute+quotaJitter {
-		t.Errorf("wait %v until the first call leaves the window", wait)
+	first := g.Tokens[0].At
+	if g = take(t, s, q, one); len(g.Tokens) > 0 || g.Wait != longestWait {
+		t.Errorf("granted %+v", g)
 	}
-	if wait := take(t, s, Quota{"another", 1, time.Hour}); wait != 0 {
-		t.Errorf("another account waits for %v", wait)
+	if g = take(t, s, Quota{Account: "another", Calls: 1, Window: time.Hour}, one); len(g.Tokens) != 1 {
+		t.Errorf("another account: %+v", g)
 	}
-	exec(t, s, age, 30*time.Minute+quotaJitter)
-	taken(true)
-	taken(false)
-	q.Calls = 3
-	taken(true)
-	q.Calls = 1 // a smaller quota waits until enough of what was taken has left
-	if wait := taken(false); wait <= 59*time.Minute {
-		t.Errorf("wait %v", wait)
+	if g = take(t, s, q, Ask{Want: 1, Unused: []time.Time{first}}); len(g.Tokens) != 1 {
+		t.Errorf("after it was given back: %+v", g)
+	}
+	exec(t, s, age, time.Hour+q.margin())
+	if g = take(t, s, q, one); len(g.Tokens) != 1 {
+		t.Errorf("a window later: %+v", g)
 	}
 }
 
-func TestBlock(t *testing.T) {
+func TestThrottle(t *testing.T) {
 	s := open(t)
-	q := Quota{Account: "a", Calls: 10, Window: time.Hour}
-	ok(t, s.Block(t.Context(), "a", time.Hour))
-	ok(t, s.Block(t.Context(), "a", time.Minute)) // the longer one holds
-	if wait := take(t, s, q); wait <= 59*time.Minute || wait > time.Hour {
-		t.Errorf("wait %v, want about an hour", wait)
+	q := Quota{Account: "a", Calls: 10, Window: 10 * time.Second}
+	ok(t, s.Throttle(t.Context(), q, Refusal{Wait: time.Hour, Why: "locked\x00"}))
+	if g := take(t, s, q, Ask{Want: 1}); len(g.Tokens) > 0 || g.Wait != longestWait {
+		t.Errorf("while blocked: %+v", g)
 	}
-	want(t, s, `SELECT cardinality(calls) FROM quota`, "0")
+	state, known, err := s.QuotaState(t.Context(), "a")
+	ok(t, err)
+	if !known || state.BlockedWhy != "locked\uFFFD" || state.BlockedFor <= 59*time.Minute || state.Effective != 7 {
+		t.Errorf("state %+v", state)
+	}
 	exec(t, s, age, time.Hour)
-	if wait := take(t, s, q); wait != 0 {
-		t.Errorf("wait %v after the block", wait)
+	if g := take(t, s, q, Ask{Want: 1}); len(g.Tokens) != 1 {
+		t.Errorf("after the block: %+v", g)
 	}
 }
 
-// Whatever window one looks through, it holds no more calls than the quota, of all workers together; and nothing of the quota
-// is left unused by those who ask.
+// All that is learned is kept for the fleet, and can be seen.
+func TestQuotaState(t *testing.T) {
+	s := open(t)
+	if _, known, err := s.QuotaState(t.Context(), "a"); known || err != nil {
+		t.Errorf("of an account that nobody has called: %v %v", known, err)
+	}
+	q := Quota{Account: "a", Calls: 100, Window: 10 * time.Second, Daily: 1000, Reserve: 0.1}
+	g := take(t, s, q, Ask{Want: 3})
+	at := g.Tokens[2].At
+	g = take(t, s, q, Ask{Want: 1, Seen: Seen{At: at, Max: 90, Remaining: 47, Window: q.Window, DailyMax: 5000, DailyRemaining: 4000}})
+	state, _, err := s.QuotaState(t.Context(), "a")
+	ok(t, err)
+	if state.Configured != 100 || state.Window != q.Window || *state.HeaderMax != 90 || *state.HeaderLeft != 47 || state.UsedToday != 4 ||
+		*state.DayMax != 5000 || *state.DayLeft != 4000 || state.Used != 4 || state.Others < 38 || state.Others > 40 || state.Effective < 46 || state.Effective > 48 {
+		t.Errorf("state %+v after %+v", state, g)
+	}
+	want(t, s, `SELECT limit_calls, limit_window, header_max, header_remaining, day_used, day_remaining, refused, cardinality(calls) FROM quota`,
+		"100 00:00:10 90 47 4 4000 0 4")
+	ok(t, s.Throttle(t.Context(), q, Refusal{Seen: Seen{At: g.Tokens[0].At, Max: 90, Remaining: 0, Window: q.Window}}))
+	want(t, s, `SELECT header_remaining, day_used, refused, cardinality(calls), round(others) FROM quota`, "0 3 1 3 87")
+}
+
+// Several workers at once get, together, what one would, by the database's clock.
 func TestTakeByManyNeverExceeds(t *testing.T) {
-	url := open(t).pool.Config().ConnString()
-	q := Quota{Account: "a", Calls: 7, Window: 50 * time.Millisecond}
+	url := outboxtest.New(t)
+	q := Quota{Account: "a", Calls: 20, Window: 200 * time.Millisecond}
 	var mu sync.Mutex
+	var all arrivals
 	var waits int
 	var wg sync.WaitGroup
-	const workers, calls = 4, 7
-	for w := range workers {
+	for range 4 {
 		s := openAt(t, url, 2)
 		wg.Go(func() {
-			for n := 0; n < calls; {
-				wait, err := s.Take(t.Context(), q)
+			for n := 0; n < 25; {
+				g, err := s.Take(t.Context(), q, Ask{Want: 2})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if wait == 0 {
-					n++
-					continue
-				}
+				n += len(g.Tokens)
 				mu.Lock()
-				waits++
-				mu.Unlock()
-				if w == 0 && n == calls/2 {
-					if err := s.Block(t.Context(), "a", q.Window); err != nil {
-						t.Error(err)
-					}
+				for _, token := range g.Tokens {
+					all = append(all, token.At)
 				}
+				if len(g.Tokens) == 0 {
+					waits++
+				}
+				mu.Unlock()
 			}
 		})
 	}
-	// What was taken leaves the row when its window is over: gather it meanwhile.
-	done := make(chan struct{})
-	go func() { wg.Wait(); close(done) }()
-	s := openAt(t, url, 1)
-	seen := map[time.Time]bool{}
-	for running := true; running; {
-		select {
-		case <-done:
-			running = false
-		default:
-		}
-		var at []time.Time
-		if err := s.pool.QueryRow(t.Context(), `SELECT coalesce((SELECT calls FROM quota WHERE account = 'a'), '{}')`).Scan(&at); err != nil {
-			t.Fatal(err)
-		}
-		if len(at) > q.Calls {
-			t.Fatalf("%d calls in a window", len(at))
-		}
-		for _, a := range at {
-			seen[a] = true
-		}
+	wg.Wait()
+	if len(all) < 100 || waits == 0 {
+		t.Errorf("%d tokens, and nobody had to wait: %v", len(all), waits == 0)
 	}
-	var at []time.Time
-	for a := range seen {
-		at = append(at, a)
+	if most := all.most(q.Window); most > q.Calls {
+		t.Errorf("%d tokens in a window", most)
 	}
-	slices.SortFunc(at, time.Time.Compare)
-	if waits == 0 {
-		t.Error("nobody had to wait")
+}
+
+// A worker that stops in the middle does not keep the others waiting.
+func TestTakeBesideAFrozenWorker(t *testing.T) {
+	url := outboxtest.New(t)
+	s, frozen := openAt(t, url, 1), openAt(t, url, 1)
+	q := Quota{Account: "a", Calls: 1, Window: time.Second}
+	wakes := make(chan struct{})
+	holds := make(chan struct{})
+	stopped := make(chan error)
+	go func() {
+		stopped <- frozen.withQuota(t.Context(), "a", func(*ledger, time.Time) { close(holds); <-wakes })
+	}()
+	<-holds
+	if g := take(t, s, q, Ask{Want: 1}); len(g.Tokens) != 1 {
+		t.Errorf("granted %+v", g)
 	}
-	for i := q.Calls; i < len(at); i++ {
-		if d := at[i].Sub(at[i-q.Calls]); d < q.Window {
-			t.Errorf("%d calls within %v", q.Calls+1, d)
-		}
+	close(wakes)
+	if err := <-stopped; err == nil {
+		t.Error("what was decided before the freeze was written after it")
+	}
+	if g := take(t, frozen, q, Ask{Want: 1}); len(g.Tokens) != 0 {
+		t.Errorf("granted %+v", g)
 	}
 }

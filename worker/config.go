@@ -67,10 +67,15 @@ type Config struct {
 	Drain bool
 }
 
-// Quota is what one account allows the fleet.
+// Quota is what one account allows the fleet. All workers are to be told the same.
 type Quota struct {
-	Calls  int
+	Calls  int // in any Window
 	Window time.Duration
+	// Reserve is the share of all this that is left to other apps: from 0 to less than 1.
+	Reserve float64
+	// Daily is how many calls the fleet makes a day, which begins at midnight in Location (nil is UTC); 0 for any number.
+	Daily    int
+	Location *time.Location
 }
 
 // Retry says when, and how often, what was certainly not applied is sent again.
@@ -156,6 +161,9 @@ func (c Config) Validate() error {
 	fault(c.InFlight < 0, "in-flight %d is negative", c.InFlight)
 	fault(c.Memory < minMemory, "memory %d: want at least %d bytes, for the largest events", c.Memory, minMemory)
 	fault(c.Quota.Calls < 0 || c.Quota.Calls > 0 && c.Quota.Window <= 0, "quota %d/%v: want calls in a time, as 100/10s", c.Quota.Calls, c.Quota.Window)
+	fault(!(c.Quota.Reserve >= 0 && c.Quota.Reserve < 1), "quota reserve %v: want a share below 1", c.Quota.Reserve)
+	fault(c.Quota.Daily < 0, "quota a day %d is negative", c.Quota.Daily)
+	fault(c.Quota.Calls == 0 && (c.Quota.Daily > 0 || c.Quota.Reserve > 0), "the quota is off: there is nothing to reserve of it, or to count by day")
 	for _, d := range []struct {
 		name  string
 		value time.Duration

@@ -95,6 +95,7 @@ type Call struct {
 	Status        int           // HTTP status; 0 when no answer came
 	CorrelationID string        // from the body or the header; HubSpot's support asks for it
 	Wait          time.Duration // how long the answer asks to wait (Retry-After or the class's default); 0 if it doesn't matter
+	Asked         bool          // the answer itself asks for the wait, by Retry-After
 	Detail        string        // one line for logs and pauses: status, category and message, or the transport's error; never a secret
 	Raw           []byte        // an error answer as received, at most 64 KiB of it; nil for Answered and when there was no answer
 	Limits        Limits

@@ -14,6 +14,7 @@ type job struct {
 	kind       jobKind
 	objectType string
 	trials     []string // the pauses whose trial it is
+	token      token    // of fresh events
 }
 
 type jobKind uint8
@@ -65,12 +66,18 @@ func (w *Worker) nextCall(ctx, calls, writes context.Context) (start func(), ok 
 		}
 		// Due rows are claimed before their token, which would be had in vain if another worker was faster. Fresh events are
 		// cut after it: while it is waited for, their batches go on filling up.
-		if j.kind == fresh && !w.takeToken(ctx) {
-			return nil, false
+		if j.kind == fresh {
+			if j.token, ok = w.takeToken(ctx, writes, j); !ok {
+				if ctx.Err() != nil {
+					return nil, false
+				}
+				continue
+			}
 		}
 		if start, ok = w.begin(j, calls, writes); ok {
 			return start, true
 		}
+		w.tokens.giveBack(j.token)
 	}
 }
 
@@ -104,7 +111,7 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 	for _, d := range w.due {
 		if d.Unknown && w.cfg.IDProperty[d.ObjectType] != "" {
 			if trials, ok := w.gates.passable(resolving, d.ObjectType, now); ok {
-				return job{resolving, d.ObjectType, trials}, 0, true
+				return job{kind: resolving, objectType: d.ObjectType, trials: trials}, 0, true
 			}
 		}
 		if d.Retry && retry.objectType == "" {
@@ -114,13 +121,13 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 		}
 	}
 	shut := w.shutAt(now)
-	key, ripe := w.waiting.Ripe(now, shut)
+	key, ripe := w.ripe(now, shut)
 	switch {
 	case retry.objectType != "" && !(ripe && w.freshNext):
 		return retry, 0, true
 	case ripe:
 		trials, _ := w.gates.passable(fresh, key, now)
-		return job{fresh, key, trials}, 0, true
+		return job{kind: fresh, objectType: key, trials: trials}, 0, true
 	}
 	wait = time.Hour
 	if at, ok := w.waiting.Next(shut); ok {
@@ -140,6 +147,24 @@ func (w *Worker) shutAt(now time.Time) func(objectType string) bool {
 	}
 }
 
+// ripe tells which fresh events to send: those that have waited longest, of what is full or due. While the quota is what limits, a
+// call that is not full is paid for with the place of a full one; so events of a rare object type wait longer for their batch to fill
+// up, but not for ever. The caller holds mu.
+func (w *Worker) ripe(now time.Time, shut func(objectType string) bool) (key string, ok bool) {
+	key, ok = w.waiting.Ripe(now, shut)
+	if !ok || w.waiting.Full(key) || !w.tokens.scarce.Load() {
+		return key, ok
+	}
+	full, any := w.waiting.Ripe(now, func(key string) bool { return !w.waiting.Full(key) || shut(key) })
+	if oldest, _ := w.waiting.Oldest(key); any && now.Sub(oldest) < patience*w.cfg.Quota.Window {
+		return full, true
+	}
+	return key, true
+}
+
+// patience is for how many windows of the quota events of a rare object type wait for a full batch while others have one.
+const patience = 2
+
 // begin takes what a job sends out of what waits, and returns what sends it. ok is false when it is not there any more.
 func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok bool) {
 	w.mu.Lock()
@@ -148,7 +173,7 @@ func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok b
 	case fresh:
 		if len(j.trials) == 0 {
 			// Since it was chosen, another object type may have become more urgent, and this one paused.
-			key, ripe := w.waiting.Ripe(time.Now(), func(objectType string) bool { return len(w.gates.inTheWay(fresh, objectType)) > 0 })
+			key, ripe := w.ripe(time.Now(), func(objectType string) bool { return len(w.gates.inTheWay(fresh, objectType)) > 0 })
 			if !ripe {
 				return nil, false
 			}
@@ -158,7 +183,7 @@ func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok b
 		if len(items) == 0 {
 			return nil, false
 		}
-		c := &cargo{objectType: j.objectType, items: items, cut: why, trials: j.trials}
+		c := &cargo{objectType: j.objectType, items: items, cut: why, trials: j.trials, token: j.token}
 		w.unacked[c] = struct{}{}
 		start = func() { w.send(calls, writes, c) }
 	case retrying:
@@ -206,66 +231,6 @@ func (w *Worker) more(objectType string, kind jobKind) {
 	}
 	w.due = append(w.due, outbox.Due{ObjectType: objectType, Retry: kind == retrying, Unknown: kind == resolving})
 }
-
-// takeToken takes a call out of the fleet's quota. It reports false when ctx has ended.
-func (w *Worker) takeToken(ctx context.Context) bool {
-	for {
-		wait, err := w.tokenOrWait(ctx)
-		switch {
-		case err != nil:
-			return false
-		case wait <= 0:
-			return true
-		case !sleep(ctx, wait):
-			return false
-		}
-	}
-}
-
-// takeTokenFor does so on behalf of batches under a lease, which it renews meanwhile; kept are those that are still held.
-// It reports false when the calls could not be made even with a token: because of a pause, a hold or a stop.
-func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (kept []*batch, ok bool) {
-	renewed := time.Now()
-	for len(batches) > 0 {
-		b := batches[0]
-		w.mu.Lock()
-		may := w.gates.stillPassable(b.kind, b.attempt.ObjectType, b.trials) && !time.Now().Before(w.hold.until)
-		w.mu.Unlock()
-		if !may {
-			return batches, false
-		}
-		wait, err := w.tokenOrWait(calls)
-		if err != nil {
-			return batches, false
-		}
-		if wait <= 0 {
-			return batches, true
-		}
-		if !sleep(calls, min(wait, w.cfg.Lease/4)) {
-			return batches, false
-		}
-		if time.Since(renewed) >= w.cfg.Lease/4 {
-			renewed = time.Now()
-			batches = w.renewAll(calls, writes, batches)
-		}
-	}
-	return nil, false
-}
-
-func (w *Worker) tokenOrWait(ctx context.Context) (wait time.Duration, err error) {
-	if w.cfg.Quota.Calls == 0 {
-		return 0, ctx.Err()
-	}
-	q := outbox.Quota{Account: quotaAccount, Calls: w.cfg.Quota.Calls, Window: w.cfg.Quota.Window}
-	err = w.persist(ctx, ctx, func(ctx context.Context) (err error) {
-		wait, err = w.store.Take(ctx, q)
-		return err
-	})
-	return wait, err
-}
-
-// quotaAccount names the only account that a deployment calls.
-const quotaAccount = "default"
 
 // mayTry asks for the right to make the trial call of these pauses.
 func (w *Worker) mayTry(ctx context.Context, pauses []string) bool {

@@ -91,6 +91,7 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	if b.kind == resolving {
 		w.learnOfReading(objectType, class, call)
 	}
+	w.learnQuota(writes, b, class, call)
 	switch class {
 	case PauseAccount:
 		w.pause(writes, outbox.Account, call)
@@ -104,10 +105,6 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 		return
 	case Answered, Refused, TooLarge:
 		w.resume(writes, b.trials)
-	case Throttled:
-		if w.cfg.Quota.Calls > 0 && call.Status == statusTooManyRequests {
-			_ = w.persist(writes, writes, func(ctx context.Context) error { return w.store.Block(ctx, quotaAccount, call.Wait) })
-		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,7 +112,9 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	case Answered, Refused, TooLarge:
 		w.hold.answered(time.Now(), call.Duration)
 	case Throttled:
-		w.hold.throttled(time.Now(), call.Duration, call.Wait)
+		if w.cfg.Quota.Calls == 0 || !explained(call) {
+			w.hold.throttled(time.Now(), call.Duration, call.Wait)
+		}
 	case Unavailable, Ambiguous:
 		w.hold.failed(time.Now(), call.Wait)
 	}

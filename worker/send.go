@@ -17,6 +17,7 @@ type cargo struct {
 	items      []*item
 	cut        batcher.Reason
 	trials     []string
+	token      token
 }
 
 // batch is one call's rows, durable under an open attempt.
@@ -27,6 +28,7 @@ type batch struct {
 	unfit    []outbox.Settlement // rows that are not sent
 	leaseEnd time.Time           // by our clock, no later than by the database's
 	trials   []string            // the pauses whose trial the call is
+	token    token               // the call's part of the quota
 	bytes    int                 // what the rows take up, if they were claimed
 }
 
@@ -46,10 +48,13 @@ func (w *Worker) send(calls, writes context.Context, c *cargo) {
 	defer w.drop(c)
 	b, ok := w.intend(calls, writes, c)
 	if !ok {
+		w.tokens.giveBack(c.token)
 		return
 	}
 	w.log.Debug("batch cut", "attempt", b.attempt.ID, "object_type", c.objectType, "events", len(c.items), "why", c.cut)
-	w.deliver(calls, writes, b)
+	if w.inTime(calls, writes, b) {
+		w.deliver(calls, writes, b)
+	}
 }
 
 // drop forgets the events of a cargo.
@@ -84,7 +89,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		events = append(events, i.row())
 	}
 
-	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials}
+	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, token: c.token}
 	var standing []outbox.Standing
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
 		b.leaseEnd = time.Now().Add(w.cfg.Lease)

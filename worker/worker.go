@@ -29,6 +29,8 @@ type Worker struct {
 	replaying        *outage
 	stats            Stats // its counters are atomic
 
+	tokens tokens
+
 	wake chan struct{} // tells the dispatcher to look again; holds one
 
 	// mu guards what follows: what is in hand, and what may be sent.

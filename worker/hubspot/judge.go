@@ -36,7 +36,7 @@ func (w *workspace) judge(status int, h http.Header, body []byte, readErr error,
 	switch {
 	case status < 200 || status > 299:
 		class, wait := classify(status, w.doc.policy, retryAfter, has)
-		call.Wait, call.Raw = wait, keep(body)
+		call.Wait, call.Asked, call.Raw = wait, has, keep(body)
 		call.Detail = hide.line(w.refusal(status, h, hide))
 		return class, call
 	case problem != nil:
