@@ -124,6 +124,7 @@ CREATE TABLE quota (
     limit_calls      integer NOT NULL DEFAULT 0,    -- as configured: so many calls
     limit_window     interval NOT NULL DEFAULT '0', -- in any such time
     effective        integer NOT NULL DEFAULT 0,    -- what the fleet makes of them: less the reserve, what others use, and caution
+    owed             double precision NOT NULL DEFAULT 0,   -- calls that were given back, to be made up for
     header_max       integer,                       -- as the newest answer told
     header_remaining integer,
     header_at        timestamptz,

@@ -94,11 +94,11 @@ const (
 	readQuota = `SELECT q.*, clock_timestamp() FROM (SELECT ` + ledgerColumns + ` FROM quota WHERE account = $1 FOR UPDATE) q`
 	// A worker that stops here, because its machine does, must not keep the fleet waiting.
 	boundQuota    = `SET LOCAL idle_in_transaction_session_timeout = '2s'`
-	ledgerColumns = `calls, nullif(blocked_until, '-infinity'), blocked_why, limit_calls, limit_window, effective, header_max,
+	ledgerColumns = `calls, nullif(blocked_until, '-infinity'), blocked_why, limit_calls, limit_window, effective, owed, header_max,
   header_remaining, header_at, others, others_at, share, share_at, refused, day, day_used, day_max, day_remaining, day_at`
 	writeQuota = `UPDATE quota SET calls = $2, blocked_until = coalesce($3, '-infinity'::timestamptz), blocked_why = $4, limit_calls = $5,
-  limit_window = $6, effective = $7, header_max = $8, header_remaining = $9, header_at = $10, others = $11, others_at = $12, share = $13,
-  share_at = $14, refused = $15, day = $16, day_used = $17, day_max = $18, day_remaining = $19, day_at = $20
+  limit_window = $6, effective = $7, owed = $8, header_max = $9, header_remaining = $10, header_at = $11, others = $12, others_at = $13,
+  share = $14, share_at = $15, refused = $16, day = $17, day_used = $18, day_max = $19, day_remaining = $20, day_at = $21
 WHERE account = $1`
 )
 

@@ -21,6 +21,7 @@ type ledger struct {
 	limitCalls   int
 	limitWindow  time.Duration
 	effective    int
+	owed         float64 // tokens that were given back, and whose place nobody has had instead
 
 	headerMax, headerRemaining *int
 	headerAt                   *time.Time
@@ -37,12 +38,12 @@ type ledger struct {
 }
 
 func (l *ledger) columns() []any {
-	return []any{&l.calls, &l.blockedUntil, &l.blockedWhy, &l.limitCalls, &l.limitWindow, &l.effective, &l.headerMax, &l.headerRemaining,
+	return []any{&l.calls, &l.blockedUntil, &l.blockedWhy, &l.limitCalls, &l.limitWindow, &l.effective, &l.owed, &l.headerMax, &l.headerRemaining,
 		&l.headerAt, &l.others, &l.othersAt, &l.share, &l.shareAt, &l.refused, &l.day, &l.dayUsed, &l.dayMax, &l.dayRemaining, &l.dayAt}
 }
 
 func (l *ledger) values() []any {
-	return []any{l.calls, l.blockedUntil, l.blockedWhy, l.limitCalls, l.limitWindow, l.effective, l.headerMax, l.headerRemaining,
+	return []any{l.calls, l.blockedUntil, l.blockedWhy, l.limitCalls, l.limitWindow, l.effective, l.owed, l.headerMax, l.headerRemaining,
 		l.headerAt, l.others, l.othersAt, l.share, l.shareAt, l.refused, l.day, l.dayUsed, l.dayMax, l.dayRemaining, l.dayAt}
 }
 
@@ -50,7 +51,7 @@ const (
 	// horizon is how far ahead tokens are granted: a call that is known to be made needs no second question, and what is
 	// learned meanwhile comes too late for it.
 	horizon = 500 * time.Millisecond
-	// quicker is how much less than the even distance there may be between tokens: so what was not used is caught up with.
+	// quicker is how much less than the even distance there may be between tokens: so times when nobody asked are caught up with.
 	quicker = 0.97
 	// Fewer calls of others than these are noise: ours arrive in another order than that of their tokens.
 	noise = 2
@@ -82,6 +83,7 @@ func (l *ledger) giveBack(unused []time.Time) {
 	for _, at := range unused {
 		if i, ok := slices.BinarySearchFunc(l.calls, at, time.Time.Compare); ok {
 			l.calls = slices.Delete(l.calls, i, i+1)
+			l.owed = min(l.owed+1, float64(l.effective)/4)
 			l.dayUsed = max(l.dayUsed-1, 0)
 		}
 	}
@@ -167,13 +169,19 @@ func (l *ledger) take(q Quota, a Ask, now time.Time) (g Grant) {
 	soonest := now.Add(a.Lead)
 	gap := time.Duration(quicker * float64(span) / float64(n))
 	for range min(max(a.Want, 1), left) {
+		owed := l.owed
 		at, count := soonest, len(l.calls)
 		early := false
 		if count > 0 {
 			last := l.calls[count-1]
 			recent := l.between(now.Add(-span), last) // all that can be in one window with it, made now or then
 			early = 2*recent < n
-			if !early {
+			switch {
+			case early:
+			case l.owed >= 1:
+				last = last.Add(gap / 2)
+				l.owed -= 0.5
+			default:
 				last = last.Add(gap)
 			}
 			at = later(at, last)
@@ -188,7 +196,7 @@ func (l *ledger) take(q Quota, a Ask, now time.Time) (g Grant) {
 		}
 		at = at.Truncate(time.Microsecond) // as the database keeps it
 		if ahead := at.Sub(soonest) - horizon; ahead > 0 {
-			g.Wait = min(ahead, longestWait)
+			g.Wait, l.owed = min(ahead, longestWait), owed
 			break
 		}
 		l.calls = append(l.calls, at)

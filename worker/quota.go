@@ -35,7 +35,8 @@ type tokens struct {
 	unused        []time.Time
 	seen          outbox.Seen // what the newest answer told
 	clock         databaseClock
-	lead          time.Duration // from cutting a batch until its call could begin, lately
+	lead          time.Duration // from cutting a batch until its call could begin, about the longest of the last
+	trip          time.Duration // from asking for tokens until they are here, likewise
 }
 
 // place is one's place in the line.
@@ -142,13 +143,16 @@ func (t *tokens) saw(seen outbox.Seen) {
 }
 
 // longestLead bounds how long before its call a batch is cut.
-const longestLead = 300 * time.Millisecond
+const longestLead = time.Second
 
-// prepared learns how long it takes from cutting a batch until its call can begin: about the longest of the last.
+// longest takes in another time: the longest one is forgotten bit by bit.
+func longest(of, took time.Duration) time.Duration { return min(max(took, of-of/16), longestLead) }
+
+// prepared learns how long it takes from cutting a batch until its call can begin.
 func (t *tokens) prepared(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lead = min(max(took, t.lead-t.lead/16), longestLead)
+	t.lead = longest(t.lead, took)
 }
 
 func (t *tokens) leadNow() time.Duration {
@@ -195,11 +199,12 @@ const mostTokens = 4
 // if there are none. Only whose turn it is may ask. Once the day's calls are used up, everything pauses.
 func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration) (got token, wait time.Duration, err error) {
 	t := &w.tokens
-	if got, ok := t.pop(ready); ok {
+	if got, ok := t.pop(ready / 2); ok { // it rarely takes as long as that
 		return got, 0, nil
 	}
-	a := outbox.Ask{Want: min(max(want, 1), mostTokens), Lead: ready}
+	a := outbox.Ask{Want: min(max(want, 1), mostTokens)}
 	t.mu.Lock()
+	a.Lead = ready + t.trip
 	a.Unused, t.unused = t.unused, nil
 	a.Seen = t.seen
 	t.mu.Unlock()
@@ -218,6 +223,7 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 		return token{}, 0, err
 	}
 	t.clock.learn(sent, received, grant.Now)
+	t.trip = longest(t.trip, received.Sub(sent))
 	scarce := len(grant.Tokens) == 0
 	for _, g := range grant.Tokens {
 		tok := token{at: g.At, start: t.clock.ours(g.At)}
@@ -239,7 +245,7 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 		// Not all at the same moment.
 		return token{}, grant.Wait + rand.N(min(grant.Wait, time.Second)/4+time.Millisecond), nil
 	}
-	if got, ok := t.pop(ready); ok {
+	if got, ok := t.pop(0); ok {
 		return got, 0, nil
 	}
 	return token{}, time.Millisecond, nil // the answer came too late

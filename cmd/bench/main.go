@@ -15,6 +15,7 @@ import (
 
 type cli struct {
 	Compare compareCmd `cmd:"" default:"withargs" help:"Measure crmintake and the floor, and any other system, in turn. The default."`
+	Quota   quotaCmd   `cmd:"" help:"Measure how much of an account's quota a fleet of workers uses, and how many calls are refused."`
 
 	Latency latencyCmd `cmd:"" help:"Measure the time from an event's publishing to the commit of its outcome, at several rates."`
 	Growth  growthCmd  `cmd:"" help:"Measure with an empty outbox, and with one that holds millions of created rows."`

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // where the machine has no time zones, as in a container with nothing but the program
 
 	"github.com/alecthomas/units"
 
@@ -63,6 +64,9 @@ type callFlags struct {
 	CallTimeout   time.Duration    `help:"How long a call may take." default:"30s" placeholder:"TIME"`
 	Lease         time.Duration    `help:"How long no other worker touches the events of a call; must outlast the call." default:"60s" placeholder:"TIME"`
 	Quota         quotaFlag        `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
+	QuotaReserve  shareFlag        `help:"Share of the quota, and of the day's, that is left to other apps of the account, as 20%." default:"0%" placeholder:"SHARE"`
+	QuotaDaily    int              `help:"Calls that all workers together make in a day; 0 for any number." default:"0" placeholder:"N"`
+	QuotaZone     zoneFlag         `help:"Time zone of the account, at whose midnight the day begins, as Europe/Berlin." default:"UTC" placeholder:"ZONE"`
 	TrialInterval time.Duration    `help:"How often one call of the fleet tries whether a pause can end." default:"15s" placeholder:"TIME"`
 }
 
@@ -125,6 +129,38 @@ func (k keepFlag) orForEver() time.Duration {
 	return time.Duration(k)
 }
 
+// shareFlag is a percentage; 0.2 is 20%.
+type shareFlag float64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *shareFlag) UnmarshalText(text []byte) error {
+	percent, ok := strings.CutSuffix(string(text), "%")
+	v, err := strconv.ParseFloat(percent, 64)
+	if !ok || err != nil || !(v >= 0 && v < 100) {
+		return fmt.Errorf("%q: want a share below 100%%, as 20%%", text)
+	}
+	*f = shareFlag(v / 100)
+	return nil
+}
+
+// zoneFlag is a time zone by its name.
+type zoneFlag struct{ *time.Location }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *zoneFlag) UnmarshalText(text []byte) (err error) {
+	if f.Location, err = time.LoadLocation(string(text)); err != nil || len(text) == 0 || string(text) == "Local" {
+		return fmt.Errorf("%q: want the name of a time zone, as Europe/Berlin", text)
+	}
+	return nil
+}
+
+// quota says what the account allows.
+func (f callFlags) quota() worker.Quota {
+	q := worker.Quota(f.Quota)
+	q.Reserve, q.Daily, q.Location = float64(f.QuotaReserve), f.QuotaDaily, f.QuotaZone.Location
+	return q
+}
+
 func (c *runCmd) config(ackWait time.Duration) worker.Config {
 	return worker.Config{
 		Name:          workerName(),
@@ -134,7 +170,7 @@ func (c *runCmd) config(ackWait time.Duration) worker.Config {
 		CallTimeout:   c.CallTimeout,
 		Lease:         c.Lease,
 		AckWait:       ackWait,
-		Quota:         worker.Quota(c.Quota),
+		Quota:         c.quota(),
 		TrialInterval: c.TrialInterval,
 		IDProperty:    c.IDProperty,
 		OnUnknown:     c.OnUnknown.others(),
@@ -258,5 +294,12 @@ func quotaText(q worker.Quota) string {
 	if q.Calls == 0 {
 		return "off"
 	}
-	return fmt.Sprintf("%d/%v", q.Calls, q.Window)
+	text := fmt.Sprintf("%d/%v", q.Calls, q.Window)
+	if q.Daily > 0 {
+		text += fmt.Sprintf(", %d a day in %v", q.Daily, q.Location)
+	}
+	if q.Reserve > 0 {
+		text += fmt.Sprintf(", less %.4g%%", 100*q.Reserve)
+	}
+	return text
 }

@@ -29,6 +29,9 @@ type Config struct {
 	// Daily is how many calls a day (UTC, by Now) are answered; 0 means no limit.
 	Daily int
 
+	// MinTransit and MaxTransit bound the random time that a request is under way before the quota sees it. Both are 0 by default.
+	MinTransit, MaxTransit time.Duration
+
 	// MinLatency and MaxLatency bound the random time that a call takes before its work begins. Both are 0 by default.
 	MinLatency, MaxLatency time.Duration
 
@@ -94,6 +97,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxLatency < c.MinLatency {
 		c.MaxLatency = c.MinLatency
 	}
+	if c.MaxTransit < c.MinTransit {
+		c.MaxTransit = c.MinTransit
+	}
 	if c.Delay == 0 {
 		c.Delay = DefaultDelay
 	}
@@ -121,6 +127,9 @@ func (c Config) Validate() error {
 	errs = append(errs, c.Limit.validate())
 	if c.Daily < 0 {
 		errs = append(errs, fmt.Errorf("daily limit %d: less than 0", c.Daily))
+	}
+	if c.MinTransit < 0 || c.MaxTransit < 0 {
+		errs = append(errs, errors.New("transit: less than 0"))
 	}
 	if c.MinLatency < 0 || c.MaxLatency < 0 || c.Delay < 0 || c.RetryAfter < 0 {
 		errs = append(errs, errors.New("latency, delay and retry after: less than 0"))

@@ -231,11 +231,22 @@ func (c *CRM) admit(h http.Header) (policy string, latency time.Duration) {
 	defer c.mu.Unlock()
 	policy = c.quota.admit(time.Since(c.start), c.cfg.Now())
 	c.quota.headers(h)
-	latency = c.cfg.MinLatency
-	if spread := c.cfg.MaxLatency - c.cfg.MinLatency; spread > 0 {
-		latency += time.Duration(c.rng.Int64N(int64(spread) + 1))
+	return policy, c.between(c.cfg.MinLatency, c.cfg.MaxLatency)
+}
+
+// transit draws how long a request is under way.
+func (c *CRM) transit() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.between(c.cfg.MinTransit, c.cfg.MaxTransit)
+}
+
+// between draws a time. The caller holds mu.
+func (c *CRM) between(least, most time.Duration) time.Duration {
+	if most > least {
+		least += time.Duration(c.rng.Int64N(int64(most-least) + 1))
 	}
-	return policy, latency
+	return least
 }
 
 // meet tells the fault that a call meets.

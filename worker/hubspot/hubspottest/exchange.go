@@ -108,6 +108,9 @@ func (x *exchange) enter() (latency time.Duration, ok bool) {
 		x.fail(http.StatusUnauthorized, p)
 		return 0, false
 	}
+	if x.crm.cfg.MaxTransit > 0 {
+		x.wait(x.crm.transit(), nil)
+	}
 	policy, latency := x.crm.admit(x.w.Header())
 	if policy != "" {
 		x.throttled = true
