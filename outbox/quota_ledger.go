@@ -11,8 +11,8 @@ import (
 //
 // Tokens are times at which a call may be made. They lie so that no time of the length window + margin holds more than the limit: a
 // margin's worth of lateness and of unequal ways to the CRM can't bring more than the limit into any window there. As long as less
-// than half of the window is used, they are for now, so that a burst after a quiet time goes out at once; from there on they
-// are spread evenly. Then single calls that come late for any other reason find room, too: evenly spread, a window holds a percent less
+// than an eighth of the window is used, they are for now, so that a burst after a quiet time goes out at once; from there on they
+// are spread evenly: a larger burst would be paid for, a window later, by a time without calls. Then single calls that come late for any other reason find room, too: evenly spread, a window holds a percent less
 // than the limit.
 type ledger struct {
 	calls        []time.Time // the times of the tokens, oldest first; some lie ahead
@@ -51,6 +51,8 @@ const (
 	// horizon is how far ahead tokens are granted: a call that is known to be made needs no second question, and what is
 	// learned meanwhile comes too late for it.
 	horizon = 500 * time.Millisecond
+	// burst is the part of a window that may be used at once.
+	burst = 8
 	// quicker is how much less than the even distance there may be between tokens: so times when nobody asked are caught up with.
 	quicker = 0.97
 	// Fewer calls of others than these are noise: ours arrive in another order than that of their tokens.
@@ -169,27 +171,23 @@ func (l *ledger) take(q Quota, a Ask, now time.Time) (g Grant) {
 	soonest := now.Add(a.Lead)
 	gap := time.Duration(quicker * float64(span) / float64(n))
 	for range min(max(a.Want, 1), left) {
-		owed := l.owed
-		at, count := soonest, len(l.calls)
-		early := false
-		if count > 0 {
+		at, owed, early := soonest, l.owed, true
+		if count := len(l.calls); count > 0 {
 			last := l.calls[count-1]
 			recent := l.between(now.Add(-span), last) // all that can be in one window with it, made now or then
-			early = 2*recent < n
-			switch {
-			case early:
-			case l.owed >= 1:
-				last = last.Add(gap / 2)
-				l.owed -= 0.5
-			default:
-				last = last.Add(gap)
+			if burst*recent >= n {
+				if l.owed >= 1 {
+					last = last.Add(gap / 2)
+					l.owed -= 0.5
+				} else {
+					last = last.Add(gap)
+				}
+				early = recent < n && !last.After(soonest)
 			}
 			at = later(at, last)
-		} else {
-			early = true
-		}
-		if count >= n {
-			at = later(at, l.calls[count-n].Add(span))
+			if count >= n {
+				at = later(at, l.calls[count-n].Add(span))
+			}
 		}
 		if l.blockedUntil != nil && l.blockedUntil.After(at) {
 			at, early = *l.blockedUntil, false

@@ -107,20 +107,21 @@ func TestLedgerGivesAllOut(t *testing.T) {
 	}
 }
 
-// In a quiet time half a window may be used at once, and from there on tokens are spread evenly.
+// In a quiet time an eighth of a window may be used at once, and from there on tokens are spread evenly.
 func TestLedgerSpreads(t *testing.T) {
 	q := Quota{Calls: 100, Window: 10 * time.Second}
 	var l ledger
-	g := l.take(q, Ask{Want: 100}, epoch)
-	if n := len(g.Tokens); n < 50 || n > 60 {
+	const lead = 20 * time.Millisecond
+	g := l.take(q, Ask{Want: 100, Lead: lead}, epoch)
+	if n := len(g.Tokens); n < 16 || n > 18 {
 		t.Fatalf("%d tokens at once", n)
 	}
 	for i, token := range g.Tokens {
-		if early := i < 50; token.Early != early || early && token.In != 0 {
+		if early := i < 13; token.Early != early || early && token.In != lead {
 			t.Errorf("token %d is %+v", i, token)
 		}
 	}
-	for i := 51; i < len(g.Tokens); i++ {
+	for i := 13; i < len(g.Tokens); i++ {
 		if d := g.Tokens[i].At.Sub(g.Tokens[i-1].At); d < 95*time.Millisecond || d > 105*time.Millisecond {
 			t.Errorf("%v between tokens", d)
 		}
@@ -128,8 +129,18 @@ func TestLedgerSpreads(t *testing.T) {
 	if g.Wait != 0 {
 		t.Errorf("tokens and a wait of %v", g.Wait)
 	}
-	if g = l.take(q, Ask{Want: 1}, epoch); len(g.Tokens) > 0 || g.Wait <= 0 || g.Wait > 105*time.Millisecond {
+	if g = l.take(q, Ask{Want: 1, Lead: lead}, epoch); len(g.Tokens) > 0 || g.Wait <= 0 || g.Wait > 105*time.Millisecond {
 		t.Errorf("beyond the horizon: %+v", g)
+	}
+	// As long as nothing is in its way, a call need not wait for its time.
+	if g = l.take(q, Ask{Want: 2, Lead: lead}, epoch.Add(2*time.Second)); len(g.Tokens) != 2 || !g.Tokens[0].Early || g.Tokens[1].Early {
+		t.Errorf("granted %+v", g)
+	}
+	// What is given back is made up for.
+	l.giveBack([]time.Time{g.Tokens[0].At, g.Tokens[1].At})
+	g = l.take(q, Ask{Want: 3, Lead: lead}, epoch.Add(2*time.Second))
+	if d := g.Tokens[2].At.Sub(g.Tokens[1].At); d < 45*time.Millisecond || d > 55*time.Millisecond {
+		t.Errorf("%v between tokens", d)
 	}
 }
 

@@ -26,7 +26,7 @@ import (
 type quotaCmd struct {
 	Workers []int     `help:"How many workers share the quota, a run each." default:"1,2,4,8" placeholder:"N,…"`
 	Quota   limitFlag `help:"Calls that the account allows in any such time." default:"190/10s" placeholder:"CALLS/TIME"`
-	Seconds int       `help:"How long to measure, in whole windows of the quota, after one to get going." default:"60" placeholder:"N"`
+	Seconds int       `help:"How long to measure, in whole windows of the quota, after two to get going." default:"60" placeholder:"N"`
 	Jitter  rangeFlag `help:"How long a request is under way to the CRM." default:"5ms-50ms" placeholder:"TIME-TIME"`
 	Other   shareFlag `help:"Share of the quota that another app takes unannounced, in a last run with the most workers; 0% for no such run." default:"30%" placeholder:"SHARE"`
 	Output  string    `help:"text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
@@ -158,7 +158,10 @@ type quotaBench struct {
 
 func (b *quotaBench) span() time.Duration { return time.Duration(b.windows) * b.Quota.Window }
 
-// measure has the fleet work at a backlog that it can't finish, and counts, after a first window, what the CRM sees.
+// warmUp is how many windows pass before the measurement: in the first, the workers start and use what the quiet time before has left.
+const warmUp = 2
+
+// measure has the fleet work at a backlog that it can't finish, and counts, once it is going, what the CRM sees.
 func (b *quotaBench) measure(ctx context.Context, workers int, other float64) (run quotaRun, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // kills what is left of the workers
@@ -189,7 +192,7 @@ func (b *quotaBench) measure(ctx context.Context, workers int, other float64) (r
 			return run, err
 		}
 	}
-	if err := pass(ctx, fleet, b.Quota.Window); err != nil {
+	if err := pass(ctx, fleet, warmUp*b.Quota.Window); err != nil {
 		return run, err
 	}
 	before, otherBefore := b.stack.CRM.Stats(), app.counts()
@@ -240,7 +243,7 @@ func pass(ctx context.Context, fleet []*local.Process, d time.Duration) error {
 // publish sees to it that the backlog outlasts the run, with what the workers have in hand at its end.
 func (b *quotaBench) publish(ctx context.Context, workers int) error {
 	const inHand = 2 * 32 * 100
-	want := b.stack.CRM.Stats().Created + (b.windows+2)*b.Quota.Calls*100 + workers*inHand
+	want := b.stack.CRM.Stats().Created + (b.windows+warmUp+2)*b.Quota.Calls*100 + workers*inHand
 	nc, err := nats.Connect(b.stack.NATS.URL())
 	if err != nil {
 		return err
