@@ -36,6 +36,7 @@ type tokens struct {
 	seen          outbox.Seen // what the newest answer told
 	clock         databaseClock
 	lead          time.Duration // from cutting a batch until its call could begin, about the longest of the last
+	call          time.Duration // what one takes, on average
 	trip          time.Duration // from asking for tokens until they are here, likewise
 }
 
@@ -159,6 +160,22 @@ func (t *tokens) leadNow() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.lead
+}
+
+// called learns how long a call took.
+func (t *tokens) called(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.call == 0 {
+		t.call = took
+	}
+	t.call += (took - t.call) / 16
+}
+
+func (t *tokens) callTime() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.call
 }
 
 // databaseClock tells our time from the database's: each answer of its says, within the time that it took, what the time is

@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// Load is what a fleet has to do, and what it can do it with.
+type Load struct {
+	Backlog int           // events that wait: in the stream, in hand, and due in the outbox
+	Batch   int           // records that a call takes
+	Calls   int           // that the quota allows in any Window; 0 for no quota
+	Window  time.Duration // of the quota
+	Used    int           // calls in the window that ends now
+	Blocked time.Duration // until when no calls are made
+
+	Workers int           // that are there
+	Slots   int           // calls that one worker makes at once
+	Call    time.Duration // how long a call takes; 0 if that is not known yet
+	Target  time.Duration // in what time a backlog is to be worked off
+}
+
+// Signals are for whoever decides how many workers run. Scale on WorkersWanted, not on the backlog: at the quota's limit more
+// workers do nothing.
+type Signals struct {
+	Backlog int
+	// Headroom is the calls that the quota allows now, beyond those that were made; -1 for any number.
+	Headroom int
+	// QuotaRate and FleetRate are the records a second that the quota allows, and that the workers which are there could
+	// create without it. QuotaRate is +Inf without a quota; FleetRate is 0 while that is not known.
+	QuotaRate, FleetRate float64
+	// Empty is how long the workers that are there need for the backlog at the quota, new events aside; negative if nobody knows.
+	Empty time.Duration
+	// QuotaLimits tells that the quota is what limits, and not the workers.
+	QuotaLimits bool
+	// WorkersWanted is how many would work the backlog off within the target, or as fast as the quota allows; at least 1.
+	WorkersWanted int
+}
+
+// Signals computes what a load calls for.
+func (l Load) Signals() Signals {
+	s := Signals{Backlog: l.Backlog, Headroom: -1, QuotaRate: math.Inf(1), Empty: -1, WorkersWanted: 1}
+	if l.Calls > 0 && l.Window > 0 {
+		s.Headroom = max(0, l.Calls-l.Used)
+		if l.Blocked > 0 {
+			s.Headroom = 0
+		}
+		s.QuotaRate = float64(l.Calls*l.Batch) / l.Window.Seconds()
+	}
+	one := 0.0 // what one worker creates in a second
+	if l.Call > 0 {
+		one = float64(l.Slots*l.Batch) / l.Call.Seconds()
+	}
+	s.FleetRate = one * float64(l.Workers)
+	s.QuotaLimits = s.QuotaRate <= s.FleetRate
+	rate := s.QuotaRate
+	if one > 0 {
+		rate = min(rate, s.FleetRate)
+	}
+	switch {
+	case l.Backlog == 0:
+		s.Empty = 0
+	case rate > 0 && !math.IsInf(rate, 1):
+		s.Empty = l.Blocked + time.Duration(float64(l.Backlog)/rate*float64(time.Second))
+	}
+	if one > 0 && l.Backlog > 0 && l.Target > 0 {
+		want := min(float64(l.Backlog)/l.Target.Seconds(), s.QuotaRate)
+		s.WorkersWanted = max(1, int(math.Ceil(want/one-1e-9)))
+	}
+	return s
+}
+
+// signalTarget is in what time a backlog is to be worked off, unless the quota forbids it.
+const signalTarget = time.Minute
+
+// Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Some index look-ups and a
+// count of what is due, at most outbox.MostCounted rows: it may be asked every few seconds. It may be called at any time
+// by any goroutine; the error is the stream's or the database's.
+func (w *Worker) Signals(ctx context.Context) (Signals, error) {
+	pending, unacked, err := w.source.Outstanding(ctx)
+	if err != nil {
+		return Signals{}, err
+	}
+	due, err := w.store.CountDue(ctx)
+	if err != nil {
+		return Signals{}, err
+	}
+	workers, err := w.store.Workers(ctx)
+	if err != nil {
+		return Signals{}, err
+	}
+	l := Load{Backlog: pending + unacked + due, Batch: w.cfg.Batch.Size, Slots: w.cfg.InFlight, Target: signalTarget, Call: w.tokens.callTime()}
+	for _, other := range workers {
+		if other.Silent < workerSilent {
+			l.Workers++
+		}
+	}
+	l.Workers = max(l.Workers, 1)
+	if q := w.cfg.Quota; q.Calls > 0 {
+		l.Calls, l.Window = q.Calls, q.Window
+		state, known, err := w.store.QuotaState(ctx, quotaAccount)
+		if err != nil {
+			return Signals{}, err
+		}
+		if known && state.Effective > 0 {
+			l.Calls, l.Used, l.Blocked = state.Effective, state.Used, state.BlockedFor
+		}
+	}
+	return l.Signals(), nil
+}
+
+// workerSilent is for how long a worker that is there may not be heard of: it says so once a second.
+const workerSilent = 10 * time.Second
