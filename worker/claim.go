@@ -48,6 +48,10 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 	w.mu.Unlock()
 	if len(claimed) == w.cfg.Batch.Size || b.bytes > most/2 { // there may be more
 		w.more(j.objectType, j.kind)
+	} else if j.kind == retrying {
+		w.mu.Lock()
+		w.fewDue[j.objectType] = time.Now()
+		w.mu.Unlock()
 	}
 	for k := range claimed {
 		c := &claimed[k]

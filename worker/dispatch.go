@@ -114,7 +114,7 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 				return job{kind: resolving, objectType: d.ObjectType, trials: trials}, 0, true
 			}
 		}
-		if d.Retry && retry.objectType == "" {
+		if d.Retry && (retry.objectType == "" || w.meager(retry.objectType, now) && !w.meager(d.ObjectType, now)) {
 			if trials, ok := w.gates.passable(retrying, d.ObjectType, now); ok {
 				retry.objectType, retry.trials = d.ObjectType, trials
 			}
@@ -123,7 +123,7 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 	shut := w.shutAt(now)
 	key, ripe := w.ripe(now, shut)
 	switch {
-	case retry.objectType != "" && !(ripe && w.freshNext):
+	case retry.objectType != "" && !(ripe && (w.freshNext || w.meager(retry.objectType, now))):
 		return retry, 0, true
 	case ripe:
 		trials, _ := w.gates.passable(fresh, key, now)
@@ -160,6 +160,12 @@ func (w *Worker) ripe(now time.Time, shut func(objectType string) bool) (key str
 		return full, true
 	}
 	return key, true
+}
+
+// meager tells that few rows of an object type were due a moment ago, while the quota is what limits: then they wait for more of their
+// kind. The caller holds mu.
+func (w *Worker) meager(objectType string, now time.Time) bool {
+	return w.tokens.scarce.Load() && now.Sub(w.fewDue[objectType]) < w.cfg.Quota.Window
 }
 
 // patience is for how many windows of the quota events of a rare object type wait for a full batch while others have one.

@@ -32,6 +32,7 @@ type tokens struct {
 	urgent, usual []*place   // who waits; whose turn it is stands in neither
 	taken         bool       // it is somebody's turn
 	have          []token    // granted and not yet given to anybody, in the order of their times
+	out           int        // given to somebody whose call has not begun
 	unused        []time.Time
 	seen          outbox.Seen // what the newest answer told
 	clock         databaseClock
@@ -105,7 +106,24 @@ func (t *tokens) giveBack(unused token) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.out--
 	t.unused = append(t.unused, unused.at)
+}
+
+// begun tells that a call begins, with a token of pop.
+func (t *tokens) begun() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.out--
+}
+
+// spared tells of a call that had begun, and did not reach the CRM.
+func (t *tokens) spared(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !at.IsZero() {
+		t.unused = append(t.unused, at)
+	}
 }
 
 // pop takes a token in hand for what will be ready so soon.
@@ -117,6 +135,7 @@ func (t *tokens) pop(ready time.Duration) (token, bool) {
 		next := t.have[0]
 		t.have = t.have[1:]
 		if !next.useless(now, ready) {
+			t.out++
 			return next, true
 		}
 		t.unused = append(t.unused, next.at)
@@ -252,8 +271,12 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 		}
 		t.have = append(t.have, tok)
 	}
+	out := t.out
 	t.mu.Unlock()
 	t.scarce.Store(scarce)
+	if grant.Day && out > 0 { // a pause would keep those that have their token from calling
+		return token{}, 50 * time.Millisecond, nil
+	}
 	if grant.Day {
 		w.pause(writes, outbox.Account, &Call{Wait: grant.Wait, Detail: "the day's calls are used up, but for what is reserved for other apps"})
 		return token{}, time.Second, nil
@@ -332,6 +355,9 @@ func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (
 	defer func() {
 		t.leave(in)
 		if ok {
+			if limited {
+				t.begun()
+			}
 			kept[0].token = mine
 		} else {
 			t.giveBack(mine)
@@ -405,6 +431,12 @@ func (w *Worker) inTime(calls, writes context.Context, b *batch) bool {
 	return ok
 }
 
+// explained tells of a refusal whose headers say that others have used the quota: the outbox knows then what is left, and nobody need
+// hold still.
+func explained(call *Call) bool {
+	return call.Status == statusTooManyRequests && !call.Asked && call.Limits.Max > 0 && call.Limits.Remaining == 0
+}
+
 // learnQuota draws from an answer what it tells of the quota.
 func (w *Worker) learnQuota(writes context.Context, b *batch, class Class, call *Call) {
 	if w.cfg.Quota.Calls == 0 {
@@ -415,10 +447,10 @@ func (w *Worker) learnQuota(writes context.Context, b *batch, class Class, call 
 	switch {
 	case class == Throttled:
 		w.tokens.drop() // what they were granted on is no longer so
-		r := outbox.Refusal{Seen: seen, Wait: call.Wait, Asked: call.Asked || call.Status != statusTooManyRequests, Why: call.Detail}
+		r := outbox.Refusal{Seen: seen, Wait: call.Wait, Asked: !explained(call), Why: call.Detail}
 		_ = w.persist(writes, writes, func(ctx context.Context) error { return w.store.Throttle(ctx, w.quota(), r) })
 	case class == Unavailable && call.Status == 0:
-		w.tokens.giveBack(b.token) // it did not reach the CRM
+		w.tokens.spared(b.token.at)
 	case l.Max >= 0 || l.DailyMax >= 0:
 		w.tokens.saw(seen)
 	}

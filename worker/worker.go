@@ -41,10 +41,11 @@ type Worker struct {
 	handBytes int                     // what they take up
 	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
 	gates     gates
-	changes   int                // of the gates by this worker, counted
-	reads     map[string]*outage // by object type: reads that are refused
-	due       []outbox.Due       // object types with rows that are due, in turn
-	freshNext bool               // whose turn it is, where both fresh and due events wait
+	changes   int                  // of the gates by this worker, counted
+	reads     map[string]*outage   // by object type: reads that are refused
+	due       []outbox.Due         // object types with rows that are due, in turn
+	fewDue    map[string]time.Time // by object type: when a claim last got less than a call's worth of what is to be sent again
+	freshNext bool                 // whose turn it is, where both fresh and due events wait
 	hold      hold
 	size      requestSize // as waiting knows it
 	active    int         // calls under way, with what goes before and after them
@@ -68,6 +69,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		unacked:   map[*cargo]struct{}{},
 		gates:     gates{},
 		reads:     map[string]*outage{},
+		fewDue:    map[string]time.Time{},
 		size:      requestSize{bound: cfg.Batch.Bytes},
 	}
 	w.room = sync.NewCond(&w.mu)
