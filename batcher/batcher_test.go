@@ -136,3 +136,22 @@ func BenchmarkAddCut(b *testing.B) {
 		}
 	}
 }
+
+func TestOldest(t *testing.T) {
+	b := New[int](Config{Size: 2})
+	begin := time.Now()
+	for n := range 3 {
+		b.Add("k", n, 1, begin.Add(time.Duration(n)))
+	}
+	if at, ok := b.Oldest("k"); !ok || !at.Equal(begin) {
+		t.Errorf("oldest %v %v", at, ok)
+	}
+	b.Cut("k", begin)
+	if at, ok := b.Oldest("k"); !ok || !at.Equal(begin.Add(2)) {
+		t.Errorf("oldest %v %v", at, ok)
+	}
+	b.Cut("k", begin)
+	if _, ok := b.Oldest("k"); ok {
+		t.Error("nothing waits, and something is oldest")
+	}
+}

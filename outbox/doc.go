@@ -21,6 +21,13 @@
 //   - SendAgain takes dead rows that are as they were seen, and no others: what was edited or replayed in between is left alone. A
 //     row's `attempts` go on growing; what bounds them, and its age, count from its last replay.
 //   - Leases, schedules and the quota are by the database's clock.
+//   - Take grants tokens for times such that no window of the CRM's holds more than the quota, whoever calls, as long as each call
+//     begins from its token's time to Grant.Late after it and no two ways to the CRM differ by more than that; quota_ledger.go
+//     says how. A token that is not used is worth nothing after that, and is made up for once it is given back; those of a
+//     worker that dies (four at most) are lost. An eightieth of the quota is what the margin costs.
+//   - What answers tell of the quota is kept for all: a smaller limit at once, calls of others as they come and go, refusals that nothing
+//     explains by fewer calls, a tenth of the quota more in each window after. It takes effect with the next tokens: those that
+//     are granted (for the next half second, and what a call takes to get ready) stay.
 //   - The way from `sending` to `created` is one insert and one HOT update, for events that Postgres keeps in the row (up to
 //     about 2 KB) and whose payload goes. Intend and Settle are one round trip each, and so is Claim.
 //   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see planByKeys).

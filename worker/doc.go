@@ -39,6 +39,46 @@
 // off calls, the third gives up on commits. Whatever a worker still holds when it ends, however it ends, is delivered again
 // by the stream or found by its lease.
 //
+// # The quota
+//
+// A call of any kind has a token of the fleet's (outbox.Store.Take), and begins at the token's time. quota.go is a worker's part of it: one
+// line for all that want a token, in which reads of what is in doubt go first and the others in the order of their coming; it
+// asks for up to four at once, as many as there are full batches, and cuts a batch as long before its time as intents have lately
+// taken. A call that is not ready in time gives its token back and takes another. Fresh events and those that are to be
+// sent again take turns; so do object types. While the quota limits, full batches go first: events of a rare object type
+// wait for theirs to fill up for two windows at most, and few rows that are due for one.
+//
+// Headers, refusals and the day's count are the outbox's to judge. A 429 that the headers explain, because others use the
+// account, holds nobody: the next tokens are fewer. Any other refusal holds this worker for as long as the answer asks,
+// and the fleet from its next tokens on. When the day's calls are used up, everything pauses until midnight.
+//
+// Signals says how many workers would help: one, where the quota limits.
+//
+// # Past one machine
+//
+// What breaks first, by arithmetic from what was measured on two cores, not tried:
+//
+//   - One account and many workers. Each asks for tokens once in four calls, and once in half a second or so while there are none.
+//     A question holds the account's row for a round trip and a commit, 2 to 5 ms, so that some 300 a second can be answered: 150
+//     workers that all want tokens. The quota never needs so many: at 19 calls a second two would do. Run as many as Signals wants.
+//     Who must have ten thousand on one account puts one process in between that takes tokens for a hundred each.
+//   - Many accounts. Each has its row, and rows don't wait for each other; but the account's name is a constant here
+//     (quotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to be built for a
+//     thousand accounts is the account in the subject, in outbox.object_type's place in the indexes, and in pause; the quota's
+//     key has it already.
+//   - One Postgres. An event costs 780 bytes of WAL and some 70 µs of its CPU; 40,000 events a second are three cores and 31 MB/s. A
+//     professional account at its limit creates 1,900 a second: so about 20 accounts at full speed fill what was measured, and a
+//     machine of 32 cores and a fast disk perhaps 200. Each call has three commits (intent, outcome, a share of its token): 200
+//     accounts are 11,000 a second, which needs group commit (commit_delay) or several databases. Past that, split by account: nothing is
+//     shared between accounts, so a hash of the account chooses the database, and none has to know the others.
+//   - Connections. A worker has up to 12; ten thousand would be 120,000. From some 40 workers on a database, put a pooler in
+//     transaction mode in between (nothing here lives in a session but planner settings, which go into the role).
+//   - Once a second each worker says that it is there and looks for what is due, four statements of less than a
+//     millisecond: ten thousand workers are 40,000 a second, as much as the events. From a thousand on a database, look less often.
+//   - One stream. A consumer serves some 180,000 events a second to one puller; ten thousand pullers of one consumer all ask its
+//     leader. From some hundred workers on, partition by account: streams or consumers of their own, which also keeps one
+//     account's backlog from standing in front of another's.
+//
 // # Where this differs from what one might expect
 //
 //   - An event whose object type is paused goes back to the stream for half a minute at a time. So a pause may end a little

@@ -11,4 +11,11 @@
 // Each part is a process of its own, so that its CPU time is known: NATS with JetStream on file, Postgres with its default
 // durability, a simulated CRM without quota, and the worker, built as for production. Where speed is measured, events are published
 // before the clock starts. It stops at the last commit, by the database's clock, which is this machine's.
+// durability, a simulated CRM without quota, and the worker. Events are published before the clock starts. It stops at the
+// last commit, by the database's clock, which is this machine's.
+//
+// bench quota measures something else: how much of an account's quota of calls a fleet of real worker processes uses, with a
+// backlog of several object types, and how many calls are refused. Only what the simulated CRM sees counts; it enforces the
+// rolling window on requests that were under way for a random time, as network has it. The last run has another app beside
+// the fleet, which calls at random moments; nobody tells the fleet but the quota's headers.
 package main

@@ -11,6 +11,7 @@
 //     size (413), form of the body (400), object type (404, 405), id property (400). Only then it meets a fault, by Script,
 //     else by chance, and only then it is worked on.
 //   - A request that breaks the rules of form is counted in Stats.Malformed: a correct client has none.
+//     Config.MinTransit and MaxTransit pass before the quota, as on the way to it; MinLatency and MaxLatency after it.
 //   - No interval of the length Limit.Window holds more than Limit.Calls admitted calls. Each call with a good credential
 //     counts, faults and bad requests included; what is answered 429 by the quota does not.
 //   - With a trace id in every input the answer speaks for each input: 201, or 207 with an error for each bad one. Without,

@@ -180,3 +180,19 @@ func TestLatency(t *testing.T) {
 		}
 	})
 }
+
+// TestTransit: a request counts when it has arrived, not when it was sent.
+func TestTransit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := inBubble(t, hubspottest.Config{MinTransit: time.Second, MaxTransit: 3 * time.Second, Limit: hubspottest.Limit{Calls: 1, Window: 10 * time.Second}})
+		for _, status := range []int{http.StatusCreated, http.StatusTooManyRequests} {
+			began := time.Now()
+			if w := call(t, c, 0); w.Code != status {
+				t.Errorf("answered %d, want %d", w.Code, status)
+			}
+			if took := time.Since(began); took < time.Second || took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+		}
+	})
+}
