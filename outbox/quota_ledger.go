@@ -54,7 +54,7 @@ const (
 	// burst is the part of a window that may be used at once.
 	burst = 8
 	// quicker is how much less than the even distance there may be between tokens: so times when nobody asked are caught up with.
-	quicker = 0.97
+	quicker = 0.93
 	// Fewer calls of others than these are noise: ours arrive in another order than that of their tokens.
 	noise = 2
 	// comeBack is in how many windows what was given up is taken up again.

@@ -32,6 +32,9 @@ func TestEveryCallTakesAToken(t *testing.T) {
 	if _, err := fmt.Sscan(r.rows(`SELECT day_used FROM quota`)[0], &taken); err != nil || taken < st.Calls {
 		t.Errorf("%d calls with %d tokens, %v", st.Calls, taken, err)
 	}
+	if strings.Contains(r.log.String(), "without its part of the quota") {
+		t.Errorf("a call had no token:\n%s", r.log)
+	}
 }
 
 // A quota that is set too high is corrected by what the answers tell; nothing is lost by the refusals meanwhile.

@@ -442,6 +442,9 @@ func (w *Worker) learnQuota(writes context.Context, b *batch, class Class, call 
 	if w.cfg.Quota.Calls == 0 {
 		return
 	}
+	if b.token.at.IsZero() {
+		w.log.Error("a call was made without its part of the quota; this is a fault of the program", "attempt", b.attempt.ID)
+	}
 	l := call.Limits
 	seen := outbox.Seen{At: b.token.at, Max: l.Max, Remaining: l.Remaining, Window: l.Interval, DailyMax: l.DailyMax, DailyRemaining: l.DailyRemain}
 	switch {
