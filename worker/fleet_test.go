@@ -15,17 +15,19 @@ import (
 func TestEveryCallTakesAToken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{
-		hubspottest.WholeBatch: 0.3, hubspottest.BreakAfter: 0.1, hubspottest.Answer503: 0.1,
+		hubspottest.WholeBatch: 0.7, hubspottest.BreakAfter: 0.1, hubspottest.Answer503: 0.1,
 	}})
 	list := named("contracts", "c", 500)
-	list[7].body = `{"properties":{"nmae":"misspelled"}}`
+	for k := 7; k < len(list); k += 100 {
+		list[k].body = `{"properties":{"nmae":"misspelled"}}`
+	}
 	r.publish(list...)
 	cfg := config()
 	cfg.Batch.Size = 20
 	cfg.Quota = worker.Quota{Calls: 1000, Window: time.Second}
 	r.drain(cfg)
 	st := r.crm.Stats()
-	if st.Reads == 0 || st.Creates <= 25 {
+	if st.Reads == 0 || st.Creates <= 25 || st.Statuses[400]+st.Statuses[409] < 2 {
 		t.Errorf("stats %+v", st)
 	}
 	var taken int
