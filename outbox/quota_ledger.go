@@ -48,9 +48,9 @@ func (l *ledger) values() []any {
 }
 
 const (
-	// horizon is how far ahead tokens are granted: a call that is known to be made needs no second question, and what is
+	// tokenHorizon is how far ahead tokens are granted: a call that is known to be made needs no second question, and what is
 	// learned meanwhile comes too late for it.
-	horizon = 500 * time.Millisecond
+	tokenHorizon = 500 * time.Millisecond
 	// burst is the part of a window that may be used at once.
 	burst = 8
 	// quicker is how much less than the even distance there may be between tokens: so times when nobody asked are caught up with.
@@ -193,7 +193,7 @@ func (l *ledger) take(q Quota, a Ask, now time.Time) (g Grant) {
 			at, early = *l.blockedUntil, false
 		}
 		at = at.Truncate(time.Microsecond) // as the database keeps it
-		if ahead := at.Sub(soonest) - horizon; ahead > 0 {
+		if ahead := at.Sub(soonest) - tokenHorizon; ahead > 0 {
 			g.Wait, l.owed = min(ahead, longestWait), owed
 			break
 		}

@@ -240,7 +240,7 @@ func TestLedgerThrottle(t *testing.T) {
 	if l.blockedUntil == nil || !l.blockedUntil.Equal(now.Add(10*time.Second)) || l.share != cut {
 		t.Errorf("blocked until %v, share %v", l.blockedUntil, l.share)
 	}
-	if g := l.take(q, Ask{Want: 1}, now); len(g.Tokens) > 0 || g.Wait != 10*time.Second-horizon {
+	if g := l.take(q, Ask{Want: 1}, now); len(g.Tokens) > 0 || g.Wait != 10*time.Second-tokenHorizon {
 		t.Errorf("while blocked: %+v", g)
 	}
 

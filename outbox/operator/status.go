@@ -47,7 +47,7 @@ type QuotaUse struct {
 	Calls        int       `json:"calls"`  // allowed in any Window
 	Window       string    `json:"window"` // as Go writes durations: 10s
 	Used         int       `json:"used"`
-	Left         int       `json:"left"`
+	Left         int       `json:"left"`                   // for the fleet: others may use the account, too
 	BlockedUntil time.Time `json:"blocked_until,omitzero"` // the CRM asked for no call before
 }
 
@@ -89,7 +89,7 @@ FROM (SELECT greatest(c.reltuples::float8, coalesce(pg_stat_get_live_tuples(c.oi
    FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'outbox' AND attname = 'object_type') t`
 	statusAnyType = `
 SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'outbox'::regclass`
-	statusQuota   = `SELECT calls, nullif(blocked_until, '-infinity'), clock_timestamp() FROM quota WHERE account = $1`
+	statusQuota   = `SELECT calls, nullif(blocked_until, '-infinity'), effective, clock_timestamp() FROM quota WHERE account = $1`
 	statusWorkers = `SELECT name, started_at, seen_at, seen_at > now() - $1::interval FROM worker ORDER BY name`
 )
 
@@ -254,8 +254,9 @@ func (s *Status) useOf(ctx context.Context, tx pgx.Tx, q outbox.Quota) error {
 	}
 	var calls []time.Time
 	var blocked *time.Time
+	var effective int
 	var now time.Time
-	err := tx.QueryRow(ctx, statusQuota, q.Account).Scan(&calls, &blocked, &now)
+	err := tx.QueryRow(ctx, statusQuota, q.Account).Scan(&calls, &blocked, &effective, &now)
 	if err == pgx.ErrNoRows {
 		err = nil
 	}
@@ -264,11 +265,14 @@ func (s *Status) useOf(ctx context.Context, tx pgx.Tx, q outbox.Quota) error {
 	}
 	u := &QuotaUse{Calls: q.Calls, Window: q.Window.String()}
 	for _, at := range calls {
-		if now.Sub(at) < q.Window {
+		if age := now.Sub(at); age >= 0 && age < q.Window { // some are still to be made
 			u.Used++
 		}
 	}
 	u.Left = max(q.Calls-u.Used, 0)
+	if effective > 0 { // the rest is others'
+		u.Left = max(min(q.Calls, effective)-u.Used, 0)
+	}
 	if blocked != nil && blocked.After(now) {
 		u.BlockedUntil, u.Left = *blocked, 0
 	}

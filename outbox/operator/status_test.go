@@ -57,7 +57,7 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 		t.Fatal(err)
 	}
 	exec(t, store, `INSERT INTO worker (name, seen_at) VALUES ('gone', now() - interval '1 minute')`)
-	exec(t, store, `INSERT INTO quota (account, calls) VALUES ('a', ARRAY[now() - interval '20 seconds', now(), now()])`)
+	exec(t, store, `INSERT INTO quota (account, calls) VALUES ('a', ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 second'])`)
 
 	if s, err = o.Status(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}); err != nil {
 		t.Fatal(err)
@@ -72,10 +72,14 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 	if s.Quota.Used != 2 || s.Quota.Left != 3 {
 		t.Errorf("quota: %+v", s.Quota)
 	}
+	exec(t, store, `UPDATE quota SET effective = 3`)
+	if s, err = o.Status(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}); err != nil || s.Quota.Left != 1 {
+		t.Errorf("beside others: %+v, %v", s.Quota, err)
+	}
 	if len(s.Workers) != 2 || !s.Workers[0].Alive || s.Workers[1].Alive {
 		t.Errorf("workers: %+v", s.Workers)
 	}
-	if err := store.Block(ctx, "a", time.Minute); err != nil {
+	if err := store.Throttle(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}, outbox.Refusal{Wait: time.Minute, Why: "429"}); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = o.Status(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}); err != nil || s.Quota.Left != 0 || s.Quota.BlockedUntil.IsZero() {
