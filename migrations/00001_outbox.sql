@@ -108,11 +108,14 @@ CREATE INDEX outbox_error_attempt ON outbox_error (attempt_id); -- for retention
 -- What the fleet does not call: everything ('*') or an object type. trial_at is when one worker may try it again.
 CREATE TABLE pause (
     object_type text PRIMARY KEY,
+    cause       text NOT NULL CHECK (cause IN ('credential', 'answer', 'fuse', 'operator')),
     reason      text NOT NULL,
-    cause       text NOT NULL DEFAULT 'crm',    -- or 'operator'
-    paused_by   text,                           -- the person, if it was one
+    paused_by   text,                           -- the worker that met it, or the person who wants it
     since       timestamptz NOT NULL DEFAULT now(),
-    trial_at    timestamptz                     -- null: no trial ends it, a person does
+    trial_at    timestamptz,
+    trials      integer NOT NULL DEFAULT 0,     -- of a fuse's: how many have failed
+
+    CONSTRAINT pause_trial CHECK ((cause = 'operator') = (trial_at IS NULL))    -- only a person lifts what a person paused
 );
 
 -- The calls that the fleet makes, per account, and what it has learned of what the account allows. See outbox/quota_ledger.go.
@@ -228,7 +231,29 @@ CREATE TABLE retention (
 );
 INSERT INTO retention (relation) VALUES ('outbox'), ('attempt');
 
+-- What became of the last inputs of each object type that had some rejected: a row for each call and reason. What is not
+-- rejected counts under the reason ''.
+CREATE TABLE fuse (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    object_type text NOT NULL,
+    call        uuid NOT NULL,
+    reason      text NOT NULL,
+    inputs      integer NOT NULL CHECK (inputs > 0),
+    UNIQUE (object_type, call, reason)
+);
+
+-- What the fleet shares of a grant: the access token, and the refresh token that came with it. Sealed with a key that is
+-- made of what only the workers' configuration has, and under a name that tells nothing.
+CREATE TABLE credential (
+    name       text PRIMARY KEY,
+    sealed     bytea NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+REVOKE ALL ON credential FROM PUBLIC;
+
 -- +goose Down
+DROP TABLE credential;
+DROP TABLE fuse;
 DROP TABLE retention;
 DROP TABLE follow;
 DROP INDEX operator_action_event_action;

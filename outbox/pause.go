@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,20 +11,31 @@ import (
 // Account is the pause of everything, in the place of an object type.
 const Account = "*"
 
+// Cause says who or what made a pause, and so what ends it: a trial call of one worker, or a person (Resume), who can end each.
+type Cause string
+
+const (
+	ByCredential Cause = "credential" // it was refused, or there is none; tried at once when it has changed
+	ByAnswer     Cause = "answer"     // of another kind; tried when the answer said
+	ByFuse       Cause = "fuse"       // most inputs were rejected; tried less and less often
+	ByOperator   Cause = "operator"   // a person; never tried
+)
+
 // Pause is something that the fleet does not call.
 type Pause struct {
 	ObjectType string // or Account
+	Cause      Cause
 	Reason     string
-	Since      time.Time
-	TrialIn    time.Duration // until one worker may try again; zero or less: now; a person's pause has no trial: noTrial
+	By         string        // the worker that met it, or the person who wants it
+	Since      time.Time     // set by the Store
+	Trials     int           // of a fuse's: how many have failed; set by the Store
+	TrialIn    time.Duration // until one worker may try again; zero or less: now. Without meaning for a person's
 }
 
-// noTrial is longer than any worker lives.
-const noTrial = 100 * 365 * 24 * time.Hour
-
-// Pauses lists what is paused.
+// Pauses lists what is paused, by object type, the Account first.
 func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
-	rows, err := s.pool.Query(ctx, `SELECT object_type, reason, since, coalesce(trial_at - now(), $1::interval) FROM pause`, noTrial)
+	rows, err := s.pool.Query(ctx, `
+SELECT object_type, cause, reason, paused_by, since, trials, coalesce(trial_at - now(), interval '0') FROM pause ORDER BY object_type COLLATE "C"`)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: pauses: %w", err)
 	}
@@ -36,17 +46,36 @@ func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
 	return list, nil
 }
 
-// Pause pauses an object type, or the Account, until a trial after wait. It reports whether that is new. A person's pause
-// stays as it is.
-func (s *Store) Pause(ctx context.Context, objectType, reason string, wait time.Duration) (fresh bool, err error) {
-	err = s.pool.QueryRow(ctx, `
-INSERT INTO pause (object_type, reason, trial_at) VALUES ($1, $2, now() + $3::interval)
-ON CONFLICT (object_type) DO UPDATE SET reason = excluded.reason, trial_at = excluded.trial_at WHERE pause.trial_at IS NOT NULL
-RETURNING xmax = 0`, objectType, text(reason), wait).Scan(&fresh)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+// A person's pause takes the place of any other. None takes the place of a person's, and a fuse's of none: it would only
+// make longer what is paused.
+const pause = `
+INSERT INTO pause AS p (object_type, cause, reason, paused_by, trial_at)
+VALUES ($1, $2, $3, $4, CASE WHEN $2 <> 'operator' THEN now() + $5::interval END)
+ON CONFLICT (object_type) DO UPDATE SET cause = excluded.cause, reason = excluded.reason, paused_by = excluded.paused_by,
+  trial_at = excluded.trial_at, trials = 0
+WHERE excluded.cause = 'operator' OR p.cause <> 'operator' AND excluded.cause <> 'fuse'
+RETURNING xmax = 0`
+
+// Pause pauses an object type, or the Account, until a trial after TrialIn succeeds, or, ByOperator, until Resume. It reports whether
+// it was not paused before. What a person has paused stays as it is, whatever workers meet.
+func (s *Store) Pause(ctx context.Context, p Pause) (fresh bool, err error) {
+	err = s.pool.QueryRow(ctx, pause, p.ObjectType, p.Cause, text(p.Reason), text(p.By), p.TrialIn).Scan(&fresh)
+	if err != nil && err != pgx.ErrNoRows {
 		return false, fmt.Errorf("outbox: pause: %w", err)
 	}
 	return fresh, nil
+}
+
+// Prolong is for a fuse's pause whose trial failed: the next is twice as long after this one as this one was after the one
+// before, which begins with wait, and at most so long. Any other pause stays as it is.
+func (s *Store) Prolong(ctx context.Context, objectType, reason string, wait, most time.Duration) error {
+	_, err := s.pool.Exec(ctx, `
+UPDATE pause SET reason = $2, trials = trials + 1, trial_at = now() + least($3::interval * power(2, least(trials + 1, 20)), $4::interval)
+WHERE object_type = $1 AND cause = 'fuse'`, objectType, text(reason), wait, most)
+	if err != nil {
+		return fmt.Errorf("outbox: pause: %w", err)
+	}
+	return nil
 }
 
 // Try asks to make the one trial call of a pause whose time has come; the next will be after interval. It is true too
@@ -61,19 +90,35 @@ SELECT EXISTS (SELECT FROM mine) OR NOT EXISTS (SELECT FROM pause WHERE object_t
 	return ok, nil
 }
 
-// TryNow brings the trials of all pauses that have one forward.
+// TryNow brings forward the trials of all pauses that another credential may end: those ByCredential, and those of object types
+// ByAnswer, which may be for want of a scope.
 func (s *Store) TryNow(ctx context.Context) error {
-	if _, err := s.pool.Exec(ctx, `UPDATE pause SET trial_at = now() WHERE trial_at IS NOT NULL`); err != nil {
+	if _, err := s.pool.Exec(ctx, `
+UPDATE pause SET trial_at = now() WHERE trial_at > now() AND (cause = 'credential' OR cause = 'answer' AND object_type <> $1)`, Account); err != nil {
 		return fmt.Errorf("outbox: pause: %w", err)
 	}
 	return nil
 }
 
-// Resume ends a pause whose trial succeeded. It reports whether there was one. A person's pause is not ended by it.
+// What was rejected before a pause ended says nothing about what comes now.
+const unpause = `
+WITH gone AS (DELETE FROM pause WHERE object_type = $1 AND ($2 OR cause <> 'operator') RETURNING object_type),
+forgotten AS (DELETE FROM fuse f USING gone WHERE f.object_type = ANY (ARRAY[gone.object_type]))
+SELECT count(*) > 0 FROM gone`
+
+// Resume ends a pause, whoever made it. It is for persons. It reports whether there was one.
 func (s *Store) Resume(ctx context.Context, objectType string) (was bool, err error) {
-	tag, err := s.pool.Exec(ctx, `DELETE FROM pause WHERE object_type = $1 AND trial_at IS NOT NULL`, objectType)
-	if err != nil {
+	return s.unpause(ctx, objectType, true)
+}
+
+// Lift ends a pause whose trial succeeded, but not a person's. It reports whether there was one.
+func (s *Store) Lift(ctx context.Context, objectType string) (was bool, err error) {
+	return s.unpause(ctx, objectType, false)
+}
+
+func (s *Store) unpause(ctx context.Context, objectType string, anyones bool) (was bool, err error) {
+	if err := s.pool.QueryRow(ctx, unpause, objectType, anyones).Scan(&was); err != nil {
 		return false, fmt.Errorf("outbox: pause: %w", err)
 	}
-	return tag.RowsAffected() > 0, nil
+	return was, nil
 }

@@ -1,0 +1,79 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// The window of an object type is its last inputs, as they were added: before tells how many came after a row's.
+const window = `(
+  SELECT id, object_type, reason, inputs, sum(inputs) OVER (PARTITION BY object_type ORDER BY id DESC) - inputs AS before
+  FROM fuse WHERE object_type = ANY($1::text[])) w`
+
+const addRejected = `
+INSERT INTO fuse (object_type, call, reason, inputs) SELECT $1, $2, u.reason, u.inputs
+FROM unnest($3::text[], $4::int[]) WITH ORDINALITY AS u(reason, inputs, n) ORDER BY u.n ON CONFLICT DO NOTHING`
+
+const worst = `
+SELECT reason, sum(least(inputs, $2::bigint - before))::int AS n FROM ` + window + `
+WHERE before < $2::bigint AND reason <> '' GROUP BY reason ORDER BY n DESC, reason LIMIT 1`
+
+// Where nothing was rejected, there is nothing to weigh others against.
+const addOthers = `
+INSERT INTO fuse (object_type, call, reason, inputs) SELECT u.object_type, $1, '', u.inputs
+FROM unnest($2::text[], $3::int[]) AS u(object_type, inputs)
+WHERE EXISTS (SELECT FROM fuse f WHERE f.object_type = u.object_type) ON CONFLICT DO NOTHING`
+
+// forget removes what no window holds, and windows without a rejection. What others remove already is left to them.
+const forget = `
+DELETE FROM fuse WHERE id IN (
+  SELECT f.id FROM fuse f JOIN (
+    SELECT id, before >= $2::bigint OR NOT bool_or(reason <> '' AND before < $2::bigint) OVER (PARTITION BY object_type) AS old
+    FROM ` + window + `) w ON f.id = ANY (ARRAY[w.id]) WHERE w.old ORDER BY f.id FOR UPDATE OF f SKIP LOCKED)`
+
+// Weigh adds what became of a call's inputs, and of those that came before it and were not rejected, to the window of the last so
+// many inputs of an object type. It tells the reason for which most in the window were rejected, and how many. It may be called
+// again with the same call, which adds nothing.
+func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, others int, rejected map[string]int, size int) (reason string, n int, err error) {
+	var reasons []string
+	var inputs []int32
+	if others > 0 {
+		reasons, inputs = append(reasons, ""), append(inputs, int32(others))
+	}
+	for reason, n := range rejected {
+		reasons, inputs = append(reasons, text(reason)), append(inputs, int32(n))
+	}
+	var b pgx.Batch
+	b.Queue(addRejected, objectType, call, reasons, inputs)
+	b.Queue(worst, []string{objectType}, size).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&reason, &n); err != pgx.ErrNoRows {
+			return err
+		}
+		return nil
+	})
+	b.Queue(forget, []string{objectType}, size)
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return "", 0, fmt.Errorf("outbox: fuse: %w", err)
+	}
+	return reason, n, nil
+}
+
+// Dilute adds inputs that were not rejected, by object type, to the windows that hold rejections. It may be called again with
+// the same call.
+func (s *Store) Dilute(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
+	var types []string
+	var inputs []int32
+	for objectType, n := range others {
+		types, inputs = append(types, objectType), append(inputs, int32(n))
+	}
+	var b pgx.Batch
+	b.Queue(addOthers, call, types, inputs)
+	b.Queue(forget, types, size)
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return fmt.Errorf("outbox: fuse: %w", err)
+	}
+	return nil
+}
