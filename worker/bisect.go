@@ -122,7 +122,10 @@ func (w *Worker) putBack(writes context.Context, batches []*batch) {
 func (w *Worker) halve(calls, writes context.Context, b *batch, answer *Answer) (halves []*batch) {
 	k := middle(b.rows, answer.Class == TooLarge)
 	for _, rows := range [2][]row{b.rows[:k], b.rows[k:]} {
-		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows}
+		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows, probe: b.probe}
+		if b.probe != nil { // still the trial that its parent was
+			half.trials = []string{b.attempt.ObjectType}
+		}
 		ids := make([]string, len(rows))
 		for k := range rows {
 			ids[k] = rows[k].id

@@ -9,7 +9,8 @@ import (
 
 // gate is what this worker knows of one pause: nil is an open gate.
 type gate struct {
-	trialAt time.Time // by this process's clock: from then on one call may try
+	cause   outbox.Cause
+	trialAt time.Time // by this process's clock: from then on one call may try, unless a person made the pause
 }
 
 // state tells whether calls may be made, or else whether a trial is due.
@@ -17,7 +18,7 @@ func (g *gate) state(now time.Time) (open, trial bool) {
 	if g == nil {
 		return true, false
 	}
-	return false, !now.Before(g.trialAt)
+	return false, g.cause != outbox.ByOperator && !now.Before(g.trialAt)
 }
 
 // gates are the pauses, by object type or outbox.Account. Worker.mu guards them.
@@ -51,10 +52,16 @@ func (g gates) stillPassable(kind jobKind, objectType string, trials []string) b
 	return !slices.ContainsFunc(g.inTheWay(kind, objectType), func(key string) bool { return !slices.Contains(trials, key) })
 }
 
+// types tells whether an object type is paused.
+func (g gates) types() bool {
+	_, account := g[outbox.Account]
+	return len(g) > 1 || len(g) == 1 && !account
+}
+
 // nextTrial tells when the first gate wants a trial.
 func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 	for _, gate := range g {
-		if gate.trialAt.After(now) && (!ok || gate.trialAt.Before(at)) {
+		if gate.cause != outbox.ByOperator && gate.trialAt.After(now) && (!ok || gate.trialAt.Before(at)) {
 			at, ok = gate.trialAt, true
 		}
 	}

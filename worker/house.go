@@ -11,7 +11,7 @@ import (
 	"crmintake/outbox"
 )
 
-// rounds is how often the worker looks for what others left: leases that ran out, rows that are due, pauses.
+// rounds is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside that, pauses.
 const rounds = time.Second
 
 // expireBatch is how many attempts one statement closes.
@@ -28,13 +28,9 @@ const (
 func (w *Worker) keepHouse(ctx, writes context.Context) error {
 	tick := time.NewTicker(rounds)
 	defer tick.Stop()
-	credential, tried := "", false
 	for {
-		now := w.crm.CredentialVersion()
-		// A worker that has just started may have a new credential, too.
-		err := w.round(writes, !tried || now != credential)
+		err := w.round(writes)
 		if err == nil {
-			credential, tried = now, true
 			w.database.worked()
 		} else if ctx.Err() == nil {
 			w.database.failed(err)
@@ -56,18 +52,10 @@ func (w *Worker) leave(ctx context.Context) error {
 }
 
 // round is one look at the database.
-func (w *Worker) round(ctx context.Context, newCredential bool) error {
+func (w *Worker) round(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	if err := w.store.Beat(ctx, w.cfg.Name); err != nil {
-		return err
-	}
-	if newCredential {
-		if err := w.store.TryNow(ctx); err != nil {
-			return err
-		}
-	}
-	if err := w.refreshPauses(ctx); err != nil {
 		return err
 	}
 	if w.database.calm(outageGrace) {

@@ -34,6 +34,10 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 			w.giveBack(func(string) bool { return true }, 0)
 			return nil
 		}
+		if count = w.withoutPaused(ctx, count); count == 0 {
+			sleep(ctx, rounds)
+			continue
+		}
 		var invalid []*item
 		err := w.source.Fetch(ctx, count, bytes, func(e *Event) {
 			w.stats.Received.Add(1)
@@ -90,11 +94,6 @@ func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size
 // accept takes an event in hand, or returns it when it is invalid. An event whose object type is paused goes back, all but
 // one batch for a trial that is due.
 func (w *Worker) accept(e *Event) (invalid *item) {
-	if e.Invalid == "" && w.paused(e.ObjectType) {
-		w.stats.GivenBack.Add(1)
-		_ = e.Message.Nak(giveBackDelay)
-		return nil
-	}
 	now := time.Now()
 	i := &item{Event: e, hash: ContentHash(e.Subject, e.Payload), touched: now}
 	if e.Invalid == "" {
@@ -105,6 +104,11 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e.Invalid == "" && w.paused(e.ObjectType) {
+		w.stats.GivenBack.Add(1)
+		_ = e.Message.Nak(giveBackDelay)
+		return nil
+	}
 	w.hand++
 	w.handBytes += i.cost()
 	if e.Invalid != "" {
@@ -117,10 +121,8 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	return nil
 }
 
-// paused tells whether an event of this type is not to be taken in hand.
+// paused tells whether an event of this type is not to be taken in hand. The caller holds mu.
 func (w *Worker) paused(objectType string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	trials, ok := w.gates.passable(fresh, objectType, time.Now())
 	return !ok || len(trials) > 0 && w.waiting.Waiting(objectType) >= w.cfg.Batch.Size
 }

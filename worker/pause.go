@@ -8,19 +8,24 @@ import (
 )
 
 // pause stops the fleet's calls of an object type, or of the account, until a trial succeeds. No event pays for it.
-func (w *Worker) pause(writes context.Context, key string, call *Call) {
+func (w *Worker) pause(writes context.Context, key string, cause outbox.Cause, call *Call) {
 	wait := call.Wait
 	if wait <= 0 {
 		wait = w.cfg.TrialInterval
 	}
-	w.shut(key, wait)
+	w.stopCalls(writes, outbox.Pause{ObjectType: key, Cause: cause, Reason: call.Detail, TrialIn: wait}, call.CorrelationID)
+}
+
+func (w *Worker) stopCalls(writes context.Context, p outbox.Pause, correlationID string) {
+	p.By = w.cfg.Name
+	w.shut(p)
 	var fresh bool
 	if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
-		fresh, err = w.store.Pause(ctx, key, call.Detail, wait)
+		fresh, err = w.store.Pause(ctx, p)
 		return err
 	}); err == nil && fresh {
-		w.log.Error("calls are paused; no event is harmed", "paused", pausedName(key), "reason", call.Detail, "next_trial_in", wait,
-			"correlation_id", call.CorrelationID)
+		w.log.Error("calls are paused; no event is harmed", "paused", pausedName(p.ObjectType), "cause", p.Cause, "reason", p.Reason,
+			"next_trial_in", p.TrialIn, "correlation_id", correlationID)
 	}
 }
 
@@ -31,13 +36,19 @@ func pausedName(key string) string {
 	return key
 }
 
-// shut closes a gate here, and gives back what waits behind it.
-func (w *Worker) shut(key string, wait time.Duration) {
+// shut closes a gate here, and gives back what waits behind it. What a person has paused stays so.
+func (w *Worker) shut(p outbox.Pause) {
+	delay := giveBackDelay
+	if p.Cause != outbox.ByOperator {
+		delay = min(p.TrialIn, giveBackDelay)
+	}
 	w.mu.Lock()
 	w.changes++
-	w.gates[key] = &gate{trialAt: time.Now().Add(wait)}
+	if g := w.gates[p.ObjectType]; g == nil || g.cause != outbox.ByOperator {
+		w.gates[p.ObjectType] = &gate{cause: p.Cause, trialAt: time.Now().Add(p.TrialIn)}
+	}
 	w.mu.Unlock()
-	w.giveBack(func(objectType string) bool { return key == outbox.Account || key == objectType }, min(wait, giveBackDelay))
+	w.giveBack(func(objectType string) bool { return p.ObjectType == outbox.Account || p.ObjectType == objectType }, delay)
 }
 
 // resume ends pauses whose trial succeeded.
@@ -45,17 +56,62 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 	for _, key := range trials {
 		var was bool
 		if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
-			was, err = w.store.Resume(ctx, key)
+			was, err = w.store.Lift(ctx, key)
 			return err
 		}); err == nil && was {
 			w.log.Info("calls go on after a pause", "paused", pausedName(key))
 		}
 		w.mu.Lock()
 		w.changes++
-		delete(w.gates, key)
+		if g := w.gates[key]; g != nil && g.cause != outbox.ByOperator {
+			delete(w.gates, key)
+		}
 		w.wakeUp()
 		w.mu.Unlock()
 	}
+}
+
+// watchPauses keeps up with what the fleet and people pause and resume. It is beside all other work, so that nothing makes it late,
+// and closes known when it has looked for the first time.
+func (w *Worker) watchPauses(ctx, writes context.Context, known chan<- struct{}) error {
+	tick := time.NewTicker(rounds)
+	defer tick.Stop()
+	credential := ""
+	for {
+		now := w.crm.CredentialVersion()
+		// A worker that has just started may have a new credential, too.
+		err := w.lookAtPauses(writes, known != nil || now != credential)
+		switch {
+		case err == nil:
+			credential = now
+			w.database.worked()
+			if known != nil {
+				close(known)
+				known = nil
+			}
+		case ctx.Err() == nil:
+			w.database.failed(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *Worker) lookAtPauses(ctx context.Context, newCredential bool) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	if newCredential {
+		if err := w.store.TryNow(ctx); err != nil {
+			return err
+		}
+	}
+	if err := w.refreshPauses(ctx); err != nil {
+		return err
+	}
+	return w.dilute(ctx)
 }
 
 // refreshPauses takes over the fleet's pauses from the database.
@@ -86,9 +142,10 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 	}
 	var shut []outbox.Pause
 	for key, p := range paused {
-		if g := w.gates[key]; g != nil {
+		if g := w.gates[key]; g != nil && g.cause == p.Cause {
 			g.trialAt = now.Add(p.TrialIn)
 		} else {
+			delete(w.gates, key)
 			shut = append(shut, p)
 		}
 	}
@@ -98,8 +155,43 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 		w.log.Info("calls go on: the pause was lifted", "paused", pausedName(key))
 	}
 	for _, p := range shut {
-		w.log.Warn("calls are paused", "paused", pausedName(p.ObjectType), "reason", p.Reason, "next_trial_in", p.TrialIn.Round(time.Second))
-		w.shut(p.ObjectType, p.TrialIn)
+		w.shut(p)
+		args := []any{"paused", pausedName(p.ObjectType), "cause", p.Cause, "by", p.By, "reason", p.Reason}
+		if p.Cause != outbox.ByOperator {
+			args = append(args, "next_trial_in", p.TrialIn.Round(time.Second))
+		}
+		w.log.Warn("calls are paused", args...)
 	}
 	return nil
+}
+
+// withoutPaused bounds a fetch of so many events while object types are paused: nothing is fetched when the stream has only theirs,
+// and no more than a batch when only their trials could send it. One consumer delivers all object types, so with others among
+// them what is paused is fetched too, and given back.
+func (w *Worker) withoutPaused(ctx context.Context, count int) int {
+	w.mu.Lock()
+	some := w.gates.types()
+	w.mu.Unlock()
+	if !some {
+		return count
+	}
+	types, err := w.source.ObjectTypes(ctx)
+	if err != nil || len(types) == 0 {
+		return count // the fetch waits for what comes, or tells
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	trial := false
+	for _, objectType := range types {
+		switch trials, ok := w.gates.passable(fresh, objectType, time.Now()); {
+		case ok && len(trials) == 0:
+			return count
+		case ok && !w.paused(objectType):
+			trial = true
+		}
+	}
+	if trial {
+		return min(count, w.cfg.Batch.Size)
+	}
+	return 0
 }

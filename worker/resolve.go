@@ -95,17 +95,21 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	w.learnQuota(writes, b, class, call)
 	switch class {
 	case PauseAccount:
-		w.pause(writes, outbox.Account, call)
+		cause := outbox.ByAnswer
+		if call.Status == statusUnauthorized || call.Status == 0 { // without an answer there was no credential to call with
+			cause = outbox.ByCredential
+		}
+		w.pause(writes, outbox.Account, cause, call)
 		return
 	case PauseObjectType:
 		// The account answers; only this it doesn't do.
 		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return key != outbox.Account }))
 		if b.kind != resolving {
-			w.pause(writes, objectType, call)
+			w.pause(writes, objectType, outbox.ByAnswer, call)
 		}
 		return
 	case Answered, Refused, TooLarge:
-		w.resume(writes, b.trials)
+		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return b.probe != nil && key == objectType }))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -137,4 +141,7 @@ func (w *Worker) learnOfReading(objectType string, class Class, call *Call) {
 	}
 }
 
-const statusTooManyRequests = 429
+const (
+	statusUnauthorized    = 401
+	statusTooManyRequests = 429
+)

@@ -29,6 +29,7 @@ type batch struct {
 	leaseEnd time.Time           // by our clock, no later than by the database's
 	trials   []string            // the pauses whose trial the call is
 	token    token               // the call's part of the quota
+	probe    *probe              // of the trial of a fuse's pause: what became of its inputs; nil for all other calls
 	bytes    int                 // what the rows take up, if they were claimed
 }
 
@@ -140,6 +141,9 @@ func (w *Worker) newAttempt(objectType string) outbox.Attempt {
 
 // deliver calls and commits the outcome. A batch that is refused as a whole, with nobody named, is split.
 func (w *Worker) deliver(calls, writes context.Context, b *batch) {
+	if b.probe = w.probeOf(b); b.probe != nil {
+		defer w.endProbe(writes, b)
+	}
 	answer, ok := w.call(calls, writes, b)
 	if !ok {
 		return
@@ -207,6 +211,7 @@ func (w *Worker) conclude(writes context.Context, b *batch, answer *Answer) {
 		}
 	}
 	w.commitTally(writes, b, &answer.Call, tally, settlements)
+	w.weigh(writes, b, answer.Outcomes, settlements)
 }
 
 // commit writes the outcome of a call that created nothing and refused nothing.

@@ -12,6 +12,10 @@ type Source interface {
 	// error too. An error is for the log: the source mends itself, and Fetch may be called again after a pause.
 	Fetch(ctx context.Context, max, maxBytes int, deliver func(*Event)) error
 
+	// ObjectTypes tells of which object types the stream has messages, "" for a subject that names none. They may be more than the
+	// consumer has still to deliver, and never fewer.
+	ObjectTypes(ctx context.Context) ([]string, error)
+
 	// Outstanding counts the messages that the consumer has not delivered yet, and those delivered and not acked.
 	Outstanding(ctx context.Context) (pending, unacked int, err error)
 }

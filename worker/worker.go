@@ -41,6 +41,7 @@ type Worker struct {
 	handBytes int                     // what they take up
 	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
 	gates     gates
+	fuse      fuse
 	changes   int                  // of the gates by this worker, counted
 	reads     map[string]*outage   // by object type: reads that are refused
 	due       []outbox.Due         // object types with rows that are due, in turn
@@ -68,6 +69,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		waiting:   batcher.New[*item](cfg.Batch),
 		unacked:   map[*cargo]struct{}{},
 		gates:     gates{},
+		fuse:      fuse{},
 		reads:     map[string]*outage{},
 		fewDue:    map[string]time.Time{},
 		size:      requestSize{bound: cfg.Batch.Bytes},
@@ -99,8 +101,20 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer cutOff()
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return w.intake(ctx, writes) })
-	group.Go(func() error { return w.dispatch(ctx, calls, writes) })
+	known := make(chan struct{}) // closed once this worker knows what is paused: before, it takes nothing
+	after := func(do func() error) func() error {
+		return func() error {
+			select {
+			case <-known:
+				return do()
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	group.Go(func() error { return w.watchPauses(ctx, writes, known) })
+	group.Go(after(func() error { return w.intake(ctx, writes) }))
+	group.Go(after(func() error { return w.dispatch(ctx, calls, writes) }))
 	group.Go(func() error { return w.keepHouse(ctx, writes) })
 	group.Go(func() error { return w.keepInHand(ctx) })
 	group.Go(func() error { return w.keepSmall(ctx, writes) })

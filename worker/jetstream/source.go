@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type Source struct {
 	cfg      Config
 	prefix   string // of subjects
 	nc       *nats.Conn
+	stream   jetstream.Stream // Open and ObjectTypes use it
 	consumer jetstream.Consumer
 	next     string // the subject of pull requests
 	warnings []string
@@ -64,6 +66,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 		cfg:      cfg,
 		prefix:   cfg.Prefix(),
 		nc:       nc,
+		stream:   stream,
 		consumer: consumer,
 		next:     "$JS.API.CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Consumer,
 		warnings: found.warnings(),
@@ -223,6 +226,26 @@ func (s *Source) absent(ctx context.Context) error {
 		return s.cfg.explain(err)
 	}
 	return nil
+}
+
+// ObjectTypes implements worker.Source. A stream that keeps what is acked has more than is to be delivered.
+func (s *Source) ObjectTypes(ctx context.Context) (list []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	defer cancel()
+	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+">"))
+	if err != nil {
+		return nil, s.cfg.explain(err)
+	}
+	for subject := range info.State.Subjects {
+		objectType, invalid := worker.ObjectTypeOf(subject, s.prefix)
+		if invalid != "" {
+			objectType = ""
+		}
+		if !slices.Contains(list, objectType) {
+			list = append(list, objectType)
+		}
+	}
+	return list, nil
 }
 
 // Outstanding implements worker.Source.
