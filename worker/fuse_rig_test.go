@@ -1,0 +1,90 @@
+package worker_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"crmintake/worker"
+	"crmintake/worker/hubspot"
+	"crmintake/worker/hubspot/hubspottest"
+)
+
+func fuseConfig() worker.Config {
+	cfg := config()
+	cfg.Batch.Size, cfg.InFlight = 10, 1
+	cfg.Fuse.Window = 100
+	return cfg
+}
+
+// When most inputs are rejected, the object type is paused for the fleet; each trial costs one batch, and when it passes all goes on.
+// Other object types know nothing of it, and what was rejected stays dead.
+func TestFuse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.RejectAll: 1}})
+	r.publish(named("contracts", "c", 400)...)
+	var fleet []*running
+	for _, name := range []string{"one", "two"} {
+		cfg := fuseConfig()
+		cfg.Name = name
+		fleet = append(fleet, r.start(cfg, hubspot.StaticToken(token)))
+	}
+	const dead = `SELECT count(*) FROM outbox WHERE status = 'dead'`
+	r.until(`SELECT object_type, cause, reason LIKE '% of the last 100 inputs were rejected: VALIDATION_ERROR%' FROM pause`, "contracts fuse true")
+	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")
+	var first int
+	_, err := fmt.Sscan(r.rows(dead)[0], &first)
+	r.must(err)
+	if first < 51 || first > 100 {
+		t.Errorf("%d events were dead when the object type was paused", first)
+	}
+	// The second trial is later than the first: two seconds, and four.
+	r.until(`SELECT trials FROM pause`, "2")
+	r.expect(fmt.Sprintf(`SELECT count(*) <= %d FROM outbox WHERE status = 'dead'`, first+20), "true")
+	r.expect(`SELECT reason LIKE '10 of the 10 inputs of a trial were rejected%' AND trial_at - now() > interval '2 s' FROM pause`, "true")
+	r.must(r.crm.SetRates(nil))
+	r.publish(named("deals", "d", 20)...)
+	r.until(`SELECT status, count(*) FROM outbox WHERE object_type = 'deals' GROUP BY status`, "created 20")
+	r.until(`SELECT count(*) FROM outbox WHERE object_type = 'contracts'`, "400")
+	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")
+	for _, w := range fleet {
+		w.stop()
+	}
+	r.expect(`SELECT count(*) FROM pause`, "0")
+	r.expect(`SELECT DISTINCT status, reason, attempts FROM outbox WHERE object_type = 'contracts' ORDER BY status`, "created <nil> 1", "dead rejected 1")
+	r.loggedOnce("calls are paused; no event is harmed")
+}
+
+// A trial that is refused as a whole is split, and is one trial all the same.
+func TestFuseOfRefusedBatches(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.WholeBatch: 1}})
+	list := named("contracts", "c", 40)
+	for k := range list[:30] {
+		list[k].body = `{"properties":{"nmae":"misspelled"}}`
+	}
+	r.publish(list...)
+	cfg := fuseConfig()
+	cfg.Batch.Size = 4
+	cfg.Fuse.Window = 20
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.until(`SELECT object_type, cause FROM pause`, "contracts fuse")
+	r.until(`SELECT trials >= 1 FROM pause`, "true")
+	r.expect(`SELECT count(*) <= 24 FROM outbox WHERE status = 'dead'`, "true")
+	_, err := r.store().Resume(t.Context(), "contracts")
+	r.must(err)
+	r.until(`SELECT count(*) FROM outbox WHERE status IN ('created', 'dead')`, "40")
+	w.stop()
+	r.expect(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 10", "dead 30")
+}
+
+func TestFuseOff(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.RejectAll: 1}})
+	r.publish(named("contracts", "c", 200)...)
+	cfg := fuseConfig()
+	cfg.Fuse.Off, cfg.TrialInterval = true, time.Hour
+	r.drain(cfg)
+	r.expect(`SELECT status, count(*) FROM outbox GROUP BY status`, "dead 200")
+	r.expect(`SELECT count(*) FROM fuse`, "0")
+}

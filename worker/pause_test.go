@@ -1,0 +1,182 @@
+package worker_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/worker/hubspot"
+	"crmintake/worker/hubspot/hubspottest"
+)
+
+// store is what an operator's command uses.
+func (r *rig) store() *outbox.Store {
+	r.t.Helper()
+	s, err := outbox.Open(r.t.Context(), r.database, 2)
+	r.must(err)
+	r.t.Cleanup(s.Close)
+	return s
+}
+
+// rounds waits until each worker has looked at the database a few times more.
+func (r *rig) rounds() {
+	r.t.Helper()
+	now := r.rows(`SELECT clock_timestamp()::text`)[0]
+	r.until(fmt.Sprintf(`SELECT min(seen_at) > '%s'::timestamptz + interval '3 s' FROM worker`, now), "true")
+}
+
+// What an answer pauses is paused for the fleet, lifts itself by a trial, and costs no event an attempt.
+func TestPausesLiftThemselves(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[hubspottest.Fault]string{
+		hubspottest.Answer401: "* credential",
+		hubspottest.Answer403: "contracts answer",
+		hubspottest.Answer404: "contracts answer",
+		hubspottest.Answer405: "contracts answer",
+		hubspottest.Answer477: "* answer",
+	} {
+		t.Run(string(fault), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, hubspottest.Config{RetryAfter: 3 * time.Second})
+			cfg := config()
+			cfg.TrialInterval = 3 * time.Second
+			cfg.InFlight = 1
+			r.crm.Script(fault, fault) // the first trial fails
+			r.publish(named("contracts", "c", 250)...)
+			w := r.start(cfg, hubspot.StaticToken(token))
+			r.until(`SELECT object_type, cause, paused_by FROM pause`, want+" test")
+			r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 250")
+			w.stop()
+			r.exactlyOnce("contracts", 250)
+			r.expect(`SELECT DISTINCT attempts FROM outbox`, "1")
+			r.expect(`SELECT count(*) FROM pause`, "0")
+			r.expect(fmt.Sprintf(`SELECT count(*) FROM attempt WHERE http_status = %s`, fault), "2")
+		})
+	}
+}
+
+// A used-up day pauses the account until the answer's time, which no start of a worker brings forward, and a person can.
+func TestDailyQuotaPauses(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.crm.Script(hubspottest.Answer429Daily)
+	r.publish(named("contracts", "c", 50)...)
+	w := r.start(config(), hubspot.StaticToken(token))
+	r.until(`SELECT object_type, cause FROM pause`, "* answer")
+	cfg := config()
+	cfg.Name = "second"
+	second := r.start(cfg, hubspot.StaticToken(token))
+	r.logged(`by=test reason="429`)
+	r.expect(`SELECT trial_at > now() + interval '14 min' FROM pause`, "true")
+	was, err := r.store().Resume(t.Context(), outbox.Account)
+	if r.must(err); !was {
+		t.Error("there was no pause")
+	}
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 50")
+	w.stop()
+	second.stop()
+}
+
+// A new token in the file is tried at once.
+func TestTokenFile(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	path := filepath.Join(t.TempDir(), "token")
+	r.must(os.WriteFile(path, []byte("expired"), 0o600))
+	r.publish(named("contracts", "c", 50)...)
+	cfg := config()
+	cfg.TrialInterval = time.Hour
+	w := r.start(cfg, hubspot.NewFileToken(path))
+	r.until(`SELECT object_type, cause FROM pause`, "* credential")
+	r.must(os.WriteFile(path+".next", []byte(token), 0o600))
+	r.must(os.Rename(path+".next", path))
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 50")
+	w.stop()
+	r.exactlyOnce("contracts", 50)
+}
+
+// An operator's pause of everything reaches all workers, new ones too. None fetches or calls anything until it is resumed.
+func TestOperatorPausesEverything(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	s := r.store()
+	var fleet []*running
+	for _, name := range []string{"one", "two", "three"} {
+		cfg := config()
+		cfg.Name = name
+		if name == "three" { // it starts in the pause, and with events to fetch
+			_, err := s.Pause(t.Context(), outbox.Pause{ObjectType: outbox.Account, Cause: outbox.ByOperator, Reason: "month's end", By: "ann"})
+			r.must(err)
+			r.eventually("both workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 2 })
+			r.publish(named("contracts", "c", 250)...)
+		}
+		fleet = append(fleet, r.start(cfg, hubspot.StaticToken(token)))
+	}
+	r.eventually("all workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 3 })
+	r.rounds()
+	held := int64(0) // what two long fetches of before the pause brought
+	for _, w := range fleet {
+		held += w.Stats().Received.Load() - w.Stats().GivenBack.Load()
+	}
+	if n := r.crm.Stats().Requests; n > 0 || held != 0 {
+		t.Errorf("%d calls, %d events in hand", n, held)
+	}
+	if n := fleet[2].Stats().Received.Load(); n > 0 {
+		t.Errorf("a worker that started in the pause fetched %d events", n)
+	}
+	received := fleet[0].Stats().Received.Load() + fleet[1].Stats().Received.Load()
+	r.rounds()
+	if n := fleet[0].Stats().Received.Load() + fleet[1].Stats().Received.Load(); n != received {
+		t.Errorf("%d events were fetched in the pause", n-received)
+	}
+	_, err := s.Resume(t.Context(), outbox.Account)
+	r.must(err)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 250")
+	for _, w := range fleet {
+		w.stop()
+	}
+	r.exactlyOnce("contracts", 250)
+	r.expect(`SELECT DISTINCT attempts FROM outbox`, "1")
+	r.expect(`SELECT count(*) FROM fuse`, "0") // where nothing is rejected, nothing is weighed
+}
+
+// An object type that a person pauses goes back to the stream, also from hand, and is not fetched when the stream has only its events.
+// Others go on.
+func TestOperatorPausesAnObjectType(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	s := r.store()
+	cfg := config()
+	cfg.Batch.Wait = 4 * time.Second // what does not fill a batch stays in hand
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.publish(named("contracts", "c", 20)...)
+	r.eventually("the events are in hand", func() bool { return w.Stats().Received.Load() == 20 })
+	_, err := s.Pause(t.Context(), outbox.Pause{ObjectType: "contracts", Cause: outbox.ByOperator, Reason: "wait", By: "ann"})
+	r.must(err)
+	r.eventually("they are given back", func() bool { return w.Stats().GivenBack.Load() == 20 })
+	r.rounds()
+	received := w.Stats().Received.Load()
+	r.publish(named("contracts", "d", 20)...)
+	r.rounds()
+	if n := w.Stats().Received.Load() - received; n > 20 { // a fetch that waited may have got them
+		t.Errorf("%d events were fetched", n)
+	}
+	received = w.Stats().Received.Load()
+	r.publish(named("contracts", "e", 20)...)
+	r.rounds()
+	if n := w.Stats().Received.Load(); n != received {
+		t.Errorf("%d events of an object type that is paused, and alone, were fetched", n-received)
+	}
+	r.publish(named("deals", "x", 100)...)
+	r.until(`SELECT object_type, status, count(*) FROM outbox GROUP BY 1, 2`, "deals created 100")
+	_, err = s.Resume(t.Context(), "contracts")
+	r.must(err)
+	r.publish(named("contracts", "f", 100)...)
+	r.until(`SELECT count(*) >= 100 FROM outbox WHERE object_type = 'contracts' AND status = 'created'`, "true")
+	w.stop()
+	r.expect(`SELECT count(*) FROM outbox WHERE status <> 'created' OR attempts <> 1`, "0")
+}
