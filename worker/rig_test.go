@@ -134,7 +134,7 @@ type credential struct {
 	version int
 }
 
-func (c *credential) Token() (string, error) {
+func (c *credential) Token(context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.token, nil

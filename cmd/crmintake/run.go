@@ -46,7 +46,7 @@ func (f hubspotFlags) token() (hubspot.TokenSource, error) {
 		return hubspot.StaticToken(f.HubspotToken), nil
 	case f.HubspotTokenFile != "":
 		file := hubspot.NewFileToken(f.HubspotTokenFile)
-		if _, err := file.Token(); err != nil {
+		if _, err := file.Token(context.Background()); err != nil {
 			return nil, usagef("--hubspot-token-file: %w", err)
 		}
 		return file, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -49,10 +50,14 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hubspot: %w", err)
 	}
+	return &Client{cfg: cfg, base: base, now: time.Now, transport: newTransport(cfg.RootCAs, cfg.MaxInFlight)}, nil
+}
+
+func newTransport(rootCAs *x509.CertPool, kept int) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	return &Client{cfg: cfg, base: base, now: time.Now, transport: &http.Transport{
+	return &http.Transport{
 		Proxy: proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, address)
@@ -65,10 +70,10 @@ func New(cfg Config) (*Client, error) {
 			}
 			return &gate{Conn: c}, nil
 		},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: rootCAs},
 		TLSHandshakeTimeout:    dialTimeout,
 		Protocols:              &protocols,
-		MaxIdleConnsPerHost:    cfg.MaxInFlight,
+		MaxIdleConnsPerHost:    kept,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		WriteBufferSize:        connBuffer,
@@ -76,7 +81,7 @@ func New(cfg Config) (*Client, error) {
 		// Answers come as they are: under the quota there are too few of them for compression to be worth its time,
 		// and nothing small can become huge.
 		DisableCompression: true,
-	}}, nil
+	}
 }
 
 // proxy is the system's proxy. Its error would repeat the address, which may hold a password.
@@ -138,7 +143,12 @@ func (c *Client) exchange(ctx context.Context, w *workspace, objectType, verb st
 }
 
 func (c *Client) send(ctx context.Context, w *workspace, method, path string) (worker.Class, worker.Call) {
-	token, err := c.cfg.Token.Token()
+	token, err := c.cfg.Token.Token(ctx)
+	if errors.Is(err, ErrTokenLater) {
+		call := unsent(oneLine("nothing was sent: " + err.Error()))
+		call.Wait = unwell
+		return worker.Unavailable, call
+	}
 	if err != nil {
 		return worker.PauseAccount, unsent(oneLine("no credential, nothing was sent: " + err.Error() +
 			"; provide a valid access token, calls go on when it is there"))
@@ -167,7 +177,33 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 	if resp.StatusCode >= 200 {
 		w.answer, err = readAnswer(w.answer[:0], resp.Body, resp.ContentLength, c.cfg.MaxAnswerBytes)
 	}
-	return w.judge(resp.StatusCode, resp.Header, hide.bytes(w.answer), err, hide, c.now())
+	class, call := w.judge(resp.StatusCode, resp.Header, hide.bytes(w.answer), err, hide, c.now())
+	if resp.StatusCode == http.StatusUnauthorized {
+		class = c.refused(ctx, token, &call)
+	}
+	return class, call
+}
+
+// refused says what a refused token means: when there is another one, nothing but that the call is to be made again.
+func (c *Client) refused(ctx context.Context, token string, call *worker.Call) worker.Class {
+	source, ok := c.cfg.Token.(interface {
+		Refused(ctx context.Context, token string) error
+	})
+	if !ok {
+		return worker.PauseAccount
+	}
+	switch err := source.Refused(ctx, token); {
+	case err == nil:
+		call.Detail = oneLine(call.Detail + "; there is another token by now")
+		return worker.Unavailable
+	case errors.Is(err, ErrTokenLater):
+		call.Detail, call.Wait = oneLine(call.Detail+"; "+err.Error()), unwell
+		return worker.Unavailable
+	case err == errSameToken:
+	default: // why comes first: the end of a long line is cut off
+		call.Detail = oneLine(err.Error() + "; the answer was: " + call.Detail)
+	}
+	return worker.PauseAccount
 }
 
 func (c *Client) newRequest(ctx context.Context, fly *flight, body io.ReadCloser, length int,

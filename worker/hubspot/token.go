@@ -1,6 +1,7 @@
 package hubspot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +13,23 @@ import (
 )
 
 // TokenSource gives the bearer token of a call. Token is called once for each call, by many goroutines at once, and
-// its error must not tell the token.
+// its error must not tell the token. It returns by ctx's deadline, which is the call's. An error pauses the account until there is a
+// token, unless it is ErrTokenLater.
+//
+// A source may have two methods more:
+//
+//   - Version() string returns a word that becomes another one when the credential does.
+//   - Refused(ctx context.Context, token string) error is told of a token that the API has refused. It returns nil if there is another
+//     one by now, so that the call can be repeated and nothing is paused, else why there is none.
 type TokenSource interface {
-	Token() (string, error)
+	Token(ctx context.Context) (string, error)
 }
+
+// ErrTokenLater is for a token that can't be had at the moment, which says nothing about the credential: the call is put off.
+var ErrTokenLater = errors.New("no access token at the moment")
+
+// errSameToken is Refused's answer where nothing has changed.
+var errSameToken = errors.New("there is no other token")
 
 // redacted is what stands where a token would.
 const redacted = "[token]"
@@ -27,7 +41,7 @@ const maxTokenBytes = 16 << 10
 type StaticToken string
 
 // Token implements TokenSource.
-func (t StaticToken) Token() (string, error) { return checkToken(string(t)) }
+func (t StaticToken) Token(context.Context) (string, error) { return checkToken(string(t)) }
 
 // Version implements the same method as FileToken's.
 func (StaticToken) Version() string { return "static" }
@@ -81,7 +95,7 @@ func (f *FileToken) String() string { return "token file " + f.path }
 func (f *FileToken) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.String()) }
 
 // Token implements TokenSource.
-func (f *FileToken) Token() (string, error) {
+func (f *FileToken) Token(context.Context) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refresh()
@@ -98,6 +112,18 @@ func (f *FileToken) Version() string {
 	defer f.mu.Unlock()
 	f.refresh()
 	return strconv.Itoa(f.version)
+}
+
+// Refused looks at the file once more, however short the time since it was read last.
+func (f *FileToken) Refused(_ context.Context, token string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.info = nil
+	f.refresh()
+	if f.err != nil || f.token == token {
+		return errSameToken
+	}
+	return nil
 }
 
 // settled is how old a modification time has to be before an unchanged one proves an unchanged file: the coarsest

@@ -428,7 +428,7 @@ func TestTokenRotation(t *testing.T) {
 
 type bareToken struct{}
 
-func (bareToken) Token() (string, error) { return "bare-token", nil }
+func (bareToken) Token(context.Context) (string, error) { return "bare-token", nil }
 
 func TestCredentialVersion(t *testing.T) {
 	for want, token := range map[string]TokenSource{"": bareToken{}, "static": StaticToken("x")} {
