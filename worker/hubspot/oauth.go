@@ -51,7 +51,7 @@ type OAuthConfig struct {
 type OAuth struct {
 	cfg       OAuthConfig
 	endpoint  *url.URL
-	transport *http.Transport
+	transport http.RoundTripper
 
 	one chan struct{} // holds one while this worker refreshes or asks the Vault
 
@@ -100,7 +100,11 @@ func NewOAuth(cfg OAuthConfig) (*OAuth, error) {
 }
 
 // Close closes idle connections.
-func (o *OAuth) Close() { o.transport.CloseIdleConnections() }
+func (o *OAuth) Close() {
+	if t, ok := o.transport.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // String names the grant by its client, and no secret.
 func (o *OAuth) String() string { return "OAuth of client " + o.cfg.ClientID }

@@ -17,8 +17,10 @@ const (
 
 // Config says what the simulated account looks like and how it behaves. The zero value of a field means its default.
 type Config struct {
-	// Token is the bearer token that is accepted. Required.
+	// Token is the bearer token that is accepted. Required without OAuth.
 	Token string
+	// OAuth is an app's grant, whose access tokens are accepted too.
+	OAuth *OAuth
 	// Version is the API's version in the path.
 	Version string
 	// ObjectTypes are the object types of the account. Those that are not listed answer 404.
@@ -121,9 +123,10 @@ func (c Config) withDefaults() Config {
 // Validate tells all that is wrong with c.
 func (c Config) Validate() error {
 	var errs []error
-	if c.Token == "" {
+	if c.Token == "" && c.OAuth == nil {
 		errs = append(errs, errors.New("token: there is none"))
 	}
+	errs = append(errs, c.OAuth.validate())
 	errs = append(errs, c.Limit.validate())
 	if c.Daily < 0 {
 		errs = append(errs, fmt.Errorf("daily limit %d: less than 0", c.Daily))

@@ -28,9 +28,11 @@ type CRM struct {
 	mu                sync.Mutex // guards all below
 	token             string
 	former            map[string]bool // tokens that were accepted before
+	grants            grants
 	quota             quota
 	chance, readOdds  chance
 	script, readLines script
+	tokenLines        script
 	rng               *rand.Rand
 	stats             Stats
 	calls             []Call // the last cfg.KeepCalls, in a circle
@@ -58,6 +60,7 @@ func New(cfg Config) (*CRM, error) {
 		rng:    rand.New(rand.NewPCG(cfg.Seed, 0)),
 		stats:  Stats{Statuses: make(map[int]int), Faults: make(map[Fault]int)},
 	}
+	c.grants.begin(cfg.OAuth)
 	c.lastID.Store(firstID - 1)
 	for name, spec := range cfg.ObjectTypes {
 		c.tables[name] = newTable(name, spec, cfg.KeepProperties, &c.lastID)
@@ -215,9 +218,11 @@ func (c *CRM) authenticate(authorization string) *problem {
 	defer c.mu.Unlock()
 	token, bearer := strings.CutPrefix(authorization, "Bearer ")
 	switch {
-	case bearer && token == c.token:
+	case bearer && token == c.token && token != "":
 		return nil
-	case bearer && c.former[token]:
+	case bearer && c.grants.accept(token, c.cfg.Now()):
+		return nil
+	case bearer && (c.former[token] || c.grants.expired[token]):
 		p := standing[http.StatusUnauthorized]
 		return &p
 	}

@@ -16,6 +16,8 @@
 //     counts, faults and bad requests included; what is answered 429 by the quota does not.
 //   - With a trace id in every input the answer speaks for each input: 201, or 207 with an error for each bad one. Without,
 //     the first bad input fails the whole batch, and nothing is written.
+//   - With Config.OAuth the token endpoint gives access tokens, which end after OAuth.Lifetime by Config.Now. It judges method (405), content
+//     type (415), form of the body (400), fault (ScriptTokens), client (400), refresh token (400). It is no call: no quota counts it.
 //   - Answers to the same requests in the same order are the same, clocks aside, for the same Seed.
 //
 // It imports nothing of the client that it tests: it is a reading of the API of its own, and so a second opinion.
@@ -50,7 +52,10 @@
 //   - A required property that is missing and a text that is too long are told like any invalid property.
 //   - A fault of form fails the whole batch. A size limit is configured, and not known.
 //   - A daily limit turns at midnight UTC, of Config.Now.
+//   - A refresh with OAuth.Rotate gives another refresh token. The one before is good until that, or the access token that came with it, is
+//     used: so nothing is lost by who dies before he has kept it. By OAuth.RotateAtOnce it ends at once.
+//   - The token endpoint takes each parameter once and no other, and no query. Its errors have RFC 6749's form.
 //   - Without Config.KeepProperties a read gives null for each property but the id property and the CRM's own.
 //
-// Not simulated: upsert, search, updates, deletion, OAuth, packed answers.
+// Not simulated: upsert, search, updates, deletion, OAuth's authorization by code, packed answers.
 package hubspottest

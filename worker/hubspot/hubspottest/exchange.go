@@ -79,6 +79,9 @@ func (x *exchange) serve() {
 	x.read = read
 	x.turn = x.crm.identify(x.w.Header())
 	switch {
+	case x.crm.cfg.OAuth != nil && x.r.URL.Path == "/oauth/"+x.crm.cfg.Version+"/token":
+		x.refresh()
+		return
 	case !ok:
 		x.refuse(http.StatusNotFound, &problem{message: "Resource not found"})
 		return

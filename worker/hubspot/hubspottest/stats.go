@@ -18,6 +18,8 @@ type Stats struct {
 	Throttled int
 	// Creates and Reads are the calls that were correct in form, those that met a fault included.
 	Creates, Reads int
+	// Refreshes is how many access tokens were made.
+	Refreshes int
 	// Inputs is how many inputs these creates had.
 	Inputs int
 	// Created is how many records calls have made.
