@@ -105,6 +105,7 @@ func TestOperatorPausesEverything(t *testing.T) {
 	r := newRig(t, hubspottest.Config{})
 	s := r.store()
 	var fleet []*running
+	lock := r.admin()
 	for _, name := range []string{"one", "two", "three"} {
 		cfg := config()
 		cfg.Name = name
@@ -113,9 +114,13 @@ func TestOperatorPausesEverything(t *testing.T) {
 			r.must(err)
 			r.eventually("both workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 2 })
 			r.publish(named("contracts", "c", 250)...)
+			lock.exec(`BEGIN; LOCK TABLE pause`) // it can't know of it
 		}
 		fleet = append(fleet, r.start(cfg, hubspot.StaticToken(token)))
 	}
+	r.until(`SELECT count(*) FROM worker WHERE name = 'three'`, "1")
+	r.rounds()
+	lock.exec(`COMMIT`)
 	r.eventually("all workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 3 })
 	r.rounds()
 	held := int64(0) // what two long fetches of before the pause brought
