@@ -113,6 +113,7 @@ func TestOperatorPausesEverything(t *testing.T) {
 			_, err := s.Pause(t.Context(), outbox.Pause{ObjectType: outbox.Account, Cause: outbox.ByOperator, Reason: "month's end", By: "ann"})
 			r.must(err)
 			r.eventually("both workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 2 })
+			r.rounds() // fetches that wait have ended
 			r.publish(named("contracts", "c", 250)...)
 			lock.exec(`BEGIN; LOCK TABLE pause`) // it can't know of it
 		}
@@ -123,20 +124,13 @@ func TestOperatorPausesEverything(t *testing.T) {
 	lock.exec(`COMMIT`)
 	r.eventually("all workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 3 })
 	r.rounds()
-	held := int64(0) // what two long fetches of before the pause brought
-	for _, w := range fleet {
-		held += w.Stats().Received.Load() - w.Stats().GivenBack.Load()
+	for k, w := range fleet {
+		if n := w.Stats().Received.Load(); n > 0 {
+			t.Errorf("worker %d fetched %d events in the pause", k, n)
+		}
 	}
-	if n := r.crm.Stats().Requests; n > 0 || held != 0 {
-		t.Errorf("%d calls, %d events in hand", n, held)
-	}
-	if n := fleet[2].Stats().Received.Load(); n > 0 {
-		t.Errorf("a worker that started in the pause fetched %d events", n)
-	}
-	received := fleet[0].Stats().Received.Load() + fleet[1].Stats().Received.Load()
-	r.rounds()
-	if n := fleet[0].Stats().Received.Load() + fleet[1].Stats().Received.Load(); n != received {
-		t.Errorf("%d events were fetched in the pause", n-received)
+	if n := r.crm.Stats().Requests; n > 0 {
+		t.Errorf("%d calls in the pause", n)
 	}
 	_, err := s.Resume(t.Context(), outbox.Account)
 	r.must(err)
