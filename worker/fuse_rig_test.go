@@ -68,7 +68,7 @@ func TestFuseOfRefusedBatches(t *testing.T) {
 	cfg.Batch.Size = 4
 	cfg.Fuse.Window = 20
 	w := r.start(cfg, hubspot.StaticToken(token))
-	r.until(`SELECT object_type, cause FROM pause`, "contracts fuse")
+	r.until(`SELECT object_type, cause, reason LIKE '%: VALIDATION_ERROR PROPERTY_DOESNT_EXIST nmae' FROM pause`, "contracts fuse true")
 	r.until(`SELECT trials >= 1 FROM pause`, "true")
 	r.expect(`SELECT count(*) <= 24 FROM outbox WHERE status = 'dead'`, "true")
 	_, err := r.store().Resume(t.Context(), "contracts")
