@@ -15,7 +15,7 @@ type Server struct {
 }
 
 // tables are all that workers and operators read and write.
-var tables = []string{"outbox", "attempt", "outbox_error", "pause", "quota", "worker", "operator_action", "follow"}
+var tables = []string{"outbox", "attempt", "outbox_error", "pause", "quota", "worker", "operator_action", "follow", "fuse", "credential"}
 
 // Inspect looks at the server and changes nothing. Missing are the rights on the outbox's tables that the role does not have, as
 // "INSERT on outbox"; the schema must be there.

@@ -27,8 +27,8 @@ INSERT INTO fuse (object_type, call, reason, inputs) SELECT u.object_type, $1, '
 FROM unnest($2::text[], $3::int[]) AS u(object_type, inputs)
 WHERE EXISTS (SELECT FROM fuse f WHERE f.object_type = u.object_type) ON CONFLICT DO NOTHING`
 
-// forget removes what no window holds, and windows without a rejection. What others remove already is left to them.
-const forget = `
+// forgetWeighed removes what no window holds, and windows without a rejection. What others remove already is left to them.
+const forgetWeighed = `
 DELETE FROM fuse WHERE id IN (
   SELECT f.id FROM fuse f JOIN (
     SELECT id, before >= $2::bigint OR NOT bool_or(reason <> '' AND before < $2::bigint) OVER (PARTITION BY object_type) AS old
@@ -54,7 +54,7 @@ func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, ot
 		}
 		return nil
 	})
-	b.Queue(forget, []string{objectType}, size)
+	b.Queue(forgetWeighed, []string{objectType}, size)
 	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 		return "", 0, fmt.Errorf("outbox: fuse: %w", err)
 	}
@@ -71,7 +71,7 @@ func (s *Store) Dilute(ctx context.Context, call uuid.UUID, others map[string]in
 	}
 	var b pgx.Batch
 	b.Queue(addOthers, call, types, inputs)
-	b.Queue(forget, types, size)
+	b.Queue(forgetWeighed, types, size)
 	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("outbox: fuse: %w", err)
 	}

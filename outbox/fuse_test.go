@@ -55,7 +55,7 @@ func TestFuseIsForgotten(t *testing.T) {
 		weigh(t, s, objectType, 0, map[string]int{"a": 300}, "a 300")
 		doPause(t, s, Pause{ObjectType: objectType, Cause: ByFuse, Reason: "a", By: "w"}, true)
 	}
-	got, err := s.Lift(t.Context(), "deals")
+	got, err := s.Resume(t.Context(), "deals")
 	ended(t, got, err, true)
 	weigh(t, s, "deals", 0, map[string]int{"a": 1}, "a 1")
 	weigh(t, s, "contracts", 0, map[string]int{"a": 1}, "a 301")

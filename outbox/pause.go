@@ -11,7 +11,8 @@ import (
 // Account is the pause of everything, in the place of an object type.
 const Account = "*"
 
-// Cause says who or what made a pause, and so what ends it: a trial call of one worker, or a person (Resume), who can end each.
+// Cause says who or what made a pause, and so what ends it: a trial call of one worker, or a person, who can end each. What persons do
+// is in package operator.
 type Cause string
 
 const (
@@ -26,7 +27,7 @@ type Pause struct {
 	ObjectType string // or Account
 	Cause      Cause
 	Reason     string
-	By         string        // the worker that met it, or the person who wants it
+	By         string        // the worker that met it, or the person who wants it; "" if nobody knows
 	Since      time.Time     // set by the Store
 	Trials     int           // of a fuse's: how many have failed; set by the Store
 	TrialIn    time.Duration // until one worker may try again; zero or less: now. Without meaning for a person's
@@ -35,7 +36,7 @@ type Pause struct {
 // Pauses lists what is paused, by object type, the Account first.
 func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
 	rows, err := s.pool.Query(ctx, `
-SELECT object_type, cause, reason, paused_by, since, trials, coalesce(trial_at - now(), interval '0') FROM pause ORDER BY object_type COLLATE "C"`)
+SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trials, coalesce(trial_at - now(), interval '0') FROM pause ORDER BY object_type COLLATE "C"`)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: pauses: %w", err)
 	}
@@ -46,18 +47,17 @@ SELECT object_type, cause, reason, paused_by, since, trials, coalesce(trial_at -
 	return list, nil
 }
 
-// A person's pause takes the place of any other. None takes the place of a person's, and a fuse's of none: it would only
-// make longer what is paused.
+// None takes the place of a person's, and a fuse's of no other: it would only make longer what is paused.
 const pause = `
 INSERT INTO pause AS p (object_type, cause, reason, paused_by, trial_at)
-VALUES ($1, $2, $3, $4, CASE WHEN $2 <> 'operator' THEN now() + $5::interval END)
+VALUES ($1, $2, $3, $4, now() + $5::interval)
 ON CONFLICT (object_type) DO UPDATE SET cause = excluded.cause, reason = excluded.reason, paused_by = excluded.paused_by,
   trial_at = excluded.trial_at, trials = 0
-WHERE excluded.cause = 'operator' OR p.cause <> 'operator' AND excluded.cause <> 'fuse'
+WHERE p.cause <> 'operator' AND excluded.cause <> 'fuse'
 RETURNING xmax = 0`
 
-// Pause pauses an object type, or the Account, until a trial after TrialIn succeeds, or, ByOperator, until Resume. It reports whether
-// it was not paused before. What a person has paused stays as it is, whatever workers meet.
+// Pause pauses an object type, or the Account, until a trial after TrialIn succeeds. It reports whether it was not paused before. What a
+// person has paused stays as it is, whatever workers meet.
 func (s *Store) Pause(ctx context.Context, p Pause) (fresh bool, err error) {
 	err = s.pool.QueryRow(ctx, pause, p.ObjectType, p.Cause, text(p.Reason), text(p.By), p.TrialIn).Scan(&fresh)
 	if err != nil && err != pgx.ErrNoRows {
@@ -100,24 +100,16 @@ UPDATE pause SET trial_at = now() WHERE trial_at > now() AND (cause = 'credentia
 	return nil
 }
 
-// What was rejected before a pause ended says nothing about what comes now.
-const unpause = `
-WITH gone AS (DELETE FROM pause WHERE object_type = $1 AND ($2 OR cause <> 'operator') RETURNING object_type),
+// Unpause begins each statement that ends a pause, $1, a person's too only if $2 is true; gone is its row. What was rejected before
+// says nothing about what comes now.
+const Unpause = `
+WITH gone AS (DELETE FROM pause WHERE object_type = $1 AND ($2 OR cause <> 'operator') RETURNING *),
 forgotten AS (DELETE FROM fuse f USING gone WHERE f.object_type = ANY (ARRAY[gone.object_type]))
-SELECT count(*) > 0 FROM gone`
+`
 
-// Resume ends a pause, whoever made it. It is for persons. It reports whether there was one.
+// Resume ends a pause whose trial succeeded. It reports whether there was one. A person's pause is not ended by it.
 func (s *Store) Resume(ctx context.Context, objectType string) (was bool, err error) {
-	return s.unpause(ctx, objectType, true)
-}
-
-// Lift ends a pause whose trial succeeded, but not a person's. It reports whether there was one.
-func (s *Store) Lift(ctx context.Context, objectType string) (was bool, err error) {
-	return s.unpause(ctx, objectType, false)
-}
-
-func (s *Store) unpause(ctx context.Context, objectType string, anyones bool) (was bool, err error) {
-	if err := s.pool.QueryRow(ctx, unpause, objectType, anyones).Scan(&was); err != nil {
+	if err := s.pool.QueryRow(ctx, Unpause+`SELECT count(*) > 0 FROM gone`, objectType, false).Scan(&was); err != nil {
 		return false, fmt.Errorf("outbox: pause: %w", err)
 	}
 	return was, nil

@@ -71,7 +71,7 @@ func TestFuseOfRefusedBatches(t *testing.T) {
 	r.until(`SELECT object_type, cause, reason LIKE '%: VALIDATION_ERROR PROPERTY_DOESNT_EXIST nmae' FROM pause`, "contracts fuse true")
 	r.until(`SELECT trials >= 1 FROM pause`, "true")
 	r.expect(`SELECT count(*) <= 24 FROM outbox WHERE status = 'dead'`, "true")
-	_, err := r.store().Resume(t.Context(), "contracts")
+	_, err := r.ann().Resume(t.Context(), "contracts")
 	r.must(err)
 	r.until(`SELECT count(*) FROM outbox WHERE status IN ('created', 'dead')`, "40")
 	w.stop()

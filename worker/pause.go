@@ -56,7 +56,7 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 	for _, key := range trials {
 		var was bool
 		if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
-			was, err = w.store.Lift(ctx, key)
+			was, err = w.store.Resume(ctx, key)
 			return err
 		}); err == nil && was {
 			w.log.Info("calls go on after a pause", "paused", pausedName(key))

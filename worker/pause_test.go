@@ -9,17 +9,23 @@ import (
 	"time"
 
 	"crmintake/outbox"
+	"crmintake/outbox/operator"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// store is what an operator's command uses.
 func (r *rig) store() *outbox.Store {
 	r.t.Helper()
 	s, err := outbox.Open(r.t.Context(), r.database, 2)
 	r.must(err)
 	r.t.Cleanup(s.Close)
 	return s
+}
+
+// ann is a person.
+func (r *rig) ann() *operator.Operator {
+	r.t.Helper()
+	return operator.New(r.store(), operator.Config{Name: "ann"})
 }
 
 // rounds waits until each worker has looked at the database a few times more.
@@ -72,8 +78,8 @@ func TestDailyQuotaPauses(t *testing.T) {
 	second := r.start(cfg, hubspot.StaticToken(token))
 	r.logged(`by=test reason="429`)
 	r.expect(`SELECT trial_at > now() + interval '14 min' FROM pause`, "true")
-	was, err := r.store().Resume(t.Context(), outbox.Account)
-	if r.must(err); !was {
+	was, err := r.ann().Resume(t.Context(), outbox.Account)
+	if r.must(err); was == nil {
 		t.Error("there was no pause")
 	}
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 50")
@@ -103,14 +109,14 @@ func TestTokenFile(t *testing.T) {
 func TestOperatorPausesEverything(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
-	s := r.store()
+	ann := r.ann()
 	var fleet []*running
 	lock := r.admin()
 	for _, name := range []string{"one", "two", "three"} {
 		cfg := config()
 		cfg.Name = name
 		if name == "three" { // it starts in the pause, and with events to fetch
-			_, err := s.Pause(t.Context(), outbox.Pause{ObjectType: outbox.Account, Cause: outbox.ByOperator, Reason: "month's end", By: "ann"})
+			_, err := ann.Pause(t.Context(), outbox.Account, "month's end")
 			r.must(err)
 			r.eventually("both workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 2 })
 			r.rounds() // fetches that wait have ended
@@ -132,7 +138,7 @@ func TestOperatorPausesEverything(t *testing.T) {
 	if n := r.crm.Stats().Requests; n > 0 {
 		t.Errorf("%d calls in the pause", n)
 	}
-	_, err := s.Resume(t.Context(), outbox.Account)
+	_, err := ann.Resume(t.Context(), outbox.Account)
 	r.must(err)
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 250")
 	for _, w := range fleet {
@@ -148,13 +154,13 @@ func TestOperatorPausesEverything(t *testing.T) {
 func TestOperatorPausesAnObjectType(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
-	s := r.store()
+	ann := r.ann()
 	cfg := config()
 	cfg.Batch.Wait = 4 * time.Second // what does not fill a batch stays in hand
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.publish(named("contracts", "c", 20)...)
 	r.eventually("the events are in hand", func() bool { return w.Stats().Received.Load() == 20 })
-	_, err := s.Pause(t.Context(), outbox.Pause{ObjectType: "contracts", Cause: outbox.ByOperator, Reason: "wait", By: "ann"})
+	_, err := ann.Pause(t.Context(), "contracts", "wait")
 	r.must(err)
 	r.eventually("they are given back", func() bool { return w.Stats().GivenBack.Load() == 20 })
 	r.rounds()
@@ -172,7 +178,7 @@ func TestOperatorPausesAnObjectType(t *testing.T) {
 	}
 	r.publish(named("deals", "x", 100)...)
 	r.until(`SELECT object_type, status, count(*) FROM outbox GROUP BY 1, 2`, "deals created 100")
-	_, err = s.Resume(t.Context(), "contracts")
+	_, err = ann.Resume(t.Context(), "contracts")
 	r.must(err)
 	r.publish(named("contracts", "f", 100)...)
 	r.until(`SELECT count(*) >= 100 FROM outbox WHERE object_type = 'contracts' AND status = 'created'`, "true")

@@ -278,7 +278,7 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 		return token{}, 50 * time.Millisecond, nil
 	}
 	if grant.Day {
-		w.pause(writes, outbox.Account, &Call{Wait: grant.Wait, Detail: "the day's calls are used up, but for what is reserved for other apps"})
+		w.pause(writes, outbox.Account, outbox.ByAnswer, &Call{Wait: grant.Wait, Detail: "the day's calls are used up, but for what is reserved for other apps"})
 		return token{}, time.Second, nil
 	}
 	if len(grant.Tokens) == 0 {

@@ -158,8 +158,8 @@ type quotaBench struct {
 
 func (b *quotaBench) span() time.Duration { return time.Duration(b.windows) * b.Quota.Window }
 
-// warmUp is how many windows pass before the measurement: in the first, the workers start and use what the quiet time before has left.
-const warmUp = 2
+// quotaWarmUp is how many windows pass before the measurement: in the first, the workers start and use what the quiet time before has left.
+const quotaWarmUp = 2
 
 // measure has the fleet work at a backlog that it can't finish, and counts, once it is going, what the CRM sees.
 func (b *quotaBench) measure(ctx context.Context, workers int, other float64) (run quotaRun, err error) {
@@ -192,7 +192,7 @@ func (b *quotaBench) measure(ctx context.Context, workers int, other float64) (r
 			return run, err
 		}
 	}
-	if err := pass(ctx, fleet, warmUp*b.Quota.Window); err != nil {
+	if err := pass(ctx, fleet, quotaWarmUp*b.Quota.Window); err != nil {
 		return run, err
 	}
 	before, otherBefore := b.stack.CRM.Stats(), app.counts()
@@ -243,7 +243,7 @@ func pass(ctx context.Context, fleet []*local.Process, d time.Duration) error {
 // publish sees to it that the backlog outlasts the run, with what the workers have in hand at its end.
 func (b *quotaBench) publish(ctx context.Context, workers int) error {
 	const inHand = 2 * 32 * 100
-	want := b.stack.CRM.Stats().Created + (b.windows+warmUp+2)*b.Quota.Calls*100 + workers*inHand
+	want := b.stack.CRM.Stats().Created + (b.windows+quotaWarmUp+2)*b.Quota.Calls*100 + workers*inHand
 	nc, err := nats.Connect(b.stack.NATS.URL())
 	if err != nil {
 		return err

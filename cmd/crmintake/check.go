@@ -66,12 +66,19 @@ const checkPatience = 20 * time.Second
 
 func (c *checkCmd) Run(ctx context.Context, p *program) error {
 	var f findings
-	crm := c.settings(&f)
+	vault := &lateVault{}
+	crm := c.settings(&f, vault)
 	for _, part := range []func(context.Context, *program, *findings){
 		c.nats, c.database,
 		func(ctx context.Context, _ *program, f *findings) {
 			if crm != nil {
 				defer crm.Close()
+				if c.given() { // an app's tokens are the fleet's
+					if store, err := outbox.Open(ctx, c.DatabaseURL, 1); err == nil {
+						defer store.Close()
+						vault.store.Store(store)
+					}
+				}
 				c.crm(ctx, crm, f)
 			}
 		},
@@ -101,18 +108,18 @@ func (f findings) print(p *program) error {
 }
 
 // settings looks at what can be known to be wrong without the servers. It returns nil if the CRM can't be called so.
-func (c *checkCmd) settings(f *findings) *hubspot.Client {
+func (c *checkCmd) settings(f *findings, vault hubspot.Vault) *hubspot.Client {
 	bad := f.fail("settings", c.positive())
 	if !bad {
 		bad = f.fail("settings", c.config(c.BatchWait+time.Hour).Validate())
 	}
 	bad = f.fail("settings", c.source().Validate()) || bad
-	token, err := c.token()
+	token, _, err := c.token(vault)
 	if f.fail("settings", err) {
 		return nil
 	}
 	crm, err := hubspot.New(hubspot.Config{
-		BaseURL: c.HubspotURL, Version: c.HubspotVersion, Token: token, IDProperty: c.IDProperty, UserAgent: "crmintake/" + thisBuild().Version,
+		BaseURL: c.HubspotURL, Version: c.HubspotVersion, Token: token, IDProperty: c.IDProperty, UserAgent: userAgent(),
 	})
 	if f.fail("settings", err) {
 		return nil

@@ -8,14 +8,16 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"crmintake/outbox"
 )
 
 // Pause is something that the fleet does not call.
 type Pause struct {
 	ObjectType string    `json:"object_type"` // or outbox.Account
-	Cause      string    `json:"cause"`       // "operator", or why the fleet paused it by itself
+	Cause      string    `json:"cause"`       // an outbox.Cause
 	Reason     string    `json:"reason"`
-	By         string    `json:"by,omitempty"` // the person, if it was one
+	By         string    `json:"by,omitempty"` // the person, or the worker that met it
 	Since      time.Time `json:"since"`
 	TrialAt    time.Time `json:"trial_at,omitzero"` // when a call tries whether it can end; zero: a person ends it
 }
@@ -27,8 +29,7 @@ INSERT INTO pause AS p (object_type, reason, cause, paused_by) VALUES ($1, $2, '
 ON CONFLICT (object_type) DO UPDATE SET reason = excluded.reason, cause = 'operator', paused_by = excluded.paused_by, trial_at = NULL,
   since = CASE WHEN p.cause = 'operator' THEN p.since ELSE now() END
 RETURNING xmax = 0`
-	resume = `
-DELETE FROM pause WHERE object_type = $1 RETURNING object_type, cause, reason, coalesce(paused_by, ''), since, trial_at`
+	resume = outbox.Unpause + `SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM gone`
 	pauses = `
 SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM pause ORDER BY object_type`
 )
@@ -55,7 +56,7 @@ func (o *Operator) Pause(ctx context.Context, objectType, reason string) (alread
 // What the CRM still refuses will pause again by itself.
 func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, resume, objectType)
+		rows, err := tx.Query(ctx, resume, objectType, true)
 		if err != nil {
 			return err
 		}
