@@ -28,7 +28,7 @@
 //	       ── lease ran out ──► `unknown`
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
-// answer teaches), judge.go, pause.go and gates.go, house.go (what is done once a second, and how writes are repeated),
+// answer teaches), judge.go, pause.go and gates.go, fuse.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
 // retention.go (created rows go in the end).
 //
 // # Who owns what
@@ -82,7 +82,10 @@
 // # Where this differs from what one might expect
 //
 //   - An event whose object type is paused goes back to the stream for half a minute at a time. So a pause may end a little
-//     before its events come again.
+//     before its events come again. One consumer delivers all object types: what is paused is fetched, and given back, as long as
+//     the stream has events of others as well.
+//   - A trial of a fuse's pause is judged by what becomes of its inputs; that of any other by whether the CRM looked at it.
+//   - A call that met a refused credential of which another one is there by now was not applied, and pauses nothing.
 //   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go.
 //   - When the database was away for longer than a lease, no lease is taken for run out before the workers that are alive had
 //     the time to commit what their calls came to: 20 seconds after a failure that this worker saw, 10 after a start of the database.

@@ -36,22 +36,7 @@ type hubspotFlags struct {
 	HubspotVersion   string `help:"The API's version, a part of its paths." default:"2026-03" placeholder:"VERSION"`
 	HubspotToken     string `help:"The credential: a private app's or service key's token. Better given by its environment variable or by --hubspot-token-file: a command line is readable for all users." placeholder:"TOKEN"`
 	HubspotTokenFile string `help:"A file with the credential. It is read again when it changes." placeholder:"FILE"`
-}
-
-func (f hubspotFlags) token() (hubspot.TokenSource, error) {
-	switch {
-	case f.HubspotToken != "" && f.HubspotTokenFile != "":
-		return nil, usagef("--hubspot-token and --hubspot-token-file are both given; give one")
-	case f.HubspotToken != "":
-		return hubspot.StaticToken(f.HubspotToken), nil
-	case f.HubspotTokenFile != "":
-		file := hubspot.NewFileToken(f.HubspotTokenFile)
-		if _, err := file.Token(context.Background()); err != nil {
-			return nil, usagef("--hubspot-token-file: %w", err)
-		}
-		return file, nil
-	}
-	return nil, usagef("there is no credential: give --hubspot-token-file, or CRMINTAKE_HUBSPOT_TOKEN in the environment")
+	oauthFlags
 }
 
 // callFlags bound batches and calls.
@@ -68,6 +53,7 @@ type callFlags struct {
 	QuotaDaily    int              `help:"Calls that all workers together make in a day; 0 for any number." default:"0" placeholder:"N"`
 	QuotaZone     zoneFlag         `help:"Time zone of the account, at whose midnight the day begins, as Europe/Berlin." default:"UTC" placeholder:"ZONE"`
 	TrialInterval time.Duration    `help:"How often one call of the fleet tries whether a pause can end." default:"15s" placeholder:"TIME"`
+	Fuse          fuseFlag         `help:"Pause an object type when more than so much of its last inputs was rejected for the same reason, as 50%/500; or off." default:"50%/500" placeholder:"SHARE%/INPUTS"`
 }
 
 // outcomeFlags say what becomes of events.
@@ -172,6 +158,7 @@ func (c *runCmd) config(ackWait time.Duration) worker.Config {
 		AckWait:       ackWait,
 		Quota:         c.quota(),
 		TrialInterval: c.TrialInterval,
+		Fuse:          worker.Fuse(c.Fuse),
 		IDProperty:    c.IDProperty,
 		OnUnknown:     c.OnUnknown.others(),
 		OnUnknownOf:   c.OnUnknown.byType(),
@@ -222,10 +209,12 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := errors.Join(jetstream.ValidateURL(c.NATSURL), c.source().Validate()); err != nil {
 		return usageError{err}
 	}
-	token, err := c.token()
+	vault := &lateVault{}
+	token, closeToken, err := c.token(vault)
 	if err != nil {
 		return err
 	}
+	defer closeToken()
 	stopProfile, err := c.profileFlags.start()
 	if err != nil {
 		return err
@@ -233,13 +222,13 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 	defer func() { err = errors.Join(err, stopProfile()) }()
 	crm, err := hubspot.New(hubspot.Config{
 		BaseURL: c.HubspotURL, Version: c.HubspotVersion, Token: token, MaxInFlight: c.InFlight,
-		IDProperty: c.IDProperty, UserAgent: "crmintake/" + thisBuild().Version, KeepResult: c.KeepResult,
+		IDProperty: c.IDProperty, UserAgent: userAgent(), KeepResult: c.KeepResult,
 	})
 	if err != nil {
 		return usageError{err}
 	}
 	defer crm.Close()
-	if err := c.work(ctx, p, crm); !errors.Is(err, errStopped) {
+	if err := c.work(ctx, p, crm, vault); !errors.Is(err, errStopped) {
 		return err
 	}
 	p.log.Info("stopped before it began: not all that it needs was there")
@@ -247,12 +236,13 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 }
 
 // work connects and works until it is told to stop.
-func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM) error {
+func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault) error {
 	store, err := c.awaitStore(ctx, p.log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	vault.store.Store(store)
 	nc, err := c.awaitNATS(ctx, p.log)
 	if err != nil {
 		return err

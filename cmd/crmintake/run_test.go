@@ -109,6 +109,8 @@ func TestRunRefuses(t *testing.T) {
 		"plain http":            {[]string{"--hubspot-url", "http://api.example.com"}, 2, "plain http only to a loopback address"},
 		"quota":                 {[]string{"--quota", "many"}, 2, "190/10s"},
 		"keep created":          {[]string{"--keep-created", "30d"}, 2, "want a time, as 720h, or off"},
+		"fuse":                  {[]string{"--fuse", "half"}, 2, "50%/500"},
+		"large fuse":            {[]string{"--fuse", "50%/1000000"}, 2, "fuse"},
 		"bad id property":       {[]string{"--id-property", "a/b=c"}, 2, "not an object type"},
 		"unknown flag":          {[]string{"--bach-size", "1"}, 2, "batch-size"},
 		"memory":                {[]string{"--memory", "1MiB"}, 2, "memory"},

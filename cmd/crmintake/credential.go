@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/worker/hubspot"
+)
+
+// oauthFlags are an app's grant, in place of a token.
+type oauthFlags struct {
+	HubspotClientID         string `name:"hubspot-client-id" help:"An OAuth app's client id. With client secret and refresh token it takes the place of a token: access tokens are fetched, and shared by all workers." placeholder:"ID"`
+	HubspotClientSecret     string `help:"The app's client secret. Better given by its environment variable or by --hubspot-client-secret-file." placeholder:"SECRET"`
+	HubspotClientSecretFile string `help:"A file with the client secret. It is read again when it changes." placeholder:"FILE"`
+	HubspotRefreshToken     string `help:"The refresh token that the account granted the app. Better given by its environment variable or by --hubspot-refresh-token-file." placeholder:"TOKEN"`
+	HubspotRefreshTokenFile string `help:"A file with the refresh token. It is read again when it changes." placeholder:"FILE"`
+}
+
+func (f oauthFlags) given() bool { return f != oauthFlags{} }
+
+// token returns the credential of all calls, and what is to be closed after the last one. An app's tokens are in the vault.
+func (f hubspotFlags) token(vault hubspot.Vault) (hubspot.TokenSource, func(), error) {
+	static, err := secretOf("hubspot-token", f.HubspotToken, f.HubspotTokenFile)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case static != nil && f.given():
+		return nil, nil, usagef("a token and an OAuth app (--hubspot-client-id and so on) are both given; give one")
+	case static != nil:
+		return static, func() {}, nil
+	case !f.given():
+		return nil, nil, usagef("there is no credential: give --hubspot-token-file, or CRMINTAKE_HUBSPOT_TOKEN in the environment; " +
+			"or an OAuth app's --hubspot-client-id, --hubspot-client-secret-file and --hubspot-refresh-token-file")
+	}
+	secret, err := secretOf("hubspot-client-secret", f.HubspotClientSecret, f.HubspotClientSecretFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	refresh, err := secretOf("hubspot-refresh-token", f.HubspotRefreshToken, f.HubspotRefreshTokenFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.HubspotClientID == "" || secret == nil || refresh == nil {
+		return nil, nil, usagef("an OAuth app needs all three: --hubspot-client-id, --hubspot-client-secret-file and --hubspot-refresh-token-file")
+	}
+	app, err := hubspot.NewOAuth(hubspot.OAuthConfig{
+		BaseURL: f.HubspotURL, Version: f.HubspotVersion, ClientID: f.HubspotClientID, ClientSecret: secret, RefreshToken: refresh,
+		Vault: vault, UserAgent: userAgent(),
+	})
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	return app, app.Close, nil
+}
+
+// secretOf is a secret's flag or the file of its twin, nil if neither is given.
+func secretOf(name, value, file string) (hubspot.TokenSource, error) {
+	var source hubspot.TokenSource
+	switch {
+	case value != "" && file != "":
+		return nil, usagef("--%s and --%s-file are both given; give one", name, name)
+	case value != "":
+		source = hubspot.StaticToken(value)
+	case file != "":
+		source, name = hubspot.NewFileToken(file), name+"-file"
+	default:
+		return nil, nil
+	}
+	if _, err := source.Token(context.Background()); err != nil {
+		return nil, usagef("--%s: %w", name, err)
+	}
+	return source, nil
+}
+
+func userAgent() string { return "crmintake/" + thisBuild().Version }
+
+// lateVault is the outbox once it is there, which is before the first call.
+type lateVault struct{ store atomic.Pointer[outbox.Store] }
+
+// ChangeSecret implements hubspot.Vault.
+func (v *lateVault) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error {
+	store := v.store.Load()
+	if store == nil {
+		return errors.New("the database is not connected yet")
+	}
+	return store.ChangeSecret(ctx, name, change)
+}
