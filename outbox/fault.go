@@ -17,6 +17,10 @@ func MayPass(err error) bool {
 	if errors.As(err, &answer) {
 		return passingState(answer.Code)
 	}
+	// Of several hosts, none is the primary: a failover is under way.
+	if errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrStandbyConnection) {
+		return true
+	}
 	return errors.As(err, new(net.Error)) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 }

@@ -24,6 +24,9 @@ func TestMayPass(t *testing.T) {
 	if !MayPass(fmt.Errorf("x: %w", context.DeadlineExceeded)) {
 		t.Error("a server that does not answer in time")
 	}
+	if !MayPass(fmt.Errorf("x: %w", errors.Join(pgconn.ErrReadOnlyConnection))) {
+		t.Error("none of several hosts takes writes")
+	}
 	if MayPass(errors.New("schema behind")) {
 		t.Error("what is not known")
 	}

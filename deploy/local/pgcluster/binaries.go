@@ -29,6 +29,10 @@ var installed = []string{
 // findBinaries returns the directory that holds both initdb and postgres.
 func findBinaries(ctx context.Context) (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
+		// A link leads to where the others are, those that nobody linked.
+		if real, err := filepath.EvalSymlinks(path); err == nil && complete(filepath.Dir(real)) {
+			return filepath.Abs(filepath.Dir(real))
+		}
 		if dir := filepath.Dir(path); complete(dir) {
 			return filepath.Abs(dir)
 		}

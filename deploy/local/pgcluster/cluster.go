@@ -59,14 +59,15 @@ type Cluster struct {
 // Start makes a new cluster in a directory of its own and starts it. Cancelling ctx gives the start up; afterwards ctx
 // has no meaning to the cluster.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
-	c, err := start(ctx, cfg)
+	c, err := start(ctx, cfg, rand.Text(), (*Cluster).initdb)
 	if err != nil {
 		return nil, fmt.Errorf("start PostgreSQL: %w", err)
 	}
 	return c, nil
 }
 
-func start(ctx context.Context, cfg Config) (*Cluster, error) {
+// start starts a cluster whose data create makes. The cluster's life is held while it does.
+func start(ctx context.Context, cfg Config, password string, create func(*Cluster, *syscall.Credential) error) (*Cluster, error) {
 	bin, err := findBinaries(ctx)
 	if err != nil {
 		return nil, err
@@ -79,12 +80,12 @@ func start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, password: rand.Text(), log: &tail.Tail{To: cfg.Log}}
+	c := &Cluster{dir: dir, password: password, log: &tail.Tail{To: cfg.Log}}
 	args := append([]string{dir, bin, initdbOptions(cfg)}, serverOptions(cfg)...)
 	if c.guardian, err = startGuardian(as, c.log, args...); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := c.create(ctx, as); err != nil {
+	if err := c.create(ctx, func() error { return create(c, as) }); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
@@ -118,19 +119,11 @@ func serverOptions(cfg Config) []string {
 	return options
 }
 
-func (c *Cluster) create(ctx context.Context, as *syscall.Credential) error {
+// create starts the server for the first time, once its data are made.
+func (c *Cluster) create(ctx context.Context, makeData func() error) error {
 	c.life.Lock()
 	defer c.life.Unlock()
-	pwfile := filepath.Join(c.dir, "password")
-	if err := os.WriteFile(pwfile, []byte(c.password+"\n"), 0o600); err != nil {
-		return err
-	}
-	if as != nil {
-		if err := os.Chown(pwfile, int(as.Uid), int(as.Gid)); err != nil {
-			return err
-		}
-	}
-	if err := c.guardian.initdb(); err != nil {
+	if err := makeData(); err != nil {
 		return fmt.Errorf("%w; its log ends with:\n%s", err, c.log)
 	}
 	// A server that exits at once may have found its port taken since we looked.
@@ -144,6 +137,26 @@ func (c *Cluster) create(ctx context.Context, as *syscall.Credential) error {
 			return err
 		}
 	}
+}
+
+// initdb makes the data of a new cluster.
+func (c *Cluster) initdb(as *syscall.Credential) error {
+	if err := c.writeSecret("password", c.password, as); err != nil {
+		return err
+	}
+	return c.guardian.initdb()
+}
+
+// writeSecret writes a line to a file that only the server's user can read.
+func (c *Cluster) writeSecret(name, line string, as *syscall.Credential) error {
+	path := filepath.Join(c.dir, name)
+	if err := os.WriteFile(path, []byte(line+"\n"), 0o600); err != nil {
+		return err
+	}
+	if as == nil {
+		return nil
+	}
+	return os.Chown(path, int(as.Uid), int(as.Gid))
 }
 
 var errExited = errors.New("the server exited instead of accepting connections")

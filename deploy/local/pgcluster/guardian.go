@@ -26,7 +26,7 @@ type guardian struct {
 	cmd      *exec.Cmd
 	commands io.WriteCloser // the only write end; closing it is the order to clean up
 
-	init    chan string   // one status for each "init"
+	init    chan string   // one status for each "init" or "copy"
 	started chan *run     // one run for each "start"
 	exited  chan struct{} // closed once the shell is gone and all its output has been read
 }
@@ -106,13 +106,22 @@ func (g *guardian) listen(answers io.Reader) {
 
 // initdb makes the cluster. It takes about a second and isn't interrupted.
 func (g *guardian) initdb() error {
-	if _, err := io.WriteString(g.commands, "init\n"); err != nil {
+	return g.make("initdb", "init\n")
+}
+
+// basebackup makes the cluster as a copy of a running one.
+func (g *guardian) basebackup(connection string) error {
+	return g.make("pg_basebackup", "copy "+connection+"\n")
+}
+
+func (g *guardian) make(program, command string) error {
+	if _, err := io.WriteString(g.commands, command); err != nil {
 		return err
 	}
 	select {
 	case status := <-g.init:
 		if status != "0" {
-			return fmt.Errorf("initdb ended with status %s", status)
+			return fmt.Errorf("%s ended with status %s", program, status)
 		}
 		return nil
 	case <-g.exited:

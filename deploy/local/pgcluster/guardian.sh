@@ -1,8 +1,8 @@
 # Starts postgres on demand, and ends it when the pipe on standard input reaches its end. See doc.go.
 #
 # Arguments: directory, directory of the binaries, initdb's options as one word list, then postgres' options.
-# Commands, one a line: "init", "start PORT", "stop". Answers on standard output: "init STATUS", "started PID",
-# "ended PID STATUS". Logs go to standard error.
+# Commands, one a line: "init", "copy CONNECTION", "start PORT", "stop". Answers on standard output: "init STATUS" to the first
+# two, "started PID", "ended PID STATUS". Logs go to standard error.
 
 dir=$1 bin=$2 initopts=$3
 shift 3
@@ -17,6 +17,11 @@ while read -r verb arg <&3; do
 		status=$?
 		rm -f "$dir/password"
 		echo "init $status"
+		;;
+	copy)
+		# The new server goes on using the file with the password: the copy's settings name it.
+		PGPASSFILE="$dir/pgpass" "$bin/pg_basebackup" -D "$dir/data" -d "$arg" -X stream -c fast -R >&2 3<&-
+		echo "init $?"
 		;;
 	start)
 		"$bin/postgres" -D "$dir/data" "$@" -p "$arg" >&2 3<&- &
