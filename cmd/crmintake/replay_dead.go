@@ -76,8 +76,10 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 		case c.DryRun:
 		case plan.Sent == 0 && plan.Risk > 0:
 			return usagef("what may have a record already is sent again only with --allow-duplicate; nothing was changed")
-		case plan.Sent == 0:
+		case plan.Sent == 0 && plan.Never > 0:
 			return usagef("none of this can be sent; nothing was changed")
+		case plan.Sent == 0:
+			fmt.Fprintln(text, "All of it was replayed, edited or discarded just now by somebody else; nothing is left to do.")
 		default:
 			if err := c.replay(ctx, p, d, text, &v); err != nil {
 				return err

@@ -136,7 +136,9 @@ func TestStartWaits(t *testing.T) {
 func TestStartWaitsForRecovery(t *testing.T) {
 	server, _ := startNATS(t)
 	// A standby that takes no connections is one that recovers for as long as we like.
-	c, err := pgcluster.Start(t.Context(), pgcluster.Config{Settings: map[string]string{"hot_standby": "off"}})
+	c, err := pgcluster.Start(t.Context(), pgcluster.Config{Settings: map[string]string{
+		"hot_standby": "off", "synchronous_commit": "on", // what was migrated outlives the kill
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
