@@ -11,10 +11,10 @@ import (
 // the claim alive.
 func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Status, do func(*batch)) {
 	b, ok := w.claim(calls, writes, j, status)
+	defer w.unclaim(b)
 	if !ok {
 		return
 	}
-	defer w.unclaim(b)
 	if parts, ok := w.takeTokenFor(calls, writes, []*batch{b}); !ok {
 		w.putBack(writes, parts)
 		return
@@ -22,14 +22,15 @@ func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Sta
 	do(b)
 }
 
-// claim takes due rows for a call. It reports false when there are none any more.
+// claim takes due rows for a call. It reports false when there are none any more. The memory for them is reserved, and stays
+// so until unclaim.
 func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
-	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials}
+	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, bytes: w.claimMost()}
 	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
-	most := w.cfg.Batch.Bytes
+	most := min(w.cfg.Batch.Bytes, w.claimPayload())
 	if status == outbox.Retry {
 		w.mu.Lock()
-		most = w.size.bound
+		most = min(most, w.size.bound)
 		w.mu.Unlock()
 	}
 	var claimed []outbox.Row
@@ -38,15 +39,14 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 		return err
 	})
 	if err != nil || len(claimed) == 0 {
-		return nil, false
+		return b, false
 	}
+	payload := 0
 	for k := range claimed {
-		b.bytes += 2*len(claimed[k].Payload) + itemOverhead
+		payload += len(claimed[k].Payload)
 	}
-	w.mu.Lock()
-	w.handBytes += b.bytes
-	w.mu.Unlock()
-	if len(claimed) == w.cfg.Batch.Size || b.bytes > most/2 { // there may be more
+	w.claimed(b, 2*payload+len(claimed)*itemOverhead)
+	if len(claimed) == w.cfg.Batch.Size || payload > most/4 { // there may be more
 		w.more(j.objectType, j.kind)
 	} else if j.kind == retrying {
 		w.mu.Lock()
@@ -64,18 +64,9 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 	}
 	if len(b.rows) == 0 {
 		w.commit(writes, b, &Call{Detail: "not called: none of the events can be sent"}, nil)
-		w.unclaim(b)
-		return nil, false
+		return b, false
 	}
 	return b, true
-}
-
-// unclaim forgets what claimed rows take up.
-func (w *Worker) unclaim(b *batch) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.handBytes -= b.bytes
-	w.room.Signal()
 }
 
 // unfit is for a row that can't be sent, though it could before: the settings are not what they were.

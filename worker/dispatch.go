@@ -109,6 +109,9 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 	}
 	retry := job{kind: retrying}
 	for _, d := range w.due {
+		if !w.mayClaim() {
+			break
+		}
 		if d.Unknown && w.cfg.IDProperty[d.ObjectType] != "" {
 			if trials, ok := w.gates.passable(resolving, d.ObjectType, now); ok {
 				return job{kind: resolving, objectType: d.ObjectType, trials: trials}, 0, true
@@ -198,6 +201,9 @@ func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok b
 		start = func() { w.withDue(calls, writes, j, outbox.Unknown, func(b *batch) { w.resolve(calls, writes, b) }) }
 	}
 	w.active++
+	if j.kind != fresh {
+		w.reserve()
+	}
 	if w.freshNext = j.kind != fresh; w.freshNext {
 		w.taken(j)
 	}

@@ -61,15 +61,14 @@ func (w *Worker) makeRoom(ctx context.Context) (count, bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for ; ctx.Err() == nil; w.room.Wait() {
-		bytes = (w.cfg.Memory - w.handBytes) / 2 // each event is there twice: as it came, and as it is sent
-		count = min(w.mostInHand()-w.hand, bytes/itemOverhead)
+		count, bytes = w.roomFor(w.mostInHand() - w.hand)
 		switch open, trial := w.gates[outbox.Account].state(time.Now()); {
 		case !open && (!trial || w.canTry()):
 			continue
 		case !open:
 			count = min(count, w.cfg.Batch.Size)
 		}
-		if count >= max(1, min(w.cfg.Batch.Size, w.mostInHand()/4)) && bytes >= MaxEventBytes+4096 {
+		if count >= max(1, min(w.cfg.Batch.Size, w.mostInHand()/4)) {
 			return count, bytes
 		}
 	}

@@ -39,6 +39,8 @@ type Worker struct {
 	unacked   map[*cargo]struct{}     // cut, not acked yet
 	hand      int                     // events in hand, from their arrival to their outcome
 	handBytes int                     // what they take up
+	claims    int                     // claims of due rows, from the decision to their outcome
+	dueBytes  int                     // what their rows take up, or might
 	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
 	gates     gates
 	fuse      fuse
