@@ -76,7 +76,8 @@ func TestQuotaOfTheDay(t *testing.T) {
 	}
 	r.expect(`SELECT count(*) FROM outbox WHERE attempts <> 1 AND status = 'created'`, "0")
 
-	// A worker that starts tries; the day has not turned.
+	// A trial comes too early: the day has not turned.
+	r.rows(`UPDATE pause SET trial_at = now()`)
 	w = r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT trial_at > now() + interval '11 hours' FROM pause`, "true")
 	w.stop()
@@ -84,6 +85,7 @@ func TestQuotaOfTheDay(t *testing.T) {
 		t.Errorf("%d calls", n)
 	}
 	r.rows(`UPDATE quota SET day = day - 1`)
+	r.rows(`UPDATE pause SET trial_at = now()`)
 	cfg.Quota.Daily = 0
 	r.drain(cfg)
 	r.exactlyOnce("contracts", 100)
@@ -125,6 +127,7 @@ func TestSignalsOfAWorker(t *testing.T) {
 	r.publish(named("contracts", "c", 300)...)
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT count(*) FROM pause`, "1")
+	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0") // what is in a call is no backlog
 	s, err := w.Signals(t.Context())
 	r.must(err)
 	if s.Backlog < 300 || s.Headroom < 1 || s.Headroom > 49 || s.QuotaRate != 5000./3600 || !s.QuotaLimits || s.WorkersWanted != 1 {

@@ -213,10 +213,10 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 		}
 		t.have = append(t.have, tok)
 	}
-	out := t.out
+	open := t.out > 0 || len(t.unused) > 0
 	t.mu.Unlock()
 	t.scarce.Store(scarce)
-	if grant.Day && out > 0 { // a pause would keep those that have their token from calling
+	if grant.Day && open { // a pause would keep those that have their token from calling, and what was given back unused
 		return token{}, 50 * time.Millisecond, nil
 	}
 	if grant.Day {
