@@ -94,7 +94,7 @@ func TestTakeByManyNeverExceeds(t *testing.T) {
 		s := openAt(t, url, 2)
 		wg.Go(func() {
 			for n := 0; n < 25; {
-				g, err := s.Take(t.Context(), q, Ask{Want: 2})
+				g, err := s.Take(t.Context(), q, Ask{Want: 10})
 				if err != nil {
 					t.Error(err)
 					return
