@@ -31,8 +31,10 @@ func (s *Store) copyIn(ctx context.Context, intents []*intent) error {
 		return errApart // the session writes literals in another way
 	}
 	buf := copyBuffers.Get().(*copyBuffer)
-	defer buf.release()
 	_, err = pg.CopyFrom(ctx, bytes.NewReader(buf.encode(intents)), attempts+copySending)
+	if err == nil {
+		buf.release() // after an error that ended the connection, pgx may still be reading from it
+	}
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == uniqueViolation {
 		return errApart
 	}
