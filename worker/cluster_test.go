@@ -29,7 +29,7 @@ func TestLeadersOfTheClusterStop(t *testing.T) {
 		"stream":   func() (int, bool) { return c.StreamLeader(streamName) },
 		"consumer": func() (int, bool) { return c.ConsumerLeader(streamName, consumerName) },
 	}
-	const each = 3000
+	const each = 1200
 	total := 0
 	for _, what := range []string{"stream", "consumer", "stream"} {
 		published := make(chan error, 1)
