@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -185,7 +186,8 @@ func (r *rig) start(cfg worker.Config, secret hubspot.TokenSource) *running {
 	return run
 }
 
-// remakeStream deletes the stream and makes it anew.
+// remakeStream deletes the stream and makes it anew. A server that is still at clearing the old one's directory away may
+// refuse a new one by that name (10049), and takes it when asked again.
 func (r *rig) remakeStream() error {
 	js, err := natsjs.New(r.nc)
 	if err != nil {
@@ -194,8 +196,12 @@ func (r *rig) remakeStream() error {
 	if err := js.DeleteStream(r.t.Context(), "CRM_EVENTS"); err != nil {
 		return err
 	}
-	_, err = jetstream.Init(r.t.Context(), r.nc, jetstream.InitConfig{AckWait: 5 * time.Second})
-	return err
+	for {
+		_, err := jetstream.Init(r.t.Context(), r.nc, jetstream.InitConfig{AckWait: 5 * time.Second})
+		if api, ok := errors.AsType[*natsjs.APIError](err); !ok || api.ErrorCode != 10049 {
+			return err
+		}
+	}
 }
 
 // drain runs a worker until nothing is left to do.
