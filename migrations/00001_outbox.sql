@@ -137,7 +137,9 @@ CREATE TABLE quota (
     share_at         timestamptz,
     refused          integer NOT NULL DEFAULT 0,    -- calls in a row
     day              date,
+    day_ends         timestamptz,
     day_used         integer NOT NULL DEFAULT 0,    -- by the fleet
+    day_limit        integer NOT NULL DEFAULT 0,    -- what the fleet may use, as configured; 0 for any number
     day_max          integer,                       -- the account's, as the newest answer told
     day_remaining    integer,
     day_at           timestamptz
@@ -148,9 +150,11 @@ ALTER TABLE quota ALTER calls SET STORAGE EXTERNAL;
 
 -- The workers of the fleet, as they last said that they are there.
 CREATE TABLE worker (
-    name       text PRIMARY KEY,
-    started_at timestamptz NOT NULL DEFAULT now(),
-    seen_at    timestamptz NOT NULL DEFAULT now()
+    name              text PRIMARY KEY,
+    started_at        timestamptz NOT NULL DEFAULT now(),
+    seen_at           timestamptz NOT NULL DEFAULT now(),
+    batch_size        integer NOT NULL,
+    events_per_second double precision NOT NULL     -- what it could create with no quota; 0 while that is not known
 );
 
 -- Append-only: what persons did, who, when and why.

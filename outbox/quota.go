@@ -21,6 +21,9 @@ type Quota struct {
 	Location *time.Location
 }
 
+// QuotaAccount names the account of a deployment, which calls no other.
+const QuotaAccount = "default"
+
 // Ask is a worker's request for tokens.
 type Ask struct {
 	Want int           // how many at most; at least 1
@@ -95,10 +98,11 @@ const (
 	// A worker that stops here, because its machine does, must not keep the fleet waiting.
 	boundQuota    = `SET LOCAL idle_in_transaction_session_timeout = '2s'`
 	ledgerColumns = `calls, nullif(blocked_until, '-infinity'), blocked_why, limit_calls, limit_window, effective, owed, header_max,
-  header_remaining, header_at, others, others_at, share, share_at, refused, day, day_used, day_max, day_remaining, day_at`
+  header_remaining, header_at, others, others_at, share, share_at, refused, day, day_ends, day_used, day_limit, day_max, day_remaining, day_at`
 	writeQuota = `UPDATE quota SET calls = $2, blocked_until = coalesce($3, '-infinity'::timestamptz), blocked_why = $4, limit_calls = $5,
   limit_window = $6, effective = $7, owed = $8, header_max = $9, header_remaining = $10, header_at = $11, others = $12, others_at = $13,
-  share = $14, share_at = $15, refused = $16, day = $17, day_used = $18, day_max = $19, day_remaining = $20, day_at = $21
+  share = $14, share_at = $15, refused = $16, day = $17, day_ends = $18, day_used = $19, day_limit = $20, day_max = $21,
+  day_remaining = $22, day_at = $23
 WHERE account = $1`
 )
 
@@ -153,6 +157,7 @@ type QuotaState struct {
 	HeaderLeft *int
 	HeaderAt   *time.Time
 	UsedToday  int  // by the fleet, by its own count
+	DayLimit   int  // what the fleet may use in a day, as the last worker that asked was told; 0 for any number
 	DayMax     *int // the account's, as the newest answer told
 	DayLeft    *int
 

@@ -32,19 +32,22 @@ type ledger struct {
 	refused                    int // calls in a row that were refused for the rate
 
 	day                  *time.Time // the date, at midnight UTC
-	dayUsed              int
+	dayEnds              *time.Time
+	dayUsed, dayLimit    int
 	dayMax, dayRemaining *int
 	dayAt                *time.Time
 }
 
 func (l *ledger) columns() []any {
 	return []any{&l.calls, &l.blockedUntil, &l.blockedWhy, &l.limitCalls, &l.limitWindow, &l.effective, &l.owed, &l.headerMax, &l.headerRemaining,
-		&l.headerAt, &l.others, &l.othersAt, &l.share, &l.shareAt, &l.refused, &l.day, &l.dayUsed, &l.dayMax, &l.dayRemaining, &l.dayAt}
+		&l.headerAt, &l.others, &l.othersAt, &l.share, &l.shareAt, &l.refused, &l.day, &l.dayEnds,
+		&l.dayUsed, &l.dayLimit, &l.dayMax, &l.dayRemaining, &l.dayAt}
 }
 
 func (l *ledger) values() []any {
 	return []any{l.calls, l.blockedUntil, l.blockedWhy, l.limitCalls, l.limitWindow, l.effective, l.owed, l.headerMax, l.headerRemaining,
-		l.headerAt, l.others, l.othersAt, l.share, l.shareAt, l.refused, l.day, l.dayUsed, l.dayMax, l.dayRemaining, l.dayAt}
+		l.headerAt, l.others, l.othersAt, l.share, l.shareAt, l.refused, l.day, l.dayEnds,
+		l.dayUsed, l.dayLimit, l.dayMax, l.dayRemaining, l.dayAt}
 }
 
 const (
@@ -240,6 +243,21 @@ func (l *ledger) turn(q Quota, now time.Time) {
 	if today := time.Date(y, m, d, 0, 0, 0, 0, time.UTC); l.day == nil || !l.day.Equal(today) {
 		l.day, l.dayUsed, l.dayRemaining, l.dayAt = &today, 0, nil, nil
 	}
+	midnight := q.midnight(now)
+	l.dayEnds, l.dayLimit = &midnight, q.dayLimit()
+}
+
+// dayLimit is how many calls the fleet may make in a day; 0 for any number.
+func (q Quota) dayLimit() int { return int(float64(q.Daily)*(1-q.Reserve) + 1e-9) }
+
+// midnight is when the day ends.
+func (q Quota) midnight(now time.Time) time.Time {
+	location := q.Location
+	if location == nil {
+		location = time.UTC
+	}
+	y, m, d := q.date(now)
+	return time.Date(y, m, d+1, 0, 0, 0, 0, location)
 }
 
 func (q Quota) date(now time.Time) (int, time.Month, int) {
@@ -252,14 +270,9 @@ func (q Quota) date(now time.Time) (int, time.Month, int) {
 // dayLeft is how many calls the day has left, and if none how long to wait.
 func (l *ledger) dayLeft(q Quota, now time.Time) (left int, until time.Duration) {
 	left = math.MaxInt
-	y, m, d := q.date(now)
-	location := q.Location
-	if location == nil {
-		location = time.UTC
-	}
-	midnight := time.Date(y, m, d+1, 0, 0, 0, 0, location).Sub(now)
+	midnight := q.midnight(now).Sub(now)
 	if q.Daily > 0 {
-		if left = int(float64(q.Daily)*(1-q.Reserve)+1e-9) - l.dayUsed; left <= 0 {
+		if left = q.dayLimit() - l.dayUsed; left <= 0 {
 			return 0, midnight
 		}
 	}
@@ -275,12 +288,15 @@ func (l *ledger) dayLeft(q Quota, now time.Time) (left int, until time.Duration)
 func (l *ledger) state(account string, now time.Time) QuotaState {
 	q := Quota{Calls: l.limitCalls, Window: l.limitWindow}
 	s := QuotaState{
-		Account: account, Configured: l.limitCalls, Window: l.limitWindow, Effective: l.effective, UsedToday: l.dayUsed,
+		Account: account, Configured: l.limitCalls, Window: l.limitWindow, Effective: l.effective, DayLimit: l.dayLimit,
 		HeaderMax: l.headerMax, HeaderLeft: l.headerRemaining, HeaderAt: l.headerAt, DayMax: l.dayMax, DayLeft: l.dayRemaining,
 	}
 	if l.limitWindow > 0 {
 		s.Used = l.between(now.Add(-l.limitWindow), now)
 		s.Others = int(math.Round(l.othersNow(q, now)))
+	}
+	if l.dayEnds != nil && now.Before(*l.dayEnds) {
+		s.UsedToday = l.dayUsed
 	}
 	if l.blockedUntil != nil && l.blockedUntil.After(now) {
 		s.BlockedFor = l.blockedUntil.Sub(now)

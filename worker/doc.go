@@ -63,7 +63,7 @@
 //     workers that all want tokens. The quota never needs so many: at 19 calls a second two would do. Run as many as Signals wants.
 //     Who must have ten thousand on one account puts one process in between that takes tokens for a hundred each.
 //   - Many accounts. Each has its row, and rows don't wait for each other; but the account's name is a constant here
-//     (quotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to be built for a
+//     (outbox.QuotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to be built for a
 //     thousand accounts is the account in the subject, in outbox.object_type's place in the indexes, and in pause; the quota's
 //     key has it already.
 //   - One Postgres. An event costs 780 bytes of WAL and some 70 µs of its CPU; 40,000 events a second are three cores and 31 MB/s. A

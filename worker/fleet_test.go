@@ -128,6 +128,7 @@ func TestSignalsOfAWorker(t *testing.T) {
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT count(*) FROM pause`, "1")
 	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0") // what is in a call is no backlog
+	r.until(`SELECT batch_size, events_per_second > 0 FROM worker`, "100 true") // as its next heartbeat tells
 	s, err := w.Signals(t.Context())
 	r.must(err)
 	if s.Backlog < 300 || s.Headroom < 1 || s.Headroom > 49 || s.QuotaRate != 5000./3600 || !s.QuotaLimits || s.WorkersWanted != 1 {

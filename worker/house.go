@@ -55,7 +55,7 @@ func (w *Worker) leave(ctx context.Context) error {
 func (w *Worker) round(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	if err := w.store.Beat(ctx, w.cfg.Name); err != nil {
+	if err := w.store.Beat(ctx, w.cfg.Name, w.capacity()); err != nil {
 		return err
 	}
 	if w.database.calm(outageGrace) {

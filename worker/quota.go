@@ -10,9 +10,6 @@ import (
 	"crmintake/outbox"
 )
 
-// quotaAccount names the only account that a deployment calls.
-const quotaAccount = "default"
-
 // token is the right to make one call. The zero value is no token.
 type token struct {
 	at         time.Time // by the database's clock: its name in the outbox
@@ -133,10 +130,16 @@ func (t *tokens) called(took time.Duration) {
 	t.call += (took - t.call) / 16
 }
 
-func (t *tokens) callTime() time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.call
+// capacity is what this worker could do.
+func (w *Worker) capacity() outbox.Capacity {
+	w.tokens.mu.Lock()
+	call := w.tokens.call
+	w.tokens.mu.Unlock()
+	c := outbox.Capacity{Batch: w.cfg.Batch.Size}
+	if call > 0 {
+		c.Rate = float64(w.cfg.InFlight*c.Batch) / call.Seconds()
+	}
+	return c
 }
 
 // databaseClock tells our time from the database's: each answer of its says, within the time that it took, what the time is
@@ -167,7 +170,7 @@ func (c *databaseClock) ours(database time.Time) time.Time {
 // quota is what the outbox is asked about.
 func (w *Worker) quota() outbox.Quota {
 	q := w.cfg.Quota
-	return outbox.Quota{Account: quotaAccount, Calls: q.Calls, Window: q.Window, Reserve: q.Reserve, Daily: q.Daily, Location: q.Location}
+	return outbox.Quota{Account: outbox.QuotaAccount, Calls: q.Calls, Window: q.Window, Reserve: q.Reserve, Daily: q.Daily, Location: q.Location}
 }
 
 // mostTokens bounds the tokens that a worker asks for at once.

@@ -122,9 +122,9 @@ func TestRipeUnderAQuota(t *testing.T) {
 }
 
 func TestSignals(t *testing.T) {
-	// 190 calls in 10 s: 1,900 records a second. A worker: 32 calls of 100 records in 160 ms, 20,000 a second.
+	// 190 calls in 10 s: 1,900 records a second.
 	usual := Load{
-		Backlog: 190_000, Batch: 100, Calls: 190, Window: 10 * time.Second, Used: 150, Workers: 2, Slots: 32, Call: 160 * time.Millisecond,
+		Backlog: 190_000, Batch: 100, Calls: 190, Window: 10 * time.Second, Used: 150, Workers: 2, Rate: 20_000,
 		Target: time.Minute,
 	}
 	inf := math.Inf(1)
@@ -138,10 +138,10 @@ func TestSignals(t *testing.T) {
 		"no backlog":               {func(l *Load) { l.Backlog = 0 }, Signals{0, 40, 1900, 40_000, 0, true, 1}},
 		"no quota":                 {func(l *Load) { l.Calls = 0 }, Signals{190_000, -1, inf, 40_000, 4750 * time.Millisecond, false, 1}},
 		"no quota, five million":   {func(l *Load) { l.Calls, l.Backlog = 0, 5_000_000 }, Signals{5_000_000, -1, inf, 40_000, 125 * time.Second, false, 5}},
-		"slow calls":               {func(l *Load) { l.Call = 16 * time.Second }, Signals{190_000, 40, 1900, 400, 475 * time.Second, false, 10}},
-		"slow calls, no hurry":     {func(l *Load) { l.Call, l.Backlog = 16*time.Second, 24_000 }, Signals{24_000, 40, 1900, 400, 60 * time.Second, false, 2}},
-		"nothing was called yet":   {func(l *Load) { l.Call = 0 }, Signals{190_000, 40, 1900, 0, 100 * time.Second, false, 1}},
-		"no quota and no call yet": {func(l *Load) { l.Call, l.Calls = 0, 0 }, Signals{190_000, -1, inf, 0, -1, false, 1}},
+		"slow calls":               {func(l *Load) { l.Rate = 200 }, Signals{190_000, 40, 1900, 400, 475 * time.Second, false, 10}},
+		"slow calls, no hurry":     {func(l *Load) { l.Rate, l.Backlog = 200, 24_000 }, Signals{24_000, 40, 1900, 400, 60 * time.Second, false, 2}},
+		"nothing was called yet":   {func(l *Load) { l.Rate = 0 }, Signals{190_000, 40, 1900, 0, 100 * time.Second, false, 1}},
+		"no quota and no call yet": {func(l *Load) { l.Rate, l.Calls = 0, 0 }, Signals{190_000, -1, inf, 0, -1, false, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := usual

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"crmintake/outbox"
 )
 
 // Load is what a fleet has to do, and what it can do it with.
@@ -16,8 +18,7 @@ type Load struct {
 	Blocked time.Duration // until when no calls are made
 
 	Workers int           // that are there
-	Slots   int           // calls that one worker makes at once
-	Call    time.Duration // how long a call takes; 0 if that is not known yet
+	Rate    float64       // records a second that one worker creates where no quota limits it, on average; 0 if that is not known yet
 	Target  time.Duration // in what time a backlog is to be worked off
 }
 
@@ -38,6 +39,21 @@ type Signals struct {
 	WorkersWanted int
 }
 
+// Add takes in the workers that are there, some of which may not know yet what they can do.
+func (l *Load) Add(workers []outbox.Capacity) {
+	var rate, known float64
+	for _, w := range workers {
+		if w.Rate > 0 {
+			rate += w.Rate
+			known++
+		}
+	}
+	l.Workers = len(workers)
+	if known > 0 {
+		l.Rate = rate / known
+	}
+}
+
 // Signals computes what a load calls for.
 func (l Load) Signals() Signals {
 	s := Signals{Backlog: l.Backlog, Headroom: -1, QuotaRate: math.Inf(1), Empty: -1, WorkersWanted: 1}
@@ -48,14 +64,10 @@ func (l Load) Signals() Signals {
 		}
 		s.QuotaRate = float64(l.Calls*l.Batch) / l.Window.Seconds()
 	}
-	one := 0.0 // what one worker creates in a second
-	if l.Call > 0 {
-		one = float64(l.Slots*l.Batch) / l.Call.Seconds()
-	}
-	s.FleetRate = one * float64(l.Workers)
+	s.FleetRate = l.Rate * float64(l.Workers)
 	s.QuotaLimits = s.QuotaRate <= s.FleetRate
 	rate := s.QuotaRate
-	if one > 0 {
+	if s.FleetRate > 0 {
 		rate = min(rate, s.FleetRate)
 	}
 	switch {
@@ -64,15 +76,15 @@ func (l Load) Signals() Signals {
 	case rate > 0 && !math.IsInf(rate, 1):
 		s.Empty = l.Blocked + time.Duration(float64(l.Backlog)/rate*float64(time.Second))
 	}
-	if one > 0 && l.Backlog > 0 && l.Target > 0 {
+	if l.Rate > 0 && l.Backlog > 0 && l.Target > 0 {
 		want := min(float64(l.Backlog)/l.Target.Seconds(), s.QuotaRate)
-		s.WorkersWanted = max(1, int(math.Ceil(want/one-1e-9)))
+		s.WorkersWanted = max(1, int(math.Ceil(want/l.Rate-1e-9)))
 	}
 	return s
 }
 
-// signalTarget is in what time a backlog is to be worked off, unless the quota forbids it.
-const signalTarget = time.Minute
+// SignalTarget is in what time a backlog is to be worked off, unless the quota forbids it.
+const SignalTarget = time.Minute
 
 // Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Some index look-ups and a
 // count of what is due, at most outbox.MostCounted rows: it may be asked every few seconds. It may be called at any time
@@ -90,16 +102,18 @@ func (w *Worker) Signals(ctx context.Context) (Signals, error) {
 	if err != nil {
 		return Signals{}, err
 	}
-	l := Load{Backlog: pending + unacked + due, Batch: w.cfg.Batch.Size, Slots: w.cfg.InFlight, Target: signalTarget, Call: w.tokens.callTime()}
+	l := Load{Backlog: pending + unacked + due, Batch: w.cfg.Batch.Size, Target: SignalTarget}
+	var can []outbox.Capacity
 	for _, other := range workers {
 		if other.Silent < workerSilent {
-			l.Workers++
+			can = append(can, other.Capacity)
 		}
 	}
+	l.Add(can)
 	l.Workers = max(l.Workers, 1)
 	if q := w.cfg.Quota; q.Calls > 0 {
 		l.Calls, l.Window = q.Calls, q.Window
-		state, known, err := w.store.QuotaState(ctx, quotaAccount)
+		state, known, err := w.store.QuotaState(ctx, outbox.QuotaAccount)
 		if err != nil {
 			return Signals{}, err
 		}

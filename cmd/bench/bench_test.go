@@ -140,13 +140,18 @@ func TestGrowth(t *testing.T) {
 
 func TestStart(t *testing.T) {
 	var report struct {
-		Runs   int     `json:"runs"`
-		First  spread  `json:"first_call_ms"`
-		Binary float64 `json:"binary_mb"`
+		Runs   int      `json:"runs"`
+		Starts []starts `json:"starts"`
+		Binary float64  `json:"binary_mb"`
 	}
-	decode(t, bench(t, "start", "--runs", "2", "--output", "json"), &report)
-	if report.Runs != 2 || report.First.Min <= 0 || report.First.Max < report.First.Min || report.Binary <= 0 {
+	decode(t, bench(t, "start", "--runs", "2", "--backlog", "100,3000", "--output", "json"), &report)
+	if report.Runs != 2 || len(report.Starts) != 2 || report.Starts[1].Backlog != 3000 || report.Binary <= 0 {
 		t.Errorf("%+v", report)
+	}
+	for _, s := range report.Starts {
+		if s.FirstCall.Min <= 0 || s.FirstCall.Max < s.FirstCall.Min || s.PeakMemory.Min <= 0 {
+			t.Errorf("%+v", s)
+		}
 	}
 }
 
@@ -181,6 +186,7 @@ func TestWrongUsage(t *testing.T) {
 		"latency --rate 0":                "want at least 1",
 		"growth --rows 1":                 "--rows: want at least",
 		"start --runs 0":                  "want at least 1",
+		"start --backlog 100,99":          "a full batch",
 		"plot " + file + " --out /tmp/x":  "is not what compare or growth print",
 		"plot /nowhere.json --out /tmp/x": "/nowhere.json",
 		"latency --rate often":            "often",

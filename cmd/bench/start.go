@@ -10,15 +10,20 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"text/tabwriter"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"crmintake/deploy/local"
 	"crmintake/worker/hubspot/hubspottest"
+	"crmintake/worker/jetstream"
 )
 
 type startCmd struct {
-	Runs   int    `help:"Starts of the program." default:"10" placeholder:"N"`
-	Output string `help:"text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
+	Runs    int    `help:"Starts of the program." default:"10" placeholder:"N"`
+	Backlog []int  `help:"Events that wait in the stream at each start; several numbers one after the other." default:"100" placeholder:"N,…"`
+	Output  string `help:"text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
 }
 
 // startEvents make a full batch, so that the first call waits for nothing but the program.
@@ -27,9 +32,19 @@ const startEvents = 100
 // firstCallWithin bounds a start.
 const firstCallWithin = time.Minute
 
+// starts are the figures of one backlog.
+type starts struct {
+	Backlog    int    `json:"backlog"`
+	FirstCall  spread `json:"first_call_ms"`
+	PeakMemory spread `json:"peak_memory_mb"` // until it was stopped, right after its first call
+}
+
 func (c *startCmd) Run(ctx context.Context, s streams) error {
 	if c.Runs < 1 {
 		return usagef("--runs: want at least 1")
+	}
+	if slices.Min(c.Backlog) < startEvents {
+		return usagef("--backlog: want at least %d, a full batch", startEvents)
 	}
 	say := s.teller()
 	site, err := openSite(ctx, say)
@@ -39,66 +54,116 @@ func (c *startCmd) Run(ctx context.Context, s streams) error {
 	defer func() { _ = site.close() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := site.createDatabase(ctx, "bench_start"); err != nil {
-		return err
-	}
-	r, err := site.open(ctx, "bench_start")
-	if err != nil {
-		return err
-	}
-	defer r.close(ctx)
-	door, err := openDoor()
-	if err != nil {
-		return err
-	}
-	defer door.close()
-	r.crm.url = door.url
 	binary, err := os.Stat(site.worker)
 	if err != nil {
 		return err
 	}
-	var took []float64
-	for n := range c.Runs {
-		say(fmt.Sprintf("start %d of %d", n+1, c.Runs))
-		d, err := r.firstCall(ctx, door, n)
+	var list []starts
+	for _, backlog := range c.Backlog {
+		one, err := c.measure(ctx, site, say, backlog)
 		if err != nil {
 			return err
 		}
-		took = append(took, milliseconds(d))
+		list = append(list, one)
 	}
-	slices.Sort(took)
-	v := spread{took[len(took)/2], took[0], took[len(took)-1]}
 	size := float64(binary.Size()) / (1 << 20)
 	if c.Output == "json" {
-		return json.NewEncoder(s.out).Encode(map[string]any{"runs": c.Runs, "first_call_ms": v, "binary_mb": size})
+		return json.NewEncoder(s.out).Encode(map[string]any{"runs": c.Runs, "starts": list, "binary_mb": size})
 	}
-	_, err = fmt.Fprintf(s.out, "from the start of the program to its first call, %d runs: median %.0f ms, %.0f to %.0f; the program has %.1f MB\n",
-		c.Runs, v.Median, v.Min, v.Max, size)
-	return err
+	t := tabwriter.NewWriter(s.out, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(t, "events that wait\tfirst call after, ms, median of %d (min–max)\tpeak memory, MB\n", c.Runs)
+	for _, one := range list {
+		fmt.Fprintf(t, "%d\t%.0f (%.0f–%.0f)\t%.1f (%.1f–%.1f)\n", one.Backlog, one.FirstCall.Median, one.FirstCall.Min, one.FirstCall.Max,
+			one.PeakMemory.Median, one.PeakMemory.Min, one.PeakMemory.Max)
+	}
+	fmt.Fprintf(t, "\nThe program has %.1f MB.\n", size)
+	return t.Flush()
 }
 
-// firstCall starts the program on a full batch and returns how long it took to call.
-func (r *round) firstCall(ctx context.Context, d *door, run int) (time.Duration, error) {
-	if err := r.publish(ctx, startEvents, func(n int) string { return numbered(run*startEvents + n) }); err != nil {
-		return 0, err
+// measure starts the program again and again on so large a backlog.
+func (c *startCmd) measure(ctx context.Context, s *site, say func(string), backlog int) (starts, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	name := fmt.Sprintf("bench_start_%d", s.rounds)
+	if err := s.createDatabase(ctx, name); err != nil {
+		return starts{}, err
 	}
+	r, err := s.open(ctx, name)
+	if err != nil {
+		return starts{}, err
+	}
+	defer r.close(ctx)
+	door, err := openDoor()
+	if err != nil {
+		return starts{}, err
+	}
+	defer door.close()
+	r.crm.url = door.url
+	var took, memory []float64
+	for n := range c.Runs {
+		say(fmt.Sprintf("%d events wait, start %d of %d", backlog, n+1, c.Runs))
+		if err := r.fill(ctx, backlog); err != nil {
+			return starts{}, err
+		}
+		d, p, err := r.firstCall(ctx, door)
+		if err != nil {
+			return starts{}, err
+		}
+		took, memory = append(took, milliseconds(d)), append(memory, mebibytes(p))
+	}
+	return starts{backlog, middle(took), middle(memory)}, nil
+}
+
+// middle sorts a list, and tells its median and its ends.
+func middle(list []float64) spread {
+	slices.Sort(list)
+	return spread{list[len(list)/2], list[0], list[len(list)-1]}
+}
+
+// fill publishes what the stream lacks of so many events that wait.
+func (r *round) fill(ctx context.Context, backlog int) error {
+	nc, err := nats.Connect(r.nats.url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	source, err := jetstream.Open(ctx, nc, jetstream.Config{})
+	if err != nil {
+		return err
+	}
+	pending, unacked, err := source.Outstanding(ctx)
+	if err != nil {
+		return err
+	}
+	return r.withPublisher(ctx, func(p *jetstream.Publisher) error {
+		for range backlog - pending - unacked {
+			if err := r.publishOne(ctx, p, r.events, numbered(r.events)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// firstCall starts the program and returns how long it took to call, and the program, which has ended.
+func (r *round) firstCall(ctx context.Context, d *door) (time.Duration, *local.Process, error) {
 	called := d.next()
 	begin := time.Now()
 	p, err := r.start(ctx, nil, "run", "--quota", "off", "--id-property", objectType+"="+idProperty)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	var at time.Time
 	select {
 	case at = <-called:
 	case <-p.Done():
-		return 0, fmt.Errorf("crmintake ended: %v\n%s", p.Wait(), p.LogEnd())
+		return 0, nil, fmt.Errorf("crmintake ended: %v\n%s", p.Wait(), p.LogEnd())
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return 0, nil, ctx.Err()
 	case <-time.After(firstCallWithin):
-		return 0, fmt.Errorf("no call within %v\n%s", firstCallWithin, p.LogEnd())
+		return 0, nil, fmt.Errorf("no call within %v\n%s", firstCallWithin, p.LogEnd())
 	}
-	return at.Sub(begin), end(p)
+	return at.Sub(begin), p, end(p)
 }
 
 // end stops a worker as an operator does, and waits for it.

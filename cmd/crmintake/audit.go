@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 
 	"crmintake/outbox/operator"
 )
@@ -40,12 +39,12 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.out, "Nothing was done by hand.")
 		return nil
 	}
-	t := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ACTION\tTIME\tEVENTS\tSKIPPED\tWHAT\tFILTER")
+	t := newTable(column{title: "ACTION", right: true}, column{title: "TIME"}, column{title: "EVENTS", right: true}, column{title: "SKIPPED", right: true},
+		column{title: "WHAT", fit: true}, column{title: "FILTER", fit: true})
 	for _, a := range list {
-		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%s\t%s\n", a.ID, localTime(a.At), a.Events, a.Skipped, shorten(printable(actionWords(a)), 120), shorten(printable(filterWords(a.Filter)), 120))
+		t.row(a.ID, localTime(a.At), grouped(a.Events), grouped(a.Skipped), actionWords(a), filterWords(a.Filter))
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.print(p.out, screenOf(p.out)); err != nil {
 		return err
 	}
 	if more {

@@ -78,13 +78,12 @@ func (c *deadListCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.out, "No dead events.")
 		return nil
 	}
-	t := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "EVENT\tOBJECT TYPE\tREASON\tGROUP\tSINCE\tEDITS\tERROR")
+	t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "REASON"}, column{title: "GROUP"}, column{title: "SINCE"},
+		column{title: "EDITS", right: true}, column{title: "ERROR", fit: true})
 	for _, e := range page.Events {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", printable(e.EventID), printable(e.ObjectType), e.Reason, e.Group, localTime(e.DeadAt), e.Revision,
-			shorten(printable(e.Error), 100))
+		t.row(e.EventID, e.ObjectType, e.Reason, e.Group, localTime(e.DeadAt), e.Revision, shorten(e.Error, 100))
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.print(p.out, screenOf(p.out)); err != nil {
 		return err
 	}
 	if page.Next != "" {

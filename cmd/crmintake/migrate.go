@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"crmintake/migrations"
@@ -62,14 +61,13 @@ func printMigrations(p *program, list []migrations.Status) error {
 	if p.Output == "json" {
 		return printJSON(p.out, list)
 	}
-	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "VERSION\tAPPLIED\tMIGRATION")
+	t := newTable(column{title: "VERSION", right: true}, column{title: "APPLIED"}, column{title: "MIGRATION", fit: true})
 	for _, m := range list {
 		applied := "no"
 		if !m.AppliedAt.IsZero() {
 			applied = m.AppliedAt.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\n", m.Version, applied, m.Name)
+		t.row(m.Version, applied, m.Name)
 	}
-	return w.Flush()
+	return t.print(p.out, screenOf(p.out))
 }

@@ -46,13 +46,16 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.out, "No bulk replays.")
 		return nil
 	}
-	t := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "REPLAY\tSTATE\tSTARTED\tBY\tEVENTS\tSENT AGAIN\tSKIPPED\tHELD\tLEFT\tREASON")
-	for _, j := range list {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", j.ID, j.State, localTime(j.StartedAt), printable(j.Operator), j.Events,
-			j.Replayed, j.Skipped, j.Held, j.Left(), shorten(printable(j.Reason), 60))
+	columns := []column{{title: "REPLAY", right: true}, {title: "STATE"}, {title: "STARTED"}, {title: "BY", fit: true}}
+	for _, title := range []string{"EVENTS", "SENT AGAIN", "SKIPPED", "HELD", "LEFT"} {
+		columns = append(columns, column{title: title, right: true})
 	}
-	return t.Flush()
+	t := newTable(append(columns, column{title: "REASON", fit: true})...)
+	for _, j := range list {
+		t.row(j.ID, j.State, localTime(j.StartedAt), j.Operator, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held),
+			grouped(j.Left()), j.Reason)
+	}
+	return t.print(p.out, screenOf(p.out))
 }
 
 // replayArg names a bulk replay.

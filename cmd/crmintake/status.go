@@ -3,12 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +17,8 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
+	"crmintake/worker"
+	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
 )
 
@@ -25,14 +26,13 @@ type statusCmd struct {
 	natsFlags
 	consumerFlags
 	databaseFlags
-	Quota quotaFlag `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
 	Watch watchFlag `help:"Show it again every so often (2s if no time is given), in place on a terminal, until interrupted." placeholder:"TIME"`
 }
 
 func (statusCmd) Help() string {
 	return "Events are counted by object type and status, with the oldest of each: for sending since its call began, for retry and " +
 		"unknown since the event came, for dead since it died. In a large outbox the number of created events is the " +
-		"database's estimate, and marked so. The quota is not known to the outbox: give the workers' --quota. What can't be " +
+		"database's estimate, and marked so. The quota is as the workers were told. What can't be " +
 		"reached is told, the rest is shown, and the exit code is 1."
 }
 
@@ -67,6 +67,7 @@ func (w *watchFlag) Decode(ctx *kong.DecodeContext) error {
 type statusReport struct {
 	*operator.Status              // nil if the database can't be asked
 	Backlog          *backlog     `json:"backlog,omitempty"` // nil if NATS can't be asked
+	Scaling          *scaling     `json:"scaling,omitempty"` // nil if either can't
 	Faults           []statusFail `json:"faults,omitempty"`
 }
 
@@ -76,6 +77,17 @@ type backlog struct {
 	Consumer string `json:"consumer"`
 	Pending  int    `json:"pending"` // not delivered yet
 	Unacked  int    `json:"unacked"` // in the hands of workers, or put off
+}
+
+// scaling is what there is to do, and how many workers it wants. What is not known, or has no bound, is left out.
+type scaling struct {
+	Events        int     `json:"events"`                            // that wait, in the stream and in the outbox
+	QuotaRate     float64 `json:"quota_events_per_second,omitempty"` // what the quota allows
+	FleetRate     float64 `json:"fleet_events_per_second,omitempty"` // what the workers could create without it
+	QuotaLimits   bool    `json:"quota_limits"`                      // more workers would not help
+	Empty         string  `json:"empty_in,omitempty"`                // as Go writes durations, new events aside
+	Workers       int     `json:"workers"`
+	WorkersWanted int     `json:"workers_wanted"`
 }
 
 // statusFail is a part that can't be asked.
@@ -172,7 +184,46 @@ func (q *statusQuestion) ask(ctx context.Context) *statusReport {
 			r.Faults = append(r.Faults, statusFail{part.name, oneLine(part.err.Error())})
 		}
 	}
+	if r.Faults == nil {
+		r.Scaling = scalingOf(r.Status, r.Backlog)
+	}
 	return &r
+}
+
+// scalingOf is worker.Signals for the fleet, from outside of it.
+func scalingOf(s *operator.Status, b *backlog) *scaling {
+	l := worker.Load{Backlog: b.Pending + b.Unacked, Batch: hubspot.MaxInputs, Target: worker.SignalTarget}
+	for _, e := range s.Events {
+		if e.Status == outbox.Retry || e.Status == outbox.Unknown {
+			l.Backlog += int(e.Events)
+		}
+	}
+	var can []outbox.Capacity
+	for _, w := range s.Workers {
+		if w.Alive {
+			can = append(can, outbox.Capacity{Batch: w.BatchSize, Rate: w.Rate})
+			l.Batch = w.BatchSize
+		}
+	}
+	l.Add(can)
+	if q := s.Quota; q != nil && q.Effective > 0 {
+		l.Calls, l.Used = q.Effective, q.Used
+		l.Window, _ = time.ParseDuration(q.Window)
+		if !q.BlockedUntil.IsZero() {
+			l.Blocked = q.BlockedUntil.Sub(s.At)
+		}
+	}
+	signals := l.Signals()
+	x := &scaling{
+		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits, Workers: l.Workers, WorkersWanted: signals.WorkersWanted,
+	}
+	if !math.IsInf(signals.QuotaRate, 1) {
+		x.QuotaRate = signals.QuotaRate
+	}
+	if signals.Empty >= 0 {
+		x.Empty = signals.Empty.Round(time.Second).String()
+	}
+	return x
 }
 
 func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
@@ -199,17 +250,12 @@ func (q *statusQuestion) database(ctx context.Context) (s *operator.Status, err 
 			return nil, err
 		}
 	}
-	status, err := operator.New(q.store, operator.Config{}).Status(ctx, outbox.Quota{
-		Account: fleetAccount, Calls: q.Quota.Calls, Window: q.Quota.Window,
-	})
+	status, err := operator.New(q.store, operator.Config{}).Status(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return &status, nil
 }
-
-// fleetAccount is what workers call their account.
-const fleetAccount = "default"
 
 func (q *statusQuestion) close() {
 	if q.store != nil {
@@ -218,138 +264,4 @@ func (q *statusQuestion) close() {
 	if q.nc != nil {
 		q.nc.Close()
 	}
-}
-
-func (r *statusReport) print(w io.Writer, p *program, s screen) error {
-	if p.Output == "json" {
-		e := json.NewEncoder(w) // a line each time
-		e.SetEscapeHTML(false)
-		return e.Encode(r)
-	}
-	if r.Status != nil {
-		if err := r.printEvents(w, s); err != nil {
-			return err
-		}
-	}
-	t := newTable(column{}, column{fit: true})
-	for _, f := range r.Faults {
-		t.row(cell{red, f.Part}, cell{red, f.Error})
-	}
-	if b := r.Backlog; b != nil {
-		t.row("backlog", fmt.Sprintf("%s pending, %s unacked, in stream %s", grouped(b.Pending), grouped(b.Unacked), b.Stream))
-	}
-	if r.Status != nil {
-		r.tell(t)
-	}
-	return t.print(w, s)
-}
-
-// shownStatuses are the columns, in the order in which rows go through them.
-var shownStatuses = []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead, outbox.Created, outbox.Discarded}
-
-func (r *statusReport) printEvents(w io.Writer, s screen) error {
-	if len(r.Events) == 0 {
-		_, err := fmt.Fprint(w, "The outbox is empty.\n\n")
-		return err
-	}
-	columns := []column{{title: "OBJECT TYPE", fit: true}}
-	for _, status := range shownStatuses {
-		columns = append(columns, column{title: strings.ToUpper(string(status)), right: true})
-	}
-	t := newTable(columns...)
-	estimated := false
-	for rest := r.Events; len(rest) > 0; { // they are sorted
-		n := slices.IndexFunc(rest, func(e operator.Events) bool { return e.ObjectType != rest[0].ObjectType })
-		if n < 0 {
-			n = len(rest)
-		}
-		group := rest[:n]
-		rest = rest[n:]
-		row := []any{group[0].ObjectType}
-		if row[0] == "" {
-			row[0] = "(none)"
-			if group[0].Estimated {
-				row[0] = "(any)"
-			}
-		}
-		for _, status := range shownStatuses {
-			i := slices.IndexFunc(group, func(e operator.Events) bool { return e.Status == status })
-			if i < 0 {
-				row = append(row, cell{faint, "-"})
-				continue
-			}
-			e := group[i]
-			c := shownStatus(string(status))
-			c.text = grouped(e.Events)
-			if e.Estimated {
-				c.text, estimated = "~"+c.text, true
-			}
-			if !e.Oldest.IsZero() {
-				c.text += " (" + short(r.At.Sub(e.Oldest)) + ")"
-			}
-			row = append(row, c)
-		}
-		t.row(row...)
-	}
-	if err := t.print(w, s); err != nil {
-		return err
-	}
-	note := "In brackets: the oldest."
-	if estimated {
-		note += " ~: estimated, with what was discarded."
-	}
-	foot := newTable(column{fit: true})
-	foot.row(cell{faint, note})
-	foot.row("")
-	return foot.print(w, s)
-}
-
-// tell adds what the database knows beside the rows.
-func (r *statusReport) tell(t *table) {
-	calls := "none in flight"
-	if n := r.Calls.Create + r.Calls.Read; n > 0 {
-		calls = fmt.Sprintf("%d in flight (%d create, %d read), the oldest for %s", n, r.Calls.Create, r.Calls.Read, short(r.At.Sub(r.Calls.Oldest)))
-	}
-	t.row("calls", calls)
-	if q := r.Quota; q != nil {
-		text := fmt.Sprintf("%d of %d calls used in the last %s, %d left", q.Used, q.Calls, q.Window, q.Left)
-		c := cell{plain, text}
-		if !q.BlockedUntil.IsZero() {
-			c = cell{yellow, text + "; the CRM wants no call for another " + short(q.BlockedUntil.Sub(r.At))}
-		}
-		t.row("quota", c)
-	}
-	name := "paused"
-	for _, p := range r.Pauses {
-		text := fmt.Sprintf("%s, for %s", pausedName(p.ObjectType), short(r.At.Sub(p.Since)))
-		if p.By != "" {
-			text += ", by " + p.By
-		}
-		if !p.TrialAt.IsZero() {
-			text += ", next trial in " + short(p.TrialAt.Sub(r.At))
-		}
-		t.row(cell{red, name}, cell{red, text + ": " + p.Reason})
-		name = ""
-	}
-	if len(r.Pauses) == 0 {
-		t.row("paused", "nothing")
-	}
-	alive := 0
-	var silent []string
-	for _, w := range r.Workers {
-		if w.Alive {
-			alive++
-		} else {
-			silent = append(silent, fmt.Sprintf("%s for %s", w.Name, short(r.At.Sub(w.SeenAt))))
-		}
-	}
-	text := fmt.Sprintf("%d alive", alive)
-	if len(silent) > 0 {
-		text += "; silent: " + strings.Join(silent, ", ")
-	}
-	c := cell{plain, text}
-	if alive == 0 {
-		c.colour = yellow
-	}
-	t.row("workers", c)
 }

@@ -17,7 +17,7 @@ type Status struct {
 	At      time.Time     `json:"at"` // by the database's clock, as all times are
 	Events  []Events      `json:"events"`
 	Calls   Calls         `json:"calls_in_flight"`
-	Quota   *QuotaUse     `json:"quota,omitempty"` // nil while no call was ever made under a quota, or without one
+	Quota   *QuotaUse     `json:"quota,omitempty"` // nil while no call was ever made under a quota
 	Pauses  []Pause       `json:"pauses"`
 	Workers []WorkerState `json:"workers"`
 }
@@ -42,13 +42,20 @@ type Calls struct {
 	Oldest time.Time `json:"oldest,omitzero"`
 }
 
-// QuotaUse is the quota of the fleet at this moment.
+// QuotaUse is the quota of the fleet at this moment, as the last worker that asked for it was told.
 type QuotaUse struct {
-	Calls        int       `json:"calls"`  // allowed in any Window
-	Window       string    `json:"window"` // as Go writes durations: 10s
+	Calls        int       `json:"calls"`     // allowed in any Window
+	Window       string    `json:"window"`    // as Go writes durations: 10s
+	Effective    int       `json:"effective"` // of these, what the fleet makes: less what is reserved, what others use, and what caution takes
 	Used         int       `json:"used"`
-	Left         int       `json:"left"`                   // for the fleet: others may use the account, too
+	Others       int       `json:"others"` // calls that other apps made in the window, as far as the CRM tells
+	Left         int       `json:"left"`
 	BlockedUntil time.Time `json:"blocked_until,omitzero"` // the CRM asked for no call before
+	BlockedWhy   string    `json:"blocked_why,omitempty"`
+	UsedToday    int       `json:"used_today"`          // by the fleet, since midnight in the account's zone
+	DayLimit     int       `json:"day_limit,omitempty"` // what the fleet may use of a day; 0 for any number
+	DayMax       *int      `json:"day_max,omitempty"`   // the account's day and what is left of it, as the CRM told last
+	DayLeft      *int      `json:"day_left,omitempty"`
 }
 
 // WorkerState is one of the fleet.
@@ -57,6 +64,8 @@ type WorkerState struct {
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
 	Alive     bool      `json:"alive"`
+	BatchSize int       `json:"batch_size"`
+	Rate      float64   `json:"events_per_second"` // what it could create with no quota; 0 while that is not known
 }
 
 // silentFor is after how long a worker, which says once a second that it is there, is not taken for alive.
@@ -89,14 +98,13 @@ FROM (SELECT greatest(c.reltuples::float8, coalesce(pg_stat_get_live_tuples(c.oi
    FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'outbox' AND attname = 'object_type') t`
 	statusAnyType = `
 SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'outbox'::regclass`
-	statusQuota   = `SELECT calls, nullif(blocked_until, '-infinity'), effective, clock_timestamp() FROM quota WHERE account = $1`
-	statusWorkers = `SELECT name, started_at, seen_at, seen_at > now() - $1::interval FROM worker ORDER BY name`
+	statusWorkers = `
+SELECT name, started_at, seen_at, seen_at > now() - $1::interval, batch_size, events_per_second FROM worker ORDER BY name`
 )
 
 // Status tells how things stand. It counts what is not done through indexes that hold little else; what is created is
-// counted while the table is small and estimated from then on, so that the cost does not grow with it. The
-// quota is what the workers were told; with 0 calls there is none.
-func (o *Operator) Status(ctx context.Context, quota outbox.Quota) (s Status, err error) {
+// counted while the table is small and estimated from then on, so that the cost does not grow with it.
+func (o *Operator) Status(ctx context.Context) (s Status, err error) {
 	s.Events = []Events{} // not null, in JSON
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
@@ -108,9 +116,6 @@ func (o *Operator) Status(ctx context.Context, quota outbox.Quota) (s Status, er
 				return err
 			}
 		}
-		if err := s.useOf(ctx, tx, quota); err != nil {
-			return err
-		}
 		rows, err := tx.Query(ctx, pauses)
 		if err != nil {
 			return err
@@ -118,6 +123,9 @@ func (o *Operator) Status(ctx context.Context, quota outbox.Quota) (s Status, er
 		s.Pauses, err = pgx.CollectRows(rows, scanPause)
 		return err
 	})
+	if err == nil {
+		s.Quota, err = o.quotaUse(ctx, s.At)
+	}
 	if err != nil {
 		return Status{}, fmt.Errorf("operator: status: %w", err)
 	}
@@ -247,35 +255,18 @@ func whoWorks(ctx context.Context, tx pgx.Tx, s *Status) error {
 	return err
 }
 
-// useOf is where the state of the quota comes from.
-func (s *Status) useOf(ctx context.Context, tx pgx.Tx, q outbox.Quota) error {
-	if q.Calls == 0 {
-		return nil
+// quotaUse is how the quota stands, at about that time.
+func (o *Operator) quotaUse(ctx context.Context, at time.Time) (*QuotaUse, error) {
+	q, known, err := o.store.QuotaState(ctx, outbox.QuotaAccount)
+	if err != nil || !known || q.Configured == 0 {
+		return nil, err
 	}
-	var calls []time.Time
-	var blocked *time.Time
-	var effective int
-	var now time.Time
-	err := tx.QueryRow(ctx, statusQuota, q.Account).Scan(&calls, &blocked, &effective, &now)
-	if err == pgx.ErrNoRows {
-		err = nil
+	u := &QuotaUse{
+		Calls: q.Configured, Window: q.Window.String(), Effective: q.Effective, Used: q.Used, Others: q.Others, Left: max(q.Effective-q.Used, 0),
+		UsedToday: q.UsedToday, DayLimit: q.DayLimit, DayMax: q.DayMax, DayLeft: q.DayLeft,
 	}
-	if err != nil {
-		return err
+	if q.BlockedFor > 0 {
+		u.BlockedUntil, u.BlockedWhy, u.Left = at.Add(q.BlockedFor), q.BlockedWhy, 0
 	}
-	u := &QuotaUse{Calls: q.Calls, Window: q.Window.String()}
-	for _, at := range calls {
-		if age := now.Sub(at); age >= 0 && age < q.Window { // some are still to be made
-			u.Used++
-		}
-	}
-	u.Left = max(q.Calls-u.Used, 0)
-	if effective > 0 { // the rest is others'
-		u.Left = max(min(q.Calls, effective)-u.Used, 0)
-	}
-	if blocked != nil && blocked.After(now) {
-		u.BlockedUntil, u.Left = *blocked, 0
-	}
-	s.Quota = u
-	return nil
+	return u, nil
 }

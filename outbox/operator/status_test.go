@@ -39,7 +39,7 @@ func TestStatus(t *testing.T) {
 	store := openStore(t)
 	o := New(store, Config{Name: "ann"})
 	ctx := t.Context()
-	s, err := o.Status(ctx, outbox.Quota{})
+	s, err := o.Status(ctx)
 	if err != nil || len(s.Events) != 0 || s.Quota != nil {
 		t.Fatalf("of an empty outbox: %+v, %v", s, err)
 	}
@@ -53,13 +53,17 @@ func TestStatus(t *testing.T) {
 INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, started_at)
 SELECT gen_random_uuid(), kind, 'contracts', 'w', now(), ids, 3, now() - interval '3 minutes'
 FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), ('read', '{d}')) AS v(kind, ids)`)
-	if err := store.Beat(ctx, "alive"); err != nil {
+	if err := store.Beat(ctx, "alive", outbox.Capacity{Batch: 50, Rate: 2.5}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, store, `INSERT INTO worker (name, seen_at) VALUES ('gone', now() - interval '1 minute')`)
-	exec(t, store, `INSERT INTO quota (account, calls) VALUES ('a', ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 second'])`)
+	exec(t, store, `INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 minute', 1, 0)`)
+	quota := outbox.Quota{Account: outbox.QuotaAccount, Calls: 5, Window: 10 * time.Second, Daily: 1000, Reserve: 0.2}
+	if _, err := store.Take(ctx, quota, outbox.Ask{Want: 1}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, store, `UPDATE quota SET calls = ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 second'], effective = 5, day_used = 321`)
 
-	if s, err = o.Status(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}); err != nil {
+	if s, err = o.Status(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"contracts created 5", "contracts retry 3 3h0m0s", "contracts sending 3 3m0s", "contracts unknown 3 2h0m0s",
@@ -69,21 +73,25 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 	if s.Calls.Create != 3 || s.Calls.Read != 1 || s.Calls.Oldest.IsZero() {
 		t.Errorf("calls: %+v", s.Calls)
 	}
-	if s.Quota.Used != 2 || s.Quota.Left != 3 {
+	if q := s.Quota; q.Calls != 5 || q.Window != "10s" || q.Used != 2 || q.Left != 3 || q.UsedToday != 321 || q.DayLimit != 800 {
 		t.Errorf("quota: %+v", s.Quota)
 	}
 	exec(t, store, `UPDATE quota SET effective = 3`)
-	if s, err = o.Status(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}); err != nil || s.Quota.Left != 1 {
+	if s, err = o.Status(ctx); err != nil || s.Quota.Left != 1 {
 		t.Errorf("beside others: %+v, %v", s.Quota, err)
 	}
-	if len(s.Workers) != 2 || !s.Workers[0].Alive || s.Workers[1].Alive {
+	if len(s.Workers) != 2 || !s.Workers[0].Alive || s.Workers[0].BatchSize != 50 || s.Workers[0].Rate != 2.5 || s.Workers[1].Alive {
 		t.Errorf("workers: %+v", s.Workers)
 	}
-	if err := store.Throttle(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}, outbox.Refusal{Wait: time.Minute, Why: "429"}); err != nil {
+	if err := store.Throttle(ctx, quota, outbox.Refusal{Wait: time.Minute, Why: "429"}); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = o.Status(ctx, outbox.Quota{Account: "a", Calls: 5, Window: 10 * time.Second}); err != nil || s.Quota.Left != 0 || s.Quota.BlockedUntil.IsZero() {
+	if s, err = o.Status(ctx); err != nil || s.Quota.Left != 0 || s.Quota.BlockedUntil.IsZero() || s.Quota.BlockedWhy != "429" {
 		t.Errorf("blocked: %+v, %v", s.Quota, err)
+	}
+	exec(t, store, `UPDATE quota SET day_ends = now()`)
+	if s, err = o.Status(ctx); err != nil || s.Quota.UsedToday != 0 {
+		t.Errorf("after midnight, before the first call: %+v, %v", s.Quota, err)
 	}
 }
 
@@ -97,7 +105,7 @@ func TestStatusOfALargeTable(t *testing.T) {
 	near := func(n, want int64) bool { return n > want*9/10 && n < want*11/10 }
 
 	exec(t, store, `UPDATE pg_class SET reltuples = 401000 WHERE oid = 'outbox'::regclass`) // as after a VACUUM; no sample yet
-	s, err := o.Status(t.Context(), outbox.Quota{})
+	s, err := o.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +113,7 @@ func TestStatusOfALargeTable(t *testing.T) {
 		t.Errorf("without a sample: %v", counts(s))
 	}
 	exec(t, store, `ANALYZE outbox`)
-	if s, err = o.Status(t.Context(), outbox.Quota{}); err != nil {
+	if s, err = o.Status(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.Events) != 3 || !s.Events[0].Estimated || !near(s.Events[0].Events, 300_000) || !near(s.Events[1].Events, 100_000) ||

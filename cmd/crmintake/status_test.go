@@ -1,0 +1,48 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/outbox/operator"
+)
+
+// What status says of the load is what Worker.Signals would.
+func TestScaling(t *testing.T) {
+	now := time.Now()
+	status := func(workers int, rate float64, quota *operator.QuotaUse) *operator.Status {
+		s := &operator.Status{At: now, Quota: quota, Events: []operator.Events{
+			{ObjectType: "contracts", Status: outbox.Retry, Events: 400}, {ObjectType: "deals", Status: outbox.Unknown, Events: 100},
+			{ObjectType: "deals", Status: outbox.Dead, Events: 7_000}, {ObjectType: "deals", Status: outbox.Created, Events: 9_000_000},
+		}}
+		for range workers {
+			s.Workers = append(s.Workers, operator.WorkerState{Alive: true, BatchSize: 100, Rate: rate})
+		}
+		s.Workers = append(s.Workers, operator.WorkerState{BatchSize: 100, Rate: 1e9}) // silent
+		return s
+	}
+	quota := &operator.QuotaUse{Calls: 190, Effective: 100, Window: "10s", Used: 30}
+	blocked := *quota
+	blocked.BlockedUntil = now.Add(time.Minute)
+	for name, c := range map[string]struct {
+		status  *operator.Status
+		pending int
+		want    string
+	}{
+		"the quota limits":  {status(2, 20_000, quota), 189_500, "190,000 events wait, about 3m10s of work; the quota limits (1,000 events/s), more workers would not help"},
+		"it is blocked":     {status(2, 20_000, &blocked), 189_500, "190,000 events wait, about 4m10s of work; the quota limits (1,000 events/s), more workers would not help"},
+		"workers are few":   {status(2, 100, quota), 189_500, "190,000 events wait, about 15m50s of work; 10 workers would do it faster"},
+		"workers suffice":   {status(2, 100, quota), 1_500, "2,000 events wait, about 10s of work"},
+		"none is there":     {status(0, 0, quota), 500, "1,000 events wait, about 1s of work; no worker is there"},
+		"nobody knows more": {status(1, 0, nil), 500, "1,000 events wait"},
+	} {
+		if got := scalingOf(c.status, &backlog{Pending: c.pending - 5, Unacked: 5}).String(); got != c.want {
+			t.Errorf("%s: %s\nwant %s", name, got, c.want)
+		}
+	}
+	if s := scalingOf(&operator.Status{}, &backlog{}).String(); !strings.HasPrefix(s, "nothing waits") {
+		t.Error(s)
+	}
+}
