@@ -126,6 +126,9 @@ func TestReplayAtOnce(t *testing.T) {
 	for i := range jobs {
 		all.Go(func() {
 			job, err := r.StartReplay(t.Context(), plans[i])
+			if errors.Is(err, ErrNothing) {
+				return // the others have done it all
+			}
 			jobs[i] = job
 			for more := true; more && err == nil; {
 				more, err = r.feeder.Feed(t.Context())
@@ -149,6 +152,9 @@ func TestReplayAtOnce(t *testing.T) {
 	r.finish()
 	sum := now.Replayed
 	for _, j := range jobs {
+		if j.ID == 0 {
+			continue
+		}
 		job, err := r.ReplayProgress(t.Context(), j.ID)
 		r.must(err)
 		if job.State != ReplayFinished || job.Replayed+job.Skipped != 3000 {
