@@ -112,7 +112,7 @@ func TestLatency(t *testing.T) {
 }
 
 func TestGrowth(t *testing.T) {
-	out := bench(t, "growth", "--rows", "60000", "--events", "2000", "--runs", "1", "--output", "json")
+	out := bench(t, "growth", "--rows", "60000", "--dead", "600", "--events", "2000", "--runs", "1", "--output", "json")
 	var report results
 	decode(t, out, &report)
 	if report.Rows != 60000 || len(report.Growth) != 2 {

@@ -18,7 +18,8 @@ import (
 )
 
 type growthCmd struct {
-	Rows   int    `help:"Created rows that the grown outbox has." default:"20000000" placeholder:"N"`
+	Rows   int    `help:"Rows that the grown outbox has, created ones but for --dead." default:"20000000" placeholder:"N"`
+	Dead   int    `help:"Dead rows among them, about." default:"100000" placeholder:"N"`
 	Events int    `help:"Events of a run, of about 300 bytes each." default:"100000" placeholder:"N"`
 	Runs   int    `help:"Runs with each outbox, in turn; the median counts." default:"3" placeholder:"N"`
 	Output string `help:"text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
@@ -60,8 +61,8 @@ type queryTimes struct {
 }
 
 func (c *growthCmd) Run(ctx context.Context, s streams) error {
-	if c.Rows < loadDeadEvery || c.Events < 1 || c.Runs < 1 {
-		return usagef("--rows: want at least %d, and --events and --runs at least 1", loadDeadEvery)
+	if c.Dead < 1 || c.Rows < c.Dead || c.Events < 1 || c.Runs < 1 {
+		return usagef("--rows: want at least as many as --dead, and --dead, --events and --runs at least 1")
 	}
 	if err := enoughRoom(c.Rows); err != nil {
 		return err
@@ -101,7 +102,7 @@ func (c *growthCmd) measure(ctx context.Context, s *site, bar io.Writer, say fun
 		return g, err
 	}
 	say(fmt.Sprintf("loading %d rows with %s ids", c.Rows, k.name))
-	if err := load(ctx, grown.database, k, c.Rows, bar); err != nil {
+	if err := load(ctx, grown.database, k, c.Rows, c.Dead, bar); err != nil {
 		return g, err
 	}
 	say("asking the operators' queries")

@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	loadChunk     = 500_000 // rows in a statement
-	loadDeadEvery = 10_000  // one row of so many is a dead one
-	rowOnDisk     = 1 << 10 // with its part of indexes, log and sorting: half of it stays
+	loadChunk = 500_000 // rows in a statement
+	rowOnDisk = 1 << 10 // with its part of indexes, log and sorting: half of it stays
 )
 
 // v7 is a UUID of version 7 of the time at and the number n.
@@ -32,7 +31,7 @@ SELECT %s, 'contracts', CASE WHEN dead THEN 'dead' ELSE 'created' END, decode(md
   CASE WHEN NOT dead THEN (171591000198 + n)::text END, CASE WHEN dead THEN '{"properties":{}}'::bytea END,
   CASE WHEN dead THEN 'rejected' END, CASE WHEN dead THEN 'VALIDATION_ERROR: no such property' END, CASE WHEN dead THEN at END, CASE WHEN dead THEN 'group-' || n %% 7 END,
   1, gen_random_uuid(), 'CRM_EVENTS', n, at, at
-FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $3) AS at, n %% $4 = 0 AS dead
+FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $3::int8) AS at, n %% ($3::int8 / $4::int8) = 0 AS dead
   FROM generate_series($1::int8, $2::int8) n) AS numbered`
 
 // Its calls were of a hundred each.
@@ -44,7 +43,7 @@ FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $
   FROM generate_series(1, ($1::float8 / 100)::int8) n) AS numbered`
 
 // load fills the outbox as years of events would, but quickly: the index is built at the end, as full as inserts leave it.
-func load(ctx context.Context, databaseURL string, k *kind, rows int, progress io.Writer) error {
+func load(ctx context.Context, databaseURL string, k *kind, rows, dead int, progress io.Writer) error {
 	conn, err := connect(ctx, databaseURL)
 	if err != nil {
 		return err
@@ -62,7 +61,7 @@ func load(ctx context.Context, databaseURL string, k *kind, rows int, progress i
 		progressbar.OptionSetDescription("rows"), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 	for first := 1; first <= rows && err == nil; first += loadChunk {
 		last := min(first+loadChunk-1, rows)
-		if exec(fmt.Sprintf(loadRows, k.sql), first, last, rows, loadDeadEvery) == nil {
+		if exec(fmt.Sprintf(loadRows, k.sql), first, last, rows, dead) == nil {
 			_ = bar.Set(last)
 		}
 	}

@@ -8,19 +8,15 @@ import (
 )
 
 type auditCmd struct {
-	databaseFlags
+	listFlags
 	Operator string `help:"Only what this person did." placeholder:"NAME"`
 	Action   string `help:"Only this action, such as discard." placeholder:"ACTION"`
 	EventID  string `help:"Only what was done to this event." placeholder:"ID"`
 	Before   int64  `help:"Only what came before the action of this number: the next page." placeholder:"NUMBER"`
-	Limit    int    `help:"How many at most." default:"50" placeholder:"N"`
 }
 
 func (c *auditCmd) Run(ctx context.Context, p *program) error {
-	if c.Limit < 1 {
-		return usagef("--limit %d: want at least 1", c.Limit)
-	}
-	d, err := readDesk(ctx, c.databaseFlags)
+	d, err := c.desk(ctx)
 	if err != nil {
 		return err
 	}

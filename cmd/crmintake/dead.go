@@ -94,6 +94,19 @@ func readDesk(ctx context.Context, f databaseFlags) (*desk, error) {
 	return openDesk(ctx, f, asFlag{As: "reader"})
 }
 
+// listFlags are those of commands that list what persons look for.
+type listFlags struct {
+	databaseFlags
+	Limit int `help:"How many at most." default:"50" placeholder:"N"`
+}
+
+func (f listFlags) desk(ctx context.Context) (*desk, error) {
+	if f.Limit < 1 {
+		return nil, usagef("--limit %d: want at least 1", f.Limit)
+	}
+	return readDesk(ctx, f.databaseFlags)
+}
+
 // sendable says why a worker would not send an event.
 func sendable(eventID, objectType string, payload []byte) error {
 	if objectType == "" {

@@ -12,16 +12,12 @@ import (
 )
 
 type deadGroupsCmd struct {
-	databaseFlags
+	listFlags
 	deadFilterFlags
-	Limit int `help:"How many at most." default:"50" placeholder:"N"`
 }
 
 func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
-	if c.Limit < 1 {
-		return usagef("--limit %d: want at least 1", c.Limit)
-	}
-	d, err := readDesk(ctx, c.databaseFlags)
+	d, err := c.desk(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,17 +48,13 @@ func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
 func localTime(t time.Time) string { return t.Local().Format(time.DateTime) }
 
 type deadListCmd struct {
-	databaseFlags
+	listFlags
 	deadFilterFlags
-	Limit int    `help:"How many at most." default:"50" placeholder:"N"`
-	From  string `help:"Where to begin: what the page before says at its end." placeholder:"PLACE"`
+	From string `help:"Where to begin: what the page before says at its end." placeholder:"PLACE"`
 }
 
 func (c *deadListCmd) Run(ctx context.Context, p *program) error {
-	if c.Limit < 1 {
-		return usagef("--limit %d: want at least 1", c.Limit)
-	}
-	d, err := readDesk(ctx, c.databaseFlags)
+	d, err := c.desk(ctx)
 	if err != nil {
 		return err
 	}

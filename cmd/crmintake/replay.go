@@ -21,16 +21,10 @@ type replayCmd struct {
 	Cancel replayCancelCmd `cmd:"" help:"End a bulk replay: what it has not sent again stays dead."`
 }
 
-type replayListCmd struct {
-	databaseFlags
-	Limit int `help:"How many at most." default:"50" placeholder:"N"`
-}
+type replayListCmd struct{ listFlags }
 
 func (c *replayListCmd) Run(ctx context.Context, p *program) error {
-	if c.Limit < 1 {
-		return usagef("--limit %d: want at least 1", c.Limit)
-	}
-	d, err := readDesk(ctx, c.databaseFlags)
+	d, err := c.desk(ctx)
 	if err != nil {
 		return err
 	}
