@@ -103,7 +103,8 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 	}
 
 	// The commit: from here on the events are ours, and the stream may forget them.
-	done := twins
+	b.rows = make([]row, 0, len(unique))
+	done := slices.Grow(twins, len(unique))
 	for k, i := range unique {
 		switch standing[k] {
 		case outbox.Ours:

@@ -24,8 +24,9 @@ const (
 	idleTimeout = 20 * time.Second
 	// dialTimeout bounds what a call's deadline does not: net/http goes on dialling for the next call.
 	dialTimeout = 10 * time.Second
-	// connBuffer holds a usual request (100 events of 300 bytes), which then leaves in one write.
-	connBuffer = 64 << 10
+	// writeBuffer holds a usual request (100 events of 300 bytes), which then leaves in one write. Answers are read past the
+	// connection's own buffer.
+	writeBuffer = 64 << 10
 	// maxHeaderBytes is far above the headers of any answer.
 	maxHeaderBytes = 256 << 10
 )
@@ -76,8 +77,7 @@ func newTransport(rootCAs *x509.CertPool, kept int) *http.Transport {
 		MaxIdleConnsPerHost:    kept,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		WriteBufferSize:        connBuffer,
-		ReadBufferSize:         connBuffer,
+		WriteBufferSize:        writeBuffer,
 		// Answers come as they are: under the quota there are too few of them for compression to be worth its time,
 		// and nothing small can become huge.
 		DisableCompression: true,
@@ -156,10 +156,12 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 	hide := newRedactor(token)
 	fly := &flight{now: c.now}
 	fly.deadline, _ = ctx.Deadline()
-	body := &requestBody{}
-	body.r.Reset(w.request)
-	defer body.Close() // net/http may still read it when an answer comes early, and the buffer is about to be reused
-	resp, err := c.transport.RoundTrip(c.newRequest(ctx, fly, body, len(w.request), token, method, path))
+	defer func() {
+		if !fly.read.Load() {
+			w.request = nil // net/http may still read it, as when an answer comes early: it must not be used again
+		}
+	}()
+	resp, err := c.transport.RoundTrip(c.newRequest(ctx, fly, w.request, token, method, path))
 	if err != nil {
 		written, kept := fly.land()
 		call := unsent(hide.line("no answer: " + err.Error()))
@@ -206,11 +208,11 @@ func (c *Client) refused(ctx context.Context, token string, call *worker.Call) w
 	return worker.PauseAccount
 }
 
-func (c *Client) newRequest(ctx context.Context, fly *flight, body io.ReadCloser, length int,
-	token, method, path string) *http.Request {
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		gateOf(info.Conn).board(fly, info.Reused)
-	}}
+func (c *Client) newRequest(ctx context.Context, fly *flight, body []byte, token, method, path string) *http.Request {
+	trace := &httptrace.ClientTrace{
+		GotConn:      func(info httptrace.GotConnInfo) { gateOf(info.Conn).board(fly, info.Reused) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { fly.read.Store(true) },
+	}
 	u := *c.base
 	u.Path += path
 	r := &http.Request{
@@ -221,33 +223,10 @@ func (c *Client) newRequest(ctx context.Context, fly *flight, body io.ReadCloser
 			"Accept":        {"application/json"},
 			"User-Agent":    {c.cfg.UserAgent},
 		},
-		// Without GetBody net/http can't send it a second time.
-		Body: body, ContentLength: int64(length),
+		// Without GetBody net/http can't send it a second time. With a reader of any other type it would send the headers first.
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}
 	return r.WithContext(httptrace.WithClientTrace(ctx, trace))
-}
-
-// requestBody is read by net/http until it is closed, and never after, whoever closes it.
-type requestBody struct {
-	mu     sync.Mutex // guards all below
-	r      bytes.Reader
-	closed bool
-}
-
-func (b *requestBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return 0, errOver
-	}
-	return b.r.Read(p)
-}
-
-func (b *requestBody) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	return nil
 }
 
 var errTooLong = errors.New("the answer is longer than the limit")

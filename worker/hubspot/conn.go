@@ -18,6 +18,7 @@ var (
 type flight struct {
 	deadline time.Time // zero for none
 	now      func() time.Time
+	read     atomic.Bool // net/http has done with the request's body
 
 	mu      sync.Mutex // guards all below
 	written int        // bytes that left, or are about to

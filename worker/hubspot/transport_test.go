@@ -240,6 +240,49 @@ func TestFlight(t *testing.T) {
 	}
 }
 
+// stuck is a connection whose writes go on after it was closed.
+type stuck struct{ net.Conn }
+
+func (stuck) Close() error { return nil }
+
+// What net/http is still reading is not used again: a request whose answer came before it was sent.
+func TestRequestIsLeftAlone(t *testing.T) {
+	answered := make(chan struct{})
+	c := to(t, "http://127.0.0.1:1")
+	var ends []net.Conn
+	c.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe() // which has no buffer
+		ends = append(ends, ours, theirs)
+		go func() {
+			_, _ = theirs.Read(make([]byte, 1))
+			_, _ = io.WriteString(theirs, "HTTP/1.1 201 Created\r\nContent-Length: "+strconv.Itoa(len(okBody))+"\r\n\r\n"+okBody)
+			<-answered
+			_, _ = io.Copy(io.Discard, theirs)
+		}()
+		return &gate{Conn: stuck{ours}}, nil
+	}
+	w := &workspace{request: make([]byte, 2*writeBuffer)}
+	if class, call := c.exchange(t.Context(), w, "contacts", "create"); class != worker.Answered {
+		t.Errorf("class %v: %s", class, call.Detail)
+	}
+	if w.request != nil {
+		t.Error("the buffer could be used again while it is being sent")
+	}
+	close(answered)
+	for _, end := range ends {
+		_ = end.Close()
+	}
+
+	w.request = make([]byte, 100)
+	c = client(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, okBody)
+	})
+	if c.exchange(t.Context(), w, "contacts", "create"); w.request == nil {
+		t.Error("the buffer of a usual request is not used again")
+	}
+}
+
 // One call is one request, also when the server has hung up on a kept connection just then.
 func TestKeptConnectionHungUp(t *testing.T) {
 	var requests atomic.Int64
