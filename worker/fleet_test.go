@@ -127,7 +127,7 @@ func TestSignalsOfAWorker(t *testing.T) {
 	r.publish(named("contracts", "c", 300)...)
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT count(*) FROM pause`, "1")
-	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0") // what is in a call is no backlog
+	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")        // what is in a call is no backlog
 	r.until(`SELECT batch_size, events_per_second > 0 FROM worker`, "100 true") // as its next heartbeat tells
 	s, err := w.Signals(t.Context())
 	r.must(err)
