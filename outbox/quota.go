@@ -152,8 +152,9 @@ type QuotaState struct {
 	HeaderMax  *int          // as the newest answer told; nil: never
 	HeaderLeft *int
 	HeaderAt   *time.Time
-	UsedToday  int  // by the fleet, by its own count
-	DayMax     *int // the account's, as the newest answer told
+	UsedToday  int       // by the fleet, by its own count, on Day
+	Day        time.Time // its date, at midnight UTC; zero if no call was ever counted
+	DayMax     *int      // the account's, as the newest answer told
 	DayLeft    *int
 
 	BlockedFor time.Duration // no calls until then; 0: they are made

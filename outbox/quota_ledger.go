@@ -278,6 +278,9 @@ func (l *ledger) state(account string, now time.Time) QuotaState {
 		Account: account, Configured: l.limitCalls, Window: l.limitWindow, Effective: l.effective, UsedToday: l.dayUsed,
 		HeaderMax: l.headerMax, HeaderLeft: l.headerRemaining, HeaderAt: l.headerAt, DayMax: l.dayMax, DayLeft: l.dayRemaining,
 	}
+	if l.day != nil {
+		s.Day = *l.day
+	}
 	if l.limitWindow > 0 {
 		s.Used = l.between(now.Add(-l.limitWindow), now)
 		s.Others = int(math.Round(l.othersNow(q, now)))
