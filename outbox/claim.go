@@ -14,8 +14,9 @@ type Due struct {
 	Retry, Unknown bool
 }
 
-// A loose index scan: one step per object type, and then one look at the earliest row of each, however many rows there are.
-const selectDue = `
+// dueTypes begins a statement with the object types that have `retry` or `unknown` rows: a loose index scan, one step per object type,
+// however many rows there are. A last row of each is null.
+const dueTypes = `
 WITH RECURSIVE retry AS (
   (SELECT object_type FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL ORDER BY object_type LIMIT 1)
   UNION ALL
@@ -27,7 +28,10 @@ unknown AS (
   UNION ALL
   SELECT (SELECT o.object_type FROM outbox o WHERE o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL
           AND o.object_type > t.object_type ORDER BY o.object_type LIMIT 1)
-  FROM unknown t WHERE t.object_type IS NOT NULL),
+  FROM unknown t WHERE t.object_type IS NOT NULL)`
+
+// One look at the earliest row of each.
+const selectDue = dueTypes + `,
 due AS (
   SELECT object_type, true AS retry FROM retry t WHERE now() >= (SELECT o.next_attempt_at FROM outbox o
     WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NULL ORDER BY o.next_attempt_at LIMIT 1)

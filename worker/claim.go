@@ -25,7 +25,7 @@ func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Sta
 // claim takes due rows for a call. It reports false when there are none any more. The memory for them is reserved, and stays
 // so until unclaim.
 func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
-	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, bytes: w.claimMost()}
+	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, bytes: w.claimMost(), cut: cutDue}
 	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
 	most := min(w.cfg.Batch.Bytes, w.claimPayload())
 	if status == outbox.Retry {
@@ -60,7 +60,8 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 			b.unfit = append(b.unfit, unfit(c, err))
 			continue
 		}
-		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, misses: c.Misses, inDoubt: c.InDoubt, age: c.Age, receivedAt: c.ReceivedAt})
+		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, misses: c.Misses, inDoubt: c.InDoubt, age: c.Age,
+			receivedAt: c.ReceivedAt, published: time.Now().Add(-c.Age)})
 	}
 	if len(b.rows) == 0 {
 		w.commit(writes, b, &Call{Detail: "not called: none of the events can be sent"}, nil)

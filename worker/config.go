@@ -67,6 +67,8 @@ type Config struct {
 	ShutdownTimeout time.Duration
 	// Drain makes Run return once nothing is left to do.
 	Drain bool
+	// Metrics are told what the worker does; of one worker only. nil means that nobody looks at them.
+	Metrics *Metrics
 }
 
 // Quota is what one account allows the fleet. All workers are to be told the same.

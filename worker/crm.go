@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -96,11 +97,15 @@ type Call struct {
 	CorrelationID string        // from the body or the header; HubSpot's support asks for it
 	Wait          time.Duration // how long the answer asks to wait (Retry-After or the class's default); 0 if it doesn't matter
 	Asked         bool          // the answer itself asks for the wait, by Retry-After
-	Detail        string        // one line for logs and pauses: status, category and message, or the transport's error; never a secret
+	Detail        string        // one line for people: status, category and message, or the transport's error; never a secret
+	Gist          string        // Detail without the CRM's own words about events, which may repeat their values: for logs; "" if it has none
 	Raw           []byte        // an error answer as received, at most 64 KiB of it; nil for Answered and when there was no answer
 	Limits        Limits
 	Duration      time.Duration
 }
+
+// forLog is what may be logged of Detail.
+func (c *Call) forLog() string { return cmp.Or(c.Gist, c.Detail) }
 
 // Limits are the quota headers of an answer; each is -1 when the header is absent or is no number.
 type Limits struct {

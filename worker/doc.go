@@ -29,11 +29,11 @@
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
 // answer teaches), judge.go, pause.go and gates.go, fuse.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
-// retention.go (created rows go in the end).
+// retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures) and health.go.
 //
 // # Who owns what
 //
-// Run starts a goroutine each for intake, dispatch, house-keeping and what is in hand, and one for each call. What they share is
+// Run starts a goroutine each for intake, dispatch, house-keeping, what is in hand and the fleet's metrics, and one for each call. What they share is
 // under Worker.mu, and nothing waits for an answer while holding it: acks and their like are written to the stream's client, which
 // buffers them. Three contexts order a stop: the first ends intake and dispatch, the second cuts
 // off calls, the third gives up on commits. Whatever a worker still holds when it ends, however it ends, is delivered again

@@ -1,5 +1,7 @@
 package worker
 
+import "time"
+
 // MaxEventBytes is the largest event body that is accepted: 1 MiB.
 const MaxEventBytes = 1 << 20
 
@@ -15,6 +17,11 @@ type Event struct {
 	Stream     string
 	StreamSeq  uint64
 	Payload    []byte // the body, byte for byte as received
+
+	// Published is when the stream took the message in, by its clock; zero if that is not known.
+	Published time.Time
+	// Redelivered tells that the stream has delivered the message before.
+	Redelivered bool
 
 	// Invalid tells why the event can't be sent, in words for a person; "" for a good one.
 	Invalid string

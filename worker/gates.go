@@ -58,6 +58,16 @@ func (g gates) types() bool {
 	return len(g) > 1 || len(g) == 1 && !account
 }
 
+// count counts the pauses of a cause: of everything, or of object types.
+func (g gates) count(everything bool, cause outbox.Cause) (n int) {
+	for key, gate := range g {
+		if gate.cause == cause && (key == outbox.Account) == everything {
+			n++
+		}
+	}
+	return n
+}
+
 // nextTrial tells when the first gate wants a trial.
 func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 	for _, gate := range g {

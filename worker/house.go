@@ -95,6 +95,10 @@ func (w *Worker) expire(ctx context.Context) error {
 			return err
 		}
 		for _, e := range expired {
+			w.metrics.leasesLost.Inc()
+			if !e.Read {
+				w.metrics.ended(outbox.Unknown, "", e.Rows)
+			}
 			w.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID, "worker", e.Worker,
 				"object_type", e.ObjectType, "events", e.Rows, "read", e.Read)
 		}
@@ -155,14 +159,20 @@ func (w *Worker) persist(patience, ctx context.Context, do func(context.Context)
 	}
 }
 
-// logAttempt writes the one wide line of an attempt: for machines at debug level, and louder when something went wrong.
+// logAttempt writes the one wide line of an attempt: for machines at debug level, and louder when something went wrong, unless that
+// only repeats itself. It holds no word of an event's.
 func (w *Worker) logAttempt(b *batch, call *Call, tally outbox.Call, inputs int) {
 	level := slog.LevelDebug
-	if tally.Created < inputs && inputs > 0 {
+	if tally.Created < inputs && inputs > 0 && !w.told(b, tally.NotApplied == inputs) {
 		level = slog.LevelInfo
 	}
 	w.log.LogAttrs(context.Background(), level, "call", slog.Any("attempt", b.attempt.ID), slog.String("object_type", b.attempt.ObjectType),
-		slog.Int("inputs", inputs), slog.Int("created", tally.Created), slog.Int("rejected", tally.Rejected),
+		slog.String("kind", b.callKind()), slog.Int("inputs", inputs), slog.Int("created", tally.Created), slog.Int("rejected", tally.Rejected),
 		slog.Int("not_applied", tally.NotApplied), slog.Int("unknown", tally.Unknown), slog.Int("status", call.Status),
-		slog.String("correlation_id", call.CorrelationID), slog.Duration("duration", call.Duration), slog.String("detail", call.Detail))
+		slog.String("correlation_id", call.CorrelationID), slog.Duration("duration", call.Duration), slog.String("detail", call.forLog()))
+}
+
+// told tells whether a line of its own has said already why calls come to nothing, as this one did, and another will say that they do not any more.
+func (w *Worker) told(b *batch, nothing bool) bool {
+	return nothing && (w.calling.lasting() > 0 || len(b.trials) > 0)
 }

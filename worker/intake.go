@@ -40,7 +40,10 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 		}
 		var invalid []*item
 		err := w.source.Fetch(ctx, count, bytes, func(e *Event) {
-			w.stats.Received.Add(1)
+			w.metrics.received.Inc()
+			if e.Redelivered {
+				w.metrics.redelivered.Inc()
+			}
 			if i := w.accept(e); i != nil {
 				invalid = append(invalid, i)
 			}
@@ -104,7 +107,7 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e.Invalid == "" && w.paused(e.ObjectType) {
-		w.stats.GivenBack.Add(1)
+		w.metrics.givenBack.Inc()
 		_ = e.Message.Nak(giveBackDelay)
 		return nil
 	}
@@ -141,7 +144,7 @@ func (w *Worker) giveBack(which func(objectType string) bool, delay time.Duratio
 		}
 		for _, i := range w.waiting.Drain(key) {
 			_ = i.Message.Nak(delay) // if it is lost, the message comes again after the ack wait
-			w.stats.GivenBack.Add(1)
+			w.metrics.givenBack.Inc()
 			w.release(i)
 		}
 	}
@@ -172,12 +175,12 @@ func (w *Worker) bury(ctx, writes context.Context, items []*item) {
 		err := w.buryAll(ctx, writes, burials)
 		w.answer(c.items, err)
 		w.untrack(c)
-		if err == nil {
-			w.stats.Dead.Add(int64(n))
-		}
 		w.mu.Lock()
 		for _, i := range c.items {
 			w.release(i)
+			if err == nil {
+				w.metrics.took(i.Published)
+			}
 		}
 		w.mu.Unlock()
 		items = items[n:]
@@ -195,6 +198,7 @@ func (w *Worker) buryAll(ctx, writes context.Context, burials []outbox.Burial) e
 		}); err != nil {
 			return err
 		}
+		w.metrics.ended(outbox.Dead, burials[0].Reason, len(burials)-len(reused)) // all are buried for the same reason
 		again := make([]outbox.Burial, len(reused))
 		for k, at := range reused {
 			again[k] = reuse(burials[at])

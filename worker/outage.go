@@ -53,6 +53,16 @@ func (o *outage) worked() {
 	o.since, o.count = time.Time{}, 0
 }
 
+// lasting tells for how long it has failed by now; 0 if it works.
+func (o *outage) lasting() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since.IsZero() {
+		return 0
+	}
+	return max(time.Since(o.since), 1)
+}
+
 // calm tells whether nothing has failed for so long.
 func (o *outage) calm(d time.Duration) bool {
 	o.mu.Lock()

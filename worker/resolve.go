@@ -48,8 +48,9 @@ func (w *Worker) read(calls, writes context.Context, b *batch) (answer ReadAnswe
 	}
 	slices.Sort(values)
 	objectType := b.attempt.ObjectType
+	w.metrics.inFlight.Inc()
 	answer = w.crm.Read(ctx, objectType, w.cfg.IDProperty[objectType], slices.Compact(values))
-	w.stats.Calls.Add(1)
+	w.metrics.called("read", &answer.Call)
 	w.learn(writes, b, answer.Class, &answer.Call)
 	return answer, true
 }
@@ -72,10 +73,13 @@ func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
 			return err
 		}
 		if again > 0 {
+			w.metrics.ended(outbox.Retry, "", again)
+			w.metrics.reconciliations.WithLabelValues("resent").Add(float64(again))
 			w.log.Warn("events whose outcome is unknown are sent again: they may exist twice then", "object_type", objectType, "events", again)
 		}
 		if dead > 0 {
-			w.stats.Dead.Add(int64(dead))
+			w.metrics.ended(outbox.Dead, outbox.UnknownOutcome, dead)
+			w.metrics.reconciliations.WithLabelValues("parked").Add(float64(dead))
 			w.log.Warn("events whose outcome is unknown are dead letters: nothing tells whether their records exist",
 				"object_type", objectType, "events", dead)
 		}
@@ -112,7 +116,6 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return b.probe != nil && key == objectType }))
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	switch class {
 	case Answered, Refused, TooLarge:
 		w.hold.answered(time.Now(), call.Duration)
@@ -122,6 +125,13 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 		}
 	case Unavailable, Ambiguous:
 		w.hold.failed(time.Now(), call.Wait)
+	}
+	down := w.hold.held > 0
+	w.mu.Unlock()
+	if class == Answered {
+		w.calling.worked()
+	} else if down && (class == Unavailable || class == Ambiguous) {
+		w.calling.failed(errors.New(call.forLog()))
 	}
 }
 
@@ -135,7 +145,7 @@ func (w *Worker) learnOfReading(objectType string, class Class, call *Call) {
 	}
 	w.mu.Unlock()
 	if refusedRead(class) {
-		o.failed(errors.New(call.Detail))
+		o.failed(errors.New(call.forLog()))
 	} else if class == Answered {
 		o.worked()
 	}

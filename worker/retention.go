@@ -25,7 +25,7 @@ func (w *Worker) keepSmall(ctx, writes context.Context) error {
 		switch {
 		case err == nil:
 			trouble.worked()
-			w.stats.Removed.Add(int64(swept.Rows))
+			w.metrics.removed.Add(float64(swept.Rows))
 		case ctx.Err() == nil:
 			trouble.failed(err)
 			swept.Next = retentionRetry

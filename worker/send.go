@@ -31,6 +31,15 @@ type batch struct {
 	token    token               // the call's part of the quota
 	probe    *probe              // of the trial of a fuse's pause: what became of its inputs; nil for all other calls
 	bytes    int                 // what the rows take up, if they were claimed
+	cut      string              // why it was cut; "" of reads
+}
+
+// callKind is a word for what is called.
+func (b *batch) callKind() string {
+	if b.kind == resolving {
+		return "read"
+	}
+	return "create"
 }
 
 // row is an event as it stands in the outbox, with what is sent of it.
@@ -42,6 +51,7 @@ type row struct {
 	inDoubt    bool
 	age        time.Duration
 	receivedAt time.Time
+	published  time.Time // or when it came to the outbox or was replayed, of what was claimed; by our clock
 }
 
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
@@ -90,7 +100,8 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		events = append(events, i.row())
 	}
 
-	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, token: c.token}
+	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, token: c.token, cut: c.cut.String()}
+	begin := time.Now()
 	var standing []outbox.Standing
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
 		b.leaseEnd = time.Now().Add(w.cfg.Lease)
@@ -102,22 +113,23 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		return nil, false
 	}
 
+	w.metrics.intentTime.Observe(time.Since(begin).Seconds())
 	// The commit: from here on the events are ours, and the stream may forget them.
 	b.rows = make([]row, 0, len(unique))
 	done := slices.Grow(twins, len(unique))
 	for k, i := range unique {
 		switch standing[k] {
 		case outbox.Ours:
-			b.rows = append(b.rows, row{id: i.ID, input: i.input})
+			b.rows = append(b.rows, row{id: i.ID, input: i.input, published: i.Published})
 			done = append(done, i)
 		case outbox.Duplicate:
-			w.stats.Duplicates.Add(1)
+			w.metrics.duplicates.Inc()
 			done = append(done, i)
 		case outbox.Reused:
 			reused = append(reused, i)
 		}
 	}
-	w.stats.Duplicates.Add(int64(len(twins)))
+	w.metrics.duplicates.Add(float64(len(twins)))
 	w.answer(done, nil)
 	if len(reused) > 0 {
 		burials := make([]outbox.Burial, len(reused))
@@ -126,8 +138,10 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		}
 		err := w.buryAll(calls, writes, burials)
 		w.answer(reused, err)
-		if err == nil {
-			w.stats.Dead.Add(int64(len(reused)))
+		for _, i := range reused {
+			if err == nil {
+				w.metrics.took(i.Published)
+			}
 		}
 	}
 	w.mu.Lock()
@@ -144,6 +158,9 @@ func (w *Worker) newAttempt(objectType string) outbox.Attempt {
 func (w *Worker) deliver(calls, writes context.Context, b *batch) {
 	if b.probe = w.probeOf(b); b.probe != nil {
 		defer w.endProbe(writes, b)
+	}
+	if b.kind == retrying {
+		w.metrics.retries.Add(float64(len(b.rows)))
 	}
 	answer, ok := w.call(calls, writes, b)
 	if !ok {
@@ -168,8 +185,11 @@ func (w *Worker) call(calls, writes context.Context, b *batch) (answer Answer, o
 	for k := range b.rows {
 		inputs[k] = b.rows[k].input
 	}
+	w.metrics.batches.WithLabelValues(b.cut).Inc()
+	w.metrics.batchEvents.Observe(float64(len(inputs)))
+	w.metrics.inFlight.Inc()
 	answer = w.crm.Create(ctx, b.attempt.ObjectType, inputs)
-	w.stats.Calls.Add(1)
+	w.metrics.called("create", &answer.Call)
 	w.learn(writes, b, answer.Class, &answer.Call)
 	w.learnSize(b, answer.Class)
 	return answer, true
@@ -237,6 +257,7 @@ func (w *Worker) commitTally(writes context.Context, b *batch, call *Call, tally
 	tally.Status, tally.CorrelationID, tally.Detail = call.Status, call.CorrelationID, call.Detail
 	settlements = append(settlements, b.unfit...)
 	tally.Rejected += len(b.unfit)
+	begin := time.Now()
 	err := w.persist(writes, writes, func(ctx context.Context) error {
 		return w.store.Settle(ctx, b.attempt.ID, tally, settlements)
 	})
@@ -244,18 +265,8 @@ func (w *Worker) commitTally(writes context.Context, b *batch, call *Call, tally
 		w.lost(b, err)
 		return
 	}
-	for k := range settlements {
-		switch settlements[k].Status {
-		case outbox.Created:
-			w.stats.Created.Add(1)
-		case outbox.Dead:
-			w.stats.Dead.Add(1)
-		case outbox.Retry:
-			w.stats.Retried.Add(1)
-		case outbox.Unknown:
-			w.stats.Unknown.Add(1)
-		}
-	}
+	w.metrics.outcomeTime.Observe(time.Since(begin).Seconds())
+	w.metrics.settled(b, settlements)
 	w.logAttempt(b, call, tally, len(settlements))
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -86,42 +87,15 @@ func (l Load) Signals() Signals {
 // SignalTarget is in what time a backlog is to be worked off, unless the quota forbids it.
 const SignalTarget = time.Minute
 
-// Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Some index look-ups and a
-// count of what is due, at most outbox.MostCounted rows: it may be asked every few seconds. It may be called at any time
-// by any goroutine; the error is the stream's or the database's.
+// Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Its cost is bounded, see
+// outbox.Store.Census: it may be asked every few seconds. It may be called at any time by any goroutine; the error is the stream's or
+// the database's.
 func (w *Worker) Signals(ctx context.Context) (Signals, error) {
-	pending, unacked, err := w.source.Outstanding(ctx)
-	if err != nil {
+	s := w.survey(ctx)
+	if err := errors.Join(s.streamErr, s.outboxErr); err != nil {
 		return Signals{}, err
 	}
-	due, err := w.store.CountDue(ctx)
-	if err != nil {
-		return Signals{}, err
-	}
-	workers, err := w.store.Workers(ctx)
-	if err != nil {
-		return Signals{}, err
-	}
-	l := Load{Backlog: pending + unacked + due, Batch: w.cfg.Batch.Size, Target: SignalTarget}
-	var can []outbox.Capacity
-	for _, other := range workers {
-		if other.Silent < workerSilent {
-			can = append(can, other.Capacity)
-		}
-	}
-	l.Add(can)
-	l.Workers = max(l.Workers, 1)
-	if q := w.cfg.Quota; q.Calls > 0 {
-		l.Calls, l.Window = q.Calls, q.Window
-		state, known, err := w.store.QuotaState(ctx, outbox.QuotaAccount)
-		if err != nil {
-			return Signals{}, err
-		}
-		if known && state.Effective > 0 {
-			l.Calls, l.Used, l.Blocked = state.Effective, state.Used, state.BlockedFor
-		}
-	}
-	return l.Signals(), nil
+	return w.load(&s).Signals(), nil
 }
 
 // workerSilent is for how long a worker that is there may not be heard of: it says so once a second.

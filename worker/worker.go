@@ -25,9 +25,10 @@ type Worker struct {
 	judge  judge
 
 	database, stream *outage
+	calling          *outage // the CRM; once it is taken to be down
 	replays          *operator.Feeder
 	replaying        *outage
-	stats            Stats // its counters are atomic
+	metrics          *Metrics
 
 	tokens tokens
 
@@ -60,13 +61,19 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	metrics := cfg.Metrics
+	if metrics == nil {
+		metrics = NewMetrics(nil)
+	}
 	w := &Worker{
 		cfg: cfg, source: source, store: store, crm: crm, log: log,
 		judge:     judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
 		database:  &outage{log: log, what: "the database", quiet: outageQuiet},
 		stream:    &outage{log: log, what: "the stream", quiet: outageQuiet},
+		calling:   &outage{log: log, what: "the CRM"}, // it is down only after several failures in a row
 		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
 		replaying: &outage{log: log, what: "replaying dead events"},
+		metrics:   metrics,
 		wake:      make(chan struct{}, 1),
 		waiting:   batcher.New[*item](cfg.Batch),
 		unacked:   map[*cargo]struct{}{},
@@ -77,14 +84,12 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		size:      requestSize{bound: cfg.Batch.Bytes},
 	}
 	w.room = sync.NewCond(&w.mu)
+	metrics.worker.Store(w)
 	return w, nil
 }
 
 // outageQuiet: of many that use a server at once, some are told of an outage's failures after others have seen its end.
 const outageQuiet = 2 * time.Second
-
-// Stats returns the counters, which may be read at any time.
-func (w *Worker) Stats() *Stats { return &w.stats }
 
 // errDrained ends the group when nothing is left to do.
 var errDrained = errors.New("drained")
@@ -122,6 +127,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { return w.keepSmall(ctx, writes) })
 	if w.cfg.Drain {
 		group.Go(func() error { return w.watchDrain(ctx) })
+	}
+	if w.cfg.Metrics != nil {
+		group.Go(func() error { return w.watchFleet(ctx) })
 	}
 	stop := context.AfterFunc(ctx, func() {
 		w.log.Debug("stopping: what is under way is finished")

@@ -211,7 +211,7 @@ func (r *round) start(ctx context.Context, log io.Writer, args ...string) (*loca
 
 func (r *round) env() []string {
 	return append(os.Environ(), "CRMINTAKE_NATS_URL="+r.nats.url, "CRMINTAKE_DATABASE_URL="+r.database,
-		"CRMINTAKE_HUBSPOT_URL="+r.crm.url, "CRMINTAKE_HUBSPOT_TOKEN="+token)
+		"CRMINTAKE_HUBSPOT_URL="+r.crm.url, "CRMINTAKE_HUBSPOT_TOKEN="+token, "CRMINTAKE_ADMIN_ADDR=127.0.0.1:0")
 }
 
 // event is the n-th body, of about 300 bytes with its headers.

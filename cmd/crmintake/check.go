@@ -114,6 +114,8 @@ func (c *checkCmd) settings(f *findings, vault hubspot.Vault) *hubspot.Client {
 		bad = f.fail("settings", c.config(c.BatchWait+time.Hour).Validate())
 	}
 	bad = f.fail("settings", c.source().Validate()) || bad
+	_, err := c.adminFlags.config()
+	bad = f.fail("settings", err) || bad
 	token, _, err := c.token(vault)
 	if f.fail("settings", err) {
 		return nil

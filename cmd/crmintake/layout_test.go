@@ -28,6 +28,7 @@ func TestLayout(t *testing.T) {
 		"crmintake/worker":                     {"crmintake/worker/", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/worker/jetstream":           {"crmintake/worker/hubspot", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io/nats-server"},
 		"crmintake/worker/hubspot":             {"crmintake/worker/jetstream", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
+		"crmintake/worker/admin":               {"crmintake/", "github.com/nats-io", "github.com/jackc"},
 		"crmintake/worker/hubspot/hubspottest": {"crmintake/", "github.com/nats-io", "github.com/jackc"},
 	} {
 		for _, dependency := range dependencies(t, pkg) {

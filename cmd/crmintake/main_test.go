@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -15,7 +16,10 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-func TestMain(m *testing.M) { outboxtest.Main(m) }
+func TestMain(m *testing.M) {
+	os.Setenv("CRMINTAKE_ADMIN_ADDR", "127.0.0.1:0") // workers of several tests and packages run at once
+	outboxtest.Main(m)
+}
 
 // result is what a run of the program left behind.
 type result struct {

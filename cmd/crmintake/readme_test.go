@@ -15,7 +15,14 @@ var update = flag.Bool("update", false, "write the settings into the README")
 
 // The README's table of settings is the program's.
 func TestReadmeSettings(t *testing.T) {
-	const file, begin, end = "../../README.md", "<!-- settings -->\n", "<!-- /settings -->\n"
+	section(t, "settings", settings(t))
+}
+
+// section compares a part of the README, between two marks, with what it is to be, or writes it there.
+func section(t *testing.T, name, want string) {
+	t.Helper()
+	const file = "../../README.md"
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +32,6 @@ func TestReadmeSettings(t *testing.T) {
 	if !ok || !ok2 {
 		t.Fatalf("%s has no %q and %q", file, begin, end)
 	}
-	want := settings(t)
 	if *update {
 		if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
 			t.Fatal(err)
@@ -33,7 +39,7 @@ func TestReadmeSettings(t *testing.T) {
 		return
 	}
 	if have != want {
-		t.Errorf("the table of settings is not the program's; go test ./cmd/crmintake -run TestReadme -update writes it. Want:\n%s", want)
+		t.Errorf("the README's %s are not the program's; go test ./cmd/crmintake -run TestReadme -update writes them. Want:\n%s", name, want)
 	}
 }
 

@@ -24,6 +24,7 @@ type runCmd struct {
 	hubspotFlags
 	callFlags
 	outcomeFlags
+	adminFlags
 	profileFlags
 
 	Drain           bool          `help:"Exit with 0 once the consumer has nothing pending or unacknowledged and no row is sending, retry or unknown."`
@@ -209,6 +210,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := errors.Join(jetstream.ValidateURL(c.NATSURL), c.source().Validate()); err != nil {
 		return usageError{err}
 	}
+	seen := newSeen()
 	vault := &lateVault{}
 	token, closeToken, err := c.token(vault)
 	if err != nil {
@@ -228,7 +230,12 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 		return usageError{err}
 	}
 	defer crm.Close()
-	if err := c.work(ctx, p, crm, vault); !errors.Is(err, errStopped) {
+	stopAdmin, err := c.serve(ctx, p.log, seen)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+	if err := c.work(ctx, p, crm, vault, seen); !errors.Is(err, errStopped) {
 		return err
 	}
 	p.log.Info("stopped before it began: not all that it needs was there")
@@ -236,17 +243,19 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 }
 
 // work connects and works until it is told to stop.
-func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault) error {
+func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, seen *seen) error {
 	store, err := c.awaitStore(ctx, p.log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 	vault.store.Store(store)
+	seen.postgres.Store(true)
 	nc, err := c.awaitNATS(ctx, p.log)
 	if err != nil {
 		return err
 	}
+	seen.nats.Store(nc)
 	defer func() {
 		if err := jetstream.Close(nc); err != nil {
 			p.log.Warn("some acks may be lost, which costs a redelivery", "error", err)
@@ -260,10 +269,13 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 		p.log.Warn(warning)
 	}
 	cfg := c.config(source.AckWait())
+	cfg.Metrics = seen.metrics
 	w, err := worker.New(cfg, source, store, crm, p.log)
 	if err != nil {
 		return usageError{err}
 	}
+	seen.worker.Store(w)
+	defer context.AfterFunc(ctx, func() { seen.stopping.Store(true) })()
 
 	p.log.Info("started", "worker", cfg.Name, "stream", c.Stream, "consumer", c.Consumer, "crm", c.HubspotURL, "quota", quotaText(cfg.Quota),
 		"id_property", c.IDProperty)

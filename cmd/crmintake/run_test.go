@@ -114,6 +114,10 @@ func TestRunRefuses(t *testing.T) {
 		"bad id property":       {[]string{"--id-property", "a/b=c"}, 2, "not an object type"},
 		"unknown flag":          {[]string{"--bach-size", "1"}, 2, "batch-size"},
 		"memory":                {[]string{"--memory", "1MiB"}, 2, "memory"},
+		"admin address":         {[]string{"--admin-addr", "8080"}, 2, "--admin-addr"},
+		"open admin address":    {[]string{"--admin-addr", ":0"}, 2, "can be reached by others: that wants a token's file"},
+		"no admin token file":   {[]string{"--admin-addr", ":0", "--admin-token-file", "/nowhere"}, 2, "--admin-token-file"},
+		"no admin certificate":  {[]string{"--admin-cert", "/nowhere/c", "--admin-key", "/nowhere/k", "--admin-token-file", file}, 2, "/nowhere/c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := crmintake(t, "", append(append([]string{}, good...), c.args...)...)

@@ -102,6 +102,7 @@ func (s *Stack) Env() []string {
 		"CRMINTAKE_DATABASE_URL=" + s.DatabaseURL(),
 		"CRMINTAKE_HUBSPOT_URL=" + s.CRM.URL,
 		"CRMINTAKE_HUBSPOT_TOKEN=" + s.token,
+		"CRMINTAKE_ADMIN_ADDR=127.0.0.1:0", // there may be several
 	}
 }
 

@@ -173,7 +173,8 @@ func (s *accounts) settle(w *workspace, a *worker.Answer, inputs []worker.Input,
 	}
 	// Clipped, because the inputs share it.
 	s.conclude(results, a.Outcomes, slices.Clip(nameless), keepResult)
-	a.Call.Detail = tally(a, strangers, nameless)
+	text, words := tally(a, strangers, nameless)
+	a.Call.Detail, a.Call.Gist = oneLine(text+words), oneLine(text)
 }
 
 func (s *accounts) reset(inputs int) {
@@ -313,23 +314,24 @@ func (s *accounts) conclude(results []result, outcomes []worker.Outcome, nameles
 }
 
 // tally describes an answer in numbers, unless there is nothing but created records to tell of.
-func tally(a *worker.Answer, strangers int, nameless []worker.APIError) string {
+func tally(a *worker.Answer, strangers int, nameless []worker.APIError) (text, words string) {
 	var n [worker.NotApplied + 1]int
 	for i := range a.Outcomes {
 		n[a.Outcomes[i].Verdict]++
 	}
 	if n[worker.Created] == len(a.Outcomes) && strangers == 0 && len(nameless) == 0 {
-		return ""
+		return "", ""
 	}
-	text := fmt.Sprintf("%d: %d created, %d rejected, %d not applied, %d unknown", a.Call.Status,
+	text = fmt.Sprintf("%d: %d created, %d rejected, %d not applied, %d unknown", a.Call.Status,
 		n[worker.Created], n[worker.Rejected], n[worker.NotApplied], n[worker.Unknown])
 	if strangers > 0 {
 		text += fmt.Sprintf("; %d times something was named that is no input", strangers)
 	}
 	if len(nameless) > 0 {
-		text += fmt.Sprintf("; %d errors name no input, the first: %s %s", len(nameless), nameless[0].Category, nameless[0].Message)
+		text += fmt.Sprintf("; %d errors name no input, the first: %s", len(nameless), nameless[0].Category)
+		words = " " + nameless[0].Message
 	}
-	return oneLine(text)
+	return text, words
 }
 
 // maxIDBytes is far above any record id.

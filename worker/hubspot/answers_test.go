@@ -340,6 +340,7 @@ func TestCreateDetails(t *testing.T) {
 		},
 		Call: worker.Call{Status: 207, CorrelationID: "corr-1",
 			Detail: "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER x",
+			Gist:   "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER",
 			Limits: worker.Limits{Max: 190, Remaining: -1, Interval: 10 * time.Second, DailyMax: 250000, DailyRemain: -1}},
 	}
 	if diff := cmp.Diff(want, a); diff != "" {

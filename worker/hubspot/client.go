@@ -196,14 +196,15 @@ func (c *Client) refused(ctx context.Context, token string, call *worker.Call) w
 	}
 	switch err := source.Refused(ctx, token); {
 	case err == nil:
-		call.Detail = oneLine(call.Detail + "; there is another token by now")
+		call.Detail, call.Gist = oneLine(call.Detail+"; there is another token by now"), oneLine(call.Gist+"; there is another token by now")
 		return worker.Unavailable
 	case errors.Is(err, ErrTokenLater):
-		call.Detail, call.Wait = oneLine(call.Detail+"; "+err.Error()), unwell
+		call.Detail, call.Gist, call.Wait = oneLine(call.Detail+"; "+err.Error()), oneLine(call.Gist+"; "+err.Error()), unwell
 		return worker.Unavailable
 	case err == errSameToken:
 	default: // why comes first: the end of a long line is cut off
-		call.Detail = oneLine(err.Error() + "; the answer was: " + call.Detail)
+		why := err.Error() + "; the answer was: "
+		call.Detail, call.Gist = oneLine(why+call.Detail), oneLine(why+call.Gist)
 	}
 	return worker.PauseAccount
 }

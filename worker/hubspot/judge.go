@@ -37,7 +37,8 @@ func (w *workspace) judge(status int, h http.Header, body []byte, readErr error,
 	case status < 200 || status > 299:
 		class, wait := classify(status, w.doc.policy, retryAfter, has)
 		call.Wait, call.Asked, call.Raw = wait, has, keep(body)
-		call.Detail = hide.line(w.refusal(status, h, hide))
+		text, words := w.refusal(status, h, hide)
+		call.Detail, call.Gist = hide.line(text+words), hide.line(text)
 		return class, call
 	case problem != nil:
 		call.Detail = hide.line(fmt.Sprintf("%d that can't be read: %v", status, problem))
@@ -52,9 +53,9 @@ func saysNothing(call worker.Call, body []byte) worker.Call {
 	return call
 }
 
-// refusal describes an answer that is no 2xx.
-func (w *workspace) refusal(status int, h http.Header, hide redactor) string {
-	text := strconv.Itoa(status)
+// refusal describes an answer that is no 2xx, with the CRM's own words apart.
+func (w *workspace) refusal(status int, h http.Header, hide redactor) (text, words string) {
+	text = strconv.Itoa(status)
 	top := &w.doc.top
 	if top.category != "" {
 		text += " " + top.category
@@ -69,7 +70,7 @@ func (w *workspace) refusal(status int, h http.Header, hide redactor) string {
 	}
 	switch location := hide.text(h.Get("Location")); {
 	case top.message != "":
-		text += ": " + top.message
+		words = ": " + top.message
 	case status >= 300 && status < 400 && location != "":
 		text += ": redirects are not followed"
 		if u, err := url.Parse(location); err == nil && u.Host != "" {
@@ -78,7 +79,7 @@ func (w *workspace) refusal(status int, h http.Header, hide redactor) string {
 	case top.category == "" && h.Get("Content-Type") != "":
 		text += ": a body of type " + h.Get("Content-Type")
 	}
-	return text
+	return text, words
 }
 
 // hints say what a person can do to end a pause.

@@ -46,7 +46,8 @@ func (w *workspace) found(a *worker.ReadAnswer, idProperty string, values []stri
 	var why string
 	if a.Found, why = w.doc.lookUp(idProperty, values); why != "" {
 		a.Class, a.Call = worker.Ambiguous, saysNothing(a.Call, w.doc.body)
-		a.Call.Detail = oneLine(fmt.Sprintf("%d that proves nothing about what it did not find: %s", a.Call.Status, why))
+		a.Call.Gist = fmt.Sprintf("%d that proves nothing about what it did not find", a.Call.Status)
+		a.Call.Detail = oneLine(a.Call.Gist + ": " + why)
 	}
 }
 

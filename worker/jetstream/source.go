@@ -275,6 +275,7 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 		return e
 	}
 	e.Stream, e.StreamSeq = meta.Stream, meta.Sequence.Stream
+	e.Published, e.Redelivered = meta.Timestamp, meta.NumDelivered > 1
 	e.ID, e.Invalid = worker.EventID(m.Header.Get, e.Stream, e.StreamSeq)
 	objectType, invalid := worker.ObjectTypeOf(e.Subject, s.prefix)
 	e.ObjectType = objectType

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+// families are this program's metrics, without those of Go and of the process.
+func families(t *testing.T, s *seen) (list []*dto.MetricFamily) {
+	t.Helper()
+	all, err := s.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if !strings.HasPrefix(f.GetName(), "go_") && !strings.HasPrefix(f.GetName(), "process_") {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// The README's table of metrics is the program's: each that is exported is in it, and no other.
+func TestReadmeMetrics(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	for _, f := range families(t, newSeen()) {
+		values := map[string][]string{}
+		for _, m := range f.Metric {
+			for _, l := range m.Label {
+				if !slices.Contains(values[l.GetName()], l.GetValue()) {
+					values[l.GetName()] = append(values[l.GetName()], l.GetValue())
+				}
+			}
+		}
+		var labels []string
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			label := "`" + name + "`"
+			if f.GetName() != "crmintake_build_info" { // which is another one in each build
+				slices.Sort(values[name])
+				label += ": " + strings.TrimPrefix(strings.Join(values[name], ", "), ", ")
+			}
+			labels = append(labels, label)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, "; "), f.GetHelp())
+	}
+	section(t, "metrics", b.String())
+}
+
+// All series are there from the start, at zero.
+func TestMetricsBeginAtZero(t *testing.T) {
+	for _, f := range families(t, newSeen()) {
+		if len(f.Metric) == 0 {
+			t.Errorf("%s has no series", f.GetName())
+		}
+		for _, m := range f.Metric {
+			want := 0.0
+			if f.GetName() == "crmintake_build_info" {
+				want = 1
+			}
+			if v := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount()); v != want {
+				t.Errorf("%s %v is %v, want %v", f.GetName(), m.Label, v, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"crmintake/worker"
+	"crmintake/worker/admin"
+)
+
+// seen is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one while it starts.
+type seen struct {
+	registry *prometheus.Registry
+	metrics  *worker.Metrics
+
+	postgres atomic.Bool // was reached
+	nats     atomic.Pointer[nats.Conn]
+	worker   atomic.Pointer[worker.Worker]
+	stopping atomic.Bool
+}
+
+func newSeen() *seen {
+	s := &seen{registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f := promauto.With(s.registry)
+	for server, is := range map[string]func() bool{"postgres": s.hasPostgres, "nats": s.hasNATS} {
+		f.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "crmintake_connected", Help: "1 while the server answers, else 0.", ConstLabels: prometheus.Labels{"server": server},
+		}, func() float64 {
+			if is() {
+				return 1
+			}
+			return 0
+		})
+	}
+	b := thisBuild()
+	f.NewGauge(prometheus.GaugeOpts{
+		Name: "crmintake_build_info", Help: "Always 1; the labels say which build it is.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "goversion": b.Go},
+	}).Set(1)
+	s.metrics = worker.NewMetrics(s.registry)
+	return s
+}
+
+func (s *seen) hasPostgres() bool {
+	if w := s.worker.Load(); w != nil {
+		return w.Health().DatabaseFails == 0
+	}
+	return s.postgres.Load()
+}
+
+func (s *seen) hasNATS() bool {
+	nc := s.nats.Load()
+	return nc != nil && nc.IsConnected()
+}
+
+// alive returns once the worker's lock could be had.
+func (s *seen) alive() {
+	if w := s.worker.Load(); w != nil {
+		w.Health()
+	}
+}
+
+func (s *seen) ready() admin.Readiness {
+	var r admin.Readiness
+	reason := func(is bool, format string, args ...any) {
+		if is {
+			r.Reasons = append(r.Reasons, fmt.Sprintf(format, args...))
+		}
+	}
+	reason(s.stopping.Load(), "it is stopping")
+	w := s.worker.Load()
+	if w == nil {
+		reason(!s.hasPostgres(), "Postgres is not there yet")
+		reason(!s.hasNATS(), "NATS is not there yet")
+		reason(s.hasPostgres() && s.hasNATS(), "JetStream is not there yet")
+		return r
+	}
+	h := w.Health()
+	reason(h.DatabaseFails > 0, "Postgres does not answer, for %v", h.DatabaseFails.Round(time.Second))
+	reason(!s.hasNATS(), "NATS is not connected")
+	reason(h.StreamFails > 0, "the stream delivers nothing, for %v", h.StreamFails.Round(time.Second))
+	r.Ready, r.Paused = r.Reasons == nil, h.Paused
+	return r
+}

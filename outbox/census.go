@@ -1,0 +1,78 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Census is how many rows there are in each status, at one moment.
+type Census struct {
+	Rows map[Status]int64
+	// Waiting are those in `retry` and `unknown` that wait for a call, now or later.
+	Waiting int64
+	// Overdue is for how long the first of them is due by now; 0 if none is.
+	Overdue time.Duration
+}
+
+const (
+	// MostCounted is how far a status is counted, which takes some 20 ms. What is more is the database's estimate, from its last
+	// VACUUM or ANALYZE.
+	MostCounted = 100_000
+	// countCreated is how large the table may be, in bytes, for created rows to be counted one by one: a few milliseconds. In a larger
+	// one they are what the database believes to be in it, less all others.
+	countCreated = 8 << 20
+)
+
+// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done to.
+const census = dueTypes + `,
+firsts AS (
+  SELECT (SELECT o.next_attempt_at FROM outbox o
+    WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NULL ORDER BY o.next_attempt_at LIMIT 1) AS due
+  FROM retry t
+  UNION ALL
+  SELECT (SELECT o.next_attempt_at FROM outbox o
+    WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1)
+  FROM unknown t)
+SELECT
+  (SELECT count(*) FROM (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL LIMIT $1) r),
+  (SELECT count(*) FROM (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL LIMIT $1) u),
+  (SELECT count(*) FROM (SELECT FROM outbox WHERE dead_at IS NOT NULL LIMIT $1) d),
+  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_retry'::regclass),
+  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_unknown'::regclass),
+  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_dead'::regclass),
+  (SELECT greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'outbox'::regclass),
+  (SELECT coalesce(sum(cardinality(event_ids)) FILTER (WHERE kind = 'create'), 0)::bigint FROM attempt WHERE closed_at IS NULL),
+  (SELECT coalesce(sum(cardinality(event_ids)) FILTER (WHERE kind = 'read'), 0)::bigint FROM attempt WHERE closed_at IS NULL),
+  (SELECT coalesce(sum(events), 0)::bigint FROM operator_action WHERE action = 'discard'),
+  coalesce(CASE WHEN pg_relation_size('outbox') <= $2 THEN (SELECT count(*) FROM outbox WHERE status = 'created') END, -1),
+  (SELECT coalesce(now() - min(due), interval '0') FROM firsts)`
+
+// Census counts the rows. Its cost is bounded, however many there are: it may be asked every few seconds.
+func (s *Store) Census(ctx context.Context) (Census, error) {
+	return s.census(ctx, MostCounted, countCreated)
+}
+
+func (s *Store) census(ctx context.Context, most, counted int64) (c Census, err error) {
+	var retry, unknown, dead, retryGuess, unknownGuess, deadGuess, all, sending, read, discarded, created int64
+	if err := s.pool.QueryRow(ctx, census, most, counted).Scan(&retry, &unknown, &dead, &retryGuess, &unknownGuess, &deadGuess, &all,
+		&sending, &read, &discarded, &created, &c.Overdue); err != nil {
+		return Census{}, fmt.Errorf("outbox: census: %w", err)
+	}
+	for _, n := range []struct {
+		counted *int64
+		guess   int64
+	}{{&retry, retryGuess}, {&unknown, unknownGuess}, {&dead, deadGuess}} {
+		if *n.counted == most {
+			*n.counted = max(most, n.guess)
+		}
+	}
+	c.Waiting = retry + unknown
+	c.Overdue = max(c.Overdue, 0)
+	unknown += read
+	if created < 0 {
+		created = max(0, all-sending-retry-unknown-dead-discarded)
+	}
+	c.Rows = map[Status]int64{Sending: sending, Retry: retry, Unknown: unknown, Dead: dead, Created: created, Discarded: discarded}
+	return c, nil
+}

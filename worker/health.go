@@ -1,0 +1,27 @@
+package worker
+
+import (
+	"slices"
+	"time"
+)
+
+// Health tells whether a worker can do its work.
+type Health struct {
+	// DatabaseFails and StreamFails are for how long what is asked of them has failed by now; 0 if it works.
+	DatabaseFails, StreamFails time.Duration
+	// Paused names what is paused and for which cause, as "contracts (fuse)", sorted. A worker can work nevertheless.
+	Paused []string
+}
+
+// Health may be asked at any time, and asks nobody. That it answers shows that the worker goes on: it takes the lock that all its
+// work takes.
+func (w *Worker) Health() Health {
+	h := Health{DatabaseFails: w.database.lasting(), StreamFails: w.stream.lasting()}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, gate := range w.gates {
+		h.Paused = append(h.Paused, pausedName(key)+" ("+string(gate.cause)+")")
+	}
+	slices.Sort(h.Paused)
+	return h
+}
