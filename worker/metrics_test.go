@@ -171,7 +171,7 @@ func TestMetricsOfTheFleet(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.Answer403: 1}})
 	a := r.admin()
-	a.exec(`INSERT INTO worker (name) VALUES ('another')`)
+	a.exec(`INSERT INTO worker (name, batch_size, events_per_second) VALUES ('another', 100, 0)`)
 	a.exec(`INSERT INTO outbox (event_id, object_type, status, payload, content_hash, next_attempt_at, stream, stream_seq)
 		VALUES ('waits', 'contracts', 'retry', '{"properties":{"name":"n"}}', 'h', now() - interval '1 hour', 's', 1)`)
 	r.publish(named("contracts", "c", 300)...)

@@ -220,25 +220,11 @@ func (c *chaos) publish(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer p.Close()
-	begin := time.Now()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for n, over := 0, false; !over; {
-		age := time.Since(begin)
-		if over = age >= c.long(); over {
-			age = c.long()
-		}
-		for target := int(age.Seconds() * float64(c.Rate)); n < target; n++ {
-			if err := p.Publish(ctx, message(n)); err != nil {
-				return 0, fmt.Errorf("publish: %w", err)
-			}
-			c.confirmed.Store(int64(p.Progress().Confirmed))
-		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-tick.C:
-		}
+	if err := steadily(ctx, c.long(), float64(c.Rate), func(n int) error {
+		c.confirmed.Store(int64(p.Progress().Confirmed))
+		return p.Publish(ctx, message(n))
+	}); err != nil {
+		return 0, fmt.Errorf("publish: %w", err)
 	}
 	if err := p.Flush(ctx); err != nil {
 		return 0, fmt.Errorf("publish: %w", err)

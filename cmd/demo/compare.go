@@ -21,8 +21,9 @@ type balance struct {
 	Lost               int            `json:"lost"`       // published, but neither a record nor a dead letter
 	Duplicates         int            `json:"duplicates"` // records beyond the first of an event
 	PossibleDuplicates int            `json:"possible_duplicates"`
-	WrongRecords       int            `json:"wrong_record_ids"` // created rows whose record id is no record's, or another row's too
-	DeadWithRecord     map[string]int `json:"dead_with_record"` // dead letters whose record exists, by reason
+	Removed            int            `json:"removed,omitempty"` // created rows that retention has removed
+	WrongRecords       int            `json:"wrong_record_ids"`  // created rows whose record id is no record's, or another row's too
+	DeadWithRecord     map[string]int `json:"dead_with_record"`  // dead letters whose record exists, by reason
 }
 
 func (b balance) good() bool {
@@ -32,7 +33,7 @@ func (b balance) good() bool {
 			return false
 		}
 	}
-	return b.Published == b.Created+b.Dead && b.Lost == 0 && b.Duplicates == 0 && b.WrongRecords == 0
+	return b.Published == b.Created+b.Dead+b.Removed && b.Lost == 0 && b.Duplicates == 0 && b.WrongRecords == 0
 }
 
 // line is a row of the outbox, as far as the comparison wants to know it.
@@ -54,6 +55,7 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 	ids := p.recordIDs()
 	named := make([]bool, len(ids)) // by a row
 	settled := make([]bool, published)
+	there := make([]bool, published) // in the outbox
 	b = balance{Published: published, DeadBy: map[string]int{}, DeadWithRecord: map[string]int{}}
 	rows, err := conn.Query(ctx, `SELECT event_id, status, coalesce(reason, ''), coalesce(record_id, ''), possible_duplicate, updated_at FROM outbox`)
 	if err != nil {
@@ -66,6 +68,9 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 		}
 		n, ours := eventNumber(l.id)
 		ours = ours && n < published
+		if ours {
+			there[n] = true
+		}
 		exists := ours && records[contractNumber(n)] > 0
 		switch outbox.Status(l.status) {
 		case outbox.Created:
@@ -98,8 +103,12 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 	if err != nil {
 		return b, err
 	}
-	for _, ok := range settled {
-		if !ok {
+	for n, ok := range settled {
+		switch {
+		case ok:
+		case p.forgets && !there[n] && records[contractNumber(n)] > 0:
+			b.Removed++
+		default:
 			b.Lost++
 		}
 	}

@@ -22,6 +22,8 @@ type parts struct {
 	nc    *nats.Conn
 	say   io.Writer
 	begin time.Time
+	// forgets tells that created rows are removed after a while.
+	forgets bool
 }
 
 // startParts starts all but the workers. After an error nothing of it is left.

@@ -53,7 +53,10 @@ func (t table) by(kinds map[string]int) {
 
 func (b balance) lines(t table) {
 	t.line("events published", b.Published)
-	t.line("records created", b.Created)
+	t.line("records created", b.Created+b.Removed)
+	if b.Removed > 0 {
+		t.line("  whose rows were removed since", b.Removed)
+	}
 	t.line("dead letters", b.Dead)
 	t.by(b.DeadBy)
 	t.line("lost", b.Lost)
