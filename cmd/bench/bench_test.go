@@ -155,6 +155,14 @@ func TestStart(t *testing.T) {
 	}
 }
 
+func TestPlotOfASoak(t *testing.T) {
+	var list []string
+	for n := range 30 {
+		list = append(list, fmt.Sprintf(`{"seconds":%d,"memory_mb":%d,"goroutines":20,"connections":9,"tables_mb":1.5,"indexes_mb":0}`, 20*n, 30+n%3))
+	}
+	draw(t, `{"minutes":10,"samples":[`+strings.Join(list, ",")+`]}`, "What must not grow", "memory of a worker (31.0)", "connections to Postgres (9.0)")
+}
+
 // People get tables.
 func TestTables(t *testing.T) {
 	out := bench(t, "--events", "500", "--runs", "1")
@@ -187,7 +195,7 @@ func TestWrongUsage(t *testing.T) {
 		"growth --rows 1":                 "--rows: want at least",
 		"start --runs 0":                  "want at least 1",
 		"start --backlog 100,99":          "a full batch",
-		"plot " + file + " --out /tmp/x":  "is not what compare or growth print",
+		"plot " + file + " --out /tmp/x":  "is not what compare, growth or demo soak print",
 		"plot /nowhere.json --out /tmp/x": "/nowhere.json",
 		"latency --rate often":            "often",
 	} {

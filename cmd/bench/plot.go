@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/go-analyze/charts"
 )
 
 type plotCmd struct {
-	File string `arg:"" help:"What compare or growth printed with --output json." type:"existingfile"`
+	File string `arg:"" help:"What compare, growth or demo soak printed with --output json." type:"existingfile"`
 	Out  string `help:"Where to draw it." required:"" type:"path" placeholder:"FILE.svg"`
 }
 
@@ -21,7 +22,12 @@ type results struct {
 	Systems map[string]map[string]spread `json:"systems"`
 	Rows    int                          `json:"rows"`
 	Growth  []growth                     `json:"growth"`
+	Samples []map[string]float64         `json:"samples"` // of a soak
+	Minutes float64                      `json:"minutes"`
 }
+
+// chart is something that can be drawn.
+type chart interface{ draw() ([]byte, error) }
 
 // bars are groups of bars, one of each series.
 type bars struct {
@@ -40,16 +46,18 @@ func (c *plotCmd) Run(context.Context, streams) error {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	var chart bars
+	var drawn chart
 	switch {
 	case len(r.Systems) > 0:
-		chart = r.compared()
+		drawn = r.compared()
 	case len(r.Growth) > 0:
-		chart = r.grown()
+		drawn = r.grown()
+	case len(r.Samples) > 0:
+		drawn = r.soaked()
 	default:
-		return usagef("%s is not what compare or growth print with --output json", c.File)
+		return usagef("%s is not what compare, growth or demo soak print with --output json", c.File)
 	}
-	svg, err := chart.draw()
+	svg, err := drawn.draw()
 	if err != nil {
 		return err
 	}
@@ -59,7 +67,7 @@ func (c *plotCmd) Run(context.Context, streams) error {
 const speed = "events_per_second"
 
 // compared has one group: the systems side by side, ours first.
-func (r *results) compared() bars {
+func (r *results) compared() *bars {
 	b := bars{title: "Events a second", groups: []string{""},
 		subtitle: fmt.Sprintf("%d events, median of %d, all parts on one machine", r.Events, r.Runs)}
 	for _, name := range []string{"crmintake", "floor", "peer"} {
@@ -67,18 +75,18 @@ func (r *results) compared() bars {
 			b.series, b.values = append(b.series, name), append(b.values, []float64{s[speed].Median})
 		}
 	}
-	return b
+	return &b
 }
 
 // grown has a group for each kind of ids.
-func (r *results) grown() bars {
+func (r *results) grown() *bars {
 	b := bars{title: "Events a second as the outbox grows", series: []string{"empty", fmt.Sprintf("%d created rows", r.Rows)}, values: make([][]float64, 2),
 		subtitle: fmt.Sprintf("%d events, median of %d, retention running", r.Events, r.Runs)}
 	for _, g := range r.Growth {
 		b.groups = append(b.groups, g.IDs+" ids")
 		b.values[0], b.values[1] = append(b.values[0], g.Empty[speed].Median), append(b.values[1], g.Grown[speed].Median)
 	}
-	return b
+	return &b
 }
 
 func (b *bars) draw() ([]byte, error) {
@@ -94,6 +102,59 @@ func (b *bars) draw() ([]byte, error) {
 	}
 	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: 700, Height: 400})
 	if err := p.BarChart(o); err != nil {
+		return nil, err
+	}
+	return p.Bytes()
+}
+
+// lines are what was watched over time.
+type lines struct {
+	title, subtitle string
+	times           []string
+	names           []string
+	values          [][]float64 // by name, then time
+}
+
+// soakLines are the members of a sample, and what they are called.
+var soakLines = []struct{ member, name string }{
+	{"memory_mb", "memory of a worker"}, {"goroutines", "its goroutines"}, {"connections", "connections to Postgres"}, {"tables_mb", "tables"}, {"indexes_mb", "indexes"},
+}
+
+// soaked has all in parts of its own median in the second third of the time, so that what is flat lies at 100.
+func (r *results) soaked() *lines {
+	l := &lines{title: "What must not grow", subtitle: fmt.Sprintf("%.0f minutes at half the quota; 100%% is the median of the second third", r.Minutes)}
+	for _, s := range r.Samples {
+		l.times = append(l.times, fmt.Sprintf("%.0f min", s["seconds"]/60))
+	}
+	for _, x := range soakLines {
+		values := make([]float64, len(r.Samples))
+		for i, s := range r.Samples {
+			values[i] = s[x.member]
+		}
+		middle := slices.Sorted(slices.Values(values[len(values)/3 : max(2*len(values)/3, len(values)/3+1)]))
+		whole := middle[len(middle)/2]
+		for i := range values {
+			values[i] *= 100 / max(whole, 1e-9)
+		}
+		l.names = append(l.names, fmt.Sprintf("%s (%.1f)", x.name, whole))
+		l.values = append(l.values, values)
+	}
+	return l
+}
+
+func (l *lines) draw() ([]byte, error) {
+	o := charts.NewLineChartOptionWithData(l.values)
+	o.Title = charts.TitleOption{Text: l.title, Subtext: l.subtitle}
+	o.XAxis.Labels = l.times
+	o.XAxis.LabelCount = 7
+	o.Legend = charts.LegendOption{SeriesNames: l.names, Offset: charts.OffsetStr{Left: charts.PositionCenter, Top: "50"}}
+	o.Padding = charts.NewBoxEqual(20)
+	o.Symbol = charts.Symbol{Shape: charts.SymbolNone}
+	o.LineStrokeWidth = 1.5
+	o.ValueFormatter = func(v float64) string { return fmt.Sprintf("%.0f%%", v) }
+	o.YAxis = []charts.YAxisOption{{Min: charts.Ptr(0.0)}}
+	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: 900, Height: 480})
+	if err := p.LineChart(o); err != nil {
 		return nil, err
 	}
 	return p.Bytes()

@@ -69,7 +69,7 @@ func TestSoakJudge(t *testing.T) {
 		"it goes up and down": {func(s *sample, n int) { fair(s, n); s.Memory += float64(n % 7) }, 60, true, true},
 		"memory grows":        {func(s *sample, n int) { fair(s, n); s.Memory += float64(n) / 10 }, 60, false, false},
 		"goroutines grow":     {func(s *sample, n int) { fair(s, n); s.Goroutines += float64(n) / 3 }, 60, false, false},
-		"connections grow":    {func(s *sample, n int) { fair(s, n); s.Connections += float64(n) / 30 }, 60, false, false},
+		"connections grow":    {func(s *sample, n int) { fair(s, n); s.Connections += float64(n) / 10 }, 60, false, false},
 		"indexes grow":        {func(s *sample, n int) { fair(s, n); s.Indexes += float64(n) / 8 }, 60, false, false},
 	} {
 		r := soakReport{Minutes: c.minutes, Samples: make([]sample, 300)}
