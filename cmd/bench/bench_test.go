@@ -160,7 +160,7 @@ func TestPlotOfASoak(t *testing.T) {
 	for n := range 30 {
 		list = append(list, fmt.Sprintf(`{"seconds":%d,"memory_mb":%d,"goroutines":20,"connections":9,"tables_mb":1.5,"indexes_mb":0}`, 20*n, 30+n%3))
 	}
-	draw(t, `{"minutes":10,"samples":[`+strings.Join(list, ",")+`]}`, "What must not grow", "memory of a worker (31.0)", "connections to Postgres (9.0)")
+	draw(t, `{"minutes":10,"samples":[`+strings.Join(list, ",")+`]}`, "What must not grow", "memory of a worker, MB (31.0)", "connections to Postgres (9.0)")
 }
 
 // People get tables.

@@ -117,7 +117,7 @@ type lines struct {
 
 // soakLines are the members of a sample, and what they are called.
 var soakLines = []struct{ member, name string }{
-	{"memory_mb", "memory of a worker"}, {"goroutines", "its goroutines"}, {"connections", "connections to Postgres"}, {"tables_mb", "tables"}, {"indexes_mb", "indexes"},
+	{"memory_mb", "memory of a worker, MB"}, {"goroutines", "its goroutines"}, {"connections", "connections to Postgres"}, {"tables_mb", "tables, MB"}, {"indexes_mb", "indexes, MB"},
 }
 
 // soaked has all in parts of its own median in the second third of the time, so that what is flat lies at 100.
