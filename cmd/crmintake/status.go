@@ -221,7 +221,7 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 		x.QuotaRate = signals.QuotaRate
 	}
 	if signals.Empty >= 0 {
-		x.Empty = signals.Empty.Round(time.Second).String()
+		x.Empty = max(signals.Empty, time.Second).Round(time.Second).String()
 	}
 	return x
 }

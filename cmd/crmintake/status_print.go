@@ -113,6 +113,8 @@ func (r *statusReport) tell(t *table) {
 		}
 		t.row("quota", c)
 		t.row("today", today(q))
+	} else {
+		t.row("quota", "no call was made under one yet")
 	}
 	if x := r.Scaling; x != nil {
 		t.row("load", x.String())
