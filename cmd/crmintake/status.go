@@ -220,7 +220,7 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 	if !math.IsInf(signals.QuotaRate, 1) {
 		x.QuotaRate = signals.QuotaRate
 	}
-	if signals.Empty >= 0 {
+	if signals.Empty > 0 {
 		x.Empty = max(signals.Empty, time.Second).Round(time.Second).String()
 	}
 	return x
