@@ -21,10 +21,20 @@ type survey struct {
 	outboxErr error
 }
 
+// surveyPatience is for each of the two parts: one that hangs leaves the other its time.
+const surveyPatience = 5 * time.Second
+
 // survey asks the stream and the outbox.
 func (w *Worker) survey(ctx context.Context) (s survey) {
-	s.pending, s.unacked, s.streamErr = w.source.Outstanding(ctx)
+	s.streamErr = func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		defer cancel()
+		s.pending, s.unacked, err = w.source.Outstanding(ctx)
+		return err
+	}()
 	s.outboxErr = func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		defer cancel()
 		if s.census, err = w.store.Census(ctx); err != nil {
 			return err
 		}
@@ -59,21 +69,14 @@ func (w *Worker) load(s *survey) Load {
 	return l
 }
 
-// Metrics that are the same from each worker come from a survey now and then, and not from each look at them: that is answered
-// at once, whatever state the database is in.
-const (
-	surveyEvery    = 10 * time.Second
-	surveyPatience = 5 * time.Second
-)
+// surveyEvery is how often the fleet's metrics are brought up to date. A look at them asks nobody: it is answered at once, whatever state
+// the database is in.
+const surveyEvery = 10 * time.Second
 
 // watchFleet keeps the fleet's metrics.
 func (w *Worker) watchFleet(ctx context.Context) error {
 	for {
-		s := func() survey {
-			ctx, cancel := context.WithTimeout(ctx, surveyPatience)
-			defer cancel()
-			return w.survey(ctx)
-		}()
+		s := w.survey(ctx)
 		w.showFleet(&s)
 		if !sleep(ctx, surveyEvery) {
 			return nil
