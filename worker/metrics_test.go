@@ -192,12 +192,12 @@ func TestMetricsOfTheFleet(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.Answer403: 1}})
 	a := r.admin()
-	a.exec(`INSERT INTO worker (name, seen_at) VALUES ('another', now() + interval '1 hour')`)
+	a.exec(`INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('another', now() + interval '1 hour', 100, 0)`)
 	a.exec(`INSERT INTO outbox (event_id, object_type, status, payload, content_hash, next_attempt_at, stream, stream_seq)
 		VALUES ('waits', 'contracts', 'retry', '{"properties":{"name":"n"}}', 'h', now() - interval '1 hour', 's', 1)`)
 	r.publish(named("contracts", "c", 300)...)
 	cfg := config()
-	cfg.Quota = worker.Quota{Calls: 50, Window: time.Hour, Daily: 1000}
+	cfg.Quota = worker.Quota{Calls: 50, Window: time.Hour, Daily: 1000, Reserve: .1}
 	cfg.TrialInterval = time.Hour
 	m := r.measure(&cfg)
 	w := r.start(cfg, hubspot.StaticToken(token))
@@ -208,7 +208,7 @@ func TestMetricsOfTheFleet(t *testing.T) {
 	})
 	m.expect(map[string]float64{"paused cause=answer scope=object_type": 1}, "paused")
 	s := m.series()
-	for name, want := range map[string]float64{"quota_limit_calls": 50, "quota_day_limit_calls": 1000, "workers_alive": 2, "workers_wanted": 1} {
+	for name, want := range map[string]float64{"quota_limit_calls": 50, "quota_day_limit_calls": 900, "workers_alive": 2, "workers_wanted": 1} {
 		if s[name] != want {
 			t.Errorf("%s is %v, want %v", name, s[name], want)
 		}

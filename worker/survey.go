@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,7 +104,7 @@ func newFleetMetrics(f factory) fleetMetrics {
 		limit:    f.gauge("quota_limit_calls", "Calls that all workers may make in the window of the quota; 0 without one."),
 		used:     f.gauge("quota_used_calls", "Calls that all workers made in the window that ends now."),
 		left:     f.gauge("quota_left_calls", "Calls that all workers could make now; what is reserved, or used by others, is left out."),
-		dayLimit: f.gauge("quota_day_limit_calls", "Calls that all workers may make in a day; 0 for any number."),
+		dayLimit: f.gauge("quota_day_limit_calls", "Calls that all workers may make in a day, less what is reserved; 0 for any number."),
 		dayUsed:  f.gauge("quota_day_used_calls", "Calls that all workers made today, in the quota's time zone."),
 		headroom: f.gauge("quota_headroom_ratio", "The free share of what the quota leaves to the workers: at 0 more of them help nobody. 1 without a quota."),
 		alive:    f.gauge("workers_alive", "Workers that were heard of in the last ten seconds."),
@@ -131,7 +132,7 @@ func (w *Worker) showFleet(s *survey) {
 		m.alive.Set(float64(len(s.workers)))
 		m.limit.Set(float64(w.cfg.Quota.Calls))
 		m.used.Set(float64(s.quota.Used))
-		m.dayLimit.Set(float64(w.cfg.Quota.Daily))
+		m.dayLimit.Set(math.Floor(float64(w.cfg.Quota.Daily) * (1 - w.cfg.Quota.Reserve)))
 		m.dayUsed.Set(float64(s.quota.UsedToday))
 		load := w.load(s)
 		free := 1.0
