@@ -122,7 +122,7 @@ func (w *Worker) putBack(writes context.Context, batches []*batch) {
 func (w *Worker) halve(calls, writes context.Context, b *batch, answer *Answer) (halves []*batch) {
 	k := middle(b.rows, answer.Class == TooLarge)
 	for _, rows := range [2][]row{b.rows[:k], b.rows[k:]} {
-		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows, probe: b.probe, cut: cutSplit}
+		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows, probe: b.probe, cut: cutSplit, span: b.span}
 		if b.probe != nil { // still the trial that its parent was
 			half.trials = []string{b.attempt.ObjectType}
 		}

@@ -15,6 +15,9 @@ func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Sta
 	if !ok {
 		return
 	}
+	if b.span = w.beginBatch(j.objectType, b.cut, nil); b.span != nil {
+		defer b.span.End()
+	}
 	if parts, ok := w.takeTokenFor(calls, writes, []*batch{b}); !ok {
 		w.putBack(writes, parts)
 		return

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"crmintake/batcher"
 )
 
@@ -69,6 +71,8 @@ type Config struct {
 	Drain bool
 	// Metrics are told what the worker does; of one worker only. nil means that nobody looks at them.
 	Metrics *Metrics
+	// Tracer makes the spans of batches; nil for none.
+	Tracer trace.Tracer
 }
 
 // Quota is what one account allows the fleet. All workers are to be told the same.

@@ -29,7 +29,8 @@
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
 // answer teaches), judge.go, pause.go and gates.go, fuse.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
-// retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures) and health.go.
+// retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures),
+// health.go and trace.go.
 //
 // # Who owns what
 //

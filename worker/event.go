@@ -1,6 +1,10 @@
 package worker
 
-import "time"
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
 
 // MaxEventBytes is the largest event body that is accepted: 1 MiB.
 const MaxEventBytes = 1 << 20
@@ -22,6 +26,9 @@ type Event struct {
 	Published time.Time
 	// Redelivered tells that the stream has delivered the message before.
 	Redelivered bool
+
+	// Publisher is the span that the message was published in; nil if nobody traces, or the message tells none.
+	Publisher *trace.SpanContext
 
 	// Invalid tells why the event can't be sent, in words for a person; "" for a good one.
 	Invalid string

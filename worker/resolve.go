@@ -49,7 +49,9 @@ func (w *Worker) read(calls, writes context.Context, b *batch) (answer ReadAnswe
 	slices.Sort(values)
 	objectType := b.attempt.ObjectType
 	w.metrics.inFlight.Inc()
+	span := w.within(b.span, "read")
 	answer = w.crm.Read(ctx, objectType, w.cfg.IDProperty[objectType], slices.Compact(values))
+	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("read", &answer.Call)
 	w.learn(writes, b, answer.Class, &answer.Call)
 	return answer, true

@@ -162,7 +162,7 @@ func (r *rig) start(cfg worker.Config, secret hubspot.TokenSource) *running {
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	nc, err := jetstream.Connect(r.natsURL, "worker", log)
 	r.must(err)
-	source, err := jetstream.Open(r.t.Context(), nc, jetstream.Config{})
+	source, err := jetstream.Open(r.t.Context(), nc, jetstream.Config{Traces: cfg.Tracer != nil})
 	r.must(err)
 	cfg.AckWait = source.AckWait()
 	crm, err := hubspot.New(hubspot.Config{BaseURL: r.crm.URL, Token: secret, IDProperty: cfg.IDProperty})

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"crmintake/batcher"
 	"crmintake/outbox"
 )
@@ -18,6 +20,7 @@ type cargo struct {
 	cut        batcher.Reason
 	trials     []string
 	token      token
+	span       trace.Span // nil if nobody traces
 }
 
 // batch is one call's rows, durable under an open attempt.
@@ -31,7 +34,8 @@ type batch struct {
 	token    token               // the call's part of the quota
 	probe    *probe              // of the trial of a fuse's pause: what became of its inputs; nil for all other calls
 	bytes    int                 // what the rows take up, if they were claimed
-	cut      string              // why it was cut; "" of reads
+	cut      string              // why it was cut
+	span     trace.Span          // which whoever began it ends, after all parts that the batch is split into; nil if nobody traces
 }
 
 // callKind is a word for what is called.
@@ -57,6 +61,9 @@ type row struct {
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
 func (w *Worker) send(calls, writes context.Context, c *cargo) {
 	defer w.drop(c)
+	if c.span = w.beginBatch(c.objectType, c.cut.String(), c.items); c.span != nil {
+		defer c.span.End()
+	}
 	b, ok := w.intend(calls, writes, c)
 	if !ok {
 		w.tokens.giveBack(c.token)
@@ -100,14 +107,15 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		events = append(events, i.row())
 	}
 
-	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, token: c.token, cut: c.cut.String()}
-	begin := time.Now()
+	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, token: c.token, cut: c.cut.String(), span: c.span}
+	begin, span := time.Now(), w.within(c.span, "intent")
 	var standing []outbox.Standing
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
 		b.leaseEnd = time.Now().Add(w.cfg.Lease)
 		standing, err = w.store.Intend(ctx, b.attempt, events)
 		return err
 	})
+	endCommit(span, err)
 	if err != nil {
 		w.answer(c.items, err)
 		return nil, false
@@ -188,7 +196,9 @@ func (w *Worker) call(calls, writes context.Context, b *batch) (answer Answer, o
 	w.metrics.batches.WithLabelValues(b.cut).Inc()
 	w.metrics.batchEvents.Observe(float64(len(inputs)))
 	w.metrics.inFlight.Inc()
+	span := w.within(b.span, "create")
 	answer = w.crm.Create(ctx, b.attempt.ObjectType, inputs)
+	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("create", &answer.Call)
 	w.learn(writes, b, answer.Class, &answer.Call)
 	w.learnSize(b, answer.Class)
@@ -257,10 +267,11 @@ func (w *Worker) commitTally(writes context.Context, b *batch, call *Call, tally
 	tally.Status, tally.CorrelationID, tally.Detail = call.Status, call.CorrelationID, call.Detail
 	settlements = append(settlements, b.unfit...)
 	tally.Rejected += len(b.unfit)
-	begin := time.Now()
+	begin, span := time.Now(), w.within(b.span, "outcome")
 	err := w.persist(writes, writes, func(ctx context.Context) error {
 		return w.store.Settle(ctx, b.attempt.ID, tally, settlements)
 	})
+	endCommit(span, err)
 	if err != nil {
 		w.lost(b, err)
 		return

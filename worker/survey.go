@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,10 +22,20 @@ type survey struct {
 	outboxErr error
 }
 
+// surveyPatience is for each of the two parts: one that hangs leaves the other its time.
+const surveyPatience = 5 * time.Second
+
 // survey asks the stream and the outbox.
 func (w *Worker) survey(ctx context.Context) (s survey) {
-	s.pending, s.unacked, s.streamErr = w.source.Outstanding(ctx)
+	s.streamErr = func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		defer cancel()
+		s.pending, s.unacked, err = w.source.Outstanding(ctx)
+		return err
+	}()
 	s.outboxErr = func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		defer cancel()
 		if s.census, err = w.store.Census(ctx); err != nil {
 			return err
 		}
@@ -59,21 +70,14 @@ func (w *Worker) load(s *survey) Load {
 	return l
 }
 
-// Metrics that are the same from each worker come from a survey now and then, and not from each look at them: that is answered
-// at once, whatever state the database is in.
-const (
-	surveyEvery    = 10 * time.Second
-	surveyPatience = 5 * time.Second
-)
+// surveyEvery is how often the fleet's metrics are brought up to date. A look at them asks nobody: it is answered at once, whatever state
+// the database is in.
+const surveyEvery = 10 * time.Second
 
 // watchFleet keeps the fleet's metrics.
 func (w *Worker) watchFleet(ctx context.Context) error {
 	for {
-		s := func() survey {
-			ctx, cancel := context.WithTimeout(ctx, surveyPatience)
-			defer cancel()
-			return w.survey(ctx)
-		}()
+		s := w.survey(ctx)
 		w.showFleet(&s)
 		if !sleep(ctx, surveyEvery) {
 			return nil
@@ -100,7 +104,7 @@ func newFleetMetrics(f factory) fleetMetrics {
 		limit:    f.gauge("quota_limit_calls", "Calls that all workers may make in the window of the quota; 0 without one."),
 		used:     f.gauge("quota_used_calls", "Calls that all workers made in the window that ends now."),
 		left:     f.gauge("quota_left_calls", "Calls that all workers could make now; what is reserved, or used by others, is left out."),
-		dayLimit: f.gauge("quota_day_limit_calls", "Calls that all workers may make in a day; 0 for any number."),
+		dayLimit: f.gauge("quota_day_limit_calls", "Calls that all workers may make in a day, less what is reserved; 0 for any number."),
 		dayUsed:  f.gauge("quota_day_used_calls", "Calls that all workers made today, in the quota's time zone."),
 		headroom: f.gauge("quota_headroom_ratio", "The free share of what the quota leaves to the workers: at 0 more of them help nobody. 1 without a quota."),
 		alive:    f.gauge("workers_alive", "Workers that were heard of in the last ten seconds."),
@@ -128,7 +132,7 @@ func (w *Worker) showFleet(s *survey) {
 		m.alive.Set(float64(len(s.workers)))
 		m.limit.Set(float64(w.cfg.Quota.Calls))
 		m.used.Set(float64(s.quota.Used))
-		m.dayLimit.Set(float64(w.cfg.Quota.Daily))
+		m.dayLimit.Set(math.Floor(float64(w.cfg.Quota.Daily) * (1 - w.cfg.Quota.Reserve)))
 		m.dayUsed.Set(float64(s.quota.UsedToday))
 		load := w.load(s)
 		free := 1.0

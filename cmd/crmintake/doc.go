@@ -11,6 +11,8 @@
 //   - Exit code 0: done. 1: failed, and trying again may help. 2: wrong usage or settings; nothing was done.
 //   - run waits for Postgres and NATS for as long as it takes, at its start as later on (start.go), and says so once. What waiting can't
 //     mend is an error, as for the other commands, which don't wait. Told to stop meanwhile, it ends with 0.
+//   - run's admin endpoints are there before the servers are that it waits for, and until all it did is done. Who may ask is package admin's
+//     to tell; seen.go is what they show.
 //   - Results go to standard output, for people or with --output json for programs; logs and errors go to standard error.
 //   - An error is printed once, says what to do, and holds no credential.
 //   - The program links neither a NATS server nor the simulated CRM.

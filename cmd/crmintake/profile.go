@@ -7,7 +7,7 @@ import (
 	"runtime/pprof"
 )
 
-// profileFlags are for cmd/bench, which measures whole runs.
+// profileFlags are for cmd/bench, which measures whole runs. A worker that runs tells its profiles by /debug/pprof.
 type profileFlags struct {
 	Profile string `hidden:"" help:"Leave a CPU and an allocation profile of the run in this directory: cpu.pprof and allocs.pprof." type:"existingdir" placeholder:"DIR"`
 }

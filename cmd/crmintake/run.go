@@ -10,6 +10,7 @@ import (
 	_ "time/tzdata" // where the machine has no time zones, as in a container with nothing but the program
 
 	"github.com/alecthomas/units"
+	"go.opentelemetry.io/otel/trace"
 
 	"crmintake/batcher"
 	"crmintake/worker"
@@ -230,12 +231,17 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 		return usageError{err}
 	}
 	defer crm.Close()
+	tracer, stopTraces, err := traces(ctx, p.log)
+	if err != nil {
+		return err
+	}
+	defer stopTraces()
 	stopAdmin, err := c.serve(ctx, p.log, seen)
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
-	if err := c.work(ctx, p, crm, vault, seen); !errors.Is(err, errStopped) {
+	if err := c.work(ctx, p, crm, vault, seen, tracer); !errors.Is(err, errStopped) {
 		return err
 	}
 	p.log.Info("stopped before it began: not all that it needs was there")
@@ -243,7 +249,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 }
 
 // work connects and works until it is told to stop.
-func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, seen *seen) error {
+func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, seen *seen, tracer trace.Tracer) error {
 	store, err := c.awaitStore(ctx, p.log)
 	if err != nil {
 		return err
@@ -269,7 +275,7 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 		p.log.Warn(warning)
 	}
 	cfg := c.config(source.AckWait())
-	cfg.Metrics = seen.metrics
+	cfg.Metrics, cfg.Tracer = seen.metrics, tracer
 	w, err := worker.New(cfg, source, store, crm, p.log)
 	if err != nil {
 		return usageError{err}
@@ -289,7 +295,7 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 
 // source tells where the events are.
 func (c *runCmd) source() jetstream.Config {
-	return jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer}
+	return jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer, Traces: tracing()}
 }
 
 func quotaText(q worker.Quota) string {

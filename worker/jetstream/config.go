@@ -10,6 +10,7 @@ type Config struct {
 	Stream   string // default CRM_EVENTS
 	Subject  string // the filter, default crm.create.>; the object type is the token in the place of its wildcard
 	Consumer string // the durable's name, default crmintake
+	Traces   bool   // read from the headers which span a message was published in
 }
 
 func (c Config) withDefaults() Config {

@@ -277,6 +277,9 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	e.Stream, e.StreamSeq = meta.Stream, meta.Sequence.Stream
 	e.Published, e.Redelivered = meta.Timestamp, meta.NumDelivered > 1
 	e.ID, e.Invalid = worker.EventID(m.Header.Get, e.Stream, e.StreamSeq)
+	if s.cfg.Traces {
+		e.Publisher = worker.PublisherOf(m.Header.Get)
+	}
 	objectType, invalid := worker.ObjectTypeOf(e.Subject, s.prefix)
 	e.ObjectType = objectType
 	if e.Invalid == "" {

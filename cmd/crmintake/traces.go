@@ -1,0 +1,88 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Traces are configured by OpenTelemetry's own variables, which its SDK reads: endpoint, headers, certificates, sampling. They have
+// no flags.
+const (
+	otlpEndpoint  = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	otlpTraces    = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+	otlpProtocol  = "OTEL_EXPORTER_OTLP_PROTOCOL"
+	tracesWords   = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+	otelDisabled  = "OTEL_SDK_DISABLED"
+	tracesPatient = 3 * time.Second // for what is to be sent at the end
+)
+
+// tracing tells whether anybody wants traces.
+func tracing() bool {
+	return (os.Getenv(otlpEndpoint) != "" || os.Getenv(otlpTraces) != "") && !strings.EqualFold(os.Getenv(otelDisabled), "true")
+}
+
+// traces starts to export traces, if anybody wants them; else the tracer is nil.
+func traces(ctx context.Context, log *slog.Logger) (tracer trace.Tracer, stop func(), err error) {
+	if !tracing() {
+		return nil, func() {}, nil
+	}
+	if p := cmp.Or(os.Getenv(tracesWords), os.Getenv(otlpProtocol), "http/protobuf"); p != "http/protobuf" {
+		return nil, nil, usagef("%s: traces go out as http/protobuf only", otlpProtocol)
+	}
+	exporter, err := otlptracehttp.New(ctx)
+	if err != nil {
+		return nil, nil, usagef("traces: %w", err)
+	}
+	b := thisBuild()
+	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "crmintake"),
+		attribute.String("service.version", b.Version), attribute.String("service.instance.id", workerName())), resource.WithTelemetrySDK(), resource.WithFromEnv())
+	if err != nil {
+		return nil, nil, usagef("traces: %w", err)
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&toldExporter{SpanExporter: exporter, log: log}), sdktrace.WithResource(about))
+	log.Info("traces are exported")
+	return provider.Tracer("crmintake"), func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesPatient)
+		defer cancel()
+		_ = provider.Shutdown(ctx) // what could not be sent was told
+	}, nil
+}
+
+// toldExporter logs that traces can't be sent once, and that they can again once. Those that were not sent are gone.
+type toldExporter struct {
+	sdktrace.SpanExporter
+	log *slog.Logger
+
+	mu       sync.Mutex // guards all below
+	failures int        // in a row
+	lost     int        // spans
+}
+
+// ExportSpans implements sdktrace.SpanExporter.
+func (e *toldExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := e.SpanExporter.ExportSpans(ctx, spans)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case err != nil:
+		e.lost += len(spans)
+		if e.failures++; e.failures == 1 {
+			e.log.Warn("traces can't be sent; they are dropped until they can", "error", err)
+		}
+	case e.failures > 0:
+		e.log.Info("traces are sent again", "failures", e.failures, "lost_spans", e.lost)
+		e.failures, e.lost = 0, 0
+	}
+	return nil
+}
