@@ -120,7 +120,6 @@ func printMigrations(p *program, schema migrations.Schema) error {
 	if err := t.print(p.out, screenOf(p.out)); err != nil || schema.Newer == 0 {
 		return err
 	}
-	_, err := fmt.Fprintf(p.out, "and %s of a newer crmintake
-", count(schema.Newer, "migration"))
+	_, err := fmt.Fprintf(p.out, "and %s of a newer crmintake\n", count(schema.Newer, "migration"))
 	return err
 }
