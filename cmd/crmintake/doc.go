@@ -12,6 +12,8 @@
 //   - run waits for Postgres and NATS for as long as it takes, at its start as later on (start.go), and says so once. What waiting can't
 //     mend is an error, as for the other commands, which don't wait. Told to stop meanwhile, it ends with 0.
 //   - Results go to standard output, for people or with --output json for programs; logs and errors go to standard error.
-//   - An error is printed once, says what to do, and holds no credential.
+//   - An error is printed once, says what to do, and holds no credential. TestNoSecretIsTold runs every command with marked ones.
+//   - A file with a secret is read again at the next connection or call (secret.go). Beside its value's flag it is an error.
+//   - Logs hold no property's value; what is shown holds none with --redact (redact.go).
 //   - The program links neither a NATS server nor the simulated CRM.
 package main
