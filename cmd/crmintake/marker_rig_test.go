@@ -72,6 +72,7 @@ func newForms(t *testing.T) []form {
 	}
 	good, bad := file("good", secret+"\n"), file("bad", secret+"-bad\n")
 	role := markedRole(t)
+	adminCert, adminKey := issue(t, newAuthority(t), "admin", "127.0.0.1")
 	var forms []form
 	for n, nats := range natsForms(t, dir, good, bad) {
 		f := form{name: nats.name, env: maps.Clone(nats.env), refused: map[string]map[string]string{"nats": nats.refused}, markers: nats.markers}
@@ -90,6 +91,11 @@ func newForms(t *testing.T) []form {
 		} else {
 			f.env["CRMINTAKE_DATABASE_URL"], f.env["CRMINTAKE_DATABASE_PASSWORD_FILE"] = withPassword(""), good
 			f.refused["database"] = map[string]string{"CRMINTAKE_DATABASE_PASSWORD_FILE": bad}
+		}
+		f.env["CRMINTAKE_ADMIN_TOKEN_FILE"] = good
+		if n%2 == 1 {
+			f.env["CRMINTAKE_ADMIN_CERT"], f.env["CRMINTAKE_ADMIN_KEY"] = adminCert, adminKey
+			f.markers = append(f.markers, secretsIn(t, adminKey)...)
 		}
 		crm := crmForms(t, good, bad)[n%4]
 		maps.Copy(f.env, crm.env)

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,11 +19,11 @@ import (
 var slots = []string{
 	"database-url", "database-password-file", "nats-url", "nats-password", "nats-password-file", "nats-token", "nats-token-file",
 	"nats-nkey-file", "nats-creds-file", "nats-key-file", "hubspot-token", "hubspot-token-file", "hubspot-client-secret",
-	"hubspot-client-secret-file", "hubspot-refresh-token", "hubspot-refresh-token-file",
+	"hubspot-client-secret-file", "hubspot-refresh-token", "hubspot-refresh-token-file", "admin-token-file", "admin-key",
 }
 
 // public are flags that sound like secrets and hold none.
-var public = []string{"hubspot-url", "hubspot-client-id", "nats-user", "nats-ca-file", "nats-cert-file"}
+var public = []string{"hubspot-url", "hubspot-client-id", "nats-user", "nats-ca-file", "nats-cert-file", "admin-addr", "admin-cert", "admin-client-ca"}
 
 var soundsSecret = regexp.MustCompile(`(?i)token|secret|passw|credential|creds|seed|private|\burl\b|\bkey\b`)
 
@@ -151,6 +154,9 @@ func TestNoSecretIsTold(t *testing.T) {
 						}
 						f.march(t, m, world, []string{"text", "json"}[(n+w+i)%2])
 					}
+					if world.works && n <= 1 {
+						f.scrape(t)
+					}
 				})
 			}
 			f.searchTables(t)
@@ -177,6 +183,38 @@ func (f form) march(t *testing.T, m march, w world, format string) {
 	f.search(t, fmt.Sprintf("%s (%s)", m.args, format), out.String())
 	help := crmintake(t, "", append(strings.Fields(m.path()), "--help")...)
 	f.search(t, m.path()+" --help", help.out+help.err)
+}
+
+// scrape looks at what a worker tells over HTTP.
+func (f form) scrape(t *testing.T) {
+	t.Helper()
+	_, log, stop := running(t, "run", "--log-level", "debug")
+	defer stop()
+	until(t, "the worker has started", func() bool { return strings.Contains(log.String(), "msg=started") })
+	address := adminURL.FindStringSubmatch(log.String())[1]
+	// That it is our own server is not what is looked at.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for _, path := range []string{"/metrics", "/readyz", "/livez", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline"} {
+		for _, token := range []string{secret, secret + "-bad"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+token)
+			answer, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if err != nil || path == "/metrics" && (answer.StatusCode == 200) != (token == secret) {
+				t.Errorf("%s: %d %v", path, answer.StatusCode, err)
+			}
+			f.search(t, path, fmt.Sprint(answer.Header)+string(body))
+		}
+	}
+	stop()
+	f.search(t, "the log of a worker that was asked", log.String())
 }
 
 // untilTold keeps what is printed, and does something once one of the words was.

@@ -30,10 +30,18 @@ func TestRoles(t *testing.T) {
 		t.Helper()
 		return crmintake(t, "", append(strings.Fields(command), "--database-url", address)...)
 	}
+	work := func(flags string) result {
+		t.Helper()
+		r := by(worker, "run --drain --log-level debug "+flags)
+		if strings.Contains(r.err, "permission denied") {
+			t.Errorf("a worker lacks a right: %s", r.err)
+		}
+		return r
+	}
 
 	// A worker, with all that happens to events, an edited one that is replayed as a job, and retention.
 	crmintake(t, markedEvents, "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
-	by(worker, "run --drain").want(t, 0, "created=1", "dead=1")
+	work("").want(t, 0, "created=1", "dead=1")
 	by(worker, "check").want(t, 0)
 	by(worker, "dead discard --all --reason x --yes").want(t, 1, "permission denied")
 	by(reader, "check").want(t, 1, "the role lacks", "crmintake_worker")
@@ -61,12 +69,12 @@ func TestRoles(t *testing.T) {
 	for _, command := range []string{"replay pause 1", "replay resume 1"} {
 		by(operator, command).want(t, 0)
 	}
-	by(worker, "run --drain --keep-created 1ms").want(t, 0, "created=1")
+	work("--keep-created 1ms").want(t, 0, "created=1")
 	crmintake(t, `{"properties":{"nmae":"x","event_id":"worse"}}`, "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
-	by(worker, "run --drain --fuse 10%/1 --trial-interval 1s").want(t, 0)
+	work("--fuse 10%/1 --trial-interval 1s").want(t, 0)
 	by(operator, "resume contracts").want(t, 0)
 	by(operator, "dead replay --all --yes").want(t, 0)
-	by(worker, "run --drain").want(t, 0, "dead=1")
+	work("").want(t, 0, "dead=1")
 	by(operator, "dead discard --all --reason x --yes").want(t, 0, "Done to 1 event")
 	by(operator, "dead replay worse --yes --rate 1 --detach").want(t, 0)
 	by(operator, "audit").want(t, 0, "discard")
