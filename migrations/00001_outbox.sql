@@ -255,7 +255,15 @@ CREATE TABLE credential (
 );
 REVOKE ALL ON credential FROM PUBLIC;
 
+-- The migration that a program must know to work with this schema: see migrations/doc.go.
+CREATE TABLE compatible (
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+    since bigint NOT NULL
+);
+INSERT INTO compatible (since) VALUES (1);
+
 -- +goose Down
+DROP TABLE compatible;
 DROP TABLE credential;
 DROP TABLE fuse;
 DROP TABLE retention;

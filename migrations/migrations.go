@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -17,16 +16,12 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// Status is one migration and when it was applied; AppliedAt is zero when it was not.
-type Status struct {
-	Version   int64     `json:"version"`
-	Name      string    `json:"name"`
-	AppliedAt time.Time `json:"applied_at,omitzero"`
-}
+// Prepare completes the settings of a connection that is about to be made, for example with a password that has changed since.
+type Prepare func(ctx context.Context, cfg *pgx.ConnConfig) error
 
 // Up applies all migrations that are missing.
-func Up(ctx context.Context, databaseURL string) error {
-	return with(databaseURL, func(p *goose.Provider) error {
+func Up(ctx context.Context, databaseURL string, prepare ...Prepare) error {
+	return with(databaseURL, prepare, func(p *goose.Provider) error {
 		_, err := p.Up(ctx)
 		return err
 	})
@@ -34,40 +29,14 @@ func Up(ctx context.Context, databaseURL string) error {
 
 // DownTo takes back all migrations after version, with the data that they hold. It is for tests.
 func DownTo(ctx context.Context, databaseURL string, version int64) error {
-	return with(databaseURL, func(p *goose.Provider) error {
+	return with(databaseURL, nil, func(p *goose.Provider) error {
 		_, err := p.DownTo(ctx, version)
 		return err
 	})
 }
 
-// List tells of each migration whether it is applied, in order.
-func List(ctx context.Context, databaseURL string) (list []Status, err error) {
-	err = with(databaseURL, func(p *goose.Provider) error {
-		states, err := p.Status(ctx)
-		for _, s := range states {
-			list = append(list, Status{s.Source.Version, s.Source.Path, s.AppliedAt})
-		}
-		return err
-	})
-	return list, err
-}
-
-// Check returns an error that tells what to type when the schema is behind.
-func Check(ctx context.Context, databaseURL string) error {
-	list, err := List(ctx, databaseURL)
-	if err != nil {
-		return err
-	}
-	for _, s := range list {
-		if s.AppliedAt.IsZero() {
-			return fmt.Errorf("the database's schema is behind: migration %d (%s) is not applied; type 'crmintake migrate up'", s.Version, s.Name)
-		}
-	}
-	return nil
-}
-
-func with(databaseURL string, do func(*goose.Provider) error) error {
-	db, err := open(databaseURL)
+func with(databaseURL string, prepare []Prepare, do func(*goose.Provider) error) error {
+	db, err := open(databaseURL, prepare)
 	if err != nil {
 		return err
 	}
@@ -87,10 +56,17 @@ func with(databaseURL string, do func(*goose.Provider) error) error {
 	return nil
 }
 
-func open(databaseURL string) (*sql.DB, error) {
+func open(databaseURL string, prepare []Prepare) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return nil, errors.New("migrations: the database's address can't be read") // pgx's own words can hold a part of the password
 	}
-	return stdlib.OpenDB(*cfg), nil
+	return stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) error {
+		for _, p := range prepare {
+			if err := p(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})), nil
 }

@@ -48,11 +48,16 @@ func ok(t *testing.T, err error) {
 	}
 }
 
+func inspect(t *testing.T, url string) migrations.Schema {
+	t.Helper()
+	s, err := migrations.Inspect(t.Context(), url)
+	ok(t, err)
+	return s
+}
+
 func applied(t *testing.T, url string) (n int) {
 	t.Helper()
-	list, err := migrations.List(t.Context(), url)
-	ok(t, err)
-	for i, s := range list {
+	for i, s := range inspect(t, url).Migrations {
 		if s.Version != int64(i+1) || !strings.HasSuffix(s.Name, ".sql") {
 			t.Errorf("migration %d is %d, %s", i+1, s.Version, s.Name)
 		}
@@ -69,8 +74,7 @@ func applied(t *testing.T, url string) (n int) {
 func TestUpAndDown(t *testing.T) {
 	url := outboxtest.New(t)
 	full := schema(t, url)
-	list, err := migrations.List(t.Context(), url)
-	ok(t, err)
+	list := inspect(t, url).Migrations
 	if len(list) == 0 || applied(t, url) != len(list) || !strings.Contains(full, "outbox.event_id") {
 		t.Fatalf("%d migrations, %d applied; the schema:\n%s", len(list), applied(t, url), full)
 	}

@@ -36,8 +36,8 @@
 //     whose row went so is a new one when it comes again.
 //   - A pause is one row for each object type, or Account. One without a trial is a person's: no worker's Pause, Prolong, Try, TryNow or
 //     Resume touches it. Weigh and Dilute cost a few rows that they remove themselves, and nothing while nothing is rejected (fuse.go).
-//   - ChangeSecret keeps what it is given as it is: sealing it is its caller's (credential.go). The table is the role's that migrated it, and
-//     is granted to nobody else.
+//   - ChangeSecret keeps what it is given as it is: sealing it is its caller's (credential.go). Beside the role that migrated it, only
+//     crmintake_worker may read the table.
 //   - Payloads and raw errors come back byte for byte. In texts, NUL and what is not UTF-8 becomes U+FFFD.
 //   - Attempts are locked before their rows, rows are inserted in the order of event ids, and what is due is taken past
 //     what is locked: no deadlock between workers.

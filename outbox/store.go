@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,19 +24,40 @@ type Store struct {
 var errURL = errors.New("the database's address can't be read; want one such as postgres://user:password@host:5432/name, " +
 	"with special characters of the password written as %40 and the like")
 
-// ValidateURL says whether an address can be read, without repeating it.
+// ValidateURL says whether an address can be read, with the certificates that it names, without repeating it.
 func ValidateURL(databaseURL string) error {
-	if _, err := pgxpool.ParseConfig(databaseURL); err != nil {
-		return errURL
-	}
-	return nil
+	_, err := parse(databaseURL)
+	return err
 }
 
-// Open connects. maxConns bounds the connections that are used at once.
-func Open(ctx context.Context, databaseURL string, maxConns int) (*Store, error) {
+func parse(databaseURL string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(databaseURL)
-	if err != nil {
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
+		return nil, fmt.Errorf("the database's address names a file that can't be read: %w", file)
+	case err != nil:
 		return nil, errURL
+	}
+	return cfg, nil
+}
+
+// Prepare completes the settings of a connection that is about to be made, for example with a password that has changed since.
+type Prepare func(ctx context.Context, cfg *pgx.ConnConfig) error
+
+// Open connects. maxConns bounds the connections that are used at once; each is prepared, if there is something to do so.
+func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
+	cfg, err := parse(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	cfg.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+		for _, p := range prepare {
+			if err := p(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	cfg.MaxConns = int32(maxConns)
 	cfg.ConnConfig.RuntimeParams["application_name"] = "crmintake"

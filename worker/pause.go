@@ -13,7 +13,12 @@ func (w *Worker) pause(writes context.Context, key string, cause outbox.Cause, c
 	if wait <= 0 {
 		wait = w.cfg.TrialInterval
 	}
-	w.stopCalls(writes, outbox.Pause{ObjectType: key, Cause: cause, Reason: call.Detail, TrialIn: wait}, call.CorrelationID)
+	reason := call.forLog() // it is logged, too
+	switch call.Status {
+	case 0, 401, 403, 404, 405, 429, 477: // the CRM's own words are about the account then, and say what to do
+		reason = call.Detail
+	}
+	w.stopCalls(writes, outbox.Pause{ObjectType: key, Cause: cause, Reason: reason, TrialIn: wait}, call.CorrelationID)
 }
 
 func (w *Worker) stopCalls(writes context.Context, p outbox.Pause, correlationID string) {

@@ -28,6 +28,9 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 	}
 	more := len(list) > c.Limit
 	list = list[:min(len(list), c.Limit)]
+	for i := range list {
+		p.redactAction(&list[i])
+	}
 	if p.Output == "json" {
 		return printJSON(p.out, list)
 	}

@@ -6,11 +6,9 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"crmintake/migrations"
-	"crmintake/outbox"
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
@@ -74,7 +72,7 @@ func (c *checkCmd) Run(ctx context.Context, p *program) error {
 			if crm != nil {
 				defer crm.Close()
 				if c.given() { // an app's tokens are the fleet's
-					if store, err := outbox.Open(ctx, c.DatabaseURL, 1); err == nil {
+					if store, err := c.open(ctx, 1); err == nil {
 						defer store.Close()
 						vault.store.Store(store)
 					}
@@ -133,10 +131,10 @@ func (c *checkCmd) settings(f *findings, vault hubspot.Vault) *hubspot.Client {
 }
 
 func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
-	if f.fail("NATS", jetstream.ValidateURL(c.NATSURL)) || c.source().Validate() != nil {
+	if f.fail("NATS", c.natsFlags.validate()) || c.source().Validate() != nil {
 		return
 	}
-	nc, err := jetstream.Connect(c.NATSURL, "crmintake check", p.log)
+	nc, err := c.connect("crmintake check", p.log)
 	if f.fail("NATS", err) {
 		return
 	}
@@ -164,22 +162,25 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 const testedVersion = 150000
 
 func (c *checkCmd) database(ctx context.Context, _ *program, f *findings) {
-	if f.fail("database", outbox.ValidateURL(c.DatabaseURL)) {
+	if f.fail("database", c.databaseFlags.validate()) {
 		return
 	}
-	list, err := migrations.Inspect(ctx, c.DatabaseURL)
+	schema, err := migrations.Inspect(ctx, c.DatabaseURL, c.prepare)
 	if err != nil {
 		f.add(failure, "database", "%v; check --database-url, and that the server runs and lets this machine in", err)
 		return
 	}
 	f.add(fine, "database", "connected")
-	missing := slices.DeleteFunc(list, func(m migrations.Status) bool { return !m.AppliedAt.IsZero() })
-	if n := len(missing); n > 0 {
-		f.add(failure, "schema", "%d migrations are not applied, the first is %s; type 'crmintake migrate up'", n, missing[0].Name)
+	if f.fail("schema", schema.Fit()) {
 		return
 	}
-	f.add(fine, "schema", "up to date")
-	store, err := outbox.Open(ctx, c.DatabaseURL, 2)
+	if schema.Newer > 0 {
+		f.add(fine, "schema", "newer by %s than this program, which can work with it", count(schema.Newer, "migration"))
+	} else {
+		f.add(fine, "schema", "up to date")
+	}
+	f.fail("database", c.mayWork(ctx))
+	store, err := c.open(ctx, 2)
 	if f.fail("database", err) {
 		return
 	}
@@ -193,10 +194,6 @@ func (c *checkCmd) database(ctx context.Context, _ *program, f *findings) {
 	}
 	if server.Encoding != "UTF8" {
 		f.add(failure, "database", "its encoding is %s, and events can hold any character; create the database with ENCODING 'UTF8'", server.Encoding)
-	}
-	if len(server.Missing) > 0 {
-		f.add(failure, "database", "the role lacks %s; GRANT SELECT, INSERT, UPDATE, DELETE on them, or run 'crmintake migrate up' as this role",
-			strings.Join(server.Missing, ", "))
 	}
 	if server.Version < testedVersion {
 		f.add(warning, "database", "PostgreSQL %d is older than 15, with which crmintake is tested", server.Version/10000)

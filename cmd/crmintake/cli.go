@@ -54,6 +54,7 @@ type globals struct {
 	Output    string `help:"How to print: text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
 	LogFormat string `help:"How to log, on standard error: text for people, json for machines." enum:"text,json" default:"text" placeholder:"text|json"`
 	LogLevel  string `help:"What to log: debug (every call), info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
+	Redact    bool   `help:"Keep property values out of what is shown: error texts, events, edits. (Logs never have them.) --no-redact if the environment says otherwise." negatable:""`
 }
 
 // program is what a command gets beside its own flags.

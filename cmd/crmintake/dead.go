@@ -161,6 +161,7 @@ func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, fla
 	if p.Output == "json" {
 		text = io.Discard
 	}
+	p.redactGroups(plan.List)
 	printPlan(text, plan, more)
 	v := changeView{Plan: plan, DryRun: flags.DryRun}
 	if plan.TotalEvents > 0 && !flags.DryRun {

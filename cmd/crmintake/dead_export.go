@@ -22,7 +22,7 @@ type deadExportCmd struct {
 
 func (deadExportCmd) Help() string {
 	return "The events go to standard output with their ids, object types and errors, and publish takes them in again, edited or not. " +
-		"They stay dead here."
+		"They stay dead here. With --redact it writes nothing."
 }
 
 // exportLine is an event as dead export writes it in a line, and publish reads it. The event is in one of the three last members.
@@ -46,6 +46,9 @@ const exportStart = `{"event_id":`
 var exportColumns = []string{"event_id", "object_type", "reason", "group", "error", "dead_at", "event", "event_base64"}
 
 func (c *deadExportCmd) Run(ctx context.Context, p *program) error {
+	if p.Redact {
+		return usagef("dead export writes events out whole, which --redact (or CRMINTAKE_REDACT) forbids; --no-redact allows it")
+	}
 	d, err := readDesk(ctx, c.databaseFlags)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return operatorError(err)
 	}
+	p.redactGroups(groups.List)
 	if p.Output == "json" {
 		return printJSON(p.out, groups)
 	}
@@ -63,6 +64,9 @@ func (c *deadListCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return operatorError(err)
 	}
+	for i := range page.Events {
+		p.redact(&page.Events[i].Error)
+	}
 	if p.Output == "json" {
 		return printJSON(p.out, page)
 	}
@@ -99,6 +103,7 @@ func (c *deadShowCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return operatorError(err)
 	}
+	p.redactStory(&story)
 	v := storyViewOf(story)
 	if p.Output == "json" {
 		return printJSON(p.out, v)

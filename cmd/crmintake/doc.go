@@ -14,6 +14,8 @@
 //   - run's admin endpoints are there before the servers are that it waits for, and until all it did is done. Who may ask is package admin's
 //     to tell; seen.go is what they show.
 //   - Results go to standard output, for people or with --output json for programs; logs and errors go to standard error.
-//   - An error is printed once, says what to do, and holds no credential.
+//   - An error is printed once, says what to do, and holds no credential. TestNoSecretIsTold runs every command with marked ones.
+//   - A file with a secret is read again at the next connection or call (secret.go). Beside its value's flag it is an error.
+//   - Logs hold no property's value; what is shown holds none with --redact (redact.go).
 //   - The program links neither a NATS server nor the simulated CRM.
 package main

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"crmintake/migrations"
 	"crmintake/worker/jetstream"
 )
 
@@ -14,6 +13,7 @@ type initCmd struct {
 	natsFlags
 	consumerFlags
 	databaseFlags
+	rolesFlag
 	Replicas int           `help:"How many servers of a NATS cluster keep a copy of the stream, 1 to 5; 3 survive the loss of one." default:"1" placeholder:"N"`
 	AckWait  time.Duration `help:"How long an event may be in a worker's hands before JetStream gives it to another one." default:"60s" placeholder:"DURATION"`
 }
@@ -44,10 +44,7 @@ func (c *initCmd) validate() error {
 	if err := c.jetStream().Validate(); err != nil {
 		return usageError{err}
 	}
-	if err := jetstream.ValidateURL(c.NATSURL); err != nil {
-		return usagef("--nats-url: %w", err)
-	}
-	return nil
+	return errors.Join(c.natsFlags.validate(), c.databaseFlags.validate())
 }
 
 // initReport is what init found and did.
@@ -57,11 +54,6 @@ type initReport struct {
 	Schema   *schemaReport   `json:"schema,omitempty"`
 }
 
-type schemaReport struct {
-	Version int64    `json:"version"`
-	Applied []string `json:"applied"` // the migrations that were missing
-}
-
 func (c *initCmd) Run(ctx context.Context, p *program) error {
 	if err := c.validate(); err != nil {
 		return err
@@ -69,7 +61,7 @@ func (c *initCmd) Run(ctx context.Context, p *program) error {
 	// One part's fault does not keep the other from being created: each run gets as far as it can.
 	var report initReport
 	natsErr := c.initNATS(ctx, p, &report)
-	schema, schemaErr := migrateUp(ctx, c.DatabaseURL)
+	schema, schemaErr := migrateUp(ctx, c.databaseFlags, c.rolesFlag)
 	if schemaErr == nil {
 		report.Schema = &schema
 	}
@@ -77,7 +69,7 @@ func (c *initCmd) Run(ctx context.Context, p *program) error {
 }
 
 func (c *initCmd) initNATS(ctx context.Context, p *program, report *initReport) (err error) {
-	nc, err := jetstream.Connect(c.NATSURL, "crmintake init", p.log)
+	nc, err := c.connect("crmintake init", p.log)
 	if err != nil {
 		return err
 	}
@@ -123,25 +115,9 @@ func (r *initReport) print(p *program) error {
 			state = fmt.Sprintf("created or updated: %d migrations applied", n)
 		}
 		fmt.Fprintf(p.out, "%-8s  version %d  %s\n", "schema", r.Schema.Version, state)
-	}
-	return nil
-}
-
-// migrateUp brings the schema up to date and tells what it did.
-func migrateUp(ctx context.Context, databaseURL string) (schemaReport, error) {
-	before, err := migrations.List(ctx, databaseURL)
-	if err != nil {
-		return schemaReport{}, err
-	}
-	if err := migrations.Up(ctx, databaseURL); err != nil {
-		return schemaReport{}, err
-	}
-	report := schemaReport{Applied: []string{}}
-	for _, m := range before {
-		report.Version = m.Version
-		if m.AppliedAt.IsZero() {
-			report.Applied = append(report.Applied, m.Name)
+		if r.Schema.Roles != nil {
+			fmt.Fprintf(p.out, "          %s\n", r.Schema.roles())
 		}
 	}
-	return report, nil
+	return nil
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"crmintake/migrations"
@@ -13,15 +15,26 @@ type migrateCmd struct {
 	Status migrateStatusCmd `cmd:"" help:"List the migrations, and which are applied. Exit code 1 if one is missing."`
 }
 
-type migrateUpCmd struct{ databaseFlags }
+type migrateUpCmd struct {
+	databaseFlags
+	rolesFlag
+}
+
+// rolesFlag is for those who give each process the rights that it needs, and no more.
+type rolesFlag struct {
+	Roles bool `help:"Make the SQL roles crmintake_worker, crmintake_operator and crmintake_reader, or bring up to date what they may do."`
+}
 
 func (migrateUpCmd) Help() string {
 	return "Run it before a new version is rolled out: a worker refuses to start on a schema that is behind. It may be run " +
-		"by several processes at once, one of which does the work."
+		"by several processes at once, one of which does the work. The roles are for GRANT: nobody logs in as one of them. Give --roles each time."
 }
 
 func (c *migrateUpCmd) Run(ctx context.Context, p *program) error {
-	report, err := migrateUp(ctx, c.DatabaseURL)
+	if err := c.databaseFlags.validate(); err != nil {
+		return err
+	}
+	report, err := migrateUp(ctx, c.databaseFlags, c.rolesFlag)
 	if err != nil {
 		return err
 	}
@@ -31,43 +44,82 @@ func (c *migrateUpCmd) Run(ctx context.Context, p *program) error {
 	for _, name := range report.Applied {
 		fmt.Fprintln(p.out, "applied", name)
 	}
+	if report.Roles != nil {
+		fmt.Fprintln(p.out, report.roles())
+	}
 	_, err = fmt.Fprintf(p.out, "The schema is up to date, at version %d.\n", report.Version)
 	return err
+}
+
+// schemaReport is what was done to the schema.
+type schemaReport struct {
+	Version int64    `json:"version"`
+	Applied []string `json:"applied"`         // the migrations that were missing
+	Roles   []string `json:"roles,omitempty"` // whose rights are up to date; none without --roles
+}
+
+func (r schemaReport) roles() string {
+	return "the roles " + strings.Join(r.Roles, ", ") + " are up to date"
+}
+
+// migrateUp brings the schema up to date, and the roles if they are wanted, and tells what it did.
+func migrateUp(ctx context.Context, f databaseFlags, roles rolesFlag) (report schemaReport, err error) {
+	before, err := migrations.Inspect(ctx, f.DatabaseURL, f.prepare)
+	if err != nil {
+		return report, err
+	}
+	if before.Newer > 0 && roles.Roles {
+		return report, errors.New("the database's schema is newer than this crmintake, which does not know what the roles need now; give --roles to the newest one")
+	}
+	if err := migrations.Up(ctx, f.DatabaseURL, f.prepare); err != nil {
+		return report, err
+	}
+	if err := migrations.Check(ctx, f.DatabaseURL, f.prepare); err != nil {
+		return report, err
+	}
+	report = schemaReport{Version: before.Latest(), Applied: []string{}}
+	for _, m := range before.Migrations {
+		if m.AppliedAt.IsZero() {
+			report.Applied = append(report.Applied, m.Name)
+		}
+	}
+	if roles.Roles {
+		report.Roles, err = migrations.Roles(ctx, f.DatabaseURL, f.prepare)
+	}
+	return report, err
 }
 
 type migrateStatusCmd struct{ databaseFlags }
 
 func (c *migrateStatusCmd) Run(ctx context.Context, p *program) error {
-	list, err := migrations.List(ctx, c.DatabaseURL)
+	if err := c.databaseFlags.validate(); err != nil {
+		return err
+	}
+	schema, err := migrations.Inspect(ctx, c.DatabaseURL, c.prepare)
 	if err != nil {
 		return err
 	}
-	missing := 0
-	for _, m := range list {
-		if m.AppliedAt.IsZero() {
-			missing++
-		}
-	}
-	if err := printMigrations(p, list); err != nil {
+	if err := printMigrations(p, schema); err != nil {
 		return err
 	}
-	if missing > 0 {
-		return fmt.Errorf("the database's schema is behind by %d of %d migrations; type 'crmintake migrate up'", missing, len(list))
-	}
-	return nil
+	return schema.Fit()
 }
 
-func printMigrations(p *program, list []migrations.Status) error {
+func printMigrations(p *program, schema migrations.Schema) error {
 	if p.Output == "json" {
-		return printJSON(p.out, list)
+		return printJSON(p.out, schema.Migrations)
 	}
 	t := newTable(column{title: "VERSION", right: true}, column{title: "APPLIED"}, column{title: "MIGRATION", fit: true})
-	for _, m := range list {
+	for _, m := range schema.Migrations {
 		applied := "no"
 		if !m.AppliedAt.IsZero() {
 			applied = m.AppliedAt.UTC().Format(time.RFC3339)
 		}
 		t.row(m.Version, applied, m.Name)
 	}
-	return t.print(p.out, screenOf(p.out))
+	if err := t.print(p.out, screenOf(p.out)); err != nil || schema.Newer == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(p.out, "and %s of a newer crmintake\n", count(schema.Newer, "migration"))
+	return err
 }

@@ -43,8 +43,13 @@ func (c *outboxGetCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	p.redactRecord(&record)
 	v := viewOf(record)
 	for _, h := range history {
+		p.redact(&h.Message)
+		if p.Redact {
+			h.Raw = nil
+		}
 		v.Errors = append(v.Errors, errorView{
 			At: h.At, AttemptID: idView(h.AttemptID), HTTPStatus: h.Status, CorrelationID: h.CorrelationID,
 			Category: h.Category, Message: h.Message, Raw: bytesView(h.Raw),

@@ -50,6 +50,9 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	for i := range page.Records {
+		p.redactRecord(&page.Records[i])
+	}
 	if p.Output == "json" {
 		v := pageView{Events: make([]view, len(page.Records)), Next: page.Next}
 		for i, r := range page.Records {
@@ -112,6 +115,7 @@ func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
 	lines.SetEscapeHTML(false)
 	s := screenOf(p.out)
 	return store.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
+		p.redactRecord(&r)
 		if p.Output == "json" {
 			return lines.Encode(viewOf(r))
 		}

@@ -1,26 +1,11 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"strings"
 	"unicode"
-
-	"crmintake/migrations"
-	"crmintake/outbox"
 )
-
-// openStore connects to the outbox, whose schema must be up to date.
-func openStore(ctx context.Context, f databaseFlags, maxConns int) (*outbox.Store, error) {
-	if err := outbox.ValidateURL(f.DatabaseURL); err != nil {
-		return nil, usageError{err}
-	}
-	if err := migrations.Check(ctx, f.DatabaseURL); err != nil {
-		return nil, err
-	}
-	return outbox.Open(ctx, f.DatabaseURL, maxConns)
-}
 
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

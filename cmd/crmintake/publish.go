@@ -90,7 +90,7 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 		}
 		in = file
 	}
-	nc, err := jetstream.Connect(c.NATSURL, "crmintake publish", p.log)
+	nc, err := c.connect("crmintake publish", p.log)
 	if err != nil {
 		return err
 	}
@@ -119,8 +119,8 @@ func (c *publishCmd) validate() (string, error) {
 	if err := cfg.Validate(); err != nil {
 		return "", usageError{err}
 	}
-	if err := jetstream.ValidateURL(c.NATSURL); err != nil {
-		return "", usagef("--nats-url: %w", err)
+	if err := c.natsFlags.validate(); err != nil {
+		return "", err
 	}
 	if c.ObjectType == "" {
 		return c.Subject, nil

@@ -33,6 +33,9 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	for i := range list {
+		p.redactFilter(&list[i].Filter)
+	}
 	if p.Output == "json" {
 		return printJSON(p.out, list)
 	}
@@ -77,6 +80,7 @@ func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return c.error(err)
 	}
+	p.redactFilter(&job.Filter)
 	if p.Output == "json" {
 		return printJSON(p.out, job)
 	}
@@ -126,6 +130,7 @@ func (c *steerFlags) steer(ctx context.Context, p *program,
 	if err != nil {
 		return c.error(err)
 	}
+	p.redactFilter(&job.Filter)
 	if p.Output == "json" {
 		return printJSON(p.out, steerView{changed, job})
 	}

@@ -62,6 +62,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 	if p.Output == "json" {
 		text = io.Discard
 	}
+	p.redactGroups(plan.List)
 	printPlan(text, plan.Plan, "")
 	v := replayView{Plan: plan, DryRun: c.DryRun}
 	if plan.TotalEvents > 0 {

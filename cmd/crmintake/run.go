@@ -208,7 +208,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := c.config(c.BatchWait + time.Hour).Validate(); err != nil {
 		return usageError{err}
 	}
-	if err := errors.Join(jetstream.ValidateURL(c.NATSURL), c.source().Validate()); err != nil {
+	if err := errors.Join(c.natsFlags.validate(), c.source().Validate(), c.databaseFlags.validate()); err != nil {
 		return usageError{err}
 	}
 	seen := newSeen()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"time"
@@ -57,23 +58,38 @@ func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass fu
 
 func (c *runCmd) awaitStore(ctx context.Context, log *slog.Logger) (*outbox.Store, error) {
 	store, err := await(ctx, log, "Postgres", outbox.MayPass, func(ctx context.Context) (*outbox.Store, error) {
-		return openStore(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
+		store, err := openStore(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
+		if err != nil {
+			return nil, err
+		}
+		if err := c.mayWork(ctx); err != nil {
+			store.Close()
+			return nil, err
+		}
+		return store, nil
 	})
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
 		switch answer.Code {
 		case "28P01", "28000": // the password or, with other ways to prove oneself, the user
-			return nil, usagef("%w; check user and password in --database-url, and that the server lets this user in from here", err)
+			return nil, usagef("%w; check user and password in --database-url or --database-password-file, and that the server lets this user in from here", err)
 		case "3D000":
 			return nil, usagef("%w; create the database, or correct its name in --database-url", err)
 		}
+	}
+	if err != nil && errors.As(err, new(*tls.CertificateVerificationError)) {
+		return nil, usagef("%w; check sslrootcert in --database-url, and that the name in it is one of the certificate's", err)
 	}
 	return store, err
 }
 
 func (c *runCmd) awaitNATS(ctx context.Context, log *slog.Logger) (*nats.Conn, error) {
 	nc, err := await(ctx, log, "NATS", jetstream.MayPass, func(ctx context.Context) (*nats.Conn, error) {
-		return jetstream.ConnectContext(ctx, c.NATSURL, "crmintake "+workerName(), log)
+		auth, err := c.auth()
+		if err != nil {
+			return nil, err
+		}
+		return jetstream.ConnectContext(ctx, c.NATSURL, "crmintake "+workerName(), log, auth)
 	})
 	if err != nil && !errors.Is(err, errStopped) {
 		return nil, usageError{err} // what is not waited for is wrong in the address or the credentials

@@ -98,7 +98,7 @@ type statusFail struct {
 
 func (c *statusCmd) Run(ctx context.Context, p *program) error {
 	source := jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer}
-	if err := errors.Join(jetstream.ValidateURL(c.NATSURL), source.Validate(), outbox.ValidateURL(c.DatabaseURL)); err != nil {
+	if err := errors.Join(c.natsFlags.validate(), source.Validate(), c.databaseFlags.validate()); err != nil {
 		return usageError{err}
 	}
 	q := &statusQuestion{statusCmd: c, config: source, log: p.log}
@@ -228,7 +228,7 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 
 func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 	if q.nc == nil {
-		if q.nc, err = jetstream.Connect(q.NATSURL, "crmintake status", q.log); err != nil {
+		if q.nc, err = q.connect("crmintake status", q.log); err != nil {
 			return nil, err
 		}
 	}

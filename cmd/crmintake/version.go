@@ -1,38 +1,45 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 )
 
+// version and commit are for builds from sources without a git repository, as in a container, which name them by
+// -ldflags '-X main.version=1.2.3 -X main.commit=…'. Nothing else sets them.
+var version, commit string
+
 type versionCmd struct{}
 
-// build says which build this is, from what the Go tool recorded in it.
+// build says which build this is, from what it was told or the Go tool recorded in it.
 type build struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit"`
-	Modified bool   `json:"modified,omitempty"`
+	Modified bool   `json:"modified,omitempty"` // built from sources that were not all committed
 	Go       string `json:"go"`
 }
 
 func thisBuild() build {
 	b := build{Version: "devel", Commit: "unknown", Go: runtime.Version()}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		b.Version = v
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			b.Commit = s.Value
-		case "vcs.modified":
-			b.Modified = s.Value == "true"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v := info.Main.Version; v != "" && v != "(devel)" {
+			b.Version = v
 		}
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				b.Commit = s.Value
+			case "vcs.modified":
+				b.Modified = s.Value == "true"
+			}
+		}
+	}
+	if version != "" {
+		b.Version = version
+	}
+	if commit != "" {
+		b.Commit, b.Modified = commit, false
 	}
 	return b
 }
@@ -40,7 +47,7 @@ func thisBuild() build {
 func (versionCmd) Run(p *program) error {
 	b := thisBuild()
 	if p.Output == "json" {
-		return json.NewEncoder(p.out).Encode(b)
+		return printJSON(p.out, b)
 	}
 	modified := ""
 	if b.Modified {

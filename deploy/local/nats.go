@@ -21,12 +21,15 @@ type NATSConfig struct {
 	MaxPayload int32     // largest message with its headers, in bytes; 0 for NATS' default of 1 MiB
 	SyncAlways bool      // fsync before each publish is confirmed; NATS' default is to do so every two minutes
 	Log        io.Writer // the server's log; nil for nowhere. Writes never overlap.
+	// Options changes the server's own options before each start, so that who may come in can be another after Restart; nil for nothing.
+	Options func(*server.Options)
 }
 
 // NATS is a NATS server with JetStream in this process. Its methods may be called by many goroutines at once.
 type NATS struct {
 	options server.Options // copied for each start, because the server writes to its own
-	remove  func() error   // nil if the directory is the caller's
+	change  func(*server.Options)
+	remove  func() error // nil if the directory is the caller's
 	log     *natsLog
 
 	mu      sync.Mutex
@@ -36,7 +39,7 @@ type NATS struct {
 
 // StartNATS returns when the server accepts connections.
 func StartNATS(cfg NATSConfig) (*NATS, error) {
-	n := &NATS{log: &natsLog{to: cfg.Log}}
+	n := &NATS{change: cfg.Options, log: &natsLog{to: cfg.Log}}
 	dir := cfg.Dir
 	if dir == "" {
 		var err error
@@ -74,6 +77,9 @@ func StartNATS(cfg NATSConfig) (*NATS, error) {
 // start runs a new server on the port and the store of the options. The caller holds mu.
 func (n *NATS) start() error {
 	options := n.options
+	if n.change != nil {
+		n.change(&options)
+	}
 	s, err := server.NewServer(&options)
 	if err != nil {
 		return err

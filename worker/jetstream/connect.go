@@ -58,14 +58,23 @@ func addresses(urls string) (list []string, err error) {
 //
 // From then on a lost connection is restored, however long that takes. The loss is logged once and the recovery once,
 // and so is each kind of error that the server or the client reports on the side. Neither log nor errors hold credentials.
-func Connect(urls, name string, log *slog.Logger) (*nats.Conn, error) {
+//
+// Without auth, of which there is one at most, the URLs' own user or token is all that there is.
+func Connect(urls, name string, log *slog.Logger, auth ...Auth) (*nats.Conn, error) {
 	list, err := addresses(urls)
 	if err != nil {
 		return nil, err
 	}
+	var proof []nats.Option
+	var key *nkey
+	for _, a := range auth {
+		if proof, key, err = a.options(); err != nil {
+			return nil, err
+		}
+	}
 	where := strings.Join(list, ", ")
 	l := &connectionLog{log: log.With("nats", where)}
-	nc, err := nats.Connect(urls,
+	nc, err := nats.Connect(urls, append(proof,
 		nats.Name(name),
 		nats.Timeout(connectWait),
 		nats.MaxReconnects(-1),
@@ -76,22 +85,25 @@ func Connect(urls, name string, log *slog.Logger) (*nats.Conn, error) {
 		nats.DisconnectErrHandler(l.lost),
 		nats.ReconnectHandler(l.recovered),
 		nats.ErrorHandler(l.failed),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("can't connect to NATS at %s: %w; %s", where, err, advice(err))
+	}
+	if key != nil {
+		key.conn.Store(nc)
 	}
 	return nc, nil
 }
 
 // ConnectContext is Connect that returns once ctx has ended, too. What was begun then ends by itself, soon.
-func ConnectContext(ctx context.Context, urls, name string, log *slog.Logger) (*nats.Conn, error) {
+func ConnectContext(ctx context.Context, urls, name string, log *slog.Logger, auth ...Auth) (*nats.Conn, error) {
 	type result struct {
 		nc  *nats.Conn
 		err error
 	}
 	done := make(chan result, 1)
 	go func() {
-		nc, err := Connect(urls, name, log) // the client's own has no context
+		nc, err := Connect(urls, name, log, auth...) // the client's own has no context
 		done <- result{nc, err}
 	}()
 	select {
@@ -109,7 +121,10 @@ func ConnectContext(ctx context.Context, urls, name string, log *slog.Logger) (*
 
 func advice(err error) string {
 	if refused(err) {
-		return "check user and password, or the token, in --nats-url"
+		return "check user and password, or the token, in --nats-url; or what the other --nats flags give"
+	}
+	if untrusted(err) {
+		return "check --nats-ca-file, and that the name in --nats-url is one of the certificate's"
 	}
 	return "check --nats-url, and that the server runs and lets this machine in"
 }
@@ -120,12 +135,15 @@ func refused(err error) bool {
 		errors.Is(err, nats.ErrAccountAuthExpired)
 }
 
+// untrusted tells that we do not take the server's certificate.
+func untrusted(err error) bool { return errors.As(err, new(*tls.CertificateVerificationError)) }
+
 // MayPass tells whether an error of Connect, Open or Init may be gone after some time: the server is not reachable, or starts. Waiting does not
 // mend wrong credentials, a certificate that is not trusted, or a missing stream.
 func MayPass(err error) bool {
 	var api *jetstream.APIError
 	switch {
-	case refused(err), errors.As(err, new(*tls.CertificateVerificationError)),
+	case refused(err), untrusted(err),
 		errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return false
 	case errors.As(err, &api):

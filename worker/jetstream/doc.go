@@ -17,6 +17,9 @@
 //     requests pile up.
 //   - A consumer or stream that disappears is an error that says what to type. Created again, it is used again.
 //
+// Auth is every way to prove who we are and to know who they are (auth.go). Its files are read again at each connection; none of
+// it is in an error or a log.
+//
 // Init creates and never alters. Init and Open judge what they find by the same rules (check.go): what would lose or misread
 // events stops them, what might is a warning, and each says what to type.
 //

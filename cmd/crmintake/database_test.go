@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"crmintake/deploy/local/pgcluster"
+	"crmintake/deploy/local/pki"
+	"crmintake/migrations"
+	"crmintake/outbox/outboxtest"
+)
+
+// withTLS restarts a server so that it shows a certificate, and takes the user with_cert by one of ours and nothing else.
+func withTLS(t *testing.T, c *pgcluster.Cluster, authority *pki.Authority, hosts ...string) {
+	t.Helper()
+	certFile, keyFile, err := authority.Issue("server", hosts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(c.Dir(), "data")
+	info, err := os.Stat(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	for from, to := range map[string]string{certFile: "server.crt", keyFile: "server.key", authority.File: "root.crt"} {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(data, to), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(filepath.Join(data, to), int(owner.Uid), int(owner.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change := func(name string, edit func(string) string) {
+		t.Helper()
+		file := filepath.Join(data, name)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(edit(string(b))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("pg_hba.conf", func(s string) string { return "hostssl all with_cert all cert\n" + s })
+	change("postgresql.conf", func(s string) string { return s + "\nssl = on\nssl_ca_file = 'root.crt'\n" })
+	if err := c.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newAuthority(t *testing.T) *pki.Authority {
+	t.Helper()
+	a, err := pki.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// The address' sslmode, sslrootcert, sslcert and sslkey are pgx's; this sees to it that they come through, and what is told when they don't do.
+func TestDatabaseTLS(t *testing.T) {
+	c := outboxtest.Cluster(t)
+	address := c.URL("postgres")
+	if err := migrations.Up(t.Context(), address); err != nil {
+		t.Fatal(err)
+	}
+	office{database: address}.exec(t, `CREATE ROLE with_cert LOGIN SUPERUSER`)
+	ours, theirs := newAuthority(t), newAuthority(t)
+	withTLS(t, c, ours, "127.0.0.1")
+	certFile, keyFile, err := ours.Issue("with_cert")
+	if err != nil {
+		t.Fatal(err)
+	}
+	strangerCert, strangerKey, err := theirs.Issue("with_cert")
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := func(user *url.Userinfo, values ...string) string {
+		return with(t, address, func(u *url.URL) {
+			q := u.Query()
+			for i := 0; i < len(values); i += 2 {
+				q.Set(values[i], values[i+1])
+			}
+			u.RawQuery = q.Encode()
+			if user != nil {
+				u.User = user
+			}
+		})
+	}
+	me := url.User("with_cert")
+	for name, one := range map[string]struct {
+		address string
+		code    int
+		want    string
+	}{
+		"verify-full":             {query(nil, "sslmode", "verify-full", "sslrootcert", ours.File), 0, ""},
+		"require":                 {query(nil, "sslmode", "require"), 0, ""},
+		"another authority":       {query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File), 1, "certificate"},
+		"the system's":            {query(nil, "sslmode", "verify-full"), 1, "certificate"},
+		"a certificate":           {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile), 0, ""},
+		"a stranger's":            {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", strangerCert, "sslkey", strangerKey), 1, "certificate"},
+		"no certificate":          {query(me, "sslmode", "verify-full", "sslrootcert", ours.File), 1, "certificate"},
+		"a file that isn't there": {query(nil, "sslmode", "verify-full", "sslrootcert", "/nowhere/ca.pem"), 2, "/nowhere/ca.pem"},
+		"a mode that isn't there": {query(nil, "sslmode", "often"), 2, "can't be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := crmintake(t, "", "outbox", "list", "--database-url", one.address)
+			r.want(t, one.code, one.want)
+			password, _ := mustParse(t, address).User.Password()
+			if strings.Contains(r.out+r.err, password) || strings.Count(strings.TrimSpace(r.err), "\n") > 0 {
+				t.Errorf("not one clear line without secrets: %s", r.err)
+			}
+		})
+	}
+	// run tells what to correct, and does not wait for it.
+	server, _ := startNATS(t)
+	crmintake(t, "", "run", "--nats-url", server.URL(), "--hubspot-token", secret, "--database-url", query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File)).
+		want(t, 2, "sslrootcert")
+
+	// A server of another name is nobody's but verify-ca's.
+	withTLS(t, c, ours, "db.example.com")
+	crmintake(t, "", "outbox", "list", "--database-url", query(nil, "sslmode", "verify-full", "sslrootcert", ours.File)).want(t, 1, "certificate")
+	crmintake(t, "", "outbox", "list", "--database-url", query(nil, "sslmode", "verify-ca", "sslrootcert", ours.File)).want(t, 0)
+}
+
+func mustParse(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// A password that is replaced is used from the next connection on, without a restart.
+func TestDatabasePasswordFile(t *testing.T) {
+	d := newOffice(t)
+	admin, err := pgx.Connect(t.Context(), d.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	role := "login_" + strings.ToLower(t.Name())
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE ROLE ` + role + ` LOGIN SUPERUSER PASSWORD 'first-` + secret + `'`)
+	t.Cleanup(func() { dropRole(t, d.database, role) })
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(password string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first-" + secret)
+	t.Setenv("CRMINTAKE_DATABASE_URL", with(t, d.database, func(u *url.URL) { u.User = url.User(role) }))
+	t.Setenv("CRMINTAKE_DATABASE_PASSWORD_FILE", file)
+	_, log, stop := running(t, "run", "--log-level", "debug")
+	publish(t, "a")
+	until(t, "the first record is made", func() bool { return d.crm.Len("contracts") == 1 })
+
+	exec(`ALTER ROLE ` + role + ` PASSWORD 'second-` + secret + `'`)
+	exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '` + role + `'`)
+	crmintake(t, "", "outbox", "list").want(t, 1, "password authentication failed")
+	write("second-" + secret)
+	publish(t, "b")
+	until(t, "the second record is made", func() bool { return d.crm.Len("contracts") == 2 })
+	crmintake(t, "", "outbox", "list").want(t, 0, "record")
+	if code := stop(); code != 0 || strings.Contains(log.String(), secret) {
+		t.Errorf("exit code %d, or the log tells a password: %s", code, log)
+	}
+
+	for name, one := range map[string]struct {
+		args []string
+		want string
+	}{
+		"twice":        {[]string{"--database-url", d.database}, "give one"},
+		"no such file": {[]string{"--database-password-file", "/nowhere"}, "/nowhere"},
+		"an empty one": {[]string{"--database-password-file", os.DevNull}, "is empty"},
+	} {
+		for _, command := range []string{"run", "check", "status", "init", "migrate up", "migrate status", "outbox list", "audit"} {
+			code := 2
+			if command == "check" {
+				code = 1
+			}
+			r := crmintake(t, "", append(strings.Fields(command), one.args...)...)
+			if r.want(t, code, one.want); t.Failed() {
+				t.Fatalf("%s, of %s", name, command)
+			}
+		}
+	}
+}
+
+func TestHasPassword(t *testing.T) {
+	for address, want := range map[string]bool{
+		"postgres://u:p@h/d": true, "postgres://u@h/d": false, "postgres://h/d?password=p": true, "host=h user=u": false, "host=h password=p": true,
+	} {
+		if hasPassword(address) != want {
+			t.Errorf("%s: %v", address, !want)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The roles, which nobody logs in as: GRANT them to those who do. Roles belong to the whole server, what they may do to each database.
+const (
+	WorkerRole   = "crmintake_worker"   // run
+	OperatorRole = "crmintake_operator" // what persons do to events and to the fleet, and all that reads
+	ReaderRole   = "crmintake_reader"   // what reads
+)
+
+var roleNames = []string{WorkerRole, OperatorRole, ReaderRole}
+
+// rights are what a role may do to a table, as GRANT has it. What is not here is not granted: no role may change who did what, nor an
+// error as received, and only workers have the fleet's credential. Whoever locks a row needs UPDATE of some column of it.
+var rights = []struct{ table, worker, operator, reader string }{
+	{"outbox", "SELECT, INSERT, UPDATE, DELETE", "SELECT, UPDATE (status, payload, revision, reason, fingerprint, misses, dead_at, next_attempt_at, " +
+		"attempts_before, replayed_at, possible_duplicate, updated_at)", "SELECT"},
+	{"attempt", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"},
+	{"outbox_error", "SELECT, INSERT, DELETE", "SELECT", "SELECT"},
+	{"outbox_revision", "SELECT, DELETE", "SELECT, INSERT", "SELECT"},
+	{"pause", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE", "SELECT"},
+	{"fuse", "SELECT, INSERT, UPDATE, DELETE", "SELECT, DELETE", "SELECT"},
+	{"quota", "SELECT, INSERT, UPDATE", "SELECT", "SELECT"},
+	{"worker", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"},
+	{"credential", "SELECT, INSERT, UPDATE", "", ""},
+	{"retention", "SELECT, UPDATE", "SELECT", "SELECT"},
+	{"follow", "SELECT", "SELECT, INSERT, UPDATE", "SELECT"},
+	{"operator_action", "SELECT (action, events)", "SELECT, INSERT, UPDATE (events, skipped)", "SELECT"}, // a change counts what it did when it has done it
+	{"operator_action_event", "SELECT, INSERT", "SELECT, INSERT", "SELECT"},       // a worker says which events it replayed
+	{"replay_job", "SELECT, UPDATE (replayed, skipped, held, state, next_at, ended_at)",
+		"SELECT, INSERT, UPDATE (action_id, events, skipped, state, next_at, ended_at)", "SELECT"},
+	{"replay_event", "SELECT, DELETE", "SELECT, INSERT, DELETE", "SELECT"},
+	{"compatible", "SELECT", "SELECT", "SELECT"},
+	{"goose_db_version", "SELECT", "SELECT", "SELECT"},
+}
+
+// denied is the SQLSTATE of a missing right.
+const denied = "42501"
+
+// Roles makes the roles that are missing, and gives each of them the rights on this schema's tables, and takes away what it had beside them.
+// It is one transaction, and may be done again at any time: do so after each Up. It returns the roles' names.
+func Roles(ctx context.Context, databaseURL string, prepare ...Prepare) ([]string, error) {
+	db, err := open(databaseURL, prepare)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("migrations: roles: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err = makeRoles(ctx, tx); err == nil {
+		err = grant(ctx, tx)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("migrations: roles: %w", err)
+	}
+	return roleNames, nil
+}
+
+// makeRoles takes a lock first: two of us at once would disturb each other.
+func makeRoles(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('crmintake roles'))`); err != nil {
+		return err
+	}
+	for _, role := range roleNames {
+		var there bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`, role).Scan(&there); err != nil {
+			return err
+		}
+		if there {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "CREATE ROLE "+role+" NOLOGIN"); isDenied(err) {
+			return fmt.Errorf("%w; have somebody who may create roles type 'CREATE ROLE %s NOLOGIN', then do this again", err,
+				strings.Join(roleNames, " NOLOGIN; CREATE ROLE "))
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func grant(ctx context.Context, tx *sql.Tx) error {
+	all := strings.Join(roleNames, ", ")
+	statements := []string{`DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO ` + all + `', current_schema()); END $$`}
+	for _, r := range rights {
+		statements = append(statements, "REVOKE ALL ON "+r.table+" FROM "+all)
+		for i, granted := range []string{r.worker, r.operator, r.reader} {
+			if granted != "" {
+				statements = append(statements, "GRANT "+granted+" ON "+r.table+" TO "+roleNames[i])
+			}
+		}
+	}
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); isDenied(err) {
+			return fmt.Errorf("%w; do this as the role that owns the tables", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isDenied(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && answer.Code == denied
+}
+
+// oneRight takes GRANT's list apart: a right, and the columns if it is for some only.
+var oneRight = regexp.MustCompile(`([A-Z]+)(?: \(([^)]*)\))?`)
+
+const selectMissing = `
+SELECT r || ' on ' || t FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(t, r, columns, n)
+WHERE NOT CASE WHEN columns = '' THEN has_table_privilege(t, r)
+  ELSE (SELECT bool_and(has_column_privilege(t, c, r)) FROM string_to_table(columns, ', ') AS c) END
+ORDER BY n`
+
+// MissingRights lists what a role of ours may do and the one that connects may not, as "INSERT on outbox".
+func MissingRights(ctx context.Context, databaseURL, role string, prepare ...Prepare) (missing []string, err error) {
+	var tables, privileges, columns []string
+	for _, r := range rights {
+		granted := map[string]string{WorkerRole: r.worker, OperatorRole: r.operator, ReaderRole: r.reader}[role]
+		for _, one := range oneRight.FindAllStringSubmatch(granted, -1) {
+			tables, privileges, columns = append(tables, r.table), append(privileges, one[1]), append(columns, one[2])
+		}
+	}
+	db, err := open(databaseURL, prepare)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(ctx, selectMissing, tables, privileges, columns)
+	if err != nil {
+		return nil, fmt.Errorf("migrations: rights: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var one string
+		if err := rows.Scan(&one); err != nil {
+			return nil, fmt.Errorf("migrations: rights: %w", err)
+		}
+		missing = append(missing, one)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("migrations: rights: %w", err)
+	}
+	return missing, nil
+}
