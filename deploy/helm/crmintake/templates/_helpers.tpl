@@ -27,21 +27,33 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{- /* A variable from a key of a Secret. */ -}}
-{{- define "crmintake.secretVariable" -}}
-- name: {{ .variable }}
+{{- /* Flags whose values Secrets hold. */ -}}
+{{- define "crmintake.secretVariables" -}}
+{{- range $flag, $secret := . }}
+- name: CRMINTAKE_{{ $flag | replace "-" "_" | upper }}
   valueFrom:
-    secretKeyRef: {{ toJson .secret }}
+    secretKeyRef: {{ toJson $secret }}
+{{- end }}
 {{- end }}
 
-{{- /* The Secrets that are mounted: the file's name, which is also the flag's with -file behind it, and where it comes from. */ -}}
+{{- /* Flags that name files, and the volume that has the files under the flags' names. */ -}}
 {{- define "crmintake.secretFiles" -}}
-{{- $files := dict "hubspot-token" .Values.secrets.hubspotToken "hubspot-client-secret" .Values.secrets.hubspotClientSecret
-  "hubspot-refresh-token" .Values.secrets.hubspotRefreshToken "admin-token" .Values.secrets.adminToken }}
-{{- range $file, $secret := $files }}
-{{- if not $secret.name }}{{ $files = omit $files $file }}{{ end }}
+{{- range $flag, $_ := . }}
+- name: CRMINTAKE_{{ $flag | replace "-" "_" | upper }}
+  value: /run/secrets/crmintake/{{ $flag }}
 {{- end }}
-{{- toJson $files }}
+{{- end }}
+
+{{- define "crmintake.secretsVolume" -}}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range $flag, $secret := . }}
+      - secret:
+          name: {{ $secret.name }}
+          items: [{key: {{ $secret.key }}, path: {{ $flag }}}]
+      {{- end }}
 {{- end }}
 
 {{- define "crmintake.podSecurity" -}}
