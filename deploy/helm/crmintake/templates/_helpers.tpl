@@ -44,6 +44,15 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- /* Of the workers' flags those that say where events and rows are, and how to log: init takes them, too. */ -}}
+{{- define "crmintake.shared" -}}
+{{- $shared := dict }}
+{{- range $flag, $value := . }}
+{{- if regexMatch "^(nats-|database-|stream$|subject$|consumer$|log-)" $flag }}{{ $_ := set $shared $flag $value }}{{ end }}
+{{- end }}
+{{- toJson $shared }}
+{{- end }}
+
 {{- define "crmintake.secretsVolume" -}}
 - name: secrets
   projected:
