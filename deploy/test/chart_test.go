@@ -41,7 +41,8 @@ func helm(t *testing.T, args ...string) string {
 
 func tryHelm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "helm"}, args...)...)
+	// Helm takes itself for one of an old cluster when it is built as a tool.
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"tool", "helm", "--kube-version", "1.34.0"}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

@@ -100,7 +100,7 @@ func buildContext(t *testing.T) string {
 // build does what a stage's RUN says, on the build's context, and returns what it put into /out.
 func build(t *testing.T, s instructions.Stage, context string) string {
 	t.Helper()
-	i := slices.IndexFunc(s.Commands, func(c instructions.Command) bool { return c.Name() == "run" })
+	i := slices.IndexFunc(s.Commands, func(c instructions.Command) bool { _, ok := c.(*instructions.RunCommand); return ok })
 	if i < 0 {
 		t.Fatalf("stage %s runs nothing", s.Name)
 	}

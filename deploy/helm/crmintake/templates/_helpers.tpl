@@ -1,5 +1,7 @@
 {{- define "crmintake.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name }}{{ else }}{{ .Release.Name }}-{{ .Chart.Name }}{{ end | trunc 63 | trimSuffix "-" }}
+{{- $name := printf "%s-%s" .Release.Name .Chart.Name }}
+{{- if contains .Chart.Name .Release.Name }}{{ $name = .Release.Name }}{{ end }}
+{{- $name | trunc 58 | trimSuffix "-" }}
 {{- end }}
 
 {{- /* The labels by which pods are selected. They never change. */ -}}
