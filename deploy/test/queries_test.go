@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,9 +17,6 @@ import (
 	"time"
 
 	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
-
-	"crmintake/deploy/local"
-	"crmintake/worker/hubspot/hubspottest"
 )
 
 // query is a question to Prometheus, and who asks it.
@@ -105,62 +103,65 @@ func TestQueries(t *testing.T) {
 	t.Logf("%d queries, %d selectors", len(list), len(asked))
 }
 
-// startWorker starts all that a worker needs and the worker, lets it create records and meet bad events, and returns its admin address.
-func startWorker(t *testing.T) string {
+// startWorker starts a worker and all that it needs, as go run ./cmd/demo does, which lets it create records and meet bad events. It
+// returns where the worker's metrics are.
+func startWorker(t *testing.T) (addr string) {
 	t.Helper()
-	t.Chdir(root) // of the module that the worker is built from
-	stack, err := local.StartStack(t.Context(), local.StackConfig{CRM: hubspottest.Config{
-		ObjectTypes: map[string]hubspottest.ObjectType{"contracts": {Properties: []string{"name"}, Unique: []string{"source_event_id"}}},
-		Limit:       hubspottest.Limit{Calls: 190, Window: 10 * time.Second},
-	}})
-	if err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	demo, said, log := filepath.Join(dir, "demo"), filepath.Join(dir, "said"), filepath.Join(dir, "worker.log")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", demo, "./cmd/demo")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	t.Cleanup(func() {
-		if err := stack.Stop(); err != nil {
-			t.Error(err)
-		}
+	start(t, said, demo, "--events", "5000", "--keep", "--log", log)
+	await(t, "the demo has created its records", func() error {
+		return contains(said, regexp.MustCompile("Everything is left running"), nil)
 	})
-	var lines strings.Builder
-	for n := range 500 {
-		property := "name"
-		if n%50 == 0 {
-			property = "nmae"
-		}
-		fmt.Fprintf(&lines, `{"properties": {%q: "Lease %d"}}`+"\n", property, n)
-	}
-	file := filepath.Join(t.TempDir(), "events.ndjson")
-	if err := os.WriteFile(file, []byte(lines.String()), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	publish, err := stack.Start(t.Context(), nil, "publish", file, "--object-type", "contracts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := publish.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, publish.LogEnd())
-	}
-	addr := freeAddr(t)
-	worker, err := stack.Start(context.WithoutCancel(t.Context()), nil, "run", "--quota", "190/10s", "--quota-daily", "100000",
-		"--id-property", "contracts=source_event_id", "--admin-addr", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := worker.Signal(os.Interrupt); err != nil {
-			t.Error(err)
-		}
-		if err := worker.Wait(); err != nil {
-			t.Errorf("the worker: %v\n%s", err, worker.LogEnd())
-		}
-	})
-	await(t, "records are created", func() error {
-		if n := stack.CRM.Len("contracts"); n < 490 {
-			return fmt.Errorf("%d of 490 records are there\n%s", n, worker.LogEnd())
-		}
-		return nil
+	await(t, "the worker's log tells of its admin endpoints", func() error {
+		return contains(log, regexp.MustCompile(`msg="admin endpoints" url=http://(\S+)`), &addr)
 	})
 	return addr
+}
+
+// start runs a program in the repository's root until the test ends. What it says goes into a file.
+func start(t *testing.T, said, name string, args ...string) {
+	t.Helper()
+	file, err := os.Create(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, file, file
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v; on Debian and Ubuntu, deploy/check installs what is needed", err)
+	}
+	t.Cleanup(func() {
+		defer file.Close()
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			end, _ := os.ReadFile(said)
+			t.Errorf("%s: %v\n%s", name, err, end)
+		}
+	})
+}
+
+// contains looks for a pattern in a file, and takes what its group matches.
+func contains(path string, pattern *regexp.Regexp, group *string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	found := pattern.FindSubmatch(content)
+	if found == nil {
+		return fmt.Errorf("%s is not there\n%s", pattern, content)
+	}
+	if group != nil {
+		*group = string(found[1])
+	}
+	return nil
 }
 
 // prometheus is a server that scrapes a worker.
@@ -168,27 +169,21 @@ type prometheus struct{ url string }
 
 func startPrometheus(t *testing.T, worker string) prometheus {
 	t.Helper()
-	alerts, err := filepath.Abs("deploy/prometheus/alerts.yaml")
+	alerts, err := filepath.Abs("../prometheus/alerts.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir, addr := t.TempDir(), freeAddr(t)
-	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\n"+
-		"scrape_configs: [{job_name: crmintake, static_configs: [{targets: [%q]}]}]\n", alerts, worker)
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yaml"), []byte(config), 0o644); err != nil {
+	config, said := filepath.Join(dir, "prometheus.yaml"), filepath.Join(dir, "said")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\n"+
+		"scrape_configs: [{job_name: crmintake, static_configs: [{targets: [%q]}]}]\n", alerts, worker), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	server, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: "prometheus", Args: []string{
-		"--config.file=" + filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + addr,
-	}, Env: os.Environ()})
-	if err != nil {
-		t.Fatalf("%v; on Debian and Ubuntu: apt-get install -y prometheus", err)
-	}
-	t.Cleanup(func() { _ = server.Kill(); _ = server.Wait() })
+	start(t, said, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
 	p := prometheus{"http://" + addr}
 	await(t, "Prometheus has scraped the worker several times", func() error {
 		if n, err := p.ask(t.Context(), `count_over_time(crmintake_build_info[1m]) >= 5`); err != nil || n == 0 {
-			return fmt.Errorf("not yet (%v)\n%s", err, server.LogEnd())
+			return fmt.Errorf("not yet (%v)", err)
 		}
 		return nil
 	})
@@ -223,7 +218,7 @@ func (p prometheus) ask(ctx context.Context, expr string) (series int, err error
 // await asks until it is so.
 func await(t *testing.T, what string, yet func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
