@@ -172,7 +172,7 @@ func (l labels) Lookup(name string) (string, bool) { v, ok := l[name]; return v,
 // What is mistyped in values, or does not belong there, is refused.
 func TestChartRefuses(t *testing.T) {
 	for _, set := range []string{
-		"replica=3", "settings.database-url=postgres://u:p@h/d", "settings.hubspot-token=t", "settings.admin-addr=:80", "settings.QUOTA=off",
+		"replica=3", "settings.database-url=postgres://u:p@h/d", "settings.hubspot-token=t", "settings.admin-addr=:80", "settings.nats-password=p", "settings.QUOTA=off",
 		"secretFiles.admin-token-file=null", "secretVariables.database-url=null", "secretFiles.admin-token-file.name=", "scaling.minReplicas=0", "adminPort=80",
 	} {
 		if _, err := tryHelm(t, "template", "crmintake", chart, "--set", set); err == nil {
