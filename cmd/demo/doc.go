@@ -11,4 +11,6 @@
 // its list. Then everything behaves, what is left is worked off within five minutes, and the report tells beside the accounts what went
 // wrong, which calls were ambiguous, and how each event in doubt was settled. What went wrong is seen by the workers and the
 // publisher through proxies; the comparison goes by the servers themselves.
+//
+// The command crm serves the simulated CRM alone, for a worker that runs elsewhere: that of deploy/compose.yaml.
 package main

@@ -18,6 +18,7 @@ type cli struct {
 	Run   runCmd   `cmd:"" default:"withargs" help:"Publish events, create their records, and compare (what happens when no command is named)."`
 	Chaos chaosCmd `cmd:"" help:"The same for minutes, while workers, servers, connections and the CRM fail at random moments."`
 	Soak  soakCmd  `cmd:"" help:"The same for an hour, at half the quota with mild faults: what must not grow is watched."`
+	CRM   crmCmd   `cmd:"" name:"crm" help:"Serve the simulated CRM alone, until Ctrl-C."`
 }
 
 // streams are where a command writes: its result for programs and people, and on the side what people watch.
