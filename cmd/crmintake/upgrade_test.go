@@ -86,7 +86,7 @@ func TestSchemasThatDoNotFit(t *testing.T) {
 	}
 	refused := func(what string, words ...string) {
 		t.Helper()
-		for _, command := range []string{"run", "outbox list", "dead list", "pause --all --reason x", "migrate status"} {
+		for _, command := range []string{"run --admin-addr off", "outbox list", "dead list", "pause --all --reason x", "migrate status"} {
 			r := crmintake(t, "", strings.Fields(command)...)
 			if r.want(t, 1, words...); strings.Count(strings.TrimSpace(r.err), "\n") > 0 {
 				t.Errorf("more than a clear line: %s", r.err)

@@ -47,7 +47,7 @@ func TestFetchMakesEvents(t *testing.T) {
 			t.Errorf("event %d has no message", i)
 		}
 	}
-	ignore := cmpopts.IgnoreFields(worker.Event{}, "Invalid", "Message")
+	ignore := cmpopts.IgnoreFields(worker.Event{}, "Invalid", "Message", "Published")
 	if diff := cmp.Diff(want, got, ignore, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
