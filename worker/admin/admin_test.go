@@ -161,7 +161,7 @@ func TestToken(t *testing.T) {
 		put("the first one")
 		s := serve(t, Config{Addr: address, Token: file(path)})
 		c := plain()
-		for _, guarded := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile", "/debug/pprof/symbol", "/debug/pprof/trace"} {
+		for _, guarded := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1", "/debug/pprof/symbol", "/debug/pprof/trace?seconds=1"} {
 			for _, wrong := range []string{"", "another", "the first one and more", "the first on"} {
 				s.want(c, guarded, wrong, 401, "bearer token")
 			}
