@@ -175,11 +175,12 @@ func (w *Worker) bury(ctx, writes context.Context, items []*item) {
 		err := w.buryAll(ctx, writes, burials)
 		w.answer(c.items, err)
 		w.untrack(c)
+		now := time.Now()
 		w.mu.Lock()
 		for _, i := range c.items {
 			w.release(i)
 			if err == nil {
-				w.metrics.took(i.Published)
+				w.metrics.took(i.Published, now)
 			}
 		}
 		w.mu.Unlock()

@@ -128,16 +128,16 @@ func (m *Metrics) ended(status outbox.Status, reason outbox.Reason, n int) {
 	}
 }
 
-// took measures an event that has come to its end.
-func (m *Metrics) took(published time.Time) {
+// took measures an event that has come to its end now.
+func (m *Metrics) took(published, now time.Time) {
 	if !published.IsZero() {
-		m.eventTime.Observe(max(0, time.Since(published).Seconds())) // the stream's clock may be ahead
+		m.eventTime.Observe(max(0, now.Sub(published).Seconds())) // the stream's clock may be ahead
 	}
 }
 
 // settled counts what became of a batch. Most are created, and counted together.
 func (m *Metrics) settled(b *batch, settlements []outbox.Settlement) {
-	created := 0
+	created, now := 0, time.Now()
 	for k := range settlements {
 		s := &settlements[k]
 		if s.Status == outbox.Created {
@@ -149,7 +149,7 @@ func (m *Metrics) settled(b *batch, settlements []outbox.Settlement) {
 			m.reconciliations.WithLabelValues(reconciled(s)).Inc()
 		}
 		if k < len(b.rows) && (s.Status == outbox.Created || s.Status == outbox.Dead) {
-			m.took(b.rows[k].published)
+			m.took(b.rows[k].published, now)
 		}
 	}
 	m.ended(outbox.Created, "", created)

@@ -148,7 +148,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		w.answer(reused, err)
 		for _, i := range reused {
 			if err == nil {
-				w.metrics.took(i.Published)
+				w.metrics.took(i.Published, time.Now())
 			}
 		}
 	}

@@ -69,3 +69,16 @@ func TestMetricsBeginAtZero(t *testing.T) {
 		}
 	}
 }
+
+// A worker that stops is not ready, whatever else is so.
+func TestNotReadyWhileStopping(t *testing.T) {
+	s := newSeen()
+	s.postgres.Store(true)
+	if r := s.ready(); r.Ready || !slices.Equal(r.Reasons, []string{"NATS is not there yet"}) {
+		t.Errorf("at the start: %+v", r)
+	}
+	s.stopping.Store(true)
+	if r := s.ready(); r.Ready || !slices.Contains(r.Reasons, "it is stopping") {
+		t.Errorf("at the end: %+v", r)
+	}
+}
