@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 )
 
@@ -10,11 +11,22 @@ type Server struct {
 	Version  int    // as server_version_num: 150004 for 15.4
 	Encoding string // of the database; the outbox wants UTF8
 	ReadOnly bool   // it takes no writes: a standby, or set so
+	// Addr is where it was reached, and Encrypted says that nobody on the way can read what is said.
+	Addr      string
+	Encrypted bool
 }
 
 // Inspect looks at the server and changes nothing.
 func (s *Store) Inspect(ctx context.Context) (v Server, err error) {
-	err = s.pool.QueryRow(ctx, `
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return Server{}, fmt.Errorf("outbox: inspect: %w", err)
+	}
+	defer conn.Release()
+	wire := conn.Conn().PgConn().Conn()
+	v.Addr = wire.RemoteAddr().String()
+	_, v.Encrypted = wire.(*tls.Conn)
+	err = conn.QueryRow(ctx, `
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
   pg_is_in_recovery() OR current_setting('transaction_read_only')::bool`).Scan(&v.Version, &v.Encoding, &v.ReadOnly)
 	if err != nil {

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"crmintake/deploy/local"
@@ -36,6 +39,19 @@ func TestBinary(t *testing.T) {
 		if bytes.Contains(program, []byte(name)) != want {
 			t.Errorf("%s is in it: %v, want %v", name, !want, want)
 		}
+	}
+}
+
+// A build without a git repository is told what it is.
+func TestVersionOfABuild(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "crmintake")
+	command := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", "-X main.version=1.2.3 -X main.commit=abcdef", "-o", path, "crmintake/cmd/crmintake")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), path, "version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "crmintake 1.2.3 (commit abcdef, go") {
+		t.Errorf("%q, %v", out, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"slices"
 	"time"
@@ -140,6 +141,9 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 	}
 	defer nc.Close()
 	f.add(fine, "NATS", "connected to %s, version %s", nc.ConnectedAddr(), nc.ConnectedServerVersion())
+	if _, err := nc.TLSConnectionState(); err != nil && !onThisMachine(nc.ConnectedAddr()) {
+		f.add(warning, "NATS", "%s, so that who is on the way can read events, and a password or token; give --nats-ca-file, or tls:// in --nats-url", unencrypted)
+	}
 	source, err := jetstream.Open(ctx, nc, c.source())
 	if f.fail("stream", err) {
 		return
@@ -195,9 +199,24 @@ func (c *checkCmd) database(ctx context.Context, _ *program, f *findings) {
 	if server.Encoding != "UTF8" {
 		f.add(failure, "database", "its encoding is %s, and events can hold any character; create the database with ENCODING 'UTF8'", server.Encoding)
 	}
+	if !server.Encrypted && !onThisMachine(server.Addr) {
+		f.add(warning, "database", "%s, so that who is on the way can read events; give sslmode=verify-full and sslrootcert in --database-url", unencrypted)
+	}
 	if server.Version < testedVersion {
 		f.add(warning, "database", "PostgreSQL %d is older than 15, with which crmintake is tested", server.Version/10000)
 	}
+}
+
+const unencrypted = "the connection is not encrypted"
+
+// onThisMachine tells whether what is said to an address stays on this machine: a loopback address', or a Unix socket.
+func onThisMachine(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
 }
 
 // crm asks what the id properties are, and learns from the answers what the credential and the quota are worth.

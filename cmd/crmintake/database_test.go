@@ -14,6 +14,7 @@ import (
 	"crmintake/deploy/local/pgcluster"
 	"crmintake/deploy/local/pki"
 	"crmintake/migrations"
+	"crmintake/outbox"
 	"crmintake/outbox/outboxtest"
 )
 
@@ -124,6 +125,17 @@ func TestDatabaseTLS(t *testing.T) {
 			}
 		})
 	}
+	// check knows what goes in the clear.
+	for address, want := range map[string]bool{query(nil, "sslmode", "disable"): false, query(nil, "sslmode", "require"): true} {
+		store, err := outbox.Open(t.Context(), address, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		if s, err := store.Inspect(t.Context()); err != nil || s.Encrypted != want || !onThisMachine(s.Addr) {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
 	// run tells what to correct, and does not wait for it.
 	server, _ := startNATS(t)
 	crmintake(t, "", "run", "--nats-url", server.URL(), "--hubspot-token", secret, "--database-url", query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File)).
@@ -203,6 +215,16 @@ func TestDatabasePasswordFile(t *testing.T) {
 			if r.want(t, code, one.want); t.Failed() {
 				t.Fatalf("%s, of %s", name, command)
 			}
+		}
+	}
+}
+
+func TestOnThisMachine(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:5432": true, "[::1]:4222": true, "/var/run/postgresql/.s.PGSQL.5432": true, "10.0.0.7:5432": false, "[2001:db8::1]:4222": false,
+	} {
+		if onThisMachine(addr) != want {
+			t.Errorf("%s: %v", addr, !want)
 		}
 	}
 }

@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -21,6 +24,8 @@ import (
 const (
 	otlpEndpoint  = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	otlpTraces    = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+	otlpHeaders   = "OTEL_EXPORTER_OTLP_HEADERS"
+	tracesHeaders = "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
 	otlpProtocol  = "OTEL_EXPORTER_OTLP_PROTOCOL"
 	tracesWords   = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
 	otelDisabled  = "OTEL_SDK_DISABLED"
@@ -40,6 +45,10 @@ func traces(ctx context.Context, log *slog.Logger) (tracer trace.Tracer, stop fu
 	if p := cmp.Or(os.Getenv(tracesWords), os.Getenv(otlpProtocol), "http/protobuf"); p != "http/protobuf" {
 		return nil, nil, usagef("%s: traces go out as http/protobuf only", otlpProtocol)
 	}
+	if err := tracesReadable(); err != nil {
+		return nil, nil, err
+	}
+	otel.SetLogger(logr.Discard())
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, nil, usagef("traces: %w", err)
@@ -57,6 +66,24 @@ func traces(ctx context.Context, log *slog.Logger) (tracer trace.Tracer, stop fu
 		defer cancel()
 		_ = provider.Shutdown(ctx) // what could not be sent was told
 	}, nil
+}
+
+// tracesReadable finds what the SDK could not read, which it would log by itself, credentials and all.
+func tracesReadable() error {
+	for _, name := range []string{otlpEndpoint, otlpTraces} {
+		if _, err := url.Parse(os.Getenv(name)); err != nil {
+			return usagef("%s: want a URL such as http://127.0.0.1:4318", name)
+		}
+	}
+	for _, name := range []string{otlpHeaders, tracesHeaders} {
+		for header := range strings.SplitSeq(os.Getenv(name), ",") {
+			key, value, found := strings.Cut(header, "=")
+			if _, err := url.PathUnescape(value); header != "" && (!found || err != nil || strings.TrimSpace(key) == "") {
+				return usagef("%s: want name=value, several separated by commas, with special characters written as %%20 and the like", name)
+			}
+		}
+	}
+	return nil
 }
 
 // toldExporter logs that traces can't be sent once, and that they can again once. Those that were not sent are gone.

@@ -43,7 +43,7 @@ func TestTracesAreExported(t *testing.T) {
 		}
 	}))
 	t.Cleanup(receiver.Close)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", strings.Replace(receiver.URL, "//", "//me:"+secret+"@", 1))
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key="+secret)
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1") // each span by itself: the first is refused
 	t.Setenv("CRMINTAKE_NATS_URL", natsURL)
@@ -69,6 +69,19 @@ func TestTracesRefuse(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
 	crmintake(t, "", "run", "--database-url", "postgres://h/d", "--hubspot-token", secret).want(t, 2, "http/protobuf only")
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "")
+	for name, value := range map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:" + secret + "@host:port", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=1,Bearer " + secret,
+		"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-key=%" + secret,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			r := crmintake(t, "", "run", "--database-url", "postgres://h/d", "--hubspot-token", secret)
+			if r.want(t, 2, name+": want"); strings.Contains(r.err, secret) {
+				t.Errorf("it tells a secret: %s", r.err)
+			}
+		})
+	}
 	t.Setenv("OTEL_SDK_DISABLED", "true")
 	if tracing() {
 		t.Error("it traces though it is disabled")
