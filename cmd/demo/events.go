@@ -23,8 +23,8 @@ const (
 	notJSONEach    = 2500 // one in so many is no JSON
 )
 
-// eventID is the n-th event's, from 0 on.
-func eventID(n int) string { return idPrefix + strconv.Itoa(n) }
+// eventID is the n-th event's, from 0 on. They sort in the order of their time.
+func eventID(n int) string { return fmt.Sprintf("%s%09d", idPrefix, n) }
 
 // eventNumber is the n of an event id; false if no event has it.
 func eventNumber(id string) (n int, ok bool) {
@@ -49,6 +49,10 @@ func event(n int) []byte {
 	case n%misspelledEach == misspelledEach-1:
 		return fmt.Appendf(nil, `{"properties": {"contract_name": "Contract %d", "ammount": "12.50"}}`, n)
 	}
+	return goodEvent(n)
+}
+
+func goodEvent(n int) []byte {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n%365)
 	return fmt.Appendf(nil, `{"properties": {"contract_name": "Contract %d", "contract_number": "%s", "amount": %d.%02d, "currency": "EUR",`+
 		` "start_date": "%s", "end_date": "%s", "auto_renew": %t, "status": "signed",`+
