@@ -125,6 +125,32 @@ func TestDatabaseTLS(t *testing.T) {
 			}
 		})
 	}
+	// Certificates that are replaced are those of the next connection.
+	f := databaseFlags{DatabaseURL: query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile)}
+	store, err := f.open(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	again := func() error {
+		store.Pool().Reset()
+		return store.Pool().Ping(t.Context())
+	}
+	for from, to := range map[string]string{strangerCert: certFile, strangerKey: keyFile} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again() == nil {
+		t.Error("connected as a stranger")
+	}
+	if _, _, err := ours.Issue("with_cert"); err != nil { // in the place of the first one
+		t.Fatal(err)
+	}
+	if err := again(); err != nil {
+		t.Error(err)
+	}
+
 	// check knows what goes in the clear.
 	for address, want := range map[string]bool{query(nil, "sslmode", "disable"): false, query(nil, "sslmode", "require"): true} {
 		store, err := outbox.Open(t.Context(), address, 1)

@@ -53,18 +53,9 @@ func TestEverySecretIsMarked(t *testing.T) {
 			t.Errorf("--%s sounds like a secret: put it into slots, and into a form, or say that it is public", f.Name)
 		}
 	}
-	marked := map[string]bool{}
-	for _, f := range newForms(t) {
-		for name := range f.env {
-			marked[strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, envPrefix+"_"), "_", "-"))] = true
-		}
-	}
 	for _, slot := range slots {
 		if !slices.Contains(names, slot) {
 			t.Errorf("there is no --%s", slot)
-		}
-		if !marked[slot] {
-			t.Errorf("no form has --%s", slot)
 		}
 	}
 	for _, command := range commands {
@@ -134,7 +125,14 @@ var enough = []string{"is not there; waiting", "following", "calls are paused", 
 // No secret is in anything that the program prints or logs, whatever it is given in, whichever command runs, and whether the servers work,
 // refuse it, or are not there.
 func TestNoSecretIsTold(t *testing.T) {
-	for n, f := range newForms(t) {
+	forms := newForms(t)
+	for _, slot := range slots {
+		variable := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(slot, "-", "_"))
+		if !slices.ContainsFunc(forms, func(f form) bool { return f.env[variable] != "" }) {
+			t.Errorf("no form has --%s", slot)
+		}
+	}
+	for n, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			for name, value := range f.env {
 				t.Setenv(name, value)
@@ -181,6 +179,9 @@ func (f form) march(t *testing.T, m march, w world, format string) {
 		t.Errorf("run did not meet what it was to meet: %s", out)
 	}
 	f.search(t, fmt.Sprintf("%s (%s)", m.args, format), out.String())
+	if !w.works {
+		return
+	}
 	help := crmintake(t, "", append(strings.Fields(m.path()), "--help")...)
 	f.search(t, m.path()+" --help", help.out+help.err)
 }
