@@ -96,6 +96,7 @@ func manifests(t *testing.T, args ...string) map[string]any {
 }
 
 func TestChart(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		args  []string
 		kinds []string
@@ -171,6 +172,7 @@ func (l labels) Lookup(name string) (string, bool) { v, ok := l[name]; return v,
 
 // What is mistyped in values, or does not belong there, is refused.
 func TestChartRefuses(t *testing.T) {
+	t.Parallel()
 	for _, set := range []string{
 		"replica=3", "settings.database-url=postgres://u:p@h/d", "settings.hubspot-token=t", "settings.admin-addr=:80", "settings.nats-password=p", "settings.QUOTA=off",
 		"secretFiles.admin-token-file=null", "secretVariables.database-url=null", "secretFiles.admin-token-file.name=", "scaling.minReplicas=0", "adminPort=80",
@@ -183,6 +185,7 @@ func TestChartRefuses(t *testing.T) {
 
 // The scaling's formula, compiled and computed as KEDA does.
 func TestScaling(t *testing.T) {
+	t.Parallel()
 	scaled := manifests(t, "--values", everything)["ScaledObject"].(*keda.ScaledObject)
 	formula, err := keda.ValidateAndCompileScalingModifiers(scaled)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 // The compose file is good, and what it names is there.
 func TestCompose(t *testing.T) {
+	t.Parallel()
 	options, err := cli.NewProjectOptions([]string{"../compose.yaml"}, cli.WithInterpolation(true), cli.WithResolvedPaths(true))
 	if err != nil {
 		t.Fatal(err)

@@ -120,6 +120,7 @@ func build(t *testing.T, s instructions.Stage, context string) string {
 
 // The images hold one static program each, which no root runs and which needs nothing beside it.
 func TestImages(t *testing.T) {
+	t.Parallel()
 	list, context := stages(t), buildContext(t)
 	for _, image := range []struct {
 		name, build, program string

@@ -75,6 +75,7 @@ var filtered = regexp.MustCompile(`[<>=] ?[\d.]+|absent|[^=]>`)
 
 // A real Prometheus scrapes a real worker. Each query runs, and selects something; one without a condition has a result.
 func TestQueries(t *testing.T) {
+	t.Parallel()
 	list := queries(t)
 	p := startPrometheus(t, startWorker(t))
 	asked := map[string]bool{}

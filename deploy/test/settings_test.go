@@ -12,6 +12,7 @@ var variable = regexp.MustCompile(`CRMINTAKE_[A-Z]+(_[A-Z]+)*`)
 
 // Every variable that is set, or told of, is one of the program's. The README's table is held against the program by a test of its own.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile(root + "/README.md")
 	if err != nil {
 		t.Fatal(err)
