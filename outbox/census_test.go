@@ -55,6 +55,10 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 	many("dead", 5_000, "reason, dead_at", "'rejected', now()")
 	many("retry", 3_000, "next_attempt_at", "now()")
 	many("unknown", 2_000, "next_attempt_at, misses", "now(), 0")
+	// What is reported after an ANALYZE that saw it already counts twice.
+	for told := false; !told; {
+		ok(t, s.pool.QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('outbox'::regclass) >= 60000 FROM pg_stat_force_next_flush()`).Scan(&told))
+	}
 	exec(t, s, `ANALYZE outbox`)
 	c, err := s.census(t.Context(), 1_000, 1<<20)
 	ok(t, err)
