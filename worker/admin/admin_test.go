@@ -38,7 +38,10 @@ func serve(t *testing.T, cfg Config) *server {
 	s.ready.Store(&Readiness{Ready: true})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "a_count", Help: "It counts."}))
-	cfg.Metrics, cfg.Log = registry, slog.New(slog.DiscardHandler)
+	cfg.Metrics = registry
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	cfg.Ready = func() Readiness { return *s.ready.Load() }
 	if cfg.Alive == nil {
 		cfg.Alive = func() { s.alive.Add(1) }

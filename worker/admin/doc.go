@@ -12,6 +12,6 @@
 //     /debug/pprof ask for either; /livez and /readyz answer everybody, because a kubelet has neither, and tell nothing but what is
 //     paused and what is not there.
 //   - Tokens are compared in constant time. The token's file, and those of certificates, may be replaced at any time: the next request, or
-//     the next connection, goes by the new ones.
+//     the next connection, goes by the new ones. While certificates can't be read, those of before stay in use.
 //   - No answer waits for NATS, Postgres or the CRM.
 package admin

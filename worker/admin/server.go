@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,10 +51,12 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("admin endpoints: %w", err)
 	}
 	if cfg.CertFile != "" {
-		l = tls.NewListener(l, &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return cfg.tls() },
-		})
+		first, err := cfg.tls()
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		c := &certificates{cfg: cfg, last: first}
+		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: c.forClient})
 	}
 	s := &Server{cfg: cfg, listener: l}
 	s.http = http.Server{
@@ -61,6 +64,34 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		MaxHeaderBytes: mostHeader, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
+}
+
+// certificates are those that are in their files, or, while these can't be read, those that were. /livez goes by them, too: without any,
+// a file that is wrong for a moment would have the worker restarted, which then could not start.
+type certificates struct {
+	cfg Config
+
+	mu      sync.Mutex // guards all below
+	last    *tls.Config
+	failing bool
+}
+
+func (c *certificates) forClient(*tls.ClientHelloInfo) (*tls.Config, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, err := c.cfg.tls()
+	if err != nil {
+		if !c.failing {
+			c.cfg.Log.Warn("the certificates of the admin endpoints can't be read; those of before are used until they can", "error", err)
+		}
+		c.failing = true
+		return c.last, nil
+	}
+	if c.failing {
+		c.cfg.Log.Info("the certificates of the admin endpoints can be read again")
+	}
+	c.last, c.failing = now, false
+	return now, nil
 }
 
 // URL is where it serves.

@@ -1,17 +1,21 @@
 package admin
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -145,4 +149,60 @@ func TestTokenOverTLS(t *testing.T) {
 	if err := cfg.Validate(); err == nil {
 		t.Error("a file without a certificate is taken for authorities")
 	}
+}
+
+// lines is what was logged.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) count(words string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), words)
+}
+
+// Certificates that can't be read keep no probe from its answer, and that is said once.
+func TestCertificatesThatCannotBeRead(t *testing.T) {
+	ours := newAuthority(t)
+	dir := t.TempDir()
+	log := &lines{}
+	cfg := Config{
+		Addr: "127.0.0.1:0", CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key"), ClientCAFile: filepath.Join(dir, "clients"),
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+	}
+	ours.issue(cfg.CertFile, cfg.KeyFile, x509.ExtKeyUsageServerAuth)
+	ours.write(cfg.ClientCAFile, "CERTIFICATE", ours.cert.Raw)
+	s := serve(t, cfg)
+	const fails, works = "those of before are used", "can be read again"
+	expect := func(when string, warned, mended int) {
+		t.Helper()
+		if f, w := log.count(fails), log.count(works); f != warned || w != mended {
+			t.Errorf("%s: logged %d failures and %d ends, want %d and %d", when, f, w, warned, mended)
+		}
+	}
+	if err := os.WriteFile(cfg.CertFile, []byte("half a cert"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.want(ours.client(nil), "/livez", "", 200, "ok")
+	s.want(ours.client(&ours), "/metrics", "", 200, "a_count")
+	expect("a broken certificate", 1, 0)
+	next := newAuthority(t)
+	next.issue(cfg.CertFile, cfg.KeyFile, x509.ExtKeyUsageServerAuth)
+	s.want(next.client(nil), "/livez", "", 200, "ok")
+	expect("another one", 1, 1)
+	if err := os.Remove(cfg.ClientCAFile); err != nil {
+		t.Fatal(err)
+	}
+	s.want(next.client(nil), "/livez", "", 200, "ok")
+	s.want(next.client(nil), "/metrics", "", 401, "")
+	s.want(next.client(&ours), "/metrics", "", 200, "a_count")
+	expect("no authorities", 2, 1)
 }
