@@ -3,6 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -26,11 +30,16 @@ const (
 	otlpTraces    = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 	otlpHeaders   = "OTEL_EXPORTER_OTLP_HEADERS"
 	tracesHeaders = "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
+	otlpFiles     = "OTEL_EXPORTER_OTLP_"        // and CERTIFICATE, CLIENT_CERTIFICATE or CLIENT_KEY
+	tracesFiles   = "OTEL_EXPORTER_OTLP_TRACES_" // likewise
 	otlpProtocol  = "OTEL_EXPORTER_OTLP_PROTOCOL"
 	tracesWords   = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
 	otelDisabled  = "OTEL_SDK_DISABLED"
 	tracesPatient = 3 * time.Second // for what is to be sent at the end
 )
+
+// longestTracesError bounds what is logged of why traces can't be sent, in characters: it has what the collector answered.
+const longestTracesError = 300
 
 // tracing tells whether anybody wants traces.
 func tracing() bool {
@@ -83,6 +92,43 @@ func tracesReadable() error {
 			}
 		}
 	}
+	for _, prefix := range []string{otlpFiles, tracesFiles} {
+		if err := tracesFilesReadable(prefix); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tracesFilesReadable finds certificates that the SDK would go on without. It does not repeat what a variable has: that may be the key
+// itself, by mistake.
+func tracesFilesReadable(prefix string) error {
+	contents := map[string][]byte{}
+	for _, what := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"} {
+		path := os.Getenv(prefix + what)
+		if path == "" {
+			continue
+		}
+		b, err := os.ReadFile(path)
+		if about := (*fs.PathError)(nil); errors.As(err, &about) {
+			err = about.Err
+		}
+		if err != nil {
+			return usagef("%s: want a file that can be read: %w", prefix+what, err)
+		}
+		contents[what] = b
+	}
+	if pem, given := contents["CERTIFICATE"]; given && !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return usagef("%s: the file has no certificate", prefix+"CERTIFICATE")
+	}
+	cert, given := contents["CLIENT_CERTIFICATE"]
+	key, too := contents["CLIENT_KEY"]
+	if !given && !too {
+		return nil
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		return usagef("%s and %s: want a certificate and its key: %w", prefix+"CLIENT_CERTIFICATE", prefix+"CLIENT_KEY", err)
+	}
 	return nil
 }
 
@@ -105,7 +151,7 @@ func (e *toldExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnl
 	case err != nil:
 		e.lost += len(spans)
 		if e.failures++; e.failures == 1 {
-			e.log.Warn("traces can't be sent; they are dropped until they can", "error", err)
+			e.log.Warn("traces can't be sent; they are dropped until they can", "error", shorten(oneLine(err.Error()), longestTracesError))
 		}
 	case e.failures > 0:
 		e.log.Info("traces are sent again", "failures", e.failures, "lost_spans", e.lost)

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +25,7 @@ func TestTracesAreExported(t *testing.T) {
 		}
 		if refused.Add(1) <= 2 {
 			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, strings.Repeat("a long\nanswer ", 1000))
 			return
 		}
 		var request collector.ExportTraceServiceRequest
@@ -53,6 +56,11 @@ func TestTracesAreExported(t *testing.T) {
 	if n := strings.Count(s.String(), "traces can't be sent"); n != 1 {
 		t.Errorf("it is said %d times:\n%s", n, s)
 	}
+	for line := range strings.Lines(s.String()) {
+		if strings.Contains(line, "traces can't be sent") && (len(line) > 1000 || strings.Contains(line, `\n`)) {
+			t.Errorf("%d bytes: %s", len(line), line)
+		}
+	}
 	close(names)
 	got := map[string]int{}
 	service := false
@@ -81,6 +89,25 @@ func TestTracesRefuse(t *testing.T) {
 				t.Errorf("it tells a secret: %s", r.err)
 			}
 		})
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"nothing", "empty"} {
+		path := filepath.Join(dir, secret+name)
+		if name == "empty" {
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, variable := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TRACES_CERTIFICATE", "TRACES_CLIENT_CERTIFICATE", "TRACES_CLIENT_KEY"} {
+			variable = "OTEL_EXPORTER_OTLP_" + variable
+			t.Run(variable+" "+name, func(t *testing.T) {
+				t.Setenv(variable, path)
+				r := crmintake(t, "", "run", "--database-url", "postgres://h/d", "--hubspot-token", secret)
+				if r.want(t, 2, variable); strings.Contains(r.err, secret) || strings.Count(r.err, "\n") != 1 {
+					t.Errorf("want one line, without what the variable has: %s", r.err)
+				}
+			})
+		}
 	}
 	t.Setenv("OTEL_SDK_DISABLED", "true")
 	if tracing() {
