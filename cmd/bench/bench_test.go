@@ -184,7 +184,8 @@ func TestTables(t *testing.T) {
 }
 
 func TestWrongUsage(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "empty.json")
+	dir := t.TempDir()
+	file, out := filepath.Join(dir, "empty.json"), filepath.Join(dir, "out")
 	if err := os.WriteFile(file, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -195,8 +196,8 @@ func TestWrongUsage(t *testing.T) {
 		"growth --rows 1":                 "--rows: want at least",
 		"start --runs 0":                  "want at least 1",
 		"start --backlog 100,99":          "a full batch",
-		"plot " + file + " --out /tmp/x":  "is not what compare, growth or demo soak print",
-		"plot /nowhere.json --out /tmp/x": "/nowhere.json",
+		"plot " + file + " --out " + out:  "is not what compare, growth or demo soak print",
+		"plot /nowhere.json --out " + out: "/nowhere.json",
 		"latency --rate often":            "often",
 	} {
 		var out, errs bytes.Buffer
