@@ -170,6 +170,9 @@ CREATE TABLE operator_action (
     at       timestamptz NOT NULL DEFAULT now()
 );
 
+-- For the count of what was discarded, which is asked for every few seconds.
+CREATE INDEX operator_action_discard ON operator_action (events) WHERE action = 'discard';
+
 -- Which events an action was done to.
 CREATE TABLE operator_action_event (
     event_id  text COLLATE "C",

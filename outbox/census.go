@@ -24,7 +24,8 @@ const (
 	countCreated = 8 << 20
 )
 
-// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done to.
+// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done to: the
+// discarding ones are summed by an index that has nothing else, one entry for each time that a person discarded something.
 const census = dueTypes + `,
 firsts AS (
   SELECT (SELECT o.next_attempt_at FROM outbox o
