@@ -94,6 +94,7 @@ type Answer struct {
 // Call describes the exchange itself.
 type Call struct {
 	Status        int           // HTTP status; 0 when no answer came
+	Unsent        bool          // the call was never begun, as without a credential: the CRM had no part in it
 	CorrelationID string        // from the body or the header; HubSpot's support asks for it
 	Wait          time.Duration // how long the answer asks to wait (Retry-After or the class's default); 0 if it doesn't matter
 	Asked         bool          // the answer itself asks for the wait, by Retry-After

@@ -172,9 +172,12 @@ func reconciled(s *outbox.Settlement) string {
 	return "unfit"
 }
 
-// called counts a call that was in flight.
+// called counts a call that was in flight, unless it was never made.
 func (m *Metrics) called(kind string, call *Call) {
 	m.inFlight.Dec()
+	if call.Unsent {
+		return
+	}
 	m.calls.WithLabelValues(kind, statusClass(call.Status)).Inc()
 	m.callTime.WithLabelValues(kind).Observe(call.Duration.Seconds())
 }

@@ -164,7 +164,7 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 	resp, err := c.transport.RoundTrip(c.newRequest(ctx, fly, w.request, token, method, path))
 	if err != nil {
 		written, kept := fly.land()
-		call := unsent(hide.line("no answer: " + err.Error()))
+		call := unanswered(hide.line("no answer: " + err.Error()))
 		switch {
 		case written > 0:
 			call.Wait = unwell
@@ -260,4 +260,10 @@ func readAnswer(dst []byte, body io.Reader, length, limit int64) ([]byte, error)
 	}
 }
 
-func unsent(detail string) worker.Call { return worker.Call{Detail: detail, Limits: noLimits} }
+// unanswered describes a call that was made, as far as it went.
+func unanswered(detail string) worker.Call { return worker.Call{Detail: detail, Limits: noLimits} }
+
+// unsent describes one that was not.
+func unsent(detail string) worker.Call {
+	return worker.Call{Detail: detail, Limits: noLimits, Unsent: true}
+}

@@ -491,3 +491,31 @@ func TestNewRefusesBadConfig(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What was never sent is told apart from a call that came to nothing.
+func TestUnsent(t *testing.T) {
+	gone := client(t, func(http.ResponseWriter, *http.Request) {}, func(c *Config) { c.BaseURL = "http://127.0.0.1:1" })
+	without := client(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }, func(c *Config) { c.Token = failing{io.EOF} })
+	later := client(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }, func(c *Config) { c.Token = failing{ErrTokenLater} })
+	inputs := []worker.Input{{Body: []byte(`{"properties":{}}`)}}
+	for name, c := range map[string]struct {
+		answer worker.Answer
+		class  worker.Class
+		unsent bool
+	}{
+		"no server":      {gone.Create(t.Context(), "contacts", inputs), worker.Unavailable, false},
+		"no credential":  {without.Create(t.Context(), "contacts", inputs), worker.PauseAccount, true},
+		"none for now":   {later.Create(t.Context(), "contacts", inputs), worker.Unavailable, true},
+		"no object type": {without.Create(t.Context(), "con/tacts", inputs), worker.PauseObjectType, true},
+		"no inputs":      {without.Create(t.Context(), "contacts", nil), worker.Refused, true},
+	} {
+		if c.answer.Class != c.class || c.answer.Call.Unsent != c.unsent {
+			t.Errorf("%s: %v, unsent %v (%s)", name, c.answer.Class, c.answer.Call.Unsent, c.answer.Call.Detail)
+		}
+	}
+}
+
+// failing is a credential that can't be had.
+type failing struct{ err error }
+
+func (f failing) Token(context.Context) (string, error) { return "", f.err }
