@@ -21,6 +21,9 @@ type Quota struct {
 	Location *time.Location
 }
 
+// DayLimit is how many calls the fleet may make in a day; 0 for any number.
+func (q Quota) DayLimit() int { return int(float64(q.Daily)*(1-q.Reserve) + 1e-9) }
+
 // QuotaAccount names the account of a deployment, which calls no other.
 const QuotaAccount = "default"
 

@@ -244,11 +244,8 @@ func (l *ledger) turn(q Quota, now time.Time) {
 		l.day, l.dayUsed, l.dayRemaining, l.dayAt = &today, 0, nil, nil
 	}
 	midnight := q.midnight(now)
-	l.dayEnds, l.dayLimit = &midnight, q.dayLimit()
+	l.dayEnds, l.dayLimit = &midnight, q.DayLimit()
 }
-
-// dayLimit is how many calls the fleet may make in a day; 0 for any number.
-func (q Quota) dayLimit() int { return int(float64(q.Daily)*(1-q.Reserve) + 1e-9) }
 
 // midnight is when the day ends.
 func (q Quota) midnight(now time.Time) time.Time {
@@ -272,7 +269,7 @@ func (l *ledger) dayLeft(q Quota, now time.Time) (left int, until time.Duration)
 	left = math.MaxInt
 	midnight := q.midnight(now).Sub(now)
 	if q.Daily > 0 {
-		if left = q.dayLimit() - l.dayUsed; left <= 0 {
+		if left = q.DayLimit() - l.dayUsed; left <= 0 {
 			return 0, midnight
 		}
 	}

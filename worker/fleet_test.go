@@ -124,8 +124,11 @@ func TestSignalsOfAWorker(t *testing.T) {
 	cfg := config()
 	cfg.Quota = worker.Quota{Calls: 50, Window: time.Hour}
 	cfg.TrialInterval = time.Hour
-	r.publish(named("contracts", "c", 300)...)
+	r.crm.Script(hubspottest.None) // one that tells how long calls take
+	r.publish(named("deals", "d", 1)...)
 	w := r.start(cfg, hubspot.StaticToken(token))
+	r.until(`SELECT status FROM outbox`, "created")
+	r.publish(named("contracts", "c", 300)...)
 	r.until(`SELECT count(*) FROM pause`, "1")
 	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")        // what is in a call is no backlog
 	r.until(`SELECT batch_size, events_per_second > 0 FROM worker`, "100 true") // as its next heartbeat tells

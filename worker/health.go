@@ -7,7 +7,8 @@ import (
 
 // Health tells whether a worker can do its work.
 type Health struct {
-	// DatabaseFails and StreamFails are for how long what is asked of them has failed by now; 0 if it works.
+	// DatabaseFails and StreamFails are for how long what is asked of them has failed by now; 0 if it works. Of a stream that nothing is
+	// fetched from, because of a pause, only the survey for Config.Metrics learns that it works again.
 	DatabaseFails, StreamFails time.Duration
 	// Paused names what is paused and for which cause, as "contracts (fuse)", sorted. A worker can work nevertheless.
 	Paused []string

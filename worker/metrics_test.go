@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"crmintake/outbox"
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/hubspot/hubspottest"
@@ -147,6 +149,49 @@ func TestMetricsOfBisection(t *testing.T) {
 	r.drain(cfg)
 	m.expect(map[string]float64{"batches_total cut=age": 1, "batches_total cut=split": 4}, "batches_total") // 4 = 2 + 2, 2 = 1 + 1
 	m.expect(map[string]float64{"calls_total kind=create status=400": 3, "calls_total kind=create status=2xx": 2}, "calls_total")
+}
+
+// noCredential is a credential that is not there.
+type noCredential struct{}
+
+func (noCredential) Token(context.Context) (string, error) { return "", errors.New("no file") }
+
+// A call that could not be made is none.
+func TestMetricsOfCallsThatAreNotMade(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.publish(named("contracts", "c", 3)...)
+	cfg := config()
+	cfg.TrialInterval = time.Hour
+	m := r.measure(&cfg)
+	r.start(cfg, noCredential{})
+	r.until(`SELECT object_type, cause FROM pause`, "* credential")
+	m.expect(map[string]float64{}, "calls_total", "call_duration", "calls_in_flight")
+}
+
+// fragile is a source whose fetches fail, but that tells what it has.
+type fragile struct{ worker.Source }
+
+func (fragile) Fetch(context.Context, int, int, func(*worker.Event)) error {
+	return errors.New("no fetch")
+}
+
+// A worker that fetches nothing because of a pause learns nevertheless that the stream works again.
+func TestHealthOfAStreamThatNobodyFetchesFrom(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.wrap = func(s worker.Source) worker.Source { return fragile{s} }
+	cfg := config()
+	r.measure(&cfg)
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.eventually("the stream fails", func() bool { return w.Health().StreamFails > 0 })
+	_, err := r.ann().Pause(t.Context(), outbox.Account, "a test")
+	r.must(err)
+	r.eventually("the worker is paused", func() bool { return len(w.Health().Paused) == 1 })
+	r.eventually("it is known to work", func() bool { return w.Health().StreamFails == 0 })
+	if len(w.Health().Paused) != 1 {
+		t.Error("the pause has ended")
+	}
 }
 
 // hanging is a source that does not tell what it has.

@@ -120,8 +120,13 @@ func (t *tokens) leadNow() time.Duration {
 	return t.lead
 }
 
-// called learns how long a call took.
-func (t *tokens) called(took time.Duration) {
+// called learns how long a call took that the CRM has looked at. Any other tells nothing of what could be done: while the CRM is down calls
+// take as long as they are waited for, and more workers would help nobody.
+func (t *tokens) called(class Class, call *Call) {
+	if call.Unsent || class != Answered && class != Refused && class != TooLarge {
+		return
+	}
+	took := call.Duration
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.call == 0 {

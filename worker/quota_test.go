@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
 
 	"crmintake/batcher"
+	"crmintake/outbox"
 )
 
 // What goes first gets the next turn, and the others get theirs in the order of their coming.
@@ -140,6 +142,7 @@ func TestSignals(t *testing.T) {
 		"no quota, five million":   {func(l *Load) { l.Calls, l.Backlog = 0, 5_000_000 }, Signals{5_000_000, -1, inf, 40_000, 125 * time.Second, false, 5}},
 		"slow calls":               {func(l *Load) { l.Rate = 200 }, Signals{190_000, 40, 1900, 400, 475 * time.Second, false, 10}},
 		"slow calls, no hurry":     {func(l *Load) { l.Rate, l.Backlog = 200, 24_000 }, Signals{24_000, 40, 1900, 400, 60 * time.Second, false, 2}},
+		"slow calls, paused":       {func(l *Load) { l.Rate, l.Paused = 200, true }, Signals{190_000, 40, 1900, 400, 475 * time.Second, false, 1}},
 		"nothing was called yet":   {func(l *Load) { l.Rate = 0 }, Signals{190_000, 40, 1900, 0, 100 * time.Second, false, 1}},
 		"no quota and no call yet": {func(l *Load) { l.Rate, l.Calls = 0, 0 }, Signals{190_000, -1, inf, 0, -1, false, 1}},
 	} {
@@ -150,5 +153,55 @@ func TestSignals(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// What a worker can do is known from calls that the CRM looked at, and from no other.
+func TestCallsThatTellNothing(t *testing.T) {
+	w := &Worker{}
+	w.cfg.InFlight, w.cfg.Batch.Size = 1, 100
+	can := func(when string, want float64) {
+		t.Helper()
+		if got := w.capacity().Rate; got != want {
+			t.Errorf("%s: %v records a second, want %v", when, got, want)
+		}
+	}
+	for _, class := range []Class{Ambiguous, Throttled, Unavailable, PauseAccount, PauseObjectType} {
+		w.tokens.called(class, &Call{Duration: time.Minute})
+	}
+	w.tokens.called(Refused, &Call{Unsent: true, Duration: time.Minute})
+	can("before", 0)
+	w.tokens.called(Answered, &Call{Duration: time.Second})
+	can("one call", 100)
+	for range 100 {
+		w.tokens.called(Ambiguous, &Call{Duration: time.Minute})
+		w.tokens.called(Unavailable, &Call{})
+	}
+	can("while the CRM is down", 100)
+	for _, class := range []Class{Refused, TooLarge} {
+		w.tokens.called(class, &Call{Duration: time.Second})
+	}
+	can("refused ones", 100)
+}
+
+// While everything is paused, no more workers are wanted; while an object type is, what there is to do counts.
+func TestLoadWhilePaused(t *testing.T) {
+	s := survey{pending: 600_000, workers: []outbox.Capacity{{Batch: 100, Rate: 1000}}}
+	for key, want := range map[string]int{"contracts": 10, outbox.Account: 1} {
+		w := &Worker{gates: gates{key: {cause: outbox.ByAnswer}}}
+		if got := w.load(&s).Signals().WorkersWanted; got != want {
+			t.Errorf("%s is paused: %d workers are wanted, want %d", key, got, want)
+		}
+	}
+}
+
+// The metric of the day's limit is what the outbox goes by.
+func TestDayLimitMetric(t *testing.T) {
+	w := &Worker{metrics: NewMetrics(nil)}
+	w.cfg.Quota = Quota{Calls: 100, Window: time.Second, Daily: 1000, Reserve: .9}
+	w.showFleet(&survey{})
+	var m dto.Metric
+	if err := w.metrics.fleet.dayLimit.Write(&m); err != nil || m.GetGauge().GetValue() != 100 {
+		t.Errorf("%v, %v; want 100", m.GetGauge().GetValue(), err)
 	}
 }

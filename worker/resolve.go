@@ -97,7 +97,7 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	if b.kind == resolving {
 		w.learnOfReading(objectType, class, call)
 	}
-	w.tokens.called(call.Duration)
+	w.tokens.called(class, call)
 	w.learnQuota(writes, b, class, call)
 	switch class {
 	case PauseAccount:

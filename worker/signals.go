@@ -17,6 +17,7 @@ type Load struct {
 	Window  time.Duration // of the quota
 	Used    int           // calls in the window that ends now
 	Blocked time.Duration // until when no calls are made
+	Paused  bool          // everything is: no calls are made until that ends
 
 	Workers int           // that are there
 	Rate    float64       // records a second that one worker creates where no quota limits it, on average; 0 if that is not known yet
@@ -36,7 +37,8 @@ type Signals struct {
 	Empty time.Duration
 	// QuotaLimits tells that the quota is what limits, and not the workers.
 	QuotaLimits bool
-	// WorkersWanted is how many would work the backlog off within the target, or as fast as the quota allows; at least 1.
+	// WorkersWanted is how many would work the backlog off within the target, or as fast as the quota allows; at least 1, and no more
+	// while everything is paused.
 	WorkersWanted int
 }
 
@@ -77,7 +79,7 @@ func (l Load) Signals() Signals {
 	case rate > 0 && !math.IsInf(rate, 1):
 		s.Empty = l.Blocked + time.Duration(float64(l.Backlog)/rate*float64(time.Second))
 	}
-	if l.Rate > 0 && l.Backlog > 0 && l.Target > 0 {
+	if l.Rate > 0 && l.Backlog > 0 && l.Target > 0 && !l.Paused {
 		want := min(float64(l.Backlog)/l.Target.Seconds(), s.QuotaRate)
 		s.WorkersWanted = max(1, int(math.Ceil(want/l.Rate-1e-9)))
 	}

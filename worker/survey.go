@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,12 +24,19 @@ type survey struct {
 // surveyPatience is for each of the two parts: one that hangs leaves the other its time.
 const surveyPatience = 5 * time.Second
 
+// fetchSilent is for how long no fetch has failed when none is made, because of a pause or because nothing more may be taken in hand: one
+// that goes on failing does so more often. Then the stream's other answers tell that it works, and nothing else would.
+const fetchSilent = 10 * time.Second
+
 // survey asks the stream and the outbox.
 func (w *Worker) survey(ctx context.Context) (s survey) {
 	s.streamErr = func() (err error) {
 		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
 		defer cancel()
 		s.pending, s.unacked, err = w.source.Outstanding(ctx)
+		if err == nil && w.stream.calm(fetchSilent) {
+			w.stream.worked()
+		}
 		return err
 	}()
 	s.outboxErr = func() (err error) {
@@ -67,6 +73,9 @@ func (w *Worker) load(s *survey) Load {
 	if l.Calls > 0 && s.quota.Effective > 0 {
 		l.Calls, l.Used, l.Blocked = s.quota.Effective, s.quota.Used, s.quota.BlockedFor
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l.Paused = w.gates[outbox.Account] != nil
 	return l
 }
 
@@ -132,7 +141,7 @@ func (w *Worker) showFleet(s *survey) {
 		m.alive.Set(float64(len(s.workers)))
 		m.limit.Set(float64(w.cfg.Quota.Calls))
 		m.used.Set(float64(s.quota.Used))
-		m.dayLimit.Set(math.Floor(float64(w.cfg.Quota.Daily) * (1 - w.cfg.Quota.Reserve)))
+		m.dayLimit.Set(float64(w.quota().DayLimit()))
 		m.dayUsed.Set(float64(s.quota.UsedToday))
 		load := w.load(s)
 		free := 1.0

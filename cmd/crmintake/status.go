@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -213,6 +214,7 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 			l.Blocked = q.BlockedUntil.Sub(s.At)
 		}
 	}
+	l.Paused = slices.ContainsFunc(s.Pauses, func(p operator.Pause) bool { return p.ObjectType == outbox.Account })
 	signals := l.Signals()
 	x := &scaling{
 		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits, Workers: l.Workers, WorkersWanted: signals.WorkersWanted,

@@ -42,6 +42,15 @@ func TestScaling(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", name, got, c.want)
 		}
 	}
+	paused := status(2, 100, quota)
+	paused.Pauses = []operator.Pause{{ObjectType: "contracts"}}
+	if n := scalingOf(paused, &backlog{Pending: 189_500}).WorkersWanted; n != 10 {
+		t.Errorf("%d workers are wanted while an object type is paused, want 10", n)
+	}
+	paused.Pauses = append(paused.Pauses, operator.Pause{ObjectType: outbox.Account})
+	if n := scalingOf(paused, &backlog{Pending: 189_500}).WorkersWanted; n != 1 {
+		t.Errorf("%d workers are wanted while everything is paused", n)
+	}
 	if s := scalingOf(&operator.Status{}, &backlog{}).String(); !strings.HasPrefix(s, "nothing waits") {
 		t.Error(s)
 	}
