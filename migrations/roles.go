@@ -64,6 +64,9 @@ func Roles(ctx context.Context, databaseURL string, prepare ...Prepare) ([]strin
 		err = grant(ctx, tx)
 	}
 	if err == nil {
+		err = verify(ctx, tx)
+	}
+	if err == nil {
 		err = tx.Commit()
 	}
 	if err != nil {
@@ -72,7 +75,8 @@ func Roles(ctx context.Context, databaseURL string, prepare ...Prepare) ([]strin
 	return roleNames, nil
 }
 
-// makeRoles takes a lock first: two of us at once would disturb each other.
+// makeRoles takes a lock first: two of us at once would disturb each other. The lock is a database's and roles are the server's, so somebody
+// who does the same for another database may still be first.
 func makeRoles(ctx context.Context, tx *sql.Tx) error {
 	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('crmintake roles'))`); err != nil {
 		return err
@@ -85,7 +89,8 @@ func makeRoles(ctx context.Context, tx *sql.Tx) error {
 		if there {
 			continue
 		}
-		if _, err := tx.ExecContext(ctx, "CREATE ROLE "+role+" NOLOGIN"); isDenied(err) {
+		create := `DO $$ BEGIN CREATE ROLE ` + role + ` NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`
+		if _, err := tx.ExecContext(ctx, create); isDenied(err) {
 			return fmt.Errorf("%w; have somebody who may create roles type 'CREATE ROLE %s NOLOGIN', then do this again", err,
 				strings.Join(roleNames, " NOLOGIN; CREATE ROLE "))
 		} else if err != nil {
@@ -116,6 +121,27 @@ func grant(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
+// verify sees whether the roles have their rights. Who may use a table but not grant it is not refused by GRANT, only warned.
+func verify(ctx context.Context, tx *sql.Tx) error {
+	for _, role := range roleNames {
+		var uses bool
+		if err := tx.QueryRowContext(ctx, `SELECT has_schema_privilege($1, current_schema(), 'USAGE')`, role).Scan(&uses); err != nil {
+			return err
+		}
+		missing, err := missingRights(ctx, tx, role, role)
+		if err != nil {
+			return err
+		}
+		if !uses {
+			missing = append(missing, "USAGE on the schema")
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("%s still lacks %s; do this as the role that owns the tables", role, strings.Join(missing, ", "))
+		}
+	}
+	return nil
+}
+
 func isDenied(err error) bool {
 	var answer *pgconn.PgError
 	return errors.As(err, &answer) && answer.Code == denied
@@ -126,12 +152,28 @@ var oneRight = regexp.MustCompile(`([A-Z]+)(?: \(([^)]*)\))?`)
 
 const selectMissing = `
 SELECT r || ' on ' || t FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(t, r, columns, n)
-WHERE NOT CASE WHEN columns = '' THEN has_table_privilege(t, r)
-  ELSE (SELECT bool_and(has_column_privilege(t, c, r)) FROM string_to_table(columns, ', ') AS c) END
+WHERE NOT CASE WHEN columns = '' THEN has_table_privilege(coalesce(nullif($4, ''), current_user), t, r)
+  ELSE (SELECT bool_and(has_column_privilege(coalesce(nullif($4, ''), current_user), t, c, r)) FROM string_to_table(columns, ', ') AS c) END
 ORDER BY n`
 
 // MissingRights lists what a role of ours may do and the one that connects may not, as "INSERT on outbox".
-func MissingRights(ctx context.Context, databaseURL, role string, prepare ...Prepare) (missing []string, err error) {
+func MissingRights(ctx context.Context, databaseURL, role string, prepare ...Prepare) ([]string, error) {
+	db, err := open(databaseURL, prepare)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	missing, err := missingRights(ctx, db, role, "")
+	if err != nil {
+		return nil, fmt.Errorf("migrations: rights: %w", err)
+	}
+	return missing, nil
+}
+
+// missingRights lists what a role of ours may do and who may not. Without a name, it is the one that connects.
+func missingRights(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, role, who string) (missing []string, err error) {
 	var tables, privileges, columns []string
 	for _, r := range rights {
 		granted := map[string]string{WorkerRole: r.worker, OperatorRole: r.operator, ReaderRole: r.reader}[role]
@@ -139,25 +181,17 @@ func MissingRights(ctx context.Context, databaseURL, role string, prepare ...Pre
 			tables, privileges, columns = append(tables, r.table), append(privileges, one[1]), append(columns, one[2])
 		}
 	}
-	db, err := open(databaseURL, prepare)
+	rows, err := db.QueryContext(ctx, selectMissing, tables, privileges, columns, who)
 	if err != nil {
 		return nil, err
-	}
-	defer db.Close()
-	rows, err := db.QueryContext(ctx, selectMissing, tables, privileges, columns)
-	if err != nil {
-		return nil, fmt.Errorf("migrations: rights: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var one string
 		if err := rows.Scan(&one); err != nil {
-			return nil, fmt.Errorf("migrations: rights: %w", err)
+			return nil, err
 		}
 		missing = append(missing, one)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("migrations: rights: %w", err)
-	}
-	return missing, nil
+	return missing, rows.Err()
 }

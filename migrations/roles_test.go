@@ -123,6 +123,59 @@ func TestRolesAreRefused(t *testing.T) {
 	}
 }
 
+// Who may use the tables and not grant them is only warned by GRANT. That is no success, unless there is nothing to do.
+func TestRolesNeedTheOwner(t *testing.T) {
+	address, exec := ownServer(t)
+	_, err := migrations.Roles(t.Context(), address)
+	ok(t, err)
+	exec(`CREATE ROLE app LOGIN PASSWORD 'x' IN ROLE crmintake_worker, crmintake_operator`)
+	app := as(t, address, "app", "x")
+	_, err = migrations.Roles(t.Context(), app)
+	ok(t, err)
+	for _, c := range []struct{ change, lacks string }{
+		{`REVOKE INSERT ON outbox FROM crmintake_worker`, "crmintake_worker still lacks INSERT on outbox;"},
+		{`GRANT INSERT ON outbox TO crmintake_worker; REVOKE UPDATE (payload) ON outbox FROM crmintake_operator`, "crmintake_operator still lacks UPDATE on outbox;"},
+		{`GRANT UPDATE (payload) ON outbox TO crmintake_operator; REVOKE USAGE ON SCHEMA public FROM PUBLIC, crmintake_reader; GRANT USAGE ON SCHEMA public TO app`, "USAGE on the schema;"},
+	} {
+		exec(c.change)
+		if _, err = migrations.Roles(t.Context(), app); err == nil || !strings.Contains(err.Error(), c.lacks) || !strings.Contains(err.Error(), "owns the tables") {
+			t.Errorf("%s: got %v", c.change, err)
+		}
+	}
+	_, err = migrations.Roles(t.Context(), address)
+	ok(t, err)
+	_, err = migrations.Roles(t.Context(), app)
+	ok(t, err)
+}
+
+// Roles are the server's: for another database, somebody else makes them in the same moment.
+func TestRolesAreMadeByTwoAtOnce(t *testing.T) {
+	address, exec := ownServer(t)
+	other, err := pgx.Connect(t.Context(), address)
+	ok(t, err)
+	defer other.Close(context.Background())
+	tx, err := other.Begin(t.Context())
+	ok(t, err)
+	_, err = tx.Exec(t.Context(), `CREATE ROLE crmintake_worker NOLOGIN; CREATE ROLE crmintake_operator NOLOGIN; CREATE ROLE crmintake_reader NOLOGIN`)
+	ok(t, err)
+	made := make(chan error, 1)
+	go func() {
+		_, err := migrations.Roles(t.Context(), address)
+		made <- err
+	}()
+	for waits := false; !waits; {
+		ok(t, other.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_blocking_pids(pid) @> ARRAY[pg_backend_pid()])`).Scan(&waits))
+	}
+	ok(t, tx.Commit(t.Context()))
+	ok(t, <-made)
+	exec(`CREATE ROLE app LOGIN PASSWORD 'x' IN ROLE crmintake_worker`)
+	missing, err := migrations.MissingRights(t.Context(), as(t, address, "app", "x"), migrations.WorkerRole)
+	ok(t, err)
+	if missing != nil {
+		t.Errorf("it lacks %v", missing)
+	}
+}
+
 // What a role may not do is refused by the server, and MissingRights knows it beforehand.
 func TestRights(t *testing.T) {
 	address, exec := ownServer(t)

@@ -175,11 +175,57 @@ func TestChartRefuses(t *testing.T) {
 	t.Parallel()
 	for _, set := range []string{
 		"replica=3", "settings.database-url=postgres://u:p@h/d", "settings.hubspot-token=t", "settings.admin-addr=:80", "settings.nats-password=p", "settings.QUOTA=off",
-		"secretFiles.admin-token-file=null", "secretVariables.database-url=null", "secretFiles.admin-token-file.name=", "scaling.minReplicas=0", "adminPort=80",
+		"secretFiles.admin-token-file=null", "secretVariables.database-url=null", "secretFiles.admin-token-file.name=",
+		"init.secretFiles.database-password-file.name=x", "init.secretFile.database-password-file.name=x", "scaling.minReplicas=0", "adminPort=80",
 	} {
 		if _, err := tryHelm(t, "template", "crmintake", chart, "--set", set); err == nil {
 			t.Errorf("%s is taken", set)
 		}
+	}
+}
+
+// init may log in as somebody else than the workers. A password file beside an address that it is not for would be refused, or wrong.
+func TestChartInitLogsInAsItself(t *testing.T) {
+	t.Parallel()
+	const (
+		workers = "secretFiles.database-password-file.name=worker,secretFiles.database-password-file.key=password,secretFiles.nats-creds-file.name=n,secretFiles.nats-creds-file.key=c"
+		address = ",init.secretVariables.database-url.name=owner,init.secretVariables.database-url.key=url"
+		file    = ",init.secretFiles.database-password-file.name=owner,init.secretFiles.database-password-file.key=password"
+	)
+	for name, c := range map[string]struct{ set, address, file string }{
+		"as the workers":                            {workers, "crmintake", "worker"},
+		"by an address of its own":                  {workers + address, "owner", ""},
+		"by an address and a file of its own":       {workers + address + file, "owner", "owner"},
+		"by a file of its own, which they have not": {strings.TrimPrefix(address+file, ","), "owner", "owner"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := manifests(t, "--set", c.set)["Job"].(*batch.Job).Spec.Template.Spec
+			var address, path, file, nats string
+			for _, e := range pod.Containers[0].Env {
+				switch e.Name {
+				case "CRMINTAKE_DATABASE_URL":
+					address = e.ValueFrom.SecretKeyRef.Name
+				case "CRMINTAKE_DATABASE_PASSWORD_FILE":
+					path = e.Value
+				}
+			}
+			for _, v := range pod.Volumes {
+				for _, source := range v.Projected.Sources {
+					switch source.Secret.Items[0].Path {
+					case "database-password-file":
+						file = source.Secret.Name
+					case "nats-creds-file":
+						nats = source.Secret.Name
+					}
+				}
+			}
+			if address != c.address || file != c.file || (path != "") != (c.file != "") {
+				t.Errorf("its address is of %q, its password of %q (%q); want %q and %q", address, file, path, c.address, c.file)
+			}
+			if want := strings.Contains(c.set, "nats-creds-file"); (nats != "") != want {
+				t.Errorf("its login to NATS is of %q", nats)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package test
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -45,6 +46,40 @@ func TestSettings(t *testing.T) {
 			if !known[name] {
 				t.Errorf("%s: the program knows no %s", where, name)
 			}
+		}
+	}
+}
+
+// What is typed by hand, as the file of the unit's settings says, finds the files that the unit gives the service. They can't be among
+// the settings themselves, which would win over the unit's own.
+func TestSettingsByHand(t *testing.T) {
+	t.Parallel()
+	settings, err := os.ReadFile("../systemd/crmintake.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit, err := os.ReadFile("../systemd/crmintake.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var typed string
+	for _, m := range regexp.MustCompile(`(?m)^#   (.+)$`).FindAllStringSubmatch(string(settings), -1) {
+		typed += strings.NewReplacer("/etc/crmintake/crmintake.env", "../systemd/crmintake.env", "crmintake check", "env").Replace(m[1]) + "\n"
+	}
+	said, err := exec.CommandContext(t.Context(), "sh", "-c", typed).CombinedOutput()
+	if err != nil || !strings.Contains(string(said), "CRMINTAKE_DATABASE_URL=postgres://") {
+		t.Fatalf("%s%v\n%s", typed, err, said)
+	}
+	loaded := regexp.MustCompile(`(?m)^LoadCredential=(.+):(.+)\nEnvironment=(CRMINTAKE_\w+)=%d/(.+)$`).FindAllStringSubmatch(string(unit), -1)
+	if len(loaded) == 0 {
+		t.Fatal("the unit loads nothing")
+	}
+	for _, m := range loaded {
+		if m[1] != m[4] || !strings.Contains(string(said), m[3]+"="+m[2]+"\n") {
+			t.Errorf("%s is not %s", m[3], m[2])
+		}
+		if strings.Contains(string(settings), "\n"+m[3]) {
+			t.Errorf("the settings take %s away from the unit", m[3])
 		}
 	}
 }

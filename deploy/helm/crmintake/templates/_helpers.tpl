@@ -62,8 +62,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
     sources:
       {{- range $flag, $secret := . }}
       - secret:
-          name: {{ $secret.name }}
-          items: [{key: {{ $secret.key }}, path: {{ $flag }}}]
+          name: {{ $secret.name | quote }}
+          items: [{key: {{ $secret.key | quote }}, path: {{ $flag }}}]
       {{- end }}
 {{- end }}
 
