@@ -135,7 +135,7 @@ func TestGrowth(t *testing.T) {
 			}
 		}
 	}
-	draw(t, out, "time-ordered ids", "random ids", "60000 created rows")
+	draw(t, out, "time-ordered ids", "random ids", "60000 rows")
 }
 
 func TestStart(t *testing.T) {

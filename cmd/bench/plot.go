@@ -80,7 +80,7 @@ func (r *results) compared() *bars {
 
 // grown has a group for each kind of ids.
 func (r *results) grown() *bars {
-	b := bars{title: "Events a second as the outbox grows", series: []string{"empty", fmt.Sprintf("%d created rows", r.Rows)}, values: make([][]float64, 2),
+	b := bars{title: "Events a second as the outbox grows", series: []string{"empty", fmt.Sprintf("%d rows", r.Rows)}, values: make([][]float64, 2),
 		subtitle: fmt.Sprintf("%d events, median of %d, retention running", r.Events, r.Runs)}
 	for _, g := range r.Growth {
 		b.groups = append(b.groups, g.IDs+" ids")
@@ -100,7 +100,7 @@ func (b *bars) draw() ([]byte, error) {
 	for n := range o.SeriesList {
 		o.SeriesList[n].Label.Show = charts.Ptr(true)
 	}
-	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: 700, Height: 400})
+	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: 860, Height: 400})
 	if err := p.BarChart(o); err != nil {
 		return nil, err
 	}
