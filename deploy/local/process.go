@@ -32,7 +32,7 @@ func BuildWorker(ctx context.Context, dir string) (path string, err error) {
 	}
 	path = filepath.Join(dir, "crmintake")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "crmintake/cmd/crmintake")
-	cmd.Dir = filepath.Dir(mod)
+	cmd.Dir, cmd.Env = filepath.Dir(mod), append(os.Environ(), "CGO_ENABLED=0") // as the image has it
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the worker: %w\n%s", err, out)
 	}

@@ -118,6 +118,18 @@ func build(t *testing.T, s instructions.Stage, context string) string {
 	return out
 }
 
+// alone is the image's user, who sees nothing but a directory. Who is not root becomes that in a user namespace.
+func alone(dir string) *syscall.SysProcAttr {
+	const user = 65532
+	a := &syscall.SysProcAttr{Chroot: dir, Credential: &syscall.Credential{Uid: user, Gid: user}}
+	if os.Geteuid() != 0 {
+		a.Cloneflags, a.Credential.NoSetGroups = syscall.CLONE_NEWUSER, true
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: user, HostID: os.Geteuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: user, HostID: os.Getegid(), Size: 1}}
+	}
+	return a
+}
+
 // The images hold one static program each, which no root runs and which needs nothing beside it.
 func TestImages(t *testing.T) {
 	t.Parallel()
@@ -162,7 +174,7 @@ func TestImages(t *testing.T) {
 			}
 			cmd := exec.CommandContext(t.Context(), image.program, image.args...)
 			cmd.Dir, cmd.Env = "/", []string{}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
+			cmd.SysProcAttr = alone(dir)
 			said, err := cmd.CombinedOutput()
 			if err != nil || !bytes.Contains(said, []byte(image.tells)) {
 				t.Errorf("%v: %v\n%s", cmd.Args, err, said)
