@@ -67,10 +67,10 @@
 //     (outbox.QuotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to be built for a
 //     thousand accounts is the account in the subject, in outbox.object_type's place in the indexes, and in pause; the quota's
 //     key has it already.
-//   - One Postgres. An event costs 780 bytes of WAL and some 70 µs of its CPU; 40,000 events a second are three cores and 31 MB/s. A
-//     professional account at its limit creates 1,900 a second: so about 20 accounts at full speed fill what was measured, and a
-//     machine of 32 cores and a fast disk perhaps 200. Each call has three commits (intent, outcome, a share of its token): 200
-//     accounts are 11,000 a second, which needs group commit (commit_delay) or several databases. Past that, split by account: nothing is
+//   - One Postgres. An event costs 680 bytes of WAL and 13 µs of its CPU: a core does some 75,000 a second, which write 50 MB/s. A
+//     professional account at its limit creates 1,900 a second: 40 accounts a core, and 160 of them on four cores and a disk that takes
+//     200 MB/s. Each call has three commits (intent, outcome, a share of its token), some of which are made together: 160 accounts are up to
+//     9,000 a second, which needs a disk with a cache that survives, or group commit (commit_delay). Past that, split by account: nothing is
 //     shared between accounts, so a hash of the account chooses the database, and none has to know the others.
 //   - Connections. A worker has up to 12; ten thousand would be 120,000. From some 40 workers on a database, put a pooler in
 //     transaction mode in between (nothing here lives in a session but planner settings, which go into the role).
