@@ -131,7 +131,12 @@ func TestPauseAndResumeARunningWorker(t *testing.T) {
 	_, log, stop = running(t, "run", "--trial-interval", "1s")
 	logged = func(text string) func() bool { return func() bool { return strings.Contains(log.String(), text) } }
 	until(t, "the next worker is paused", logged(`msg="calls are paused"`))
-	crmintake(t, "", "status").want(t, 0, "contracts, for 1h, by ann: a mess", "1 alive", "100 calls")
+	var shown result
+	until(t, "the next worker is alive", func() bool {
+		shown = crmintake(t, "", "status")
+		return strings.Contains(shown.out, "1 alive")
+	})
+	shown.want(t, 0, "contracts, for 1h, by ann: a mess", "100 calls")
 	crmintake(t, "", "pause", "contracts", "--reason", "still a mess", "--as", "bob").want(t, 0, "was paused already")
 	if n := d.crm.Stats().Requests; n != calls {
 		t.Errorf("%d calls during the pause", n-calls)

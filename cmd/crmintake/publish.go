@@ -70,7 +70,7 @@ func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return grouped(n) + " " + what + "s"
 }
 
 func (c *publishCmd) Run(ctx context.Context, p *program) error {

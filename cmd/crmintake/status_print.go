@@ -156,7 +156,7 @@ func (r *statusReport) tell(t *table) {
 
 // today is what was used of the day.
 func today(q *operator.QuotaUse) string {
-	text := grouped(q.UsedToday) + " calls"
+	text := count(q.UsedToday, "call")
 	if q.DayLimit > 0 {
 		text = fmt.Sprintf("%s of %s calls, %s left", grouped(q.UsedToday), grouped(q.DayLimit), grouped(max(q.DayLimit-q.UsedToday, 0)))
 	}
@@ -168,10 +168,14 @@ func today(q *operator.QuotaUse) string {
 
 // String says in words what the fleet has to do.
 func (x *scaling) String() string {
-	text := grouped(x.Events) + " events wait"
-	if x.Events == 0 {
+	text := count(x.Events, "event") + " wait"
+	switch x.Events {
+	case 0:
 		text = "nothing waits"
-	} else if x.Empty != "" {
+	case 1:
+		text += "s"
+	}
+	if x.Events > 0 && x.Empty != "" {
 		text += ", about " + x.Empty + " of work"
 	}
 	switch {
