@@ -172,6 +172,7 @@ func TestImages(t *testing.T) {
 			if err := os.Chmod(dir, 0o555); err != nil { // the root is read-only
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { _ = os.Chmod(dir, 0o755) }) // or who is not root could not remove it
 			cmd := exec.CommandContext(t.Context(), image.program, image.args...)
 			cmd.Dir, cmd.Env = "/", []string{}
 			cmd.SysProcAttr = alone(dir)
