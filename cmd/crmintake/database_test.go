@@ -106,12 +106,13 @@ func TestDatabaseTLS(t *testing.T) {
 		code    int
 		want    string
 	}{
-		"verify-full":             {query(nil, "sslmode", "verify-full", "sslrootcert", ours.File), 0, ""},
-		"require":                 {query(nil, "sslmode", "require"), 0, ""},
-		"another authority":       {query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File), 1, "certificate"},
-		"the system's":            {query(nil, "sslmode", "verify-full"), 1, "certificate"},
-		"a certificate":           {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile), 0, ""},
-		"a stranger's":            {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", strangerCert, "sslkey", strangerKey), 1, "certificate"},
+		"verify-full":       {query(nil, "sslmode", "verify-full", "sslrootcert", ours.File), 0, ""},
+		"require":           {query(nil, "sslmode", "require"), 0, ""},
+		"another authority": {query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File), 1, "certificate"},
+		"the system's":      {query(nil, "sslmode", "verify-full"), 1, "certificate"},
+		"a certificate":     {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile), 0, ""},
+		// By TLS 1.3 the server refuses it when the client is done, and hangs up: its reason may not arrive.
+		"a stranger's":            {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", strangerCert, "sslkey", strangerKey), 1, "failed to connect"},
 		"no certificate":          {query(me, "sslmode", "verify-full", "sslrootcert", ours.File), 1, "certificate"},
 		"a file that isn't there": {query(nil, "sslmode", "verify-full", "sslrootcert", "/nowhere/ca.pem"), 2, "/nowhere/ca.pem"},
 		"a mode that isn't there": {query(nil, "sslmode", "often"), 2, "can't be read"},
