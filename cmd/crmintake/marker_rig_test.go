@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"maps"
 	"net/url"
 	"os"
@@ -208,21 +206,12 @@ func natsForms(t *testing.T, dir, good, bad string) []part {
 // natsTLS has a server show a certificate, and ask for one of the same authority.
 func natsTLS(t *testing.T, authority *pki.Authority) func(*server.Options) {
 	t.Helper()
-	cert, err := tls.LoadX509KeyPair(issue(t, authority, "server", "127.0.0.1"))
+	config, err := authority.MutualTLS("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
-	}
-	pem, err := os.ReadFile(authority.File)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trusted := x509.NewCertPool()
-	if !trusted.AppendCertsFromPEM(pem) {
-		t.Fatal("the authority's certificate can't be read")
 	}
 	return func(o *server.Options) {
-		o.TLS, o.TLSVerify, o.TLSTimeout = true, true, patience.Seconds()
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert}
+		o.TLS, o.TLSVerify, o.TLSTimeout, o.TLSConfig = true, true, patience.Seconds(), config
 	}
 }
 

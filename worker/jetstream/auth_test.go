@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -157,25 +156,12 @@ func TestCredentials(t *testing.T) {
 // serverTLS is what has a server show a certificate, and ask for one.
 func serverTLS(t *testing.T, authority *pki.Authority, hosts ...string) func(*server.Options) {
 	t.Helper()
-	certFile, keyFile, err := authority.Issue("server", hosts...)
+	config, err := authority.MutualTLS(hosts...)
 	if err != nil {
 		t.Fatal(err)
-	}
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pem, err := os.ReadFile(authority.File)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trusted := x509.NewCertPool()
-	if !trusted.AppendCertsFromPEM(pem) {
-		t.Fatal("the authority's certificate can't be read")
 	}
 	return func(o *server.Options) {
-		o.TLS, o.TLSVerify, o.TLSTimeout = true, true, patience.Seconds()
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert}
+		o.TLS, o.TLSVerify, o.TLSTimeout, o.TLSConfig = true, true, patience.Seconds(), config
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -57,6 +58,21 @@ func (a *Authority) template(name string) *x509.Certificate {
 		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-life), NotAfter: time.Now().Add(life),
 	}
+}
+
+// MutualTLS is what has a server at these hosts show a certificate, and ask for one of the same authority.
+func (a *Authority) MutualTLS(hosts ...string) (*tls.Config, error) {
+	certFile, keyFile, err := a.Issue("server", hosts...)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("pki: %w", err)
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(a.cert)
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}, nil
 }
 
 // Issue makes a certificate for a name, of a server at these hosts or a client, and its key: name.pem and name.key.
