@@ -50,22 +50,25 @@ func watchCommits(ctx context.Context, databaseURL string) (*commits, error) {
 func (c *commits) watch(ctx context.Context, conn *pgx.Conn) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	last := ""
+	before := ""
 	for {
+		last := ctx.Err() != nil // what was committed before stop was called, this look shows
 		var snapshot string
 		if err := conn.QueryRow(context.WithoutCancel(ctx), `SELECT pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
 			return err
 		}
-		if snapshot != last {
+		if snapshot != before {
 			l, err := lookOf(snapshot, time.Now())
 			if err != nil {
 				return err
 			}
-			c.looks, last = append(c.looks, l), snapshot
+			c.looks, before = append(c.looks, l), snapshot
+		}
+		if last {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-tick.C:
 		}
 	}
