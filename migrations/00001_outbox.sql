@@ -1,12 +1,15 @@
 -- +goose Up
 
--- One row per event. The way from 'sending' to 'created' is one insert and one HOT update: no column that an index names,
--- in its key or its predicate, changes on it. Keep it so: outbox's tests see to it that all updates are HOT. The fillfactor
--- leaves room in a page for the new versions of all its rows, without their payloads but with a url, down to tiny events.
-CREATE TABLE outbox (
+-- One row per event. People read it as `outbox`, the view below.
+--
+-- A fresh row is bare: its status is null and it stands as its attempt does, 'sending' while that is open and 'created' once
+-- it is settled; what it was sent with and what came of it is in the attempt's arrays, at its place. So the way of a batch that
+-- goes well is one insert a row, and one update of one row for all of them. A row that goes another way is made whole first.
+CREATE TABLE event (
     event_id           text COLLATE "C" PRIMARY KEY,
     object_type        text COLLATE "C" NOT NULL,       -- '' when the subject named none that is valid
-    status             text NOT NULL,
+    status             text,                    -- null: bare
+    nth                integer,                 -- of a bare row: its place in the attempt's arrays, from 1
     payload            bytea,                   -- the event, byte for byte as received; null once created (unless kept)
     content_hash       bytea NOT NULL,          -- of subject and bytes; stays when the payload goes
     record_id          text,
@@ -31,8 +34,9 @@ CREATE TABLE outbox (
     received_at        timestamptz NOT NULL DEFAULT now(),
     updated_at         timestamptz NOT NULL DEFAULT now(),
 
-    CONSTRAINT outbox_status CHECK (
-        CASE status
+    CONSTRAINT event_status CHECK (
+        CASE coalesce(status, 'bare')
+            WHEN 'bare'      THEN attempt_id IS NOT NULL AND nth IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
             WHEN 'sending'   THEN attempt_id IS NOT NULL AND payload IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
             WHEN 'created'   THEN record_id IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
             WHEN 'retry'     THEN payload IS NOT NULL AND next_attempt_at IS NOT NULL AND dead_at IS NULL
@@ -41,21 +45,22 @@ CREATE TABLE outbox (
             WHEN 'discarded' THEN next_attempt_at IS NULL AND dead_at IS NULL
             ELSE false
         END),
+    CONSTRAINT event_bare CHECK (status IS NULL OR nth IS NULL),
     -- So each row that becomes 'unknown' anew begins at 0, and the indexes below can tell it from 'retry'.
-    CONSTRAINT outbox_misses CHECK ((status = 'unknown') = (misses IS NOT NULL)),
-    CONSTRAINT outbox_reason CHECK (
+    CONSTRAINT event_misses CHECK (coalesce(status = 'unknown', false) = (misses IS NOT NULL)),
+    CONSTRAINT event_reason CHECK (
         reason IN ('invalid_event', 'rejected', 'conflict', 'exhausted', 'unknown_outcome', 'id_reused'))
-) WITH (fillfactor = 50);
+);
 
 -- misses tells 'retry' from 'unknown' here, because an index that named status would end HOT.
-CREATE INDEX outbox_retry ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NULL;
-CREATE INDEX outbox_unknown ON outbox (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL;
-CREATE INDEX outbox_dead ON outbox (dead_at, event_id) WHERE dead_at IS NOT NULL;
-CREATE INDEX outbox_dead_type ON outbox (object_type, dead_at) WHERE dead_at IS NOT NULL;
-CREATE INDEX outbox_group ON outbox (fingerprint, dead_at, event_id) WHERE dead_at IS NOT NULL;
+CREATE INDEX event_retry ON event (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NULL;
+CREATE INDEX event_unknown ON event (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL;
+CREATE INDEX event_dead ON event (dead_at, event_id) WHERE dead_at IS NOT NULL;
+CREATE INDEX event_dead_type ON event (object_type, dead_at) WHERE dead_at IS NOT NULL;
+CREATE INDEX event_group ON event (fingerprint, dead_at, event_id) WHERE dead_at IS NOT NULL;
 
 -- One row per call. While it is open it names its events; its rows are found through them and not through an index on
--- outbox.attempt_id, which every insert would pay for.
+-- event.attempt_id, which every insert would pay for.
 CREATE TABLE attempt (
     id             uuid PRIMARY KEY,
     parent_id      uuid,                        -- the refused call that this one is a part of
@@ -65,6 +70,10 @@ CREATE TABLE attempt (
     state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'settled', 'expired')),
     lease_until    timestamptz NOT NULL,
     event_ids      text[] COLLATE "C",          -- the rows that it holds; null once closed
+    payloads       bytea[],                     -- of its bare rows, by their places; null once it is closed
+    bare           text[] COLLATE "C",          -- once it is settled: the rows that it began with, if they were bare; else null
+    record_ids     text[],                      -- of those: null for a row that is not bare any more
+    record_urls    text[],                      -- likewise; null if none has one
     followed       text[] COLLATE "C",          -- the rows that it held when it was closed, if somebody followed; else null
     inputs         integer NOT NULL,            -- how many rows it began with
     created        integer,
@@ -81,11 +90,30 @@ CREATE TABLE attempt (
     -- Nobody would come back to a row that a closed attempt still held.
     CONSTRAINT attempt_lets_go CHECK ((state = 'open') = (event_ids IS NOT NULL)),
     CONSTRAINT attempt_adds_up CHECK (
-        state <> 'settled' OR coalesce(inputs = created + rejected + not_applied + unknown, false))
+        state <> 'settled' OR coalesce(inputs = created + rejected + not_applied + unknown, false)),
+    CONSTRAINT attempt_places CHECK (
+        (payloads IS NULL OR cardinality(payloads) = cardinality(event_ids))
+        AND (bare IS NULL) = (record_ids IS NULL) AND (bare IS NULL OR cardinality(bare) = cardinality(record_ids)))
 );
 -- An open attempt's ids stay beside it, uncompressed, and go when it is closed.
 ALTER TABLE attempt SET (toast_tuple_target = 8160);
 ALTER TABLE attempt ALTER event_ids SET STORAGE EXTERNAL;
+-- Payloads lie elsewhere, and uncompressed too: they go within the second, and what compresses them would cost more than all else.
+ALTER TABLE attempt ALTER payloads SET STORAGE EXTERNAL;
+
+-- The rows as operators and dashboards read them.
+CREATE VIEW outbox AS
+SELECT e.event_id, e.object_type,
+    coalesce(e.status, CASE a.state WHEN 'open' THEN 'sending' ELSE 'created' END) AS status,
+    coalesce(e.payload, a.payloads[e.nth]) AS payload, e.content_hash,
+    coalesce(e.record_id, a.record_ids[e.nth]) AS record_id,
+    coalesce(e.record_url, a.record_urls[e.nth]) AS record_url,
+    e.warnings, e.result, e.reason, e.error,
+    e.attempts + coalesce((a.state = 'settled')::integer, 0) AS attempts,
+    e.attempts_before, e.replayed_at, e.attempt_id, e.next_attempt_at, e.dead_at, e.fingerprint, e.revision, e.in_doubt, e.misses,
+    e.possible_duplicate, e.stream, e.stream_seq, e.received_at,
+    coalesce(a.closed_at, e.updated_at) AS updated_at
+FROM event e LEFT JOIN attempt a ON e.status IS NULL AND a.id = e.attempt_id;
 
 CREATE INDEX attempt_open ON attempt (lease_until) WHERE closed_at IS NULL;
 CREATE INDEX attempt_followed ON attempt (closed_at) WHERE followed IS NOT NULL;
@@ -232,11 +260,11 @@ CREATE TABLE follow (
 
 -- How far retention has come in each table that it makes smaller: see outbox/retention.go.
 CREATE TABLE retention (
-    relation text PRIMARY KEY CHECK (relation IN ('outbox', 'attempt')),
+    relation text PRIMARY KEY CHECK (relation IN ('event', 'attempt')),
     page     bigint NOT NULL DEFAULT 0,         -- where the next step begins
     due_at   timestamptz NOT NULL DEFAULT '-infinity'
 );
-INSERT INTO retention (relation) VALUES ('outbox'), ('attempt');
+INSERT INTO retention (relation) VALUES ('event'), ('attempt');
 
 -- What became of the last inputs of each object type that had some rejected: a row for each call and reason. What is not
 -- rejected counts under the reason ''.
@@ -281,5 +309,6 @@ DROP TABLE worker;
 DROP TABLE quota;
 DROP TABLE pause;
 DROP TABLE outbox_error;
+DROP VIEW outbox;
 DROP TABLE attempt;
-DROP TABLE outbox;
+DROP TABLE event;

@@ -16,12 +16,13 @@
 //   - A file that was released is never changed. What comes next has the next number.
 //   - It only adds what the version before can do without noticing: a table; a column that is nullable or has a default, and which
 //     that version neither reads nor writes; an index; a constraint that all that it writes satisfies. It does not touch
-//     the hot path's insert and HOT update: outbox's tests see to that.
+//     the hot path, which is one insert a row and no update of it: outbox's tests see to that.
 //   - What a version does not use any more is taken away by a migration of a later version. That one raises compatible.since to the
 //     first migration of the version that did without it: "UPDATE compatible SET since = 7". Older programs refuse to
 //     start from then on; those that run must have been replaced before.
 //   - Nothing is renamed, and no column changes its meaning: both are to add, to fill, and to take away, in three versions.
-//   - It takes no lock for long: no rewrite of outbox or attempt; an index on them is made CONCURRENTLY, in a file of its own that begins
+//   - It takes no lock for long: no rewrite of event or attempt; an index on them is made CONCURRENTLY, in a file of its own that begins
 //     with "-- +goose NO TRANSACTION".
+//   - The view outbox, which people's SQL relies on, gets what is new at its end: CREATE OR REPLACE VIEW takes no more, and needs none.
 //   - A new table has its line in roles.go.
 package migrations

@@ -23,7 +23,8 @@ var roleNames = []string{WorkerRole, OperatorRole, ReaderRole}
 // rights are what a role may do to a table, as GRANT has it. What is not here is not granted: no role may change who did what, nor an
 // error as received, and only workers have the fleet's credential. Whoever locks a row needs UPDATE of some column of it.
 var rights = []struct{ table, worker, operator, reader string }{
-	{"outbox", "SELECT, INSERT, UPDATE, DELETE", "SELECT, UPDATE (status, payload, revision, reason, fingerprint, misses, dead_at, next_attempt_at, " +
+	{"outbox", "SELECT", "SELECT", "SELECT"}, // a view
+	{"event", "SELECT, INSERT, UPDATE, DELETE", "SELECT, UPDATE (status, payload, revision, reason, fingerprint, misses, dead_at, next_attempt_at, " +
 		"attempts_before, replayed_at, possible_duplicate, updated_at)", "SELECT"},
 	{"attempt", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"},
 	{"outbox_error", "SELECT, INSERT, DELETE", "SELECT", "SELECT"},

@@ -78,8 +78,8 @@ func TestEveryTableHasItsRights(t *testing.T) {
 	}
 	for _, never := range []string{
 		"crmintake_reader: INSERT", "crmintake_reader: UPDATE", "crmintake_reader: DELETE", "crmintake_reader: SELECT on credential",
-		"crmintake_operator: SELECT on credential", "crmintake_operator: DELETE on operator_action", "crmintake_operator: DELETE on outbox",
-		"crmintake_operator: INSERT on outbox\n", "crmintake_operator: UPDATE on operator_action\n", "crmintake_operator: UPDATE on outbox\n",
+		"crmintake_operator: SELECT on credential", "crmintake_operator: DELETE on operator_action", "crmintake_operator: DELETE on event",
+		"crmintake_operator: INSERT on event\n", "crmintake_operator: UPDATE on operator_action\n", "crmintake_operator: UPDATE on event\n",
 		"crmintake_worker: UPDATE on outbox_error", "crmintake_worker: INSERT on operator_action\n", "crmintake_worker: UPDATE on operator_action",
 		"crmintake_worker: DELETE on operator_action", "TRUNCATE", "TRIGGER", "REFERENCES",
 	} {
@@ -89,7 +89,7 @@ func TestEveryTableHasItsRights(t *testing.T) {
 	}
 
 	// Done again, what was added is gone, what was taken away is back, and all else is as it was.
-	exec(`GRANT DELETE ON operator_action TO crmintake_operator; GRANT UPDATE (payload) ON outbox TO crmintake_reader; REVOKE INSERT ON outbox FROM crmintake_worker`)
+	exec(`GRANT DELETE ON operator_action TO crmintake_operator; GRANT UPDATE (payload) ON event TO crmintake_reader; REVOKE INSERT ON event FROM crmintake_worker`)
 	if cmp.Equal(list, granted(t, address)) {
 		t.Fatal("nothing was changed")
 	}
@@ -133,9 +133,9 @@ func TestRolesNeedTheOwner(t *testing.T) {
 	_, err = migrations.Roles(t.Context(), app)
 	ok(t, err)
 	for _, c := range []struct{ change, lacks string }{
-		{`REVOKE INSERT ON outbox FROM crmintake_worker`, "crmintake_worker still lacks INSERT on outbox;"},
-		{`GRANT INSERT ON outbox TO crmintake_worker; REVOKE UPDATE (payload) ON outbox FROM crmintake_operator`, "crmintake_operator still lacks UPDATE on outbox;"},
-		{`GRANT UPDATE (payload) ON outbox TO crmintake_operator; REVOKE USAGE ON SCHEMA public FROM PUBLIC, crmintake_reader; GRANT USAGE ON SCHEMA public TO app`, "USAGE on the schema;"},
+		{`REVOKE INSERT ON event FROM crmintake_worker`, "crmintake_worker still lacks INSERT on event;"},
+		{`GRANT INSERT ON event TO crmintake_worker; REVOKE UPDATE (payload) ON event FROM crmintake_operator`, "crmintake_operator still lacks UPDATE on event;"},
+		{`GRANT UPDATE (payload) ON event TO crmintake_operator; REVOKE USAGE ON SCHEMA public FROM PUBLIC, crmintake_reader; GRANT USAGE ON SCHEMA public TO app`, "USAGE on the schema;"},
 	} {
 		exec(c.change)
 		if _, err = migrations.Roles(t.Context(), app); err == nil || !strings.Contains(err.Error(), c.lacks) || !strings.Contains(err.Error(), "owns the tables") {
@@ -184,17 +184,17 @@ func TestRights(t *testing.T) {
 	for role, refused := range map[string][]string{
 		migrations.WorkerRole: {
 			`INSERT INTO operator_action (operator, action, events) VALUES ('nobody', 'discard', 1)`, `DELETE FROM operator_action`,
-			`DELETE FROM operator_action_event`, `UPDATE outbox_error SET message = ''`, `UPDATE replay_job SET events = 0`, `DROP TABLE outbox`,
+			`DELETE FROM operator_action_event`, `UPDATE outbox_error SET message = ''`, `UPDATE replay_job SET events = 0`, `DROP TABLE event`,
 			`INSERT INTO outbox_revision (event_id, revision, payload) VALUES ('a', 1, '')`, `CREATE TABLE mine ()`,
 		},
 		migrations.OperatorRole: {
 			`DELETE FROM operator_action`, `UPDATE operator_action SET operator = 'somebody else'`, `UPDATE operator_action SET reason = ''`,
-			`DELETE FROM outbox`, `UPDATE outbox SET event_id = 'b'`, `UPDATE outbox SET content_hash = ''`, `DELETE FROM outbox_error`,
+			`DELETE FROM event`, `UPDATE event SET event_id = 'b'`, `UPDATE event SET content_hash = ''`, `DELETE FROM outbox_error`,
 			`UPDATE outbox_revision SET payload = ''`, `UPDATE quota SET day_used = 0`, `SELECT FROM credential`, `DELETE FROM worker`,
 		},
 		migrations.ReaderRole: {
-			`UPDATE outbox SET payload = ''`, `INSERT INTO pause (object_type, cause, reason) VALUES ('*', 'operator', 'x')`, `DELETE FROM pause`,
-			`SELECT FROM credential`, `INSERT INTO follow (one, until) VALUES (true, now())`, `SELECT FROM outbox FOR UPDATE`,
+			`UPDATE event SET payload = ''`, `INSERT INTO pause (object_type, cause, reason) VALUES ('*', 'operator', 'x')`, `DELETE FROM pause`,
+			`SELECT FROM credential`, `INSERT INTO follow (one, until) VALUES (true, now())`, `SELECT FROM event FOR UPDATE`,
 		},
 	} {
 		t.Run(role, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestRights(t *testing.T) {
 	reader := as(t, address, migrations.ReaderRole+"_login", "x")
 	missing, err := migrations.MissingRights(t.Context(), reader, migrations.WorkerRole)
 	ok(t, err)
-	if !slices.Contains(missing, "INSERT on outbox") || !slices.Contains(missing, "UPDATE on replay_job") || slices.Contains(missing, "SELECT on outbox") {
+	if !slices.Contains(missing, "INSERT on event") || !slices.Contains(missing, "UPDATE on replay_job") || slices.Contains(missing, "SELECT on event") {
 		t.Errorf("a reader lacks, to be a worker: %v", missing)
 	}
 }

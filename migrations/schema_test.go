@@ -43,7 +43,7 @@ func TestNewerSchema(t *testing.T) {
 	if s := inspect(t, url); s.Newer != 0 || s.Since < 1 || s.Since > s.Latest() {
 		t.Errorf("%+v", s)
 	}
-	upNext(t, url, `ALTER TABLE outbox ADD COLUMN priority integer;`)
+	upNext(t, url, `ALTER TABLE event ADD COLUMN priority integer;`)
 	if s := inspect(t, url); s.Newer != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -54,7 +54,7 @@ func TestNewerSchema(t *testing.T) {
 	}
 
 	other := outboxtest.New(t)
-	upNext(t, other, `ALTER TABLE outbox DROP COLUMN warnings; UPDATE compatible SET since = 99999;`)
+	upNext(t, other, `ALTER TABLE event DROP COLUMN warnings CASCADE; UPDATE compatible SET since = 99999;`)
 	err := migrations.Check(t.Context(), other)
 	if err == nil || !strings.Contains(err.Error(), "too new") || !strings.Contains(err.Error(), "migration 99999") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)

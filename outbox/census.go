@@ -21,32 +21,33 @@ const (
 	MostCounted = 100_000
 	// countCreated is how large the table may be, in bytes, for created rows to be counted one by one: a few milliseconds. In a larger
 	// one they are what the database believes to be in it, less all others.
-	countCreated = 8 << 20
+	countCreated = 4 << 20
 )
 
 // What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done to: the
 // discarding ones are summed by an index that has nothing else, one entry for each time that a person discarded something.
 const census = dueTypes + `,
 firsts AS (
-  SELECT (SELECT o.next_attempt_at FROM outbox o
+  SELECT (SELECT o.next_attempt_at FROM event o
     WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NULL ORDER BY o.next_attempt_at LIMIT 1) AS due
   FROM retry t
   UNION ALL
-  SELECT (SELECT o.next_attempt_at FROM outbox o
+  SELECT (SELECT o.next_attempt_at FROM event o
     WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1)
   FROM unknown t)
 SELECT
-  (SELECT count(*) FROM (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL LIMIT $1) r),
-  (SELECT count(*) FROM (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL LIMIT $1) u),
-  (SELECT count(*) FROM (SELECT FROM outbox WHERE dead_at IS NOT NULL LIMIT $1) d),
-  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_retry'::regclass),
-  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_unknown'::regclass),
-  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'outbox_dead'::regclass),
-  (SELECT greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'outbox'::regclass),
+  (SELECT count(*) FROM (SELECT FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NULL LIMIT $1) r),
+  (SELECT count(*) FROM (SELECT FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL LIMIT $1) u),
+  (SELECT count(*) FROM (SELECT FROM event WHERE dead_at IS NOT NULL LIMIT $1) d),
+  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'event_retry'::regclass),
+  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'event_unknown'::regclass),
+  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'event_dead'::regclass),
+  (SELECT greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'event'::regclass),
   (SELECT coalesce(sum(cardinality(event_ids)) FILTER (WHERE kind = 'create'), 0)::bigint FROM attempt WHERE closed_at IS NULL),
   (SELECT coalesce(sum(cardinality(event_ids)) FILTER (WHERE kind = 'read'), 0)::bigint FROM attempt WHERE closed_at IS NULL),
   (SELECT coalesce(sum(events), 0)::bigint FROM operator_action WHERE action = 'discard'),
-  coalesce(CASE WHEN pg_relation_size('outbox') <= $2 THEN (SELECT count(*) FROM outbox WHERE status = 'created') END, -1),
+  coalesce(CASE WHEN pg_relation_size('event') <= $2 THEN (SELECT count(*) FROM event WHERE coalesce(status, 'created') = 'created')
+    - (SELECT coalesce(sum(cardinality(event_ids)), 0) FROM attempt WHERE closed_at IS NULL AND payloads IS NOT NULL) END, -1),
   (SELECT coalesce(now() - min(due), interval '0') FROM firsts)`
 
 // Census counts the rows. Its cost is bounded, however many there are: it may be asked every few seconds.

@@ -27,7 +27,7 @@ func TestCensus(t *testing.T) {
 	settle(t, s, intend(t, s, "u1", "u2", "u3", "u4"), unknown, "u1", "u2", "u3", "u4")
 	settle(t, s, intend(t, s, "d1"), dead, "d1")
 	intend(t, s, "s1", "s2")
-	exec(t, s, `UPDATE outbox SET object_type = 'deals', next_attempt_at = now() + interval '1 hour' WHERE event_id IN ('u1', 'u2', 'u3')`)
+	exec(t, s, `UPDATE event SET object_type = 'deals', next_attempt_at = now() + interval '1 hour' WHERE event_id IN ('u1', 'u2', 'u3')`)
 	claimIDs(t, s, newAttempt(), Unknown) // u4, which is unknown still, and waits for nobody
 	exec(t, s, `INSERT INTO operator_action (operator, action, events) VALUES ('a', 'discard', 2), ('a', 'edit', 7), ('a', 'discard', 3)`)
 
@@ -35,8 +35,8 @@ func TestCensus(t *testing.T) {
 	if diff := cmp.Diff(want, census()); diff != "" {
 		t.Error(diff)
 	}
-	exec(t, s, `UPDATE outbox SET next_attempt_at = now() - interval '10 minutes' WHERE event_id = 'u2'`)
-	exec(t, s, `UPDATE outbox SET next_attempt_at = now() - interval '5 minutes' WHERE event_id = 'r1'`)
+	exec(t, s, `UPDATE event SET next_attempt_at = now() - interval '10 minutes' WHERE event_id = 'u2'`)
+	exec(t, s, `UPDATE event SET next_attempt_at = now() - interval '5 minutes' WHERE event_id = 'r1'`)
 	if o := census().Overdue; o < 10*time.Minute || o > 11*time.Minute {
 		t.Errorf("overdue for %v, want ten minutes", o)
 	}
@@ -48,7 +48,7 @@ func TestCensusOfALargeTable(t *testing.T) {
 	many := func(status string, n int, columns, values string) {
 		t.Helper()
 		exec(t, s, fmt.Sprintf(`
-INSERT INTO outbox (event_id, object_type, status, payload, content_hash, stream, stream_seq, %s)
+INSERT INTO event (event_id, object_type, status, payload, content_hash, stream, stream_seq, %s)
 SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1, %d) n`, columns, status, status, values, n))
 	}
 	many("created", 50_000, "record_id", "'r'")
@@ -57,9 +57,9 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 	many("unknown", 2_000, "next_attempt_at, misses", "now(), 0")
 	// What is reported after an ANALYZE that saw it already counts twice.
 	for told := false; !told; {
-		ok(t, s.pool.QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('outbox'::regclass) >= 60000 FROM pg_stat_force_next_flush()`).Scan(&told))
+		ok(t, s.pool.QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('event'::regclass) >= 60000 FROM pg_stat_force_next_flush()`).Scan(&told))
 	}
-	exec(t, s, `ANALYZE outbox`)
+	exec(t, s, `ANALYZE event`)
 	c, err := s.census(t.Context(), 1_000, 1<<20)
 	ok(t, err)
 	for status, n := range map[Status]int64{Created: 50_000, Dead: 5_000, Retry: 3_000, Unknown: 2_000, Sending: 0} {
@@ -67,8 +67,8 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 			t.Errorf("%s: %d rows, want about %d", status, got, n)
 		}
 	}
-	exec(t, s, `DELETE FROM outbox WHERE status = 'dead' AND stream_seq > 1500`)
-	exec(t, s, `UPDATE pg_class SET reltuples = 0 WHERE oid = 'outbox_dead'::regclass`)
+	exec(t, s, `DELETE FROM event WHERE status = 'dead' AND stream_seq > 1500`)
+	exec(t, s, `UPDATE pg_class SET reltuples = 0 WHERE oid = 'event_dead'::regclass`)
 	if c, err = s.census(t.Context(), 1_000, 1<<20); err != nil || c.Rows[Dead] != 1_000 {
 		t.Errorf("no fewer than were counted: %d, %v", c.Rows[Dead], err)
 	}
@@ -80,7 +80,7 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 	ok(t, err)
 	for i, line := range plan {
 		executed := !strings.Contains(line, "never executed")
-		if executed && (strings.Contains(line, "Seq Scan on outbox") || strings.Contains(line, "Seq Scan on operator_action") || strings.Contains(line, "outbox_pkey") && !strings.Contains(plan[i+1], "Index Cond")) {
+		if executed && (strings.Contains(line, "Seq Scan on event") || strings.Contains(line, "Seq Scan on operator_action") || strings.Contains(line, "event_pkey") && !strings.Contains(plan[i+1], "Index Cond")) {
 			t.Errorf("it reads all of the table:\n%s", strings.Join(plan, "\n"))
 		}
 	}

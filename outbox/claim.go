@@ -18,25 +18,25 @@ type Due struct {
 // however many rows there are. A last row of each is null.
 const dueTypes = `
 WITH RECURSIVE retry AS (
-  (SELECT object_type FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL ORDER BY object_type LIMIT 1)
+  (SELECT object_type FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NULL ORDER BY object_type LIMIT 1)
   UNION ALL
-  SELECT (SELECT o.object_type FROM outbox o WHERE o.next_attempt_at IS NOT NULL AND o.misses IS NULL
+  SELECT (SELECT o.object_type FROM event o WHERE o.next_attempt_at IS NOT NULL AND o.misses IS NULL
           AND o.object_type > t.object_type ORDER BY o.object_type LIMIT 1)
   FROM retry t WHERE t.object_type IS NOT NULL),
 unknown AS (
-  (SELECT object_type FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL ORDER BY object_type LIMIT 1)
+  (SELECT object_type FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL ORDER BY object_type LIMIT 1)
   UNION ALL
-  SELECT (SELECT o.object_type FROM outbox o WHERE o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL
+  SELECT (SELECT o.object_type FROM event o WHERE o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL
           AND o.object_type > t.object_type ORDER BY o.object_type LIMIT 1)
   FROM unknown t WHERE t.object_type IS NOT NULL)`
 
 // One look at the earliest row of each.
 const selectDue = dueTypes + `,
 due AS (
-  SELECT object_type, true AS retry FROM retry t WHERE now() >= (SELECT o.next_attempt_at FROM outbox o
+  SELECT object_type, true AS retry FROM retry t WHERE now() >= (SELECT o.next_attempt_at FROM event o
     WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NULL ORDER BY o.next_attempt_at LIMIT 1)
   UNION ALL
-  SELECT object_type, false FROM unknown t WHERE now() >= (SELECT o.next_attempt_at FROM outbox o
+  SELECT object_type, false FROM unknown t WHERE now() >= (SELECT o.next_attempt_at FROM event o
     WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1))
 SELECT object_type, bool_or(retry), bool_or(NOT retry) FROM due GROUP BY object_type ORDER BY object_type`
 
@@ -63,7 +63,7 @@ const claimedBefore = `
 WITH claimed AS MATERIALIZED (
   SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts - coalesce(o.attempts_before, 0), o.in_doubt, coalesce(o.misses, 0),
     o.received_at, now() - coalesce(o.replayed_at, o.received_at)
-  FROM attempt a JOIN outbox o ON o.event_id = ANY(a.event_ids) AND o.attempt_id = a.id
+  FROM attempt a JOIN event o ON o.event_id = ANY(a.event_ids) AND o.attempt_id = a.id
   WHERE a.id = $1 AND a.state = 'open')
 SELECT * FROM claimed ORDER BY event_id`
 
@@ -71,7 +71,7 @@ SELECT * FROM claimed ORDER BY event_id`
 // misses is null (see the indexes), what the row becomes, and the attempt's kind.
 const claim = `
 WITH due AS (
-  SELECT event_id, octet_length(payload) AS bytes, next_attempt_at FROM outbox
+  SELECT event_id, octet_length(payload) AS bytes, next_attempt_at FROM event
   WHERE object_type = $2 AND status = '%[1]s' AND misses %[2]s AND next_attempt_at <= now()
     AND NOT EXISTS (SELECT FROM attempt WHERE id = $1)
   ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
@@ -81,13 +81,13 @@ fitting AS (
     WINDOW w AS (ORDER BY next_attempt_at, event_id)) d
   WHERE n = 1 OR total <= $4),
 claimed AS (
-  UPDATE outbox o SET %[3]s, attempt_id = $1, next_attempt_at = NULL, updated_at = now()
+  UPDATE event o SET %[3]s, attempt_id = $1, next_attempt_at = NULL, updated_at = now()
   FROM fitting f WHERE o.event_id = ANY (ARRAY[f.event_id])
   RETURNING o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts - coalesce(o.attempts_before, 0), o.in_doubt, coalesce(o.misses, 0),
     o.received_at, now() - coalesce(o.replayed_at, o.received_at)),
 opened AS (
   INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs)
-  SELECT $1, '%[4]s', $2, $5, now() + $6::interval, array_agg(event_id), count(*)
+  SELECT $1, '%[4]s', $2, $5, now() + $6::interval, array_agg(event_id ORDER BY event_id), count(*)
   FROM claimed HAVING count(*) > 0)
 SELECT * FROM claimed ORDER BY event_id`
 
@@ -150,11 +150,11 @@ func claimedRows(r pgx.BatchResults, objectType string) ([]Row, error) {
 
 var park = `
 WITH due AS (
-  SELECT event_id, $2 AND attempts - coalesce(attempts_before, 0) < $4 AND now() - coalesce(replayed_at, received_at) < $5::interval AS again FROM outbox
+  SELECT event_id, $2 AND attempts - coalesce(attempts_before, 0) < $4 AND now() - coalesce(replayed_at, received_at) < $5::interval AS again FROM event
   WHERE object_type = $1 AND status = 'unknown' AND misses IS NOT NULL AND next_attempt_at <= now()
   ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
 ended AS (
-  UPDATE outbox o SET misses = NULL, updated_at = now(),
+  UPDATE event o SET misses = NULL, updated_at = now(),
     status = CASE WHEN due.again THEN 'retry' ELSE 'dead' END,
     next_attempt_at = CASE WHEN due.again THEN now() + random() * least($7::interval, $6::interval * 2 ^ least(o.attempts - coalesce(o.attempts_before, 0), 30)) END,
     possible_duplicate = o.possible_duplicate OR due.again,

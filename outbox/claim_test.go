@@ -80,7 +80,7 @@ func TestClaimTakesTheLongestDueThatFit(t *testing.T) {
 			t.Errorf("%d rows, %d bytes: %s", c.limit, c.bytes, diff)
 		}
 		// As they were, in the same order of time.
-		exec(t, s, `UPDATE outbox SET status = 'retry', next_attempt_at = received_at`)
+		exec(t, s, `UPDATE event SET status = 'retry', next_attempt_at = received_at`)
 	}
 }
 

@@ -77,7 +77,7 @@ func TestRepeatedAfterALostConnection(t *testing.T) {
 					return s.Settle(t.Context(), a.ID, Call{Unknown: 2}, alike(st, id))
 				})
 				settle(t, direct, Attempt{ID: child}, created, id+"2")
-				exec(t, direct, `UPDATE outbox SET next_attempt_at = 'infinity' WHERE event_id = '`+id+`'`)
+				exec(t, direct, `UPDATE event SET next_attempt_at = 'infinity' WHERE event_id = '`+id+`'`)
 				want(t, direct, `SELECT attempts FROM outbox WHERE event_id = '`+id+`'`, "1")
 				want(t, direct, `SELECT count(*) FROM outbox_error WHERE event_id = '`+id+`'`, "1")
 

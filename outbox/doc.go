@@ -28,8 +28,11 @@
 //   - What answers tell of the quota is kept for all: a smaller limit at once, calls of others as they come and go, refusals that nothing
 //     explains by fewer calls, a tenth of the quota more in each window after. It takes effect with the next tokens: those that
 //     are granted (for the next half second, and what a call takes to get ready) stay.
-//   - The way from `sending` to `created` is one insert and one HOT update, for events that Postgres keeps in the row (up to
-//     about 2 KB) and whose payload goes. Intend and Settle are one round trip each, and so is Claim.
+//   - The way from `sending` to `created` is one insert a row, no update of it, and one update of one row for all of a batch: for
+//     events that were not there before and whose record has an id and a url and nothing else to keep. Intend and Settle are
+//     one round trip each, and so is Claim.
+//   - A row is bare or whole. A bare one stands as its attempt does, and the attempt has its payload, and later its record id, at its
+//     place. Rows are made whole before anything else becomes of them, and stay so. The view `outbox` shows both alike.
 //   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see planByKeys).
 //   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of their rows.
 //   - Sweep removes nothing but created rows that are old enough, their errors, and attempts that no error names; an event
@@ -50,6 +53,10 @@
 //	   Expire or Settle ► unknown ─► Claim(Unknown) ─► created | retry | unknown | dead
 //	                              └► Park ─► retry | dead
 //	Bury ───► dead ─► SendAgain ─► retry | unknown
+//
+// Why a fresh row is bare: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload and is
+// updated, even HOT, costs 11.4, and 590 bytes of WAL instead of 690 (measured side by side, in transactions of 500 events).
+// Cheaper still would be intents without rows; but it takes a unique key for each event to know one that comes again.
 //
 // All methods of Store may be called by many goroutines and processes at once.
 package outbox

@@ -39,7 +39,7 @@ FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'cli
 	// What has been told is left out here and not there: a list of it would be compared with each row.
 	followAttempts = `SELECT id, closed_at FROM attempt WHERE followed IS NOT NULL AND closed_at >= $1 ORDER BY closed_at, id`
 	followRows     = `SELECT followed FROM attempt WHERE id = $1`
-	followDead     = `SELECT event_id, dead_at FROM outbox WHERE dead_at IS NOT NULL AND dead_at >= $1 ORDER BY dead_at, event_id`
+	followDead     = `SELECT event_id, dead_at FROM event WHERE dead_at IS NOT NULL AND dead_at >= $1 ORDER BY dead_at, event_id`
 )
 
 // Follow calls tell for what becomes of events from now on, in about the order in which it does, until ctx ends (then it

@@ -92,7 +92,7 @@ func TestFollow(t *testing.T) {
 	eventually(t, deaths, map[string]int{"dead dead": 1, "invalid dead": 1, "unknown dead": 1})
 
 	// It dies again: that is another outcome.
-	exec(t, s, `UPDATE outbox SET dead_at = clock_timestamp() WHERE event_id = 'dead'`)
+	exec(t, s, `UPDATE event SET dead_at = clock_timestamp() WHERE event_id = 'dead'`)
 	want["dead dead"] = 2
 	eventually(t, told, want)
 }
@@ -116,7 +116,7 @@ func TestFollowALateCommit(t *testing.T) {
 		eventually(t, told, want)
 	}
 	_, err = late.Exec(t.Context(), `
-INSERT INTO outbox (event_id, object_type, status, payload, content_hash, reason, dead_at, stream, stream_seq)
+INSERT INTO event (event_id, object_type, status, payload, content_hash, reason, dead_at, stream, stream_seq)
 VALUES ('late', 'contracts', 'dead', '', 'h', 'invalid_event', now(), 's', 1)`)
 	ok(t, err)
 	ok(t, late.Commit(t.Context()))

@@ -23,7 +23,7 @@ func TestIntendSaysWhoseEachEventIs(t *testing.T) {
 			t.Error(diff)
 		}
 		want(t, s, rowStates, "a sending", "b created", "d created", "e sending")
-		want(t, s, `SELECT event_ids, inputs FROM attempt WHERE state = 'open'`, "{e,a} 2")
+		want(t, s, `SELECT event_ids, inputs FROM attempt WHERE state = 'open'`, "{a,e} 2")
 	}
 	settle(t, s, second, created, "a", "e")
 }
@@ -70,8 +70,8 @@ func TestIntendRepeatedStartsTheLeaseAnew(t *testing.T) {
 // goneOnInsert removes the row "gone" once an insert has found it in its way: retention at the worst moment.
 const goneOnInsert = `
 CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  DELETE FROM outbox WHERE event_id = 'gone' AND status = 'created'; RETURN NULL; END $$;
-CREATE TRIGGER gone AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION gone();
+  DELETE FROM event WHERE event_id = 'gone' AND status IS NULL; RETURN NULL; END $$;
+CREATE TRIGGER gone AFTER INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION gone();
 `
 
 func TestRowThatGoesMeanwhile(t *testing.T) {

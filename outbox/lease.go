@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ErrLeaseLost says that an attempt was closed by somebody else because its lease had run out: its rows are theirs now.
@@ -16,20 +17,20 @@ var ErrLeaseLost = errors.New("outbox: the attempt's lease ran out and its rows 
 // Rows of a create call become `unknown`; those of a read are so already, and come due again without having paid for it.
 const expireAttempts = `
 WITH lost AS (
-  SELECT id, event_ids FROM attempt WHERE closed_at IS NULL AND lease_until < now()
+  SELECT id, event_ids, payloads FROM attempt WHERE closed_at IS NULL AND lease_until < now()
     AND pg_postmaster_start_time() + $2::interval <= now()
   ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
 doubtful AS (
-  UPDATE outbox o SET status = 'unknown', next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
+  UPDATE event o SET status = 'unknown', nth = NULL, payload = coalesce(o.payload, lost.payloads[o.nth]), next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
     error = 'the worker did not report: the call may or may not have been made', updated_at = now()
-  FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'sending'
+  FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND coalesce(o.status, 'sending') = 'sending'
   RETURNING o.event_id, o.attempt_id, o.error),
 unread AS (
-  UPDATE outbox o SET next_attempt_at = now(), updated_at = now()
+  UPDATE event o SET next_attempt_at = now(), updated_at = now()
   FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND o.status = 'unknown'),
 told AS (
   INSERT INTO outbox_error (event_id, attempt_id, category, message) SELECT event_id, attempt_id, 'LEASE_EXPIRED', error FROM doubtful)
-UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL, followed = ` + ifFollowed + ` lost.event_ids END
+UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL, payloads = NULL, followed = ` + ifFollowed + ` lost.event_ids END
 FROM lost WHERE a.id = ANY (ARRAY[lost.id])
 RETURNING a.id, a.kind = 'read', a.worker, a.object_type, cardinality(lost.event_ids)`
 
@@ -79,25 +80,45 @@ func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Durati
 	return open, nil
 }
 
+// Rows that are to go ways of their own are made whole, all of the attempt's at once.
+const unfold = `
+WITH folded AS (
+  SELECT id, event_ids, payloads FROM attempt WHERE id = $1 AND state = 'open' AND payloads IS NOT NULL FOR UPDATE),
+whole AS (
+  UPDATE event o SET status = 'sending', payload = folded.payloads[o.nth], nth = NULL
+  FROM folded WHERE o.event_id = ANY(folded.event_ids) AND o.attempt_id = folded.id AND o.status IS NULL)
+UPDATE attempt a SET payloads = NULL FROM folded WHERE a.id = ANY (ARRAY[folded.id])`
+
 const split = `
 WITH parent AS (
   SELECT id, object_type, worker FROM attempt WHERE id = $1 AND state = 'open' FOR UPDATE),
 moved AS (
-  UPDATE outbox o SET attempt_id = $2, updated_at = now() FROM parent
+  UPDATE event o SET attempt_id = $2, updated_at = now() FROM parent
   WHERE o.event_id = ANY($3::text[]) AND o.attempt_id = parent.id AND o.status = 'sending' RETURNING o.event_id),
 rest AS (
   UPDATE attempt a SET lease_until = now() + $4::interval,
     event_ids = ARRAY(SELECT id FROM unnest(a.event_ids) AS held(id) WHERE id NOT IN (SELECT event_id FROM moved))
   FROM parent WHERE a.id = ANY (ARRAY[parent.id]) AND EXISTS (SELECT FROM moved))
 INSERT INTO attempt (id, parent_id, kind, object_type, worker, lease_until, event_ids, inputs)
-SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::interval, array_agg(moved.event_id), count(*)
+SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::interval, array_agg(moved.event_id ORDER BY moved.event_id), count(*)
 FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker`
 
 // Split moves `sending` rows of an open attempt to a new one of their own, for a call of their own, and starts the lease
 // of both anew. A child may be split in turn. A parent without rows is closed by Settle, with no settlements.
 // ErrLeaseLost means that nothing was changed.
 func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
-	tag, err := s.pool.Exec(ctx, split, parent, child, eventIDs, lease)
+	var b pgx.Batch // one transaction, one round trip
+	b.Queue(unfold, parent)
+	b.Queue(split, parent, child, eventIDs, lease)
+	r := s.pool.SendBatch(ctx, &b)
+	_, err := r.Exec()
+	var tag pgconn.CommandTag
+	if err == nil {
+		tag, err = r.Exec()
+	}
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
 	if err != nil {
 		return fmt.Errorf("outbox: split: %w", err)
 	}
@@ -118,8 +139,8 @@ func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []s
 
 const outstanding = `
 SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL)
-  OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL)
-  OR EXISTS (SELECT FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL)
+  OR EXISTS (SELECT FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NULL)
+  OR EXISTS (SELECT FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL)
   OR EXISTS (SELECT FROM replay_job WHERE state = 'running')`
 
 // Outstanding tells whether anything is left to do: open attempts, rows in `retry` or `unknown`, or a running replay job.

@@ -38,7 +38,7 @@ func TestExpireARead(t *testing.T) {
 	settle(t, s, intend(t, s, "a"), unknown, "a")
 	a := newAttempt()
 	claimIDs(t, s, a, Unknown)
-	exec(t, s, `UPDATE outbox SET misses = 1`)
+	exec(t, s, `UPDATE event SET misses = 1`)
 	before := lines(t, s, `SELECT count(*) FROM outbox_error`)
 	endLease(t, s, a.ID)
 	if ids := claimIDs(t, s, newAttempt(), Unknown); ids != nil {
@@ -184,7 +184,7 @@ func TestOutstanding(t *testing.T) {
 	left(true)
 	settle(t, s, a, Settlement{Status: Retry, Wait: time.Hour}, "a")
 	left(true)
-	exec(t, s, `UPDATE outbox SET next_attempt_at = now()`)
+	exec(t, s, `UPDATE event SET next_attempt_at = now()`)
 	a = newAttempt()
 	claimIDs(t, s, a, Retry)
 	left(true)

@@ -34,17 +34,17 @@ WHERE closed_at IS NULL AND kind = 'create' AND ($1 = '' OR object_type = $1) AN
 	// MATERIALIZED: the planner would rather walk the ids of all rows, and meet few of these.
 	listRetry = `
 WITH these AS MATERIALIZED (
-  SELECT event_id FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL AND ($1 = '' OR object_type = $1))
+  SELECT event_id FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NULL AND ($1 = '' OR object_type = $1))
 SELECT event_id FROM these WHERE event_id > $2 ORDER BY event_id LIMIT $3`
 	listUnknown = `
 WITH these AS MATERIALIZED (
-  SELECT event_id FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL AND ($1 = '' OR object_type = $1)
+  SELECT event_id FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL AND ($1 = '' OR object_type = $1)
   UNION
   SELECT held FROM attempt, unnest(event_ids) AS held WHERE closed_at IS NULL AND kind = 'read' AND ($1 = '' OR object_type = $1))
 SELECT event_id FROM these WHERE event_id > $2 ORDER BY event_id LIMIT $3`
 	listDead = `
 WITH these AS MATERIALIZED (
-  SELECT event_id FROM outbox WHERE dead_at IS NOT NULL AND ($1 = '' OR object_type = $1))
+  SELECT event_id FROM event WHERE dead_at IS NOT NULL AND ($1 = '' OR object_type = $1))
 SELECT event_id FROM these WHERE event_id > $2 ORDER BY event_id LIMIT $3`
 	listLooking = `
 WITH looked AS MATERIALIZED (
@@ -107,7 +107,7 @@ func (s *Store) look(ctx context.Context, f ListFilter, p *Page) (ids []string, 
 		}
 		var found []string
 		var looked int
-		err := s.pool.QueryRow(ctx, listLooking, f.ObjectType, after, step, string(f.Status)).Scan(&found, &after, &looked)
+		err := s.pool.QueryRow(ctx, listLooking, planAnew, f.ObjectType, after, step, string(f.Status)).Scan(&found, &after, &looked)
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +124,7 @@ func (s *Store) look(ctx context.Context, f ListFilter, p *Page) (ids []string, 
 func (s *Store) records(ctx context.Context, ids []string, f ListFilter) ([]Record, error) {
 	rows, err := s.pool.Query(ctx, `SELECT`+recordColumns+` FROM outbox
 WHERE event_id = ANY($1::text[]) AND ($2 = '' OR status = $2) AND ($3 = '' OR object_type = $3) ORDER BY event_id`,
-		ids, string(f.Status), f.ObjectType)
+		planAnew, ids, string(f.Status), f.ObjectType)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func fill(t *testing.T, s *Store) {
 			{EventID: id("read"), Status: Unknown, InDoubt: true},
 			{EventID: id("unknown"), Status: Unknown, InDoubt: true, Wait: 1e12},
 		}))
-		exec(t, s, `UPDATE outbox SET status = 'discarded', dead_at = NULL WHERE event_id = $1`, id("discarded"))
+		exec(t, s, `UPDATE event SET status = 'discarded', dead_at = NULL WHERE event_id = $1`, id("discarded"))
 		read := newAttempt()
 		read.ObjectType = objectType
 		_, err := s.Claim(t.Context(), read, Unknown, 10, 1<<20)
@@ -92,7 +92,7 @@ func TestList(t *testing.T) {
 func TestListLooksAtSomeOnly(t *testing.T) {
 	s := open(t)
 	exec(t, s, `
-INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
+INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
 SELECT 'e' || lpad(n::text, 9, '0'), CASE WHEN n % 125000 = 0 THEN 'rare' ELSE 'contracts' END, 'created', 'h', 'r', 's', n
 FROM generate_series(1, 250000) n`)
 	first, err := s.List(t.Context(), ListFilter{Status: Created, ObjectType: "rare"})
@@ -118,7 +118,7 @@ func TestListPlans(t *testing.T) {
 			}
 		}
 		plan := strings.Join(lines(t, s, `EXPLAIN `+sql, args...), "\n")
-		if strings.Contains(plan, "Seq Scan on ") || strings.Contains(plan, "outbox_pkey") {
+		if strings.Contains(plan, "Seq Scan on ") || strings.Contains(plan, "event_pkey") {
 			t.Errorf("%s:\n%s", status, plan)
 		}
 	}

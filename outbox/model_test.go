@@ -47,7 +47,7 @@ type modelAttempt struct {
 func TestModel(t *testing.T) {
 	s := open(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		exec(t, s, `TRUNCATE outbox, attempt, outbox_error`)
+		exec(t, s, `TRUNCATE event, attempt, outbox_error`)
 		m := &model{rt, s, map[string]*modelRow{}, map[uuid.UUID]*modelAttempt{}}
 		rt.Repeat(map[string]func(*rapid.T){
 			"intend": m.intend, "bury": m.bury, "settle": m.settle, "claim": m.claim, "expire": m.expire, "split": m.split, "park": m.park,

@@ -10,10 +10,10 @@ import (
 
 // statements are all that run on tables which grow, with how many parameters each takes.
 var statements = map[string]string{
-	"insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
+	"openAttempt": openAttempt, "insertBare": insertBare, "insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
 	"closeAttempts": closeAttempts, "settleErrors": settleErrors, "settleCreated": settleCreated, "settleOthers": settleOthers,
 	"selectDue": selectDue, "claimedBefore": claimedBefore, "claimRetry": claimRetry, "claimUnknown": claimUnknown, "park": park,
-	"expire": expireAttempts, "renew": renew, "split": split, "outstanding": outstanding, "replayDead": replayDead,
+	"expire": expireAttempts, "renew": renew, "unfold": unfold, "split": split, "outstanding": outstanding, "replayDead": replayDead,
 }
 
 // A plan that is made while the tables are empty, and kept, must still be good for a million rows.
@@ -44,7 +44,7 @@ func TestPlansUseIndexes(t *testing.T) {
 				if strings.Contains(line, "Seq Scan on ") || !byKey && strings.Contains(line, "_pkey on ") {
 					t.Errorf("%s reads all of a table:\n%s", name, text)
 				}
-				sweeps := map[string]string{"outbox_retry": "claimRetry selectDue outstanding", "outbox_unknown": "claimUnknown selectDue outstanding park",
+				sweeps := map[string]string{"event_retry": "claimRetry selectDue outstanding", "event_unknown": "claimUnknown selectDue outstanding park",
 					"attempt_open": "expire outstanding"}
 				for index, names := range sweeps {
 					if strings.Contains(line, index+" on ") && !strings.Contains(names, name) {
@@ -60,14 +60,14 @@ func TestPlansUseIndexes(t *testing.T) {
 	rows := 0
 	for _, n := range []int{0, 1, 10, 100, 1000, 20000} {
 		exec(t, s, `
-INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
+INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
 SELECT 'e' || n, 'contracts', 'created', 'h', 'r', 's', n FROM generate_series($1::int, $2) n`, rows+1, n)
 		exec(t, s, `
 INSERT INTO attempt (id, kind, object_type, worker, state, closed_at, lease_until, inputs, created, rejected, not_applied, unknown)
 SELECT gen_random_uuid(), 'create', 'contracts', 'w', 'settled', now(), now(), 1, 1, 0, 0, 0 FROM generate_series($1::int, $2) n`, rows+1, n)
 		rows = n
 		t.Run(fmt.Sprintf("%d rows", n), check)
-		exec(t, s, `ANALYZE outbox, attempt`)
+		exec(t, s, `ANALYZE event, attempt`)
 		t.Run(fmt.Sprintf("%d rows, analysed", n), check)
 	}
 }

@@ -57,7 +57,7 @@ func scanRecord(r pgx.CollectableRow) (Record, error) {
 
 // Get returns the row of an event, or ErrNotFound.
 func (s *Store) Get(ctx context.Context, eventID string) (Record, error) {
-	rows, err := s.pool.Query(ctx, `SELECT`+recordColumns+` FROM outbox WHERE event_id = $1`, eventID)
+	rows, err := s.pool.Query(ctx, `SELECT`+recordColumns+` FROM outbox WHERE event_id = $1`, planAnew, eventID)
 	if err != nil {
 		return Record{}, fmt.Errorf("outbox: get: %w", err)
 	}

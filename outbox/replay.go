@@ -24,7 +24,7 @@ type Replay struct {
 // A row's updated_at changes whenever the row does. What a row was dead for goes; the error's words stay until there are
 // others.
 const replayDead = `
-UPDATE outbox o SET status = CASE WHEN u.ask THEN 'unknown' ELSE 'retry' END, misses = CASE WHEN u.ask THEN 0 END,
+UPDATE event o SET status = CASE WHEN u.ask THEN 'unknown' ELSE 'retry' END, misses = CASE WHEN u.ask THEN 0 END,
   next_attempt_at = now(), dead_at = NULL, reason = NULL, fingerprint = NULL,
   attempts_before = o.attempts, replayed_at = now(), possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
 FROM unnest($1::text[], $2::timestamptz[], $3::bool[], $4::bool[]) AS u(event_id, seen, ask, duplicate)

@@ -32,7 +32,7 @@ SELECT bool_and(page * current_setting('block_size')::int8 >= pg_relation_size(r
 // makeOlder makes all that there is as old as this.
 func makeOlder(t testing.TB, s *Store, by string) {
 	t.Helper()
-	exec(t, s, `UPDATE outbox SET received_at = received_at - $1::text::interval, updated_at = updated_at - $1::text::interval,
+	exec(t, s, `UPDATE event SET received_at = received_at - $1::text::interval, updated_at = updated_at - $1::text::interval,
   dead_at = dead_at - $1::text::interval, next_attempt_at = next_attempt_at - $1::text::interval`, by)
 	exec(t, s, `UPDATE attempt SET started_at = started_at - $1::text::interval, closed_at = closed_at - $1::text::interval`, by)
 }
@@ -46,9 +46,9 @@ func TestSweep(t *testing.T) {
 	settle(t, s, intend(t, s, "created-1", "created-2"), created, "created-1", "created-2")
 	settle(t, s, intend(t, s, "dead"), refused, "dead")
 	settle(t, s, intend(t, s, "discarded"), refused, "discarded")
-	exec(t, s, `UPDATE outbox SET status = 'discarded', dead_at = NULL WHERE event_id = 'discarded'`)
+	exec(t, s, `UPDATE event SET status = 'discarded', dead_at = NULL WHERE event_id = 'discarded'`)
 	settle(t, s, intend(t, s, "retry", "retried"), failed, "retry", "retried")
-	exec(t, s, `UPDATE outbox SET next_attempt_at = now() + interval '90 days' WHERE event_id = 'retry'`)
+	exec(t, s, `UPDATE event SET next_attempt_at = now() + interval '90 days' WHERE event_id = 'retry'`)
 	second := newAttempt()
 	if ids := claimIDs(t, s, second, Retry); len(ids) != 1 {
 		t.Fatalf("claimed %q", ids)
@@ -59,7 +59,7 @@ func TestSweep(t *testing.T) {
 	_, err := s.Bury(t.Context(), []Burial{{Event: event("buried", "x"), Reason: InvalidEvent, Error: "no JSON"}})
 	ok(t, err)
 
-	exec(t, s, `INSERT INTO outbox_revision (event_id, revision, payload) VALUES ('created-1', 0, 'x'), ('created-1', 1, 'y'), ('dead', 0, 'z')`)
+	exec(t, s, `INSERT INTO outbox_revision (event_id, revision, payload) VALUES ('retried', 0, 'x'), ('retried', 1, 'y'), ('dead', 0, 'z')`)
 
 	check := func(rows, attempts int, left, errors string) {
 		t.Helper()
@@ -93,11 +93,11 @@ func TestSweep(t *testing.T) {
 func TestSweepIsOneWorkers(t *testing.T) {
 	s := open(t)
 	exec(t, s, `
-INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, stream, stream_seq, updated_at)
+INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq, updated_at)
 SELECT 'e' || n, 'contracts', 'created', 'h', 'r', 's', n, now() - CASE WHEN n % 3 = 0 THEN interval '31 days' ELSE interval '29 days' END
 FROM generate_series(1, 30000) n`)
 	pages := func() string {
-		return lines(t, s, `SELECT page FROM retention WHERE relation = 'outbox'`)[0]
+		return lines(t, s, `SELECT page FROM retention WHERE relation = 'event'`)[0]
 	}
 	ask := func() (rows int) {
 		var mu sync.Mutex
@@ -147,14 +147,14 @@ func TestSweepReadsItsPages(t *testing.T) {
 	for _, filled := range []bool{false, true} {
 		if filled {
 			exec(t, s, `
-INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
+INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
 SELECT 'e' || n, 'contracts', 'created', 'h', 'r', 's', n FROM generate_series(1, 20000) n`)
 			exec(t, s, `
 INSERT INTO outbox_error (event_id, attempt_id, message) SELECT 'e' || n, gen_random_uuid(), 'm' FROM generate_series(1, 20000) n`)
-			exec(t, s, `ANALYZE outbox, outbox_error`)
+			exec(t, s, `ANALYZE event, outbox_error`)
 		}
-		lookups := map[string]int{"outbox": 2, "attempt": 1} // by key
-		for name, sql := range map[string]string{"outbox": sweepOutbox, "attempt": sweepAttempts} {
+		lookups := map[string]int{"event": 3, "attempt": 4} // by key
+		for name, sql := range map[string]string{"event": sweepEvents, "attempt": sweepAttempts} {
 			_, err := conn.Exec(t.Context(), `SET plan_cache_mode = force_generic_plan`)
 			ok(t, err)
 			_, err = conn.Exec(t.Context(), `PREPARE p AS `+sql)

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -15,24 +16,35 @@ import (
 // nearly all rows. Rows are touched only if their attempt was closed right here: those that Expire made `unknown` still carry its
 // id. It returns the attempts that it closed.
 //
-// A closed attempt that still holds rows, because the settlements are more or fewer than they, breaks a constraint.
-// A read is no attempt to create: only a call that was under way, 'sending', counts.
+// The bare rows of an attempt are settled by what is written to the attempt itself; those of them that have no record id here
+// are made whole, for the statements that follow. (The attempt's payloads are those that the statement began with.)
+//
+// A closed attempt that still holds rows, because the settlements are not of just these, in the order of their ids, breaks a
+// constraint. A read is no attempt to create: only a call that was under way, 'sending', counts.
 const closeAttempts = `
 WITH closed AS (
   UPDATE attempt a SET state = 'settled', closed_at = now(),
-    event_ids = CASE WHEN cardinality(a.event_ids) <> c.settled THEN a.event_ids END,
+    event_ids = CASE WHEN a.event_ids <> ($11::text[])[c.first:c.last] THEN a.event_ids END, payloads = NULL,
+    bare = CASE WHEN a.payloads IS NOT NULL THEN a.event_ids END,
+    record_ids = CASE WHEN a.payloads IS NOT NULL THEN ($12::text[])[c.first:c.last] END,
+    record_urls = CASE WHEN a.payloads IS NOT NULL AND array_remove(($13::text[])[c.first:c.last], NULL) <> '{}' THEN ($13::text[])[c.first:c.last] END,
     followed = ` + ifFollowed + ` a.event_ids END, created = c.created, rejected = c.rejected,
     not_applied = c.not_applied, unknown = c.unknown, http_status = c.status, correlation_id = c.correlation, detail = c.detail
-  FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::text[], $9::text[])
-    AS c(id, settled, created, rejected, not_applied, unknown, status, correlation, detail)
+  FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[], $9::text[], $10::text[])
+    AS c(id, first, last, created, rejected, not_applied, unknown, status, correlation, detail)
   WHERE a.id = ANY (ARRAY[c.id]) AND a.state = 'open'
-  RETURNING a.id),
+  RETURNING a.id, c.first, c.last, a.bare IS NOT NULL AS bare),
+whole AS (
+  UPDATE event o SET status = 'sending', payload = a.payloads[o.nth], nth = NULL
+  FROM closed c JOIN attempt a ON a.id = ANY (ARRAY[c.id]),
+    unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last]) AS u(event_id, record_id)
+  WHERE c.bare AND u.record_id IS NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id AND o.status IS NULL),
 created AS (
-  UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = nullif(u.url, ''), payload = NULL,
+  UPDATE event o SET status = 'created', record_id = u.record_id, record_url = u.url, payload = NULL,
     attempts = o.attempts + (o.status = 'sending')::int, next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, updated_at = now()
-  FROM unnest($10::text[], $11::int[], $12::text[], $13::text[]) AS u(event_id, nth, record_id, url)
-  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = ($1::uuid[])[u.nth] AND o.status IN ('sending', 'unknown')
-    AND o.attempt_id = ANY (ARRAY(SELECT id FROM closed)))
+  FROM closed c, unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last], ($13::text[])[c.first:c.last]) AS u(event_id, record_id, url)
+  WHERE NOT c.bare AND u.record_id IS NOT NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id
+    AND o.status IN ('sending', 'unknown'))
 SELECT id FROM closed`
 
 // Each statement after it is guarded by the attempt's having been closed in this very transaction (now() is its start).
@@ -43,12 +55,12 @@ INSERT INTO outbox_error (event_id, attempt_id, category, message, property, rul
 SELECT u.event_id, $1, u.category, u.message, nullif(u.property, ''), nullif(u.rule, ''), u.raw
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[]) WITH ORDINALITY
   AS u(event_id, category, message, property, rule, raw, n)
-JOIN outbox o ON o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown', 'created')
+JOIN event o ON o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown', 'created')
 WHERE true` + closedHere + ` ORDER BY u.n`
 
 // settleCreated is for created rows that have more than that.
 const settleCreated = `
-UPDATE outbox o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
+UPDATE event o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
   payload = CASE WHEN u.keep THEN o.payload END, attempts = o.attempts + (o.status = 'sending')::int,
   next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, in_doubt = o.in_doubt OR u.in_doubt,
   possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
@@ -57,7 +69,7 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::boo
 WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 var settleOthers = `
-UPDATE outbox o SET status = u.status, reason = u.reason, error = u.error,
+UPDATE event o SET status = u.status, reason = u.reason, error = u.error,
   next_attempt_at = CASE WHEN u.status IN ('retry', 'unknown') THEN now() + u.wait END,
   dead_at = CASE WHEN u.status = 'dead' THEN now() END,
   fingerprint = CASE WHEN u.status = 'dead' THEN ` + fingerprint("o.object_type", "u.reason", "u.cause") + ` END,
@@ -82,6 +94,10 @@ func (s *Store) Settle(ctx context.Context, attempt uuid.UUID, call Call, settle
 		default:
 			return fmt.Errorf("outbox: outcome: event %q can't be settled as %q", st.EventID, st.Status)
 		}
+	}
+	byID := func(a, b Settlement) int { return cmp.Compare(a.EventID, b.EventID) }
+	if !slices.IsSortedFunc(settlements, byID) { // as the attempt holds them
+		settlements = slices.SortedFunc(slices.Values(settlements), byID)
 	}
 	out := &outcome{attempt: attempt, call: call, settlements: settlements}
 	err := s.outcomes.do(ctx, out)
@@ -152,7 +168,7 @@ func (s *Store) settleTogether(ctx context.Context, group []*outcome) error {
 
 // plain tells whether a settlement says nothing but that a record was created, and where.
 func (st *Settlement) plain() bool {
-	return st.Status == Created && st.Warnings == nil && st.Result == nil && !st.Keep && !st.InDoubt && !st.PossibleDuplicate
+	return st.Status == Created && st.Warnings == nil && st.Result == nil && len(st.Errors) == 0 && !st.Keep && !st.InDoubt && !st.PossibleDuplicate
 }
 
 // count counts the settlements of an outcome that are such.
@@ -167,29 +183,34 @@ func (o *outcome) count(such func(*Settlement) bool) (n int) {
 
 // queueClose queues closeAttempts.
 func queueClose(b *pgx.Batch, group []*outcome) {
-	n, rows := len(group), 0
-	ids, settled, status := make([]uuid.UUID, n), make([]int, n), make([]int, n)
-	created, rejected, notApplied, unknown := make([]int, n), make([]int, n), make([]int, n), make([]int, n)
-	correlations, details := make([]string, n), make([]string, n)
+	var rows []*Settlement
+	first, last := make([]int, len(group)), make([]int, len(group)) // of each outcome's rows, from 1
 	for i, o := range group {
-		c := &o.call
-		ids[i], settled[i], status[i] = o.attempt, len(o.settlements), c.Status
-		created[i], rejected[i], notApplied[i], unknown[i] = c.Created, c.Rejected, c.NotApplied, c.Unknown
-		correlations[i], details[i] = text(c.CorrelationID), text(c.Detail)
-		rows += o.count((*Settlement).plain)
-	}
-	eventIDs, nth := make([]string, 0, rows), make([]int32, 0, rows)
-	recordIDs, urls := make([]string, 0, rows), make([]string, 0, rows)
-	for i, o := range group {
+		first[i], last[i] = len(rows)+1, len(rows)+len(o.settlements)
+		rows = slices.Grow(rows, len(o.settlements))
 		for k := range o.settlements {
-			if st := &o.settlements[k]; st.plain() {
-				eventIDs, nth = append(eventIDs, st.EventID), append(nth, int32(i+1))
-				recordIDs, urls = append(recordIDs, text(st.RecordID)), append(urls, text(st.URL))
-			}
+			rows = append(rows, &o.settlements[k])
 		}
 	}
-	b.Queue(closeAttempts, ids, settled, created, rejected, notApplied, unknown, status, correlations, details,
-		eventIDs, nth, recordIDs, urls)
+	ints := func(of func(*Call) int) array {
+		return int4Array(len(group), func(i int) int { return of(&group[i].call) })
+	}
+	texts := func(of func(*Settlement) string) array {
+		return nullableTextArray(len(rows), func(i int) string {
+			if !rows[i].plain() {
+				return ""
+			}
+			return text(of(rows[i]))
+		})
+	}
+	b.Queue(closeAttempts, uuidArray(len(group), func(i int) uuid.UUID { return group[i].attempt }),
+		int4Array(len(first), func(i int) int { return first[i] }), int4Array(len(last), func(i int) int { return last[i] }),
+		ints(func(c *Call) int { return c.Created }), ints(func(c *Call) int { return c.Rejected }),
+		ints(func(c *Call) int { return c.NotApplied }), ints(func(c *Call) int { return c.Unknown }), ints(func(c *Call) int { return c.Status }),
+		textArray(len(group), func(i int) string { return text(group[i].call.CorrelationID) }),
+		textArray(len(group), func(i int) string { return text(group[i].call.Detail) }),
+		textArray(len(rows), func(i int) string { return rows[i].EventID }),
+		texts(func(st *Settlement) string { return st.RecordID }), texts(func(st *Settlement) string { return st.URL }))
 }
 
 // queueCreated queues the created rows of an outcome that are not plain.

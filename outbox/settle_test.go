@@ -30,7 +30,7 @@ func TestSettleWritesEachVerdict(t *testing.T) {
 		want(t, s, `SELECT event_id, attempts, misses, in_doubt, possible_duplicate, extract(epoch FROM next_attempt_at - updated_at)::int, dead_at = updated_at FROM outbox ORDER BY event_id`,
 			`created 1 - f f - -`, `dead 1 - f f - t`, `kept 1 - t t - -`, `retry 0 - f t 3600 -`, `unknown 1 0 t f 10 -`)
 		want(t, s, `SELECT event_id, attempt_id = (SELECT id FROM attempt), category, message, property, rule, raw FROM outbox_error ORDER BY id`,
-			`kept t CONFLICT adopted - - -`, `dead t CONFLICT one p R \x72617700`, `dead t  two - - -`)
+			`dead t CONFLICT one p R \x72617700`, `dead t  two - - -`, `kept t CONFLICT adopted - - -`)
 		want(t, s, `SELECT state, inputs, created, rejected, not_applied, unknown, http_status, correlation_id, detail, event_ids, closed_at IS NOT NULL FROM attempt`,
 			`settled 5 2 1 1 1 207 c-1 207 in part - t`)
 	}
@@ -58,13 +58,14 @@ func TestSettleChangesAllOrNothing(t *testing.T) {
 	}{
 		"row left out":          {Call{Created: 2}, alike(created, "a"), "attempt_lets_go"},
 		"nothing":               {Call{Created: 2}, nil, "attempt_lets_go"},
+		"other rows, as many":   {Call{Created: 2}, alike(created, "a", "x"), "attempt_lets_go"},
 		"row of another":        {Call{Created: 2}, alike(created, "a", "b", "x"), "attempt_lets_go"},
 		"counts don't add up":   {Call{Created: 1}, alike(created, "a", "b"), "attempt_adds_up"},
 		"created without an id": {Call{Created: 2}, append(alike(created, "a"), Settlement{EventID: "b", Status: Created}), "has no record id"},
 		"back to sending":       {Call{Created: 2}, alike(Settlement{Status: Sending}, "a", "b"), "can't be settled"},
 		"discarded":             {Call{Created: 2}, alike(Settlement{Status: Discarded}, "a", "b"), "can't be settled"},
-		"dead without a reason": {Call{Created: 2}, alike(Settlement{Status: Dead}, "a", "b"), "outbox_status"},
-		"reason nobody knows":   {Call{Created: 2}, alike(Settlement{Status: Dead, Reason: "x"}, "a", "b"), "outbox_reason"},
+		"dead without a reason": {Call{Created: 2}, alike(Settlement{Status: Dead}, "a", "b"), "event_status"},
+		"reason nobody knows":   {Call{Created: 2}, alike(Settlement{Status: Dead, Reason: "x"}, "a", "b"), "event_reason"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)

@@ -33,9 +33,10 @@ func TestDatabaseRefuses(t *testing.T) {
 			a.exec(fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 				$$BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '%s'; END$$`, code))
 			return r, func() {
-					a.exec(`CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON outbox FOR EACH STATEMENT EXECUTE FUNCTION refuse()`)
+					a.exec(`CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON event FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+						CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON attempt FOR EACH STATEMENT EXECUTE FUNCTION refuse()`)
 				}, func() {
-					a.exec(`DROP TRIGGER refuse ON outbox`)
+					a.exec(`DROP TRIGGER refuse ON event; DROP TRIGGER refuse ON attempt`)
 				}
 		}
 	}
@@ -130,7 +131,7 @@ func TestDeadlock(t *testing.T) {
 	// The worker finds the deadlock, and not we.
 	a.exec(`SET deadlock_timeout = '1min'; BEGIN`)
 	insert := func(id string) {
-		a.exec(`INSERT INTO outbox (event_id, object_type, status, payload, content_hash, stream, stream_seq, reason, dead_at)
+		a.exec(`INSERT INTO event (event_id, object_type, status, payload, content_hash, stream, stream_seq, reason, dead_at)
 			VALUES ($1, 'contracts', 'dead', '', '', '', 0, 'rejected', now())`, id)
 	}
 	insert("c-9")
@@ -231,7 +232,7 @@ func TestConnectionsBreakAtEveryStatement(t *testing.T) {
 
 // kinds tells the statements apart, each by some words of it.
 var kinds = map[string]string{
-	"intent": `COPY outbox (`,
+	"intent": `INSERT INTO event (event_id, object_type, content_hash`,
 	"settle": `UPDATE attempt a SET state = 'settled'`,
 	"claim":  `opened AS (`,
 	"park":   `ended AS (`,

@@ -43,7 +43,7 @@ func (r *rig) loggedOnce(texts ...string) {
 func (r *rig) lock() (unlock func()) {
 	r.t.Helper()
 	a := r.admin()
-	a.exec(`BEGIN; LOCK TABLE outbox IN EXCLUSIVE MODE`)
+	a.exec(`BEGIN; LOCK TABLE event IN EXCLUSIVE MODE`)
 	return func() { a.exec(`COMMIT`) }
 }
 

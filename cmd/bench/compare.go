@@ -53,6 +53,7 @@ var rows = []row{
 	{"NATS CPU, µs/event", "nats_cpu_us_per_event", func(f figures) float64 { return f.NATSCPU }},
 	{"simulated CRM CPU, µs/event", "crm_cpu_us_per_event", func(f figures) float64 { return f.CRMCPU }},
 	{"WAL, bytes/event", "wal_bytes_per_event", func(f figures) float64 { return f.WAL }},
+	{"row updates an event", "row_updates_per_event", func(f figures) float64 { return f.RowUpdates }},
 	{"HOT share of updates", "hot_share", func(f figures) float64 { return f.HOTShare }},
 	{"records a call", "records_per_call", func(f figures) float64 { return f.RecordsPerCall }},
 }

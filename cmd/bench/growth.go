@@ -177,7 +177,7 @@ func (c *growthCmd) run(ctx context.Context, s *site, database string, k *kind) 
 
 // removed is how many rows have been removed so far: worker connections report that when they end.
 func (r *round) removed(ctx context.Context) (n int, err error) {
-	err = r.conn.QueryRow(ctx, `SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'outbox'`).Scan(&n)
+	err = r.conn.QueryRow(ctx, `SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'event'`).Scan(&n)
 	return n, err
 }
 
@@ -208,7 +208,7 @@ func timeQueries(ctx context.Context, databaseURL string) (list []queryTimes, er
 	defer conn.Close(context.WithoutCancel(ctx))
 	some := "none"
 	// Any row will do; an outbox without rows has none.
-	if err := conn.QueryRow(ctx, `SELECT coalesce((SELECT event_id FROM outbox TABLESAMPLE SYSTEM (0.1) LIMIT 1), 'none')`).Scan(&some); err != nil {
+	if err := conn.QueryRow(ctx, `SELECT coalesce((SELECT event_id FROM event TABLESAMPLE SYSTEM (0.1) LIMIT 1), 'none')`).Scan(&some); err != nil {
 		return nil, err
 	}
 	for _, q := range []struct {

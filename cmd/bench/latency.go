@@ -160,8 +160,9 @@ func (r *round) publishEvenly(ctx context.Context, p *jetstream.Publisher, rate,
 
 // outcomes tells how long after its publishing each event was seen committed; the first of published is event number first.
 func (r *round) outcomes(ctx context.Context, c *commits, first int, published []time.Time) (took []time.Duration, err error) {
-	// A row's xmin is the transaction that wrote this version of it: nothing changes it after it became 'created'.
-	rows, err := r.conn.Query(ctx, `SELECT event_id, xmin::text::int8 FROM outbox WHERE status = 'created'`)
+	// An attempt's xmin is the transaction that wrote this version of it, and so settled its bare rows: nothing changes it after that.
+	rows, err := r.conn.Query(ctx, `
+SELECT e.event_id, a.xmin::text::int8 FROM event e JOIN attempt a ON a.id = e.attempt_id WHERE e.status IS NULL AND a.state = 'settled'`)
 	if err != nil {
 		return nil, err
 	}

@@ -24,23 +24,27 @@ const v7 = `(lpad(to_hex((extract(epoch FROM at) * 1000)::int8), 12, '0') || '7'
 
 // Rows lie in the table in the order of their time, as inserts leave them, in pages as full as fillfactor lets them be: those
 // of a table that is vacuumed now and then, and so used to the full. They are from 30 days to one day old.
+// Their calls were of a hundred each: created rows are bare.
 const loadRows = `
-INSERT INTO outbox (event_id, object_type, status, content_hash, record_id, payload, reason, error, dead_at, fingerprint,
-  attempts, attempt_id, stream, stream_seq, received_at, updated_at)
-SELECT %s, 'contracts', CASE WHEN dead THEN 'dead' ELSE 'created' END, decode(md5(n::text), 'hex'),
-  CASE WHEN NOT dead THEN (171591000198 + n)::text END, CASE WHEN dead THEN '{"properties":{}}'::bytea END,
-  CASE WHEN dead THEN 'rejected' END, CASE WHEN dead THEN 'VALIDATION_ERROR: no such property' END, CASE WHEN dead THEN at END, CASE WHEN dead THEN 'group-' || n %% 7 END,
-  1, gen_random_uuid(), 'CRM_EVENTS', n, at, at
-FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $3::int8) AS at, n %% ($3::int8 / $4::int8) = 0 AS dead
-  FROM generate_series($1::int8, $2::int8) n) AS numbered`
-
-// Its calls were of a hundred each.
-const loadAttempts = `
+WITH numbered AS (
+  SELECT n, (n - 1) / 100 AS call, now() - interval '30 days' + interval '29 days' * (n::float8 / $3::int8) AS at, n %% ($3::int8 / $4::int8) = 0 AS dead
+  FROM generate_series($1::int8, $2::int8) n),
+called AS MATERIALIZED (
+  SELECT call, at AS ended, ` + v7 + ` AS id FROM (SELECT call, call AS n, max(at) AS at FROM numbered GROUP BY call) c),
+loaded AS (
+  INSERT INTO event (event_id, object_type, status, nth, content_hash, payload, reason, error, dead_at, fingerprint,
+    attempts, attempt_id, stream, stream_seq, received_at, updated_at)
+  SELECT %s, 'contracts', CASE WHEN dead THEN 'dead' END, CASE WHEN NOT dead THEN (n - 1) %% 100 + 1 END, decode(md5(n::text), 'hex'),
+    CASE WHEN dead THEN '{"properties":{}}'::bytea END, CASE WHEN dead THEN 'rejected' END,
+    CASE WHEN dead THEN 'VALIDATION_ERROR: no such property' END, CASE WHEN dead THEN at END, CASE WHEN dead THEN 'group-' || n %% 7 END,
+    dead::int, called.id, 'CRM_EVENTS', n, at, at
+  FROM numbered JOIN called USING (call) ORDER BY n
+  RETURNING event_id, status, attempt_id, stream_seq)
 INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, inputs, created, rejected, not_applied, unknown, http_status,
-  started_at, closed_at)
-SELECT ` + v7 + `, 'create', 'contracts', 'loaded', 'settled', at, 100, 100, 0, 0, 0, 201, at, at
-FROM (SELECT n, now() - interval '30 days' + interval '29 days' * (n::float8 / $1) AS at
-  FROM generate_series(1, ($1::float8 / 100)::int8) n) AS numbered`
+  started_at, closed_at, bare, record_ids)
+SELECT called.id, 'create', 'contracts', 'loaded', 'settled', ended, count(*), count(*) FILTER (WHERE status IS NULL), count(status), 0, 0, 201,
+  ended, ended, array_agg(event_id ORDER BY stream_seq), array_agg(CASE WHEN status IS NULL THEN (171591000198 + stream_seq)::text END ORDER BY stream_seq)
+FROM loaded JOIN called ON called.id = attempt_id GROUP BY called.id, ended`
 
 // load fills the outbox as years of events would, but quickly: the index is built at the end, as full as inserts leave it.
 func load(ctx context.Context, databaseURL string, k *kind, rows, dead int, progress io.Writer) error {
@@ -56,7 +60,7 @@ func load(ctx context.Context, databaseURL string, k *kind, rows, dead int, prog
 		return err
 	}
 	_ = exec(`SET synchronous_commit = off; SET maintenance_work_mem = '512MB'`)
-	_ = exec(`ALTER TABLE outbox SET (autovacuum_enabled = off); ALTER TABLE outbox DROP CONSTRAINT outbox_pkey`)
+	_ = exec(`ALTER TABLE event SET (autovacuum_enabled = off); ALTER TABLE event DROP CONSTRAINT event_pkey`)
 	bar := progressbar.NewOptions(rows, progressbar.OptionSetWriter(progress), progressbar.OptionSetVisibility(isTerminal(progress)),
 		progressbar.OptionSetDescription("rows"), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 	for first := 1; first <= rows && err == nil; first += loadChunk {
@@ -65,13 +69,12 @@ func load(ctx context.Context, databaseURL string, k *kind, rows, dead int, prog
 			_ = bar.Set(last)
 		}
 	}
-	_ = exec(loadAttempts, rows)
 	_ = exec(`
 INSERT INTO outbox_error (event_id, attempt_id, category, message, at)
 SELECT event_id, attempt_id, 'VALIDATION_ERROR', 'no such property', dead_at FROM outbox WHERE dead_at IS NOT NULL`)
-	_ = exec(fmt.Sprintf(`ALTER TABLE outbox ADD CONSTRAINT outbox_pkey PRIMARY KEY (event_id) WITH (fillfactor = %d)`, k.fill))
-	_ = exec(`ALTER TABLE outbox RESET (autovacuum_enabled)`)
-	_ = exec(`VACUUM (FREEZE, ANALYZE) outbox, attempt, outbox_error`)
+	_ = exec(fmt.Sprintf(`ALTER TABLE event ADD CONSTRAINT event_pkey PRIMARY KEY (event_id) WITH (fillfactor = %d)`, k.fill))
+	_ = exec(`ALTER TABLE event RESET (autovacuum_enabled)`)
+	_ = exec(`VACUUM (FREEZE, ANALYZE) event, attempt, outbox_error`)
 	_ = exec(`CHECKPOINT`)
 	return err
 }
@@ -106,7 +109,7 @@ func sizes(ctx context.Context, databaseURL string) (table, indexes float64, err
 		return 0, 0, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	err = conn.QueryRow(ctx, `SELECT pg_table_size('outbox') / 1048576.0::float8, pg_indexes_size('outbox') / 1048576.0::float8`).Scan(&table, &indexes)
+	err = conn.QueryRow(ctx, `SELECT pg_table_size('event') / 1048576.0::float8, pg_indexes_size('event') / 1048576.0::float8`).Scan(&table, &indexes)
 	return table, indexes, err
 }
 

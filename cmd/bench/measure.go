@@ -64,7 +64,8 @@ type figures struct {
 	NATSCPU         float64 `json:"nats_cpu_us_per_event"`
 	CRMCPU          float64 `json:"crm_cpu_us_per_event"`
 	WAL             float64 `json:"wal_bytes_per_event"`
-	HOTShare        float64 `json:"hot_share"`
+	RowUpdates      float64 `json:"row_updates_per_event"`
+	HOTShare        float64 `json:"hot_share"` // of the updates of rows; 1 if there was none
 	RecordsPerCall  float64 `json:"records_per_call"`
 }
 
@@ -141,9 +142,11 @@ func (r *round) measure(ctx context.Context, sys system) (f figures, err error) 
 	f.WAL = float64(after-wal) / float64(r.events)
 	if sys.has {
 		err = r.conn.QueryRow(ctx, `
-SELECT coalesce((SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_stat_user_tables WHERE relname = 'outbox'), 0),
+SELECT coalesce((SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_stat_user_tables WHERE relname = 'event'), 1),
+  coalesce((SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'event'), 0),
   coalesce((SELECT sum(created)::float8 / count(*) FROM attempt WHERE kind = 'create' AND started_at >= $1), 0)`, r.begin).
-			Scan(&f.HOTShare, &f.RecordsPerCall)
+			Scan(&f.HOTShare, &f.RowUpdates, &f.RecordsPerCall)
+		f.RowUpdates /= float64(r.events)
 	}
 	return f, err
 }

@@ -177,7 +177,7 @@ func TestStatus(t *testing.T) {
 	crmintake(t, `{"properties":{"nmae":"x"}}`, "publish", "--object-type", "contracts", "-").want(t, 0)
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	publish(t, "c")
-	d.exec(t, `UPDATE outbox SET dead_at = now() - interval '3 hours' WHERE dead_at IS NOT NULL`)
+	d.exec(t, `UPDATE event SET dead_at = now() - interval '3 hours' WHERE dead_at IS NOT NULL`)
 	r := crmintake(t, "", "status")
 	r.want(t, 0, "CREATED", "1 (3h)", "1 pending")
 	var s statusReport

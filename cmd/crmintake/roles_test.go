@@ -71,7 +71,7 @@ func TestRoles(t *testing.T) {
 	}
 	by(operator, "resume contracts").want(t, 0)
 	for _, address := range []string{reader, operator} {
-		by(address, "run --drain").want(t, 1, "the role lacks INSERT on outbox", "migrate up --roles")
+		by(address, "run --drain").want(t, 1, "the role lacks INSERT on event", "migrate up --roles")
 	}
 
 	by(operator, "dead edit --all --rename properties.nmae=properties.name --yes").want(t, 0, "Done to 1 event")

@@ -56,10 +56,10 @@ func TestWorkerGoesOnWhileTheSchemaIsUpgraded(t *testing.T) {
 	publish(t, "a")
 	until(t, "the first record is made", func() bool { return d.crm.Len("contracts") == 1 })
 	upgrade(t, d.database, `
-ALTER TABLE outbox ADD COLUMN priority integer;
+ALTER TABLE event ADD COLUMN priority integer;
 ALTER TABLE attempt ADD COLUMN region text NOT NULL DEFAULT 'eu1';
 CREATE TABLE next (id bigint PRIMARY KEY);
-CREATE INDEX next_outbox ON outbox (priority) WHERE priority IS NOT NULL;`)
+CREATE INDEX next_event ON event (priority) WHERE priority IS NOT NULL;`)
 	publish(t, "b")
 	until(t, "the second record is made", func() bool { return d.crm.Len("contracts") == 2 })
 	if code := stop(); code != 0 || strings.Contains(log.String(), "level=ERROR") {
@@ -105,7 +105,7 @@ func TestSchemasThatDoNotFit(t *testing.T) {
 		crmintake(t, "", "migrate", "up").want(t, 0)
 		crmintake(t, "", "run", "--drain").want(t, 0)
 	}
-	upgrade(t, d.database, `ALTER TABLE outbox DROP COLUMN warnings; UPDATE compatible SET since = 99999;`)
+	upgrade(t, d.database, `ALTER TABLE event DROP COLUMN warnings CASCADE; UPDATE compatible SET since = 99999;`)
 	refused("a schema without what we need", "too new", "install a newer one")
 	crmintake(t, "", "migrate", "up").want(t, 1, "too new")
 	crmintake(t, "", "init").want(t, 1, "too new")

@@ -39,7 +39,7 @@ func TestCompare(t *testing.T) {
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	row := func(id, status, record, reason string) {
-		_, err := conn.Exec(t.Context(), `INSERT INTO outbox (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at, stream, stream_seq)
+		_, err := conn.Exec(t.Context(), `INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at, stream, stream_seq)
 			VALUES ($1, 'contracts', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END, 's', 1)`, id, status, record, reason)
 		if err != nil {
 			t.Fatal(err)

@@ -23,9 +23,9 @@ func (o *Operator) Discard(ctx context.Context, p Plan, reason string) (Result, 
 		args := pgx.NamedArgs{"action": action}
 		tag, err := tx.Exec(ctx, `
 WITH chosen AS MATERIALIZED (
-  SELECT o.event_id FROM outbox o WHERE `+p.Filter.where(args)+` ORDER BY o.event_id FOR UPDATE),
+  SELECT o.event_id FROM event o WHERE `+p.Filter.where(args)+` ORDER BY o.event_id FOR UPDATE),
 discarded AS (
-  UPDATE outbox o SET status = 'discarded', dead_at = NULL, updated_at = now()
+  UPDATE event o SET status = 'discarded', dead_at = NULL, updated_at = now()
   FROM chosen WHERE o.event_id = ANY (ARRAY[chosen.event_id]) RETURNING o.event_id)
 INSERT INTO operator_action_event (event_id, action_id) SELECT event_id, @action FROM discarded`, args)
 		if err != nil {

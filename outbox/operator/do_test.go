@@ -58,7 +58,7 @@ func (r rig) atOnce(do ...func()) {
 	tx, err := r.pool.Begin(r.Context())
 	r.ok(err)
 	defer tx.Rollback(r.Context())
-	_, err = tx.Exec(r.Context(), `SELECT FROM outbox WHERE event_id = (SELECT min(event_id) FROM outbox) FOR UPDATE`)
+	_, err = tx.Exec(r.Context(), `SELECT FROM event WHERE event_id = (SELECT min(event_id) FROM event) FOR UPDATE`)
 	r.ok(err)
 	var wg sync.WaitGroup
 	for _, f := range do {

@@ -38,7 +38,7 @@ func (o *Operator) Edit(ctx context.Context, eventID string, revision int, paylo
 	var status outbox.Status
 	var before []byte
 	var current int
-	err = tx.QueryRow(ctx, `SELECT object_type, status, payload, coalesce(revision, 0) FROM outbox WHERE event_id = $1 FOR UPDATE`, eventID).
+	err = tx.QueryRow(ctx, `SELECT object_type, coalesce(status, ''), payload, coalesce(revision, 0) FROM event WHERE event_id = $1 FOR UPDATE`, eventID).
 		Scan(&objectType, &status, &before, &current)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -73,10 +73,10 @@ func revise(ctx context.Context, tx pgx.Tx, action int64, ids []string, payloads
 	var b pgx.Batch
 	b.Queue(`
 INSERT INTO outbox_revision (event_id, revision, payload)
-SELECT event_id, 0, payload FROM outbox WHERE event_id = ANY($1::text[]) AND revision IS NULL`, ids)
+SELECT event_id, 0, payload FROM event WHERE event_id = ANY($1::text[]) AND revision IS NULL`, ids)
 	b.Queue(`
 WITH revised AS (
-  UPDATE outbox o SET payload = u.payload, revision = coalesce(o.revision, 0) + 1, updated_at = now()
+  UPDATE event o SET payload = u.payload, revision = coalesce(o.revision, 0) + 1, updated_at = now()
   FROM unnest($2::text[], $3::bytea[]) AS u(event_id, payload) WHERE o.event_id = ANY (ARRAY[u.event_id])
   RETURNING o.event_id, o.revision, o.payload)
 INSERT INTO outbox_revision (event_id, revision, payload, action_id) SELECT event_id, revision, payload, $1 FROM revised`, action, ids, payloads)
@@ -123,7 +123,7 @@ func (o *Operator) TryEdit(ctx context.Context, p Plan, c Change) (r Result, err
 // editAll goes through the events with a cursor, because all of them together may be more than the memory holds.
 func (o *Operator) editAll(ctx context.Context, tx pgx.Tx, f Filter, c Change, lock string, revise func(ids []string, payloads [][]byte) error) (r Result, err error) {
 	args := pgx.NamedArgs{}
-	_, err = tx.Exec(ctx, `DECLARE edited NO SCROLL CURSOR FOR SELECT o.event_id, o.object_type, o.payload FROM outbox o WHERE `+
+	_, err = tx.Exec(ctx, `DECLARE edited NO SCROLL CURSOR FOR SELECT o.event_id, o.object_type, o.payload FROM event o WHERE `+
 		f.where(args)+` ORDER BY o.event_id `+lock, args)
 	for err == nil {
 		var rows pgx.Rows

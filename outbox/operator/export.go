@@ -23,7 +23,7 @@ func (o *Operator) Export(ctx context.Context, f Filter, each func(Exported) err
 	rows, err := o.pool.Query(ctx, `
 SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint, ''), coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
   o.dead_at, o.received_at, o.payload
-FROM outbox o WHERE `+f.where(args)+` ORDER BY o.dead_at, o.event_id`, args)
+FROM event o WHERE `+f.where(args)+` ORDER BY o.dead_at, o.event_id`, args)
 	if err != nil {
 		return fmt.Errorf("operator: export: %w", err)
 	}

@@ -43,7 +43,7 @@ const deciding = `
 func groupsSQL(where string) string {
 	return `
 WITH g AS (
-  SELECT fingerprint, count(*) AS events, min(dead_at) AS first, max(dead_at) AS last FROM outbox o
+  SELECT fingerprint, count(*) AS events, min(dead_at) AS first, max(dead_at) AS last FROM event o
   WHERE ` + where + ` GROUP BY fingerprint),
 top AS (
   SELECT *, count(*) OVER () AS total_groups, (sum(events) OVER ())::int8 AS total_events FROM g
@@ -52,7 +52,7 @@ SELECT top.total_groups, top.total_events, coalesce(top.fingerprint, ''), top.ev
   coalesce(o.reason, ''), coalesce(e.category, ''), coalesce(e.property, ''), coalesce(e.rule, ''), coalesce(o.event_id, ''), coalesce(o.error, '')
 FROM top
 LEFT JOIN LATERAL (
-  SELECT o.* FROM outbox o WHERE ` + where + ` AND o.fingerprint = top.fingerprint ORDER BY o.dead_at DESC, o.event_id DESC LIMIT 1) o ON true
+  SELECT o.* FROM event o WHERE ` + where + ` AND o.fingerprint = top.fingerprint ORDER BY o.dead_at DESC, o.event_id DESC LIMIT 1) o ON true
 LEFT JOIN LATERAL (` + deciding + `) e ON true
 ORDER BY top.events DESC, top.fingerprint`
 }
@@ -139,12 +139,12 @@ func missing(ctx context.Context, db querier, ids []string) (notDead int64, err 
 		return 0, nil
 	}
 	var unknown string
-	err = db.QueryRow(ctx, `SELECT id FROM unnest($1::text[]) AS id WHERE NOT EXISTS (SELECT FROM outbox WHERE event_id = id) LIMIT 1`, ids).Scan(&unknown)
+	err = db.QueryRow(ctx, `SELECT id FROM unnest($1::text[]) AS id WHERE NOT EXISTS (SELECT FROM event WHERE event_id = id) LIMIT 1`, ids).Scan(&unknown)
 	if err == nil {
 		return 0, &UnknownEventError{unknown}
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = db.QueryRow(ctx, `SELECT count(*) FROM outbox WHERE event_id = ANY($1::text[]) AND dead_at IS NULL`, ids).Scan(&notDead)
+		err = db.QueryRow(ctx, `SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND dead_at IS NULL`, ids).Scan(&notDead)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("operator: plan: %w", err)

@@ -66,7 +66,7 @@ func listSQL(where string) string {
 	return `
 SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint, ''), coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
   o.dead_at, o.received_at
-FROM outbox o WHERE ` + where + ` ORDER BY o.dead_at DESC, o.event_id DESC LIMIT @limit`
+FROM event o WHERE ` + where + ` ORDER BY o.dead_at DESC, o.event_id DESC LIMIT @limit`
 }
 
 // placeOf says where in the list an event stands, in one word.

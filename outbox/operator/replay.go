@@ -118,7 +118,7 @@ func (o *Operator) ReplayNow(ctx context.Context, r Replay) (done ReplayDone, er
 	}
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		args := pgx.NamedArgs{"most": ReplayDirectly + 1}
-		rows, err := tx.Query(ctx, `SELECT `+candidateColumns+` FROM outbox o WHERE `+r.Plan.Filter.where(args)+`
+		rows, err := tx.Query(ctx, `SELECT `+candidateColumns+` FROM event o WHERE `+r.Plan.Filter.where(args)+`
 ORDER BY o.event_id LIMIT @most FOR UPDATE`, args)
 		if err != nil {
 			return err

@@ -45,8 +45,8 @@ WITH RECURSIVE left_over AS (
   SELECT (SELECT e.object_type FROM replay_event e WHERE e.job_id = $1 AND e.object_type > t.object_type ORDER BY e.object_type LIMIT 1)
   FROM left_over t WHERE t.object_type IS NOT NULL)
 SELECT object_type, $2
-  - (SELECT count(*) FROM (SELECT FROM outbox o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NULL LIMIT $2) r)
-  - (SELECT count(*) FROM (SELECT FROM outbox o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NOT NULL LIMIT $2) u)
+  - (SELECT count(*) FROM (SELECT FROM event o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NULL LIMIT $2) r)
+  - (SELECT count(*) FROM (SELECT FROM event o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NOT NULL LIMIT $2) u)
 FROM left_over t WHERE object_type IS NOT NULL`
 
 // The first events come off the list, whatever is done with them; by a range, because a join with the list could go through
@@ -58,7 +58,7 @@ WITH taken AS (
       SELECT event_id FROM replay_event WHERE job_id = $1 AND object_type = $2 ORDER BY event_id LIMIT $3) n)
   RETURNING event_id, seen)
 SELECT o.event_id IS NOT NULL, ` + candidateColumnsOrNull + `
-FROM taken t LEFT JOIN outbox o ON o.event_id = ANY (ARRAY[t.event_id]) AND o.status = 'dead' AND o.updated_at = t.seen`
+FROM taken t LEFT JOIN event o ON o.event_id = ANY (ARRAY[t.event_id]) AND o.status = 'dead' AND o.updated_at = t.seen`
 
 const candidateColumnsOrNull = `coalesce(o.event_id, ''), coalesce(o.object_type, ''), coalesce(o.updated_at, now()),
   coalesce(o.reason = 'unknown_outcome', false), coalesce(o.in_doubt, false), o.revision IS NOT NULL,

@@ -67,7 +67,7 @@ INSERT INTO replay_job (allow_duplicate, rate, events) VALUES ($1, nullif($2, 0.
 		args := pgx.NamedArgs{"job": id}
 		events, err := tx.Exec(ctx, `
 INSERT INTO replay_event (job_id, object_type, event_id, seen)
-SELECT @job, o.object_type, o.event_id, o.updated_at FROM outbox o WHERE `+r.Plan.Filter.where(args), args)
+SELECT @job, o.object_type, o.event_id, o.updated_at FROM event o WHERE `+r.Plan.Filter.where(args), args)
 		if err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (o *Operator) ReplayOf(ctx context.Context, id int64) (ReplayJob, error) {
 	}
 	rows, err := o.pool.Query(ctx, `
 SELECT o.status, count(*) FROM replay_job j
-JOIN operator_action_event e ON e.action_id = ANY (ARRAY[j.action_id]) JOIN outbox o ON o.event_id = ANY (ARRAY[e.event_id])
+JOIN operator_action_event e ON e.action_id = ANY (ARRAY[j.action_id]) JOIN event o ON o.event_id = ANY (ARRAY[e.event_id])
 WHERE j.id = $1 GROUP BY 1`, id)
 	if err != nil {
 		return ReplayJob{}, replayError(err)

@@ -36,7 +36,7 @@ func (o *Operator) PlanReplay(ctx context.Context, f Filter, records Records, al
 	args := pgx.NamedArgs{}
 	where := p.Filter.where(args)
 	sent := map[string]int64{} // by object type
-	rows, err := o.pool.Query(ctx, `SELECT o.object_type, count(*) FROM outbox o WHERE `+where+` GROUP BY 1`, args)
+	rows, err := o.pool.Query(ctx, `SELECT o.object_type, count(*) FROM event o WHERE `+where+` GROUP BY 1`, args)
 	if err != nil {
 		return ReplayPlan{}, replayError(err)
 	}
@@ -47,7 +47,7 @@ func (o *Operator) PlanReplay(ctx context.Context, f Filter, records Records, al
 	}
 	p.Never = sent[""]
 	delete(sent, "")
-	rows, err = o.pool.Query(ctx, `SELECT `+candidateColumns+` FROM outbox o
+	rows, err = o.pool.Query(ctx, `SELECT `+candidateColumns+` FROM event o
 WHERE `+where+` AND o.object_type <> '' AND (o.in_doubt OR o.reason = 'unknown_outcome')`, args)
 	if err != nil {
 		return ReplayPlan{}, replayError(err)

@@ -19,7 +19,7 @@ import (
 func TestReplayNow(t *testing.T) {
 	r := newReplayRig(t)
 	r.dead("contracts", "a", 2)
-	r.exec(`UPDATE outbox SET received_at = now() - interval '9 days'`)
+	r.exec(`UPDATE event SET received_at = now() - interval '9 days'`)
 	p := r.plan(Filter{EventIDs: []string{"a00001"}})
 	done, err := r.ReplayNow(t.Context(), p)
 	r.must(err)
@@ -174,17 +174,17 @@ func TestReplaySkipsWhatChanged(t *testing.T) {
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 6)
 	edit := func(id string) {
-		r.exec(`UPDATE outbox SET payload = 'edited', updated_at = clock_timestamp() WHERE event_id = $1`, id)
+		r.exec(`UPDATE event SET payload = 'edited', updated_at = clock_timestamp() WHERE event_id = $1`, id)
 	}
 	p := r.plan(Filter{All: true})
 	edit("c00001")
 	job := r.startReplay(p)
 	r.wantJob(job.ID, ReplayRunning, 0, 1, 0, 5)
 	edit("c00002")
-	r.exec(`UPDATE outbox SET status = 'discarded', dead_at = NULL, updated_at = clock_timestamp() WHERE event_id = 'c00003'`)
+	r.exec(`UPDATE event SET status = 'discarded', dead_at = NULL, updated_at = clock_timestamp() WHERE event_id = 'c00003'`)
 	_, err := r.ReplayNow(t.Context(), r.plan(Filter{EventIDs: []string{"c00004"}}))
 	r.must(err)
-	r.exec(`UPDATE outbox SET status = 'created', record_id = 'r', next_attempt_at = NULL, payload = NULL WHERE event_id = 'c00004'`)
+	r.exec(`UPDATE event SET status = 'created', record_id = 'r', next_attempt_at = NULL, payload = NULL WHERE event_id = 'c00004'`)
 	r.finish()
 	r.wantJob(job.ID, ReplayFinished, 2, 4, 0, 0)
 	r.want(`SELECT event_id, status FROM outbox ORDER BY 1`,
@@ -203,7 +203,7 @@ func TestReplayTakesNothingTwice(t *testing.T) {
 	r.step()
 	r.step()
 	r.wantJob(job.ID, ReplayRunning, 2, 0, 0, 2)
-	r.exec(`UPDATE outbox SET status = 'dead', reason = 'rejected', dead_at = clock_timestamp(), next_attempt_at = NULL, updated_at = clock_timestamp() WHERE status = 'retry'`)
+	r.exec(`UPDATE event SET status = 'dead', reason = 'rejected', dead_at = clock_timestamp(), next_attempt_at = NULL, updated_at = clock_timestamp() WHERE status = 'retry'`)
 	r.finish()
 	r.wantJob(job.ID, ReplayFinished, 4, 0, 0, 0)
 	r.wantJob(other.ID, ReplayFinished, 0, 4, 0, 0)
@@ -287,7 +287,7 @@ func TestReplayFeedsOnDemand(t *testing.T) {
 		r.step()
 	}
 	r.wantJob(job.ID, ReplayRunning, feedAhead+10, 0, 0, 1)
-	r.exec(`UPDATE outbox SET status = 'created', record_id = 'r', next_attempt_at = NULL WHERE event_id = 'c00001'`)
+	r.exec(`UPDATE event SET status = 'created', record_id = 'r', next_attempt_at = NULL WHERE event_id = 'c00001'`)
 	r.finish()
 	r.wantJob(job.ID, ReplayFinished, feedAhead+11, 0, 0, 0)
 }
@@ -299,7 +299,7 @@ func TestReplayInDoubt(t *testing.T) {
 			r := newReplayRig(t)
 			add := func(id, objectType, reason, payload string, inDoubt bool, revision any) {
 				r.dead(objectType, id, 1)
-				r.exec(`UPDATE outbox SET event_id = $1, reason = $2, payload = $3, in_doubt = $4, revision = $5 WHERE event_id = $6`,
+				r.exec(`UPDATE event SET event_id = $1, reason = $2, payload = $3, in_doubt = $4, revision = $5 WHERE event_id = $6`,
 					id, reason, payload, inDoubt, revision, id+"00001")
 			}
 			add("asked", "contracts", "unknown_outcome", "named", true, nil)

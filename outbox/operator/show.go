@@ -77,7 +77,7 @@ func (o *Operator) Show(ctx context.Context, eventID string) (Story, error) {
 	var property, rule string
 	err = o.pool.QueryRow(ctx, `
 SELECT coalesce(o.fingerprint, ''), coalesce(o.revision, 0), o.dead_at, coalesce(e.property, ''), coalesce(e.rule, '')
-FROM outbox o LEFT JOIN LATERAL (`+deciding+`) e ON true WHERE o.event_id = $1`, eventID).
+FROM event o LEFT JOIN LATERAL (`+deciding+`) e ON true WHERE o.event_id = $1`, eventID).
 		Scan(&s.Group, &s.Revision, &deadAt, &property, &rule)
 	if err != nil {
 		return Story{}, fmt.Errorf("operator: show: %w", err)

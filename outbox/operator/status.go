@@ -72,32 +72,37 @@ type WorkerState struct {
 const silentFor = 15 * time.Second
 
 // countMost is how large the table may be, in bytes, for its rows to be counted one by one: some tens of milliseconds.
-const countMost = 64 << 20
+const countMost = 32 << 20
 
 const (
 	statusAttempts = `
 SELECT object_type, kind, count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint, min(started_at)
 FROM attempt WHERE closed_at IS NULL GROUP BY object_type, kind`
 	statusRetry = `
-SELECT object_type, count(*), min(received_at) FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NULL GROUP BY object_type`
+SELECT object_type, count(*), min(received_at) FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NULL GROUP BY object_type`
 	statusUnknown = `
-SELECT object_type, count(*), min(received_at) FROM outbox WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL GROUP BY object_type`
+SELECT object_type, count(*), min(received_at) FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL GROUP BY object_type`
 	statusDead = `
-SELECT object_type, count(*), min(dead_at) FROM outbox WHERE dead_at IS NOT NULL GROUP BY object_type`
-	statusSize = `SELECT pg_relation_size('outbox')`
+SELECT object_type, count(*), min(dead_at) FROM event WHERE dead_at IS NOT NULL GROUP BY object_type`
+	statusSize = `SELECT pg_relation_size('event')`
 	// By a scan, which no connection of the outbox does by itself.
 	statusDone = `
-SELECT object_type, status, count(*) FROM outbox WHERE status IN ('created', 'discarded') GROUP BY object_type, status`
+SELECT object_type, status, sum(n)::bigint FROM (
+  SELECT object_type, coalesce(status, 'created') AS status, count(*) AS n FROM event
+  WHERE status IS NULL OR status IN ('created', 'discarded') GROUP BY object_type, status
+  UNION ALL -- bare rows that are still in a call
+  SELECT object_type, 'created', -sum(cardinality(event_ids)) FROM attempt WHERE closed_at IS NULL AND payloads IS NOT NULL GROUP BY object_type) c
+GROUP BY object_type, status HAVING sum(n) > 0`
 	// The live rows as the database counts them along, or as they were when it last looked; and the share of each object type
 	// in the sample that it keeps.
 	statusEstimate = `
 SELECT t.object_type, round(t.share * n.rows)::bigint
 FROM (SELECT greatest(c.reltuples::float8, coalesce(pg_stat_get_live_tuples(c.oid), 0)::float8, 0) AS rows
-      FROM pg_class c WHERE c.oid = 'outbox'::regclass) n,
+      FROM pg_class c WHERE c.oid = 'event'::regclass) n,
   (SELECT unnest(most_common_vals::text::text[]) AS object_type, unnest(most_common_freqs) AS share
-   FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'outbox' AND attname = 'object_type') t`
+   FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'event' AND attname = 'object_type') t`
 	statusAnyType = `
-SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'outbox'::regclass`
+SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'event'::regclass`
 	statusWorkers = `
 SELECT name, started_at, seen_at, seen_at > now() - $1::interval, batch_size, events_per_second FROM worker ORDER BY name`
 )

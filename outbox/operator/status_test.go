@@ -14,7 +14,7 @@ import (
 )
 
 const statusRows = `
-INSERT INTO outbox (event_id, object_type, status, payload, content_hash, record_id, next_attempt_at, misses, dead_at, reason, attempt_id,
+INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, next_attempt_at, misses, dead_at, reason, attempt_id,
   received_at, stream, stream_seq)
 SELECT $1 || n, $2, $3, 'p', 'h', 'r', CASE WHEN $3 IN ('retry', 'unknown') THEN now() END, CASE WHEN $3 = 'unknown' THEN 0 END,
   CASE WHEN $3 = 'dead' THEN now() - n * interval '1 minute' END, CASE WHEN $3 = 'dead' THEN 'rejected' END, gen_random_uuid(),
@@ -104,7 +104,7 @@ func TestStatusOfALargeTable(t *testing.T) {
 	exec(t, store, statusRows, "c", "deals", "dead", 1_000)
 	near := func(n, want int64) bool { return n > want*9/10 && n < want*11/10 }
 
-	exec(t, store, `UPDATE pg_class SET reltuples = 401000 WHERE oid = 'outbox'::regclass`) // as after a VACUUM; no sample yet
+	exec(t, store, `UPDATE pg_class SET reltuples = 401000 WHERE oid = 'event'::regclass`) // as after a VACUUM; no sample yet
 	s, err := o.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -114,11 +114,11 @@ func TestStatusOfALargeTable(t *testing.T) {
 	}
 	// What is reported after an ANALYZE that saw it already counts twice.
 	for told := false; !told; {
-		if err := store.Pool().QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('outbox'::regclass) >= 401000 FROM pg_stat_force_next_flush()`).Scan(&told); err != nil {
+		if err := store.Pool().QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('event'::regclass) >= 401000 FROM pg_stat_force_next_flush()`).Scan(&told); err != nil {
 			t.Fatal(err)
 		}
 	}
-	exec(t, store, `ANALYZE outbox`)
+	exec(t, store, `ANALYZE event`)
 	if s, err = o.Status(t.Context()); err != nil {
 		t.Fatal(err)
 	}

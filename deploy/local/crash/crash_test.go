@@ -40,7 +40,7 @@ var moments = []moment{
 
 // Each statement is known by words that no other has. If they are not met, the test says so.
 func isIntent(sql string) bool {
-	return strings.Contains(sql, "COPY outbox (")
+	return strings.Contains(sql, "INSERT INTO event (event_id, object_type, content_hash")
 }
 func isOutcome(sql string) bool {
 	return strings.Contains(sql, "UPDATE attempt a SET state = 'settled'")

@@ -69,7 +69,7 @@ func (r *rig) bury() {
 	r.must(stream.Purge(r.t.Context()))
 	for _, id := range ids() {
 		_, err := r.database.Exec(r.t.Context(), `
-INSERT INTO outbox (event_id, object_type, status, payload, content_hash, reason, dead_at, stream, stream_seq)
+INSERT INTO event (event_id, object_type, status, payload, content_hash, reason, dead_at, stream, stream_seq)
 VALUES ($1, $2, 'dead', convert_to('{"properties":{"name":"' || $1 || '"}}', 'UTF8'), '', 'exhausted', now(), '', 0)`, id, r.objectType)
 		r.must(err)
 	}

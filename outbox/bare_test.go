@@ -1,0 +1,125 @@
+package outbox
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"crmintake/outbox/outboxtest"
+)
+
+// A row is bare while it stands as its call does, and whole from the moment that anything else becomes of it, with its payload.
+func TestRowsAreBareUntilTheyGoAnotherWay(t *testing.T) {
+	const tables = `
+SELECT e.event_id, e.status, e.nth, convert_from(e.payload, 'UTF8'), e.record_id, a.payloads IS NOT NULL, a.bare, a.record_ids
+FROM event e JOIN attempt a ON a.id = e.attempt_id ORDER BY e.event_id`
+	for name, c := range map[string]struct {
+		do   func(*testing.T, *Store, Attempt)
+		want []string
+	}{
+		"intended": {func(*testing.T, *Store, Attempt) {},
+			[]string{"a - 1 - - t - -", "b - 2 - - t - -", "c - 3 - - t - -"}},
+		"created": {func(t *testing.T, s *Store, a Attempt) {
+			list := alike(created, "c", "a", "b")
+			for i, id := range []string{"30", "10", "20"} {
+				list[i].RecordID = id
+			}
+			ok(t, s.Settle(t.Context(), a.ID, Call{Created: 3}, list))
+		}, []string{"a - 1 - - f {a,b,c} {10,20,30}", "b - 2 - - f {a,b,c} {10,20,30}", "c - 3 - - f {a,b,c} {10,20,30}"}},
+		"created in part": {func(t *testing.T, s *Store, a Attempt) {
+			kept := created
+			kept.Keep = true
+			ok(t, s.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 1}, append(alike(created, "b"), append(alike(retry, "a"), alike(kept, "c")...)...)))
+		}, []string{"a retry - content of a - f {a,b,c} {NULL,r,NULL}", "b - 2 - - f {a,b,c} {NULL,r,NULL}", "c created - content of c r f {a,b,c} {NULL,r,NULL}"}},
+		"rejected": {func(t *testing.T, s *Store, a Attempt) { settle(t, s, a, dead, "a", "b", "c") },
+			[]string{"a dead - content of a - f {a,b,c} {NULL,NULL,NULL}", "b dead - content of b - f {a,b,c} {NULL,NULL,NULL}", "c dead - content of c - f {a,b,c} {NULL,NULL,NULL}"}},
+		"expired": {func(t *testing.T, s *Store, a Attempt) { endLease(t, s, a.ID); expire(t, s) },
+			[]string{"a unknown - content of a - f - -", "b unknown - content of b - f - -", "c unknown - content of c - f - -"}},
+		"split": {func(t *testing.T, s *Store, a Attempt) {
+			ok(t, s.Split(t.Context(), a.ID, NewAttemptID(), []string{"b"}, a.Lease))
+		}, []string{"a sending - content of a - f - -", "b sending - content of b - f - -", "c sending - content of c - f - -"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			c.do(t, s, intend(t, s, "a", "b", "c"))
+			want(t, s, tables, c.want...)
+		})
+	}
+}
+
+// What a bare row is made of comes back byte for byte, and goes with the call.
+func TestBarePayloads(t *testing.T) {
+	s := open(t)
+	list := events("a", "b", "c")
+	list[0].Payload, list[1].Payload, list[2].Payload = []byte{}, []byte("\x00\xff{},\"\\"), bytes.Repeat([]byte("long"), 50_000)
+	a := newAttempt()
+	_, err := s.Intend(t.Context(), a, list)
+	ok(t, err)
+	for _, e := range list {
+		if got, err := s.Get(t.Context(), e.ID); err != nil || !bytes.Equal(got.Payload, e.Payload) || got.Status != Sending {
+			t.Errorf("%s in a call: %d bytes, %s, %v", e.ID, len(got.Payload), got.Status, err)
+		}
+	}
+	settle(t, s, a, created, "a", "b", "c")
+	for _, e := range list {
+		if got, err := s.Get(t.Context(), e.ID); err != nil || len(got.Payload) > 0 || got.Status != Created || got.RecordID != created.RecordID || got.Attempts != 1 {
+			t.Errorf("%s created: %+v, %v", e.ID, got, err)
+		}
+	}
+}
+
+// Whatever comes first, retention takes no attempt that a bare row stands by, and in the end all but what an error names.
+func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
+	s := open(t)
+	settle(t, s, intend(t, s, "a", "b"), created, "a", "b")
+	refused := dead
+	refused.Errors = []Error{{Message: "bad"}}
+	ok(t, s.Settle(t.Context(), intend(t, s, "c", "d").ID, Call{Created: 1, Rejected: 1}, append(alike(created, "c"), alike(refused, "d")...)))
+	makeOlder(t, s, "31 days")
+	const records = `SELECT event_id, record_id FROM outbox ORDER BY event_id`
+	before := lines(t, s, records)
+	removed, err := s.sweep(t.Context(), "attempt", sweepAttempts, month)
+	if err != nil || removed != 0 {
+		t.Errorf("%d attempts removed, %v", removed, err)
+	}
+	want(t, s, records, before...)
+	if rows, attempts := sweepAll(t, s, month); rows != 3 || attempts != 1 {
+		t.Errorf("%d rows and %d attempts removed, want 3 and 1", rows, attempts)
+	}
+	want(t, s, records, "d -")
+	want(t, s, `SELECT bare, record_ids, inputs FROM attempt`, "- - 2")
+}
+
+// Where a pooler forgets statements, its user says so in the address.
+func TestWithoutPreparedStatements(t *testing.T) {
+	s := openAt(t, outboxtest.New(t)+"&default_query_exec_mode=cache_describe", 2)
+	settle(t, s, intend(t, s, "a", "b"), created, "a", "b")
+	want(t, s, `SELECT count(*) FROM outbox WHERE status = 'created'`, "2")
+	want(t, s, `SELECT count(*) FROM pg_prepared_statements`, "0")
+}
+
+func TestArrays(t *testing.T) {
+	s := open(t)
+	texts := []string{"", "a", "é,{}\"\\ ", "NULL"}
+	ids := []uuid.UUID{NewAttemptID(), NewAttemptID()}
+	for _, c := range []struct {
+		of   string
+		a    array
+		want string
+	}{
+		{"text", textArray(len(texts), func(i int) string { return texts[i] }), `["", "a", "é,{}\"\\ ", "NULL"]`},
+		{"text", nullableTextArray(len(texts), func(i int) string { return texts[i] }), `[null, "a", "é,{}\"\\ ", "NULL"]`},
+		{"text", textArray(0, nil), `[]`},
+		{"bytea", byteaArray(2, func(i int) []byte { return []byte("\x00\xff")[:2*i] }), `["\\x", "\\x00ff"]`},
+		{"uuid", uuidArray(2, func(i int) uuid.UUID { return ids[i] }), `["` + ids[0].String() + `", "` + ids[1].String() + `"]`},
+		{"int4", int4Array(3, func(i int) int { return i - 1 }), `[-1, 0, 1]`},
+		{"int8", int8Array(2, func(i int) uint64 { return uint64(i) << 40 }), `[0, 1099511627776]`},
+	} {
+		var got string
+		ok(t, s.pool.QueryRow(t.Context(), `SELECT to_jsonb($1::`+c.of+`[])::text`, c.a).Scan(&got))
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", c.of, got, c.want)
+		}
+	}
+}
