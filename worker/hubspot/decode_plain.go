@@ -2,6 +2,7 @@ package hubspot
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 
 	"crmintake/plainjson"
@@ -46,6 +47,7 @@ func (d *document) plainResults(s *plainjson.Scanner) bool {
 	if s.Next(']') {
 		return true
 	}
+	d.results = slices.Grow(d.results, MaxInputs)
 	for len(d.results) < maxResults {
 		d.results = append(d.results, result{})
 		if !plainResult(s, &d.results[len(d.results)-1]) {
