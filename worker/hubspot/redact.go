@@ -8,7 +8,7 @@ import (
 )
 
 // redactor takes a token out of what an answer says, in case that it is echoed there.
-type redactor struct{ forms []form }
+type redactor struct{ forms []*form }
 
 // minSecret: a shorter token is no secret, and taking it out could break an answer.
 const minSecret = 6
@@ -36,8 +36,8 @@ func newRedactor(token string) (r redactor) {
 
 // bytes returns b itself when there is nothing to hide.
 func (r redactor) bytes(b []byte) []byte {
-	for i := range r.forms {
-		if f := &r.forms[i]; f.in(b) {
+	for _, f := range r.forms {
+		if f.in(b) {
 			b = bytes.ReplaceAll(b, []byte(f.text), []byte(redacted))
 		}
 	}
@@ -45,8 +45,8 @@ func (r redactor) bytes(b []byte) []byte {
 }
 
 func (r redactor) text(s string) string {
-	for i := range r.forms {
-		s = strings.ReplaceAll(s, r.forms[i].text, redacted)
+	for _, f := range r.forms {
+		s = strings.ReplaceAll(s, f.text, redacted)
 	}
 	return s
 }
@@ -60,8 +60,8 @@ type form struct {
 	step [256]int // by the last byte of a place where the token is not: how far the next place is where it can be
 }
 
-func newForm(text string) (f form) {
-	f.text = text
+func newForm(text string) *form {
+	f := &form{text: text}
 	last := len(text) - 1
 	for c := range f.step {
 		f.step[c] = len(text)
