@@ -50,9 +50,12 @@ func Decode(payload []byte, idProperty, eventID string) (Input, error) {
 	}
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	d.reset(payload, idProperty, eventID)
-	if err := d.event(payload); err != nil {
-		return Input{}, err
+	d.reset(idProperty, eventID)
+	if !d.plain(payload) {
+		d.reset(idProperty, eventID)
+		if err := d.event(payload); err != nil {
+			return Input{}, err
+		}
 	}
 	return d.input(), nil
 }
@@ -65,32 +68,43 @@ const maxKeptBuffer = 64 << 10
 
 // decoder is the state of one Decode. It is reused, for jsontext's decoder and the buffers are worth more than the rest.
 type decoder struct {
-	src bytes.Buffer // the payload; jsontext reads a *bytes.Buffer's bytes in place
-	in  jsontext.Decoder
+	src     bytes.Buffer // the payload; jsontext reads a *bytes.Buffer's bytes in place
+	in      jsontext.Decoder
+	reading bool // in has the payload, or a part of it
 
 	idProperty, eventID string
 
-	associations []byte // the elements that go out, separated by commas
-	properties   []byte // the members that go out, separated by commas
-	target       []byte // the id of the association that is being read, quoted
-	types        []byte // its types, separated by commas
-	scratch      []byte // the last string that had escapes, without them
-	idSet        bool   // the id property is among the properties
+	names        [][]byte // of a plain event's properties
+	associations []byte   // the elements that go out, separated by commas
+	properties   []byte   // the members that go out, separated by commas
+	target       []byte   // the id of the association that is being read, quoted
+	types        []byte   // its types, separated by commas
+	scratch      []byte   // the last string that had escapes, without them
+	idSet        bool     // the id property is among the properties
 	idValue      string
 	traceID      string
 }
 
-func (d *decoder) reset(payload []byte, idProperty, eventID string) {
-	d.src = *bytes.NewBuffer(payload)
-	d.in.Reset(&d.src)
+func (d *decoder) reset(idProperty, eventID string) {
 	d.idProperty, d.eventID = idProperty, eventID
 	d.associations, d.properties, d.scratch = d.associations[:0], d.properties[:0], d.scratch[:0]
+	d.names = d.names[:0]
 	d.idSet, d.idValue, d.traceID = false, "", ""
 }
 
+// read has jsontext read from b.
+func (d *decoder) read(b []byte) {
+	d.src = *bytes.NewBuffer(b)
+	d.in.Reset(&d.src)
+	d.reading = true
+}
+
 func (d *decoder) release() {
-	d.src = bytes.Buffer{}
-	d.in.Reset(&d.src) // lets go of the payload
+	clear(d.names)
+	if d.reading {
+		d.read(nil) // lets go of the payload
+		d.reading = false
+	}
 	d.idProperty, d.eventID, d.idValue, d.traceID = "", "", "", ""
 	for _, b := range []*[]byte{&d.associations, &d.properties, &d.target, &d.types, &d.scratch} {
 		if cap(*b) > maxKeptBuffer {
@@ -113,6 +127,7 @@ func (d *decoder) input() Input {
 
 // event reads the whole body: one object and nothing after it.
 func (d *decoder) event(payload []byte) error {
+	d.read(payload)
 	if err := d.open('{', "an object"); err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ func EventID(header func(string) string, stream string, seq uint64) (id string, 
 		id = source + "/" + ceID
 	}
 	switch {
+	case isShortAndPlain(id):
+		return id, ""
 	case len(id) > MaxEventIDBytes:
 		invalid = fmt.Sprintf("the event id in %s has %d bytes, more than the %d that are accepted", name, len(id), MaxEventIDBytes)
 	case !utf8.ValidString(id):
@@ -43,6 +45,16 @@ func EventID(header func(string) string, stream string, seq uint64) (id string, 
 		invalid = fmt.Sprintf("the event id in %s has a control character at byte %d", name, at)
 	}
 	return placeOf(stream, seq), invalid
+}
+
+// isShortAndPlain tells of the usual id that nothing is wrong with it, at a look.
+func isShortAndPlain(id string) bool {
+	for i := range len(id) {
+		if id[i] < ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return len(id) <= MaxEventIDBytes
 }
 
 // ReusedID is the id under which an event is kept whose own id belongs to another event already. It may be longer than

@@ -22,6 +22,7 @@ func TestLayout(t *testing.T) {
 	for pkg, never := range map[string][]string{
 		"crmintake/cmd/crmintake":              {"github.com/nats-io/nats-server", "crmintake/worker/hubspot/hubspottest", "crmintake/deploy", "testing"},
 		"crmintake/batcher":                    {"crmintake/", "github.com/"},
+		"crmintake/plainjson":                  {"crmintake/", "github.com/"},
 		"crmintake/outbox":                     {"crmintake/", "github.com/nats-io"},
 		"crmintake/outbox/operator":            {"crmintake/worker", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/migrations":                 {"crmintake/", "github.com/nats-io"},

@@ -77,6 +77,11 @@ var (
 func (d *document) decode(body []byte, index map[string]int) error {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	d.reset(body, index)
+	if d.plain(body) {
+		d.top.raw = body
+		return nil
+	}
+	d.reset(body, index)
 	err := d.readTop()
 	if err == nil && len(bytes.TrimLeft(body[d.in.InputOffset():], " \t\r\n")) > 0 {
 		err = errTrailing

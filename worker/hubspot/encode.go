@@ -2,6 +2,7 @@ package hubspot
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -68,7 +69,11 @@ func (b badInput) Error() string {
 
 // encodeCreate appends the body of a batch create call to dst. Bodies are copied as they are.
 func encodeCreate(dst []byte, inputs []worker.Input, sent []string) ([]byte, error) {
-	dst = append(dst, `{"inputs":[`...)
+	size := len(`{"inputs":[]}`)
+	for i := range inputs {
+		size += len(`,{"objectWriteTraceId":"",`) + len(sent[i]) + len(inputs[i].Body)
+	}
+	dst = append(slices.Grow(dst, size), `{"inputs":[`...)
 	for i := range inputs {
 		body := inputs[i].Body
 		if len(body) < 2 || body[0] != '{' || body[len(body)-1] != '}' {

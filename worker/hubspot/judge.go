@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,46 +119,3 @@ func oneLine(s string) string {
 	}
 	return s[:end] + "…"
 }
-
-// redactor takes a token out of what an answer says, in case that it is echoed there.
-type redactor struct{ forms []string }
-
-// minSecret: a shorter token is no secret, and taking it out could break an answer.
-const minSecret = 6
-
-// How encoders write a token in a JSON string that escape what HTML minds, slashes, or both.
-var (
-	htmlSafe = strings.NewReplacer("=", `\u003d`, "&", `\u0026`, "<", `\u003c`, ">", `\u003e`, "'", `\u0027`, `"`, `\"`, `\`, `\\`)
-	slashed  = strings.NewReplacer("/", `\/`, `"`, `\"`, `\`, `\\`)
-	both     = strings.NewReplacer("/", `\/`, "=", `\u003d`, "&", `\u0026`, "<", `\u003c`, ">", `\u003e`, "'", `\u0027`, `"`, `\"`, `\`, `\\`)
-)
-
-func newRedactor(token string) redactor {
-	if len(token) < minSecret {
-		return redactor{}
-	}
-	forms := []string{token}
-	if strings.ContainsAny(token, `=&<>'"/\`) {
-		forms = append(forms, htmlSafe.Replace(token), slashed.Replace(token), both.Replace(token), url.QueryEscape(token))
-	}
-	return redactor{forms: slices.Compact(forms)}
-}
-
-// bytes returns b itself when there is nothing to hide.
-func (r redactor) bytes(b []byte) []byte {
-	for _, form := range r.forms {
-		if bytes.Contains(b, []byte(form)) {
-			b = bytes.ReplaceAll(b, []byte(form), []byte(redacted))
-		}
-	}
-	return b
-}
-
-func (r redactor) text(s string) string {
-	for _, form := range r.forms {
-		s = strings.ReplaceAll(s, form, redacted)
-	}
-	return s
-}
-
-func (r redactor) line(s string) string { return oneLine(r.text(s)) }

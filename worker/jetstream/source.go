@@ -269,13 +269,12 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	d := &delivery{message: message{s.nc, m.Reply}}
 	e := &d.Event
 	e.Subject, e.Payload, e.Message = m.Subject, m.Data, &d.message
-	meta, err := m.Metadata()
+	meta, err := metadataOf(m)
 	if err != nil {
-		e.Invalid = fmt.Sprintf("the message has no JetStream metadata: %v", err)
+		e.Invalid = err.Error()
 		return e
 	}
-	e.Stream, e.StreamSeq = meta.Stream, meta.Sequence.Stream
-	e.Published, e.Redelivered = meta.Timestamp, meta.NumDelivered > 1
+	e.Stream, e.StreamSeq, e.Published, e.Redelivered = meta.stream, meta.seq, meta.at, meta.deliveries > 1
 	e.ID, e.Invalid = worker.EventID(m.Header.Get, e.Stream, e.StreamSeq)
 	if s.cfg.Traces {
 		e.Publisher = worker.PublisherOf(m.Header.Get)
