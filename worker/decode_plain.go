@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"unicode/utf8"
 
-	"crmintake/plainjson"
+	"crmintake/worker/plainjson"
 )
 
 // plain is a short cut for the usual event, of a few dozen properties without odd escapes, past jsontext: half the cost. It knows no

@@ -22,11 +22,11 @@ func TestLayout(t *testing.T) {
 	for pkg, never := range map[string][]string{
 		"crmintake/cmd/crmintake":              {"github.com/nats-io/nats-server", "crmintake/worker/hubspot/hubspottest", "crmintake/deploy", "testing"},
 		"crmintake/batcher":                    {"crmintake/", "github.com/"},
-		"crmintake/plainjson":                  {"crmintake/", "github.com/"},
+		"crmintake/worker/plainjson":           {"crmintake/", "github.com/"},
 		"crmintake/outbox":                     {"crmintake/", "github.com/nats-io"},
 		"crmintake/outbox/operator":            {"crmintake/worker", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/migrations":                 {"crmintake/", "github.com/nats-io"},
-		"crmintake/worker":                     {"crmintake/worker/", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
+		"crmintake/worker":                     {"crmintake/worker/jetstream", "crmintake/worker/hubspot", "crmintake/worker/admin", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/worker/jetstream":           {"crmintake/worker/hubspot", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io/nats-server"},
 		"crmintake/worker/hubspot":             {"crmintake/worker/jetstream", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/worker/admin":               {"crmintake/", "github.com/nats-io", "github.com/jackc"},

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"crmintake/plainjson"
+	"crmintake/worker/plainjson"
 )
 
 // plain is a short cut for the usual answer, which has results and no errors, past jsontext: six tenths of the cost. What is not plain
