@@ -76,8 +76,11 @@ func TestCompare(t *testing.T) {
 		"--peer", "sleep 60", "--peer-done", "SELECT 2000")
 	var report map[string]any
 	decode(t, out, &report)
-	above(t, report, "events_per_second", "cpu_us_per_event", "peak_memory_mb", "wal_bytes_per_event", "hot_share", "records_per_call",
-		"floor_ratio", "wal_floor_ratio", "peer_ratio")
+	above(t, report, "events_per_second", "cpu_us_per_event", "peak_memory_mb", "anonymous_memory_mb", "wal_bytes_per_event", "hot_share",
+		"records_per_call", "floor_ratio", "wal_floor_ratio", "peer_ratio")
+	if own, all := report["anonymous_memory_mb"].(float64), report["peak_memory_mb"].(float64); own >= all {
+		t.Errorf("%v MB are anonymous, of %v", own, all)
+	}
 	if report["events"] != 2000.0 || report["runs"] != 1.0 {
 		t.Errorf("%v events, %v runs", report["events"], report["runs"])
 	}

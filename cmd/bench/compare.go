@@ -49,6 +49,7 @@ var rows = []row{
 	{"events/s", "events_per_second", func(f figures) float64 { return f.EventsPerSecond }},
 	{"worker CPU, µs/event", "cpu_us_per_event", func(f figures) float64 { return f.CPU }},
 	{"worker peak memory, MB", "peak_memory_mb", func(f figures) float64 { return f.PeakMemory }},
+	{"of it anonymous, at its peak, MB", "anonymous_memory_mb", func(f figures) float64 { return f.AnonymousMemory }},
 	{"Postgres CPU, µs/event", "postgres_cpu_us_per_event", func(f figures) float64 { return f.PostgresCPU }},
 	{"NATS CPU, µs/event", "nats_cpu_us_per_event", func(f figures) float64 { return f.NATSCPU }},
 	{"simulated CRM CPU, µs/event", "crm_cpu_us_per_event", func(f figures) float64 { return f.CRMCPU }},

@@ -11,8 +11,9 @@
 // Each part is a process of its own, so that its CPU time is known: NATS with JetStream on file, Postgres with its default
 // durability, a simulated CRM without quota, and the worker, built as for production. Where speed is measured, events are published
 // before the clock starts. It stops at the last commit, by the database's clock, which is this machine's.
-// durability, a simulated CRM without quota, and the worker. Events are published before the clock starts. It stops at the
-// last commit, by the database's clock, which is this machine's.
+//
+// A worker's peak memory is its resident set's, in which the mapped pages of its own program count. What is anonymous is the memory that is
+// its own alone, heap and stacks, the most that was seen of it, twenty times a second.
 //
 // bench quota measures something else: how much of an account's quota of calls a fleet of real worker processes uses, with a
 // backlog of several object types, and how many calls are refused. Only what the simulated CRM sees counts; it enforces the

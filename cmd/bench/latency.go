@@ -133,7 +133,7 @@ func (c *latencyCmd) measure(ctx context.Context, s *site, database string, rate
 	return latencies{
 		Rate: rate, Events: len(took), P50: at(0.5), P99: at(0.99), Max: at(1),
 		Published: float64(len(measured)-1) / max(measured[len(measured)-1].Sub(measured[0]).Seconds(), 1e-9),
-		Aim:       milliseconds(batcher.DefaultWait + c.Call + latencyMargin), PeakMemory: mebibytes(worker),
+		Aim:       milliseconds(batcher.DefaultWait + c.Call + latencyMargin), PeakMemory: mebibytes(worker.PeakMemory()),
 	}, nil
 }
 

@@ -60,6 +60,7 @@ type figures struct {
 	EventsPerSecond float64 `json:"events_per_second"`
 	CPU             float64 `json:"cpu_us_per_event"` // of the worker, user and system
 	PeakMemory      float64 `json:"peak_memory_mb"`
+	AnonymousMemory float64 `json:"anonymous_memory_mb"` // the most that was not pages of its file
 	PostgresCPU     float64 `json:"postgres_cpu_us_per_event"`
 	NATSCPU         float64 `json:"nats_cpu_us_per_event"`
 	CRMCPU          float64 `json:"crm_cpu_us_per_event"`
@@ -133,7 +134,7 @@ func (r *round) measure(ctx context.Context, sys system) (f figures, err error) 
 	}
 	per := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(r.events) }
 	f.EventsPerSecond = float64(r.events) / end.Sub(r.begin).Seconds()
-	f.CPU, f.PeakMemory = per(p.CPUTime()), mebibytes(p)
+	f.CPU, f.PeakMemory, f.AnonymousMemory = per(p.CPUTime()), mebibytes(p.PeakMemory()), mebibytes(p.PeakAnonymous())
 	f.PostgresCPU, f.NATSCPU, f.CRMCPU = per(r.postgres.CPUTime()-postgres), per(r.nats.CPUTime()-natsCPU), per(r.crm.CPUTime()-crmCPU)
 	after, err := lsn()
 	if err != nil {
@@ -151,8 +152,7 @@ SELECT coalesce((SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_sta
 	return f, err
 }
 
-// mebibytes is the most memory that a process had.
-func mebibytes(p *local.Process) float64 { return float64(p.PeakMemory()) / (1 << 20) }
+func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 func (s *site) createDatabase(ctx context.Context, name string) error {
 	return s.admin(ctx, "CREATE DATABASE "+name)

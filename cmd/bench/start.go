@@ -109,7 +109,7 @@ func (c *startCmd) measure(ctx context.Context, s *site, say func(string), backl
 		if err != nil {
 			return starts{}, err
 		}
-		took, memory = append(took, milliseconds(d)), append(memory, mebibytes(p))
+		took, memory = append(took, milliseconds(d)), append(memory, mebibytes(p.PeakMemory()))
 	}
 	return starts{backlog, middle(took), middle(memory)}, nil
 }

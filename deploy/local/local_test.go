@@ -140,6 +140,9 @@ func TestProcess(t *testing.T) {
 	if peak := p.PeakMemory(); peak < 1<<20 || runtime.GOOS == "linux" && peak > 200<<20 {
 		t.Errorf("peak memory %d", peak)
 	}
+	if own := p.PeakAnonymous(); runtime.GOOS == "linux" && (own < 1<<19 || own >= p.PeakMemory()) {
+		t.Errorf("%d bytes anonymous, of %d", own, p.PeakMemory())
+	}
 	if err := p.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("Signal after the end: %v", err)
 	}
@@ -192,7 +195,7 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 		syscall.Kill(pid, syscall.SIGKILL)
 		return
 	}
-	eventually(t, "the grandchild is gone", func() bool { return peakMemory(pid) == 0 })
+	eventually(t, "the grandchild is gone", func() bool { return memory(pid) == usage{} })
 }
 
 func TestBuildWorker(t *testing.T) {

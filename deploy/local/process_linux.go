@@ -28,20 +28,22 @@ func cpuTime(pid int) time.Duration {
 	return time.Duration(user+system) * (time.Second / 100) // USER_HZ, 100 wherever Go runs
 }
 
-// peakMemory is 0 when the process has ended.
-func peakMemory(pid int) int64 {
+// memory is nothing when the process has ended.
+func memory(pid int) (u usage) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0
+		return usage{}
 	}
 	for line := range bytes.Lines(b) {
-		if rest, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
-			var kib int64
-			fmt.Sscan(string(rest), &kib)
-			return kib << 10
+		name, rest, _ := bytes.Cut(line, []byte(":"))
+		into := map[string]*int64{"VmHWM": &u.all, "RssAnon": &u.anonymous}[string(name)]
+		if into == nil {
+			continue
 		}
+		fmt.Sscan(string(rest), into)
+		*into <<= 10 // from KiB
 	}
-	return 0
+	return u
 }
 
 func reportedPeak(s *os.ProcessState) int64 {

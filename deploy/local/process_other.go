@@ -13,7 +13,7 @@ func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tr
 
 func cpuTime(int) time.Duration { return 0 }
 
-func peakMemory(int) int64 { return 0 }
+func memory(int) usage { return usage{} }
 
 func reportedPeak(s *os.ProcessState) int64 {
 	peak := int64(s.SysUsage().(*syscall.Rusage).Maxrss)
