@@ -112,7 +112,7 @@ func TestMetricsOfOutcomes(t *testing.T) {
 	if batches != calls {
 		t.Errorf("%v batches in %v calls", batches, calls)
 	}
-	m.expect(map[string]float64{}, "events_in_hand", "calls_in_flight", "paused")
+	m.expect(map[string]float64{}, "events_in_hand", "bytes_in_hand", "calls_in_flight", "paused")
 	if diff := cmp.Diff(before, slices.Sorted(maps.Keys(m.series()))); diff != "" {
 		t.Errorf("series have come or gone: %s", diff)
 	}

@@ -16,7 +16,9 @@ import (
 // cargo is what was cut for one call.
 type cargo struct {
 	objectType string
-	items      []*item
+	items      []*item // nil once they are durable
+	count      int     // of the events that were let go
+	bytes      int     // what they count for in hand, until the outcome
 	cut        batcher.Reason
 	trials     []string
 	token      token
@@ -69,7 +71,7 @@ func (w *Worker) send(calls, writes context.Context, c *cargo) {
 		w.tokens.giveBack(c.token)
 		return
 	}
-	w.log.Debug("batch cut", "attempt", b.attempt.ID, "object_type", c.objectType, "events", len(c.items), "why", c.cut)
+	w.log.Debug("batch cut", "attempt", b.attempt.ID, "object_type", c.objectType, "events", c.count, "why", c.cut)
 	if w.inTime(calls, writes, b) {
 		w.deliver(calls, writes, b)
 	}
@@ -83,6 +85,21 @@ func (w *Worker) drop(c *cargo) {
 	for _, i := range c.items {
 		w.release(i)
 	}
+	w.hand -= c.count
+	w.handBytes -= c.bytes
+	w.room.Signal()
+}
+
+// letGo lets go of the messages of a cargo that are durable in the outbox and answered: what is still to be sent of them is the batch's. With
+// calls that take their time, most of what is in hand is in one.
+func (w *Worker) letGo(c *cargo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unacked, c)
+	for _, i := range c.items {
+		c.bytes += i.cost()
+	}
+	c.count, c.items = len(c.items), nil
 }
 
 // intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
@@ -152,9 +169,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 			}
 		}
 	}
-	w.mu.Lock()
-	delete(w.unacked, c)
-	w.mu.Unlock()
+	w.letGo(c)
 	return b, len(b.rows) > 0
 }
 
