@@ -25,8 +25,8 @@ const (
 	// dialTimeout bounds what a call's deadline does not: net/http goes on dialling for the next call.
 	dialTimeout = 10 * time.Second
 	// writeBuffer holds a usual request (100 events of 300 bytes), which then leaves in one write. Answers are read past the
-	// connection's own buffer.
-	writeBuffer = 64 << 10
+	// connection's own buffer. Each connection has one for as long as it is kept.
+	writeBuffer = 40 << 10
 	// maxHeaderBytes is far above the headers of any answer.
 	maxHeaderBytes = 256 << 10
 )

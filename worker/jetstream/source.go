@@ -34,6 +34,7 @@ type Source struct {
 	stream   jetstream.Stream // Open and ObjectTypes use it
 	consumer jetstream.Consumer
 	next     string // the subject of pull requests
+	subject  string // of the last message; Fetch's
 	warnings []string
 }
 
@@ -279,6 +280,11 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	if s.cfg.Traces {
 		e.Publisher = worker.PublisherOf(m.Header.Get)
 	}
+	// Most messages have the subject of the one before. One copy of it then does for all that are in hand.
+	if e.Subject != s.subject {
+		s.subject = e.Subject
+	}
+	e.Subject = s.subject
 	objectType, invalid := worker.ObjectTypeOf(e.Subject, s.prefix)
 	e.ObjectType = objectType
 	if e.Invalid == "" {
