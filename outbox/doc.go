@@ -34,7 +34,7 @@
 //   - A row is bare or whole. A bare one stands as its attempt does, and the attempt has its payload, and later its record id, at its
 //     place. Rows are made whole before anything else becomes of them, and stay so. The view `outbox` shows both alike.
 //   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see planByKeys).
-//   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of their rows.
+//   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of their rows for it.
 //   - Sweep removes nothing but created rows that are old enough, their errors, and attempts that no error names; an event
 //     whose row went so is a new one when it comes again.
 //   - A pause is one row for each object type, or Account. One without a trial is a person's: no worker's Pause, Prolong, Try, TryNow or

@@ -25,8 +25,9 @@ type grouped[T any] struct {
 }
 
 const (
-	// groupsAtOnce is how many groups are committed at once: enough to keep the server busy while one waits for its flush.
-	groupsAtOnce = 2
+	// groupsAtOnce is how many groups are committed at once. With two, there were more and smaller ones, and an event cost Postgres 9
+	// µs instead of 7. Intents and outcomes go side by side all the same, so that the server has work while one waits for its flush.
+	groupsAtOnce = 1
 	// groupMost and groupBytes bound a group.
 	groupMost  = 10
 	groupBytes = 4 << 20

@@ -12,15 +12,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// An attempt with its payloads, whose rows are bare.
-const openAttempt = `
+// Attempts with their payloads, whose rows are bare.
+const openAttempts = `
 INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, payloads)
-VALUES ($1, 'create', $2, $3, now() + $4::interval, $5::text[], cardinality($5::text[]), $6::bytea[])`
+SELECT a.id, 'create', a.object_type, a.worker, now() + a.lease * interval '1 microsecond',
+  ($7::text[])[a.first:a.last], a.last - a.first + 1, ($8::bytea[])[a.first:a.last]
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int8[], $5::int[], $6::int[]) AS a(id, object_type, worker, lease, first, last)`
 
 // The rows come in the order of event ids: that keeps two workers with overlapping batches from waiting for each other.
 const insertBare = `
 INSERT INTO event (event_id, object_type, content_hash, attempt_id, nth, stream, stream_seq)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::int[], $6::text[], $7::int8[])`
+SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::uuid[]), unnest($5::int[]), unnest($6::text[]), unnest($7::int8[])`
 
 const insertAttempt = `
 INSERT INTO attempt AS a (id, kind, object_type, worker, lease_until, event_ids, inputs)
@@ -70,19 +72,20 @@ func (s *Store) intendTogether(ctx context.Context, group []*intent) error {
 	for _, in := range group {
 		n += len(in.events)
 	}
-	statements, rows := make([]statement, 0, len(group)+1), make([]bareRow, 0, n)
-	for _, in := range group {
+	first, last, rows := make([]int, len(group)), make([]int, len(group)), make([]bareRow, 0, n)
+	for i, in := range group {
 		events := in.events
 		if byID := func(a, b Event) int { return cmp.Compare(a.ID, b.ID) }; !slices.IsSortedFunc(events, byID) {
 			events = slices.SortedFunc(slices.Values(events), byID)
 		}
-		statements = append(statements, openingOf(&in.attempt, events))
-		for i := range events {
-			rows = append(rows, bareRow{&events[i], &in.attempt, i + 1})
+		first[i], last[i] = len(rows)+1, len(rows)+len(events)
+		for k := range events {
+			rows = append(rows, bareRow{&events[k], &in.attempt, k + 1})
 		}
 	}
+	opening := openingOf(group, first, last, slices.Clone(rows))
 	slices.SortFunc(rows, func(a, b bareRow) int { return cmp.Compare(a.ID, b.ID) })
-	err := s.pipeline(ctx, append(statements, insertionOf(rows)))
+	err := s.pipeline(ctx, opening, insertionOf(rows))
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == uniqueViolation {
 		return errApart
 	}
@@ -97,12 +100,6 @@ func (s *Store) intendTogether(ctx context.Context, group []*intent) error {
 // uniqueViolation is the SQLSTATE of a key that is there already.
 const uniqueViolation = "23505"
 
-func openingOf(a *Attempt, events []Event) statement {
-	return statement{openAttempt, []any{a.ID.String(), a.ObjectType, a.Worker, fmt.Sprintf("%d microseconds", a.Lease.Microseconds()),
-		textArray(len(events), func(i int) string { return events[i].ID }),
-		byteaArray(len(events), func(i int) []byte { return events[i].Payload })}}
-}
-
 // bareRow is an event at its place in an attempt.
 type bareRow struct {
 	*Event
@@ -110,9 +107,21 @@ type bareRow struct {
 	nth     int
 }
 
+// openingOf is openAttempts for intents whose rows are those from first to last, counted from 1.
+func openingOf(group []*intent, first, last []int, rows []bareRow) statement {
+	n := len(group)
+	return statement{openAttempts, []array{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt.ID }),
+		textArray(n, func(i int) string { return group[i].attempt.ObjectType }),
+		textArray(n, func(i int) string { return group[i].attempt.Worker }),
+		int8Array(n, func(i int) uint64 { return uint64(group[i].attempt.Lease.Microseconds()) }),
+		int4Array(n, func(i int) int { return first[i] }), int4Array(n, func(i int) int { return last[i] }),
+		textArray(len(rows), func(i int) string { return rows[i].ID }),
+		byteaArray(len(rows), func(i int) []byte { return rows[i].Payload })}}
+}
+
 func insertionOf(rows []bareRow) statement {
 	n := len(rows)
-	return statement{insertBare, []any{textArray(n, func(i int) string { return rows[i].ID }),
+	return statement{insertBare, []array{textArray(n, func(i int) string { return rows[i].ID }),
 		textArray(n, func(i int) string { return rows[i].attempt.ObjectType }),
 		byteaArray(n, func(i int) []byte { return rows[i].ContentHash[:] }),
 		uuidArray(n, func(i int) uuid.UUID { return rows[i].attempt.ID }),

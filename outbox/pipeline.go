@@ -9,16 +9,16 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// statement is one of a pipeline. Its parameters are arrays, or texts as Postgres reads them.
+// statement is one of a pipeline.
 type statement struct {
 	sql    string
-	params []any
+	params []array
 }
 
 // pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But each leaves as soon as it is
 // written: a batch would gather all of them in one buffer, which grew by copies of itself to some 400 KB for ten intents
 // and was a third of all that a worker allocated.
-func (s *Store) pipeline(ctx context.Context, statements []statement) error {
+func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -40,11 +40,11 @@ func (s *Store) pipeline(ctx context.Context, statements []statement) error {
 	defer keepBuffer(buf)
 	p := conn.Conn().PgConn().StartPipeline(ctx)
 	for i := range statements {
-		values, formats := statements[i].encode(buf)
+		values := statements[i].encode(buf)
 		if prepared {
-			p.SendQueryPrepared(names[i], values, formats, nil)
+			p.SendQueryPrepared(names[i], values, binaryFormat, nil)
 		} else {
-			p.SendQueryParams(statements[i].sql, values, nil, formats, nil)
+			p.SendQueryParams(statements[i].sql, values, nil, binaryFormat, nil)
 		}
 		if err := p.Flush(); err != nil {
 			return err
@@ -78,19 +78,17 @@ func keepBuffer(buf *[]byte) {
 	}
 }
 
-func (s *statement) encode(buf *[]byte) (values [][]byte, formats []int16) {
-	values, formats = make([][]byte, len(s.params)), make([]int16, len(s.params))
+// encode writes the parameters into the buffer.
+func (s *statement) encode(buf *[]byte) (values [][]byte) {
+	values = make([][]byte, len(s.params))
 	b := (*buf)[:0]
 	for i, p := range s.params {
 		begin := len(b)
-		switch p := p.(type) {
-		case string:
-			b, formats[i] = append(b, p...), pgtype.TextFormatCode
-		case array:
-			b, formats[i] = p(b), pgtype.BinaryFormatCode
-		}
+		b = p(b)
 		values[i] = b[begin:len(b):len(b)]
 	}
 	*buf = b
-	return values, formats
+	return values
 }
+
+var binaryFormat = []int16{pgtype.BinaryFormatCode}

@@ -10,7 +10,7 @@ import (
 
 // statements are all that run on tables which grow, with how many parameters each takes.
 var statements = map[string]string{
-	"openAttempt": openAttempt, "insertBare": insertBare, "insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
+	"openAttempts": openAttempts, "insertBare": insertBare, "insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
 	"closeAttempts": closeAttempts, "settleErrors": settleErrors, "settleCreated": settleCreated, "settleOthers": settleOthers,
 	"selectDue": selectDue, "claimedBefore": claimedBefore, "claimRetry": claimRetry, "claimUnknown": claimUnknown, "park": park,
 	"expire": expireAttempts, "renew": renew, "unfold": unfold, "split": split, "outstanding": outstanding, "replayDead": replayDead,

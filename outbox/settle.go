@@ -33,12 +33,12 @@ WITH closed AS (
   FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[], $9::text[], $10::text[])
     AS c(id, first, last, created, rejected, not_applied, unknown, status, correlation, detail)
   WHERE a.id = ANY (ARRAY[c.id]) AND a.state = 'open'
-  RETURNING a.id, c.first, c.last, a.bare IS NOT NULL AS bare),
+  RETURNING a.id, c.first, c.last, a.bare IS NOT NULL AS bare, array_position(a.record_ids, NULL) IS NOT NULL AS partly),
 whole AS (
   UPDATE event o SET status = 'sending', payload = a.payloads[o.nth], nth = NULL
   FROM closed c JOIN attempt a ON a.id = ANY (ARRAY[c.id]),
     unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last]) AS u(event_id, record_id)
-  WHERE c.bare AND u.record_id IS NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id AND o.status IS NULL),
+  WHERE c.partly AND u.record_id IS NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id AND o.status IS NULL),
 created AS (
   UPDATE event o SET status = 'created', record_id = u.record_id, record_url = u.url, payload = NULL,
     attempts = o.attempts + (o.status = 'sending')::int, next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, updated_at = now()
