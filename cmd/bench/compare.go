@@ -217,7 +217,7 @@ func (c *compareCmd) print(out io.Writer, systems []system, results map[string][
 		fmt.Fprint(t, r.name)
 		for _, sys := range systems {
 			v := spreadOf(results[sys.name], r.of)
-			if v.Max == 0 {
+			if v.Max == 0 && !sys.has {
 				fmt.Fprint(t, "\t")
 				continue
 			}
