@@ -142,6 +142,9 @@ func (r *round) measure(ctx context.Context, sys system) (f figures, err error) 
 	}
 	f.WAL = float64(after-wal) / float64(r.events)
 	if sys.has {
+		if err := r.reported(ctx); err != nil {
+			return f, err
+		}
 		err = r.conn.QueryRow(ctx, `
 SELECT coalesce((SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_stat_user_tables WHERE relname = 'event'), 1),
   coalesce((SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'event'), 0),
@@ -259,4 +262,21 @@ func (r *round) withPublisher(ctx context.Context, do func(*jetstream.Publisher)
 		return err
 	}
 	return p.Flush(ctx)
+}
+
+// reported returns when all other sessions on the database have ended. Only then has each reported what it did to the tables.
+func (r *round) reported(ctx context.Context) error {
+	for {
+		var others int
+		err := r.conn.QueryRow(ctx, `
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`).Scan(&others)
+		if err != nil || others == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
