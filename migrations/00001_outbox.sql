@@ -35,8 +35,8 @@ CREATE TABLE event (
     updated_at         timestamptz NOT NULL DEFAULT now(),
 
     CONSTRAINT event_status CHECK (
-        CASE coalesce(status, 'bare')
-            WHEN 'bare'      THEN attempt_id IS NOT NULL AND nth IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
+        CASE WHEN status IS NULL THEN num_nonnulls(attempt_id, nth) = 2 AND num_nonnulls(payload, record_id, next_attempt_at, dead_at) = 0
+        ELSE CASE status
             WHEN 'sending'   THEN attempt_id IS NOT NULL AND payload IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
             WHEN 'created'   THEN record_id IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NULL
             WHEN 'retry'     THEN payload IS NOT NULL AND next_attempt_at IS NOT NULL AND dead_at IS NULL
@@ -44,7 +44,7 @@ CREATE TABLE event (
             WHEN 'dead'      THEN payload IS NOT NULL AND next_attempt_at IS NULL AND dead_at IS NOT NULL AND reason IS NOT NULL
             WHEN 'discarded' THEN next_attempt_at IS NULL AND dead_at IS NULL
             ELSE false
-        END),
+        END END),
     CONSTRAINT event_bare CHECK (status IS NULL OR nth IS NULL),
     -- So each row that becomes 'unknown' anew begins at 0, and the indexes below can tell it from 'retry'.
     CONSTRAINT event_misses CHECK (coalesce(status = 'unknown', false) = (misses IS NOT NULL)),
@@ -71,8 +71,8 @@ CREATE TABLE attempt (
     lease_until    timestamptz NOT NULL,
     event_ids      text[] COLLATE "C",          -- the rows that it holds; null once closed
     payloads       bytea[],                     -- of its bare rows, by their places; null once it is closed
-    bare           text[] COLLATE "C",          -- once it is settled: the rows that it began with, if they were bare; else null
-    record_ids     text[],                      -- of those: null for a row that is not bare any more
+    bare           text[] COLLATE "C",          -- once it is settled: the rows that it held, if they were bare until then; else null
+    record_ids     text[],                      -- of those: null for a row that was made whole then
     record_urls    text[],                      -- likewise; null if none has one
     followed       text[] COLLATE "C",          -- the rows that it held when it was closed, if somebody followed; else null
     inputs         integer NOT NULL,            -- how many rows it began with
@@ -121,7 +121,7 @@ CREATE INDEX attempt_followed ON attempt (closed_at) WHERE followed IS NOT NULL;
 -- Append-only: each error of each attempt, as received.
 CREATE TABLE outbox_error (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    event_id   text COLLATE "C" NOT NULL,  -- as in outbox: else no join could use the index
+    event_id   text COLLATE "C" NOT NULL,  -- as in event: else no join could use the index
     attempt_id uuid,
     category   text,
     message    text NOT NULL,

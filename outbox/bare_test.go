@@ -2,6 +2,8 @@ package outbox
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -97,6 +99,69 @@ func TestWithoutPreparedStatements(t *testing.T) {
 	settle(t, s, intend(t, s, "a", "b"), created, "a", "b")
 	want(t, s, `SELECT count(*) FROM outbox WHERE status = 'created'`, "2")
 	want(t, s, `SELECT count(*) FROM pg_prepared_statements`, "0")
+}
+
+// A session that has lost its prepared statements costs one try.
+func TestLostStatements(t *testing.T) {
+	s := openAt(t, outboxtest.New(t), 1)
+	intend(t, s, "a")
+	exec(t, s, `DEALLOCATE ALL`)
+	if _, err := s.Intend(t.Context(), newAttempt(), events("b")); err == nil {
+		t.Error("no statement was lost")
+	}
+	intend(t, s, "b")
+}
+
+func TestOpenRefusesModesWithoutTypes(t *testing.T) {
+	for _, mode := range []string{"exec", "simple_protocol"} {
+		_, err := Open(t.Context(), outboxtest.New(t)+"&default_query_exec_mode="+mode, 1)
+		if err == nil || !strings.Contains(err.Error(), "cache_describe") {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}
+
+// A Settle that waits for what another connection does to its attempt settles the rows as it finds them then.
+func TestSettleWaits(t *testing.T) {
+	for name, c := range map[string]struct {
+		sql  string
+		args func(a Attempt) []any
+		want []string
+	}{
+		"for a renewal": {renew, func(a Attempt) []any { return []any{[]uuid.UUID{a.ID}, a.Lease} },
+			[]string{"a created r - 1", "b retry - content of b 0"}},
+		"until its rows are whole": {unfold, func(a Attempt) []any { return []any{a.ID, []string{"a"}} },
+			[]string{"a created r - 1", "b retry - content of b 0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			a := intend(t, s, "a", "b")
+			tx, err := s.pool.Begin(t.Context())
+			ok(t, err)
+			_, err = tx.Exec(t.Context(), c.sql, c.args(a)...)
+			ok(t, err)
+			settled := make(chan error)
+			go func() {
+				settled <- s.Settle(t.Context(), a.ID, Call{Created: 1, NotApplied: 1}, append(alike(created, "a"), alike(retry, "b")...))
+			}()
+			for lines(t, s, `SELECT count(*) FROM pg_locks WHERE NOT granted AND database IS NULL`)[0] == "0" {
+			}
+			ok(t, tx.Commit(t.Context()))
+			ok(t, <-settled)
+			want(t, s, `SELECT event_id, status, record_id, convert_from(payload, 'UTF8'), attempts FROM outbox ORDER BY event_id`, c.want...)
+		})
+	}
+}
+
+func TestSplitOfNothing(t *testing.T) {
+	s := open(t)
+	a := intend(t, s, "a")
+	const tables = `SELECT e, a FROM event e, attempt a`
+	before := lines(t, s, tables)
+	if err := s.Split(t.Context(), a.ID, NewAttemptID(), []string{"x"}, a.Lease); !errors.Is(err, ErrLeaseLost) {
+		t.Errorf("got %v", err)
+	}
+	want(t, s, tables, before...)
 }
 
 func TestArrays(t *testing.T) {

@@ -35,8 +35,8 @@
 //     place. Rows are made whole before anything else becomes of them, and stay so. The view `outbox` shows both alike.
 //   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see planByKeys).
 //   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of their rows for it.
-//   - Sweep removes nothing but created rows that are old enough, their errors, and attempts that no error names; an event
-//     whose row went so is a new one when it comes again.
+//   - Sweep removes nothing but created rows that are old enough, their errors and edits, and attempts that no error names and no
+//     bare row stands by (what an error names loses only its arrays); an event whose row went so is a new one when it comes again.
 //   - A pause is one row for each object type, or Account. One without a trial is a person's: no worker's Pause, Prolong, Try, TryNow or
 //     Resume touches it. Weigh and Dilute cost a few rows that they remove themselves, and nothing while nothing is rejected (fuse.go).
 //   - ChangeSecret keeps what it is given as it is: sealing it is its caller's (credential.go). Beside the role that migrated it, only

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -68,6 +69,8 @@ func (in *intent) bytes() (n int) {
 // intendTogether commits intents of events none of which is there already, in one transaction and one round trip: a plain insert,
 // which costs the server two thirds of one that skips what is there. Else it ends with errApart, and nothing is changed.
 func (s *Store) intendTogether(ctx context.Context, group []*intent) error {
+	// Attempts are locked in the order of their ids, as everywhere.
+	slices.SortFunc(group, func(a, b *intent) int { return bytes.Compare(a.attempt.ID[:], b.attempt.ID[:]) })
 	n := 0
 	for _, in := range group {
 		n += len(in.events)

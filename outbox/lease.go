@@ -21,9 +21,10 @@ WITH lost AS (
     AND pg_postmaster_start_time() + $2::interval <= now()
   ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
 doubtful AS (
-  UPDATE event o SET status = 'unknown', nth = NULL, payload = coalesce(o.payload, lost.payloads[o.nth]), next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
+  UPDATE event o SET status = 'unknown', nth = NULL, payload = coalesce(o.payload, u.payload), next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
     error = 'the worker did not report: the call may or may not have been made', updated_at = now()
-  FROM lost WHERE o.event_id = ANY(lost.event_ids) AND o.attempt_id = lost.id AND coalesce(o.status, 'sending') = 'sending'
+  FROM lost, unnest(lost.event_ids, lost.payloads) AS u(event_id, payload)
+  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = lost.id AND coalesce(o.status, 'sending') = 'sending'
   RETURNING o.event_id, o.attempt_id, o.error),
 unread AS (
   UPDATE event o SET next_attempt_at = now(), updated_at = now()
@@ -83,10 +84,11 @@ func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Durati
 // Rows that are to go ways of their own are made whole, all of the attempt's at once.
 const unfold = `
 WITH folded AS (
-  SELECT id, event_ids, payloads FROM attempt WHERE id = $1 AND state = 'open' AND payloads IS NOT NULL FOR UPDATE),
+  SELECT id, event_ids, payloads FROM attempt WHERE id = $1 AND state = 'open' AND payloads IS NOT NULL AND event_ids && $2::text[] FOR UPDATE),
 whole AS (
-  UPDATE event o SET status = 'sending', payload = folded.payloads[o.nth], nth = NULL
-  FROM folded WHERE o.event_id = ANY(folded.event_ids) AND o.attempt_id = folded.id AND o.status IS NULL)
+  UPDATE event o SET status = 'sending', payload = u.payload, nth = NULL
+  FROM folded, unnest(folded.event_ids, folded.payloads) AS u(event_id, payload)
+  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = folded.id AND o.status IS NULL)
 UPDATE attempt a SET payloads = NULL FROM folded WHERE a.id = ANY (ARRAY[folded.id])`
 
 const split = `
@@ -108,7 +110,7 @@ FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker`
 // ErrLeaseLost means that nothing was changed.
 func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
 	var b pgx.Batch // one transaction, one round trip
-	b.Queue(unfold, parent)
+	b.Queue(unfold, parent, eventIDs)
 	b.Queue(split, parent, child, eventIDs, lease)
 	r := s.pool.SendBatch(ctx, &b)
 	_, err := r.Exec()

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -65,8 +66,14 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 	if cerr := p.Close(); err == nil {
 		err = cerr
 	}
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == unknownStatement {
+		_ = conn.Conn().Close(ctx) // a new one will prepare them again, where this one believes that it has them
+	}
 	return err
 }
+
+// unknownStatement is the SQLSTATE of a prepared statement that the session has lost.
+const unknownStatement = "26000"
 
 var parameterBuffers = sync.Pool{New: func() any { return new([]byte) }}
 

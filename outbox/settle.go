@@ -17,7 +17,9 @@ import (
 // id. It returns the attempts that it closed.
 //
 // The bare rows of an attempt are settled by what is written to the attempt itself; those of them that have no record id here
-// are made whole, for the statements that follow. (The attempt's payloads are those that the statement began with.)
+// are made whole, for the statements that follow. Their payloads come from the attempt as it was when the statement began: it may
+// have waited for a Renew since, which leaves them alone. Unfold does not; rows that it made whole meanwhile still look bare then, and
+// are settled as the whole ones that they are.
 //
 // A closed attempt that still holds rows, because the settlements are not of just these, in the order of their ids, breaks a
 // constraint. A read is no attempt to create: only a call that was under way, 'sending', counts.
@@ -35,16 +37,17 @@ WITH closed AS (
   WHERE a.id = ANY (ARRAY[c.id]) AND a.state = 'open'
   RETURNING a.id, c.first, c.last, a.bare IS NOT NULL AS bare, array_position(a.record_ids, NULL) IS NOT NULL AS partly),
 whole AS (
-  UPDATE event o SET status = 'sending', payload = a.payloads[o.nth], nth = NULL
+  UPDATE event o SET status = 'sending', payload = u.payload, nth = NULL
   FROM closed c JOIN attempt a ON a.id = ANY (ARRAY[c.id]),
-    unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last]) AS u(event_id, record_id)
+    unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last], a.payloads) AS u(event_id, record_id, payload)
   WHERE c.partly AND u.record_id IS NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id AND o.status IS NULL),
 created AS (
-  UPDATE event o SET status = 'created', record_id = u.record_id, record_url = u.url, payload = NULL,
-    attempts = o.attempts + (o.status = 'sending')::int, next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, updated_at = now()
+  UPDATE event o SET status = 'created', record_id = u.record_id, record_url = u.url, payload = NULL, nth = NULL,
+    attempts = o.attempts + (coalesce(o.status, 'sending') = 'sending')::int, next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL,
+    updated_at = now()
   FROM closed c, unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last], ($13::text[])[c.first:c.last]) AS u(event_id, record_id, url)
   WHERE NOT c.bare AND u.record_id IS NOT NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id
-    AND o.status IN ('sending', 'unknown'))
+    AND coalesce(o.status, 'sending') IN ('sending', 'unknown'))
 SELECT id FROM closed`
 
 // Each statement after it is guarded by the attempt's having been closed in this very transaction (now() is its start).

@@ -39,6 +39,11 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 	case err != nil:
 		return nil, errURL
 	}
+	switch cfg.ConnConfig.DefaultQueryExecMode {
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		return nil, errors.New("the database's address has a default_query_exec_mode without types, which is too little for crmintake's arrays; " +
+			"take cache_describe, where a pooler forgets prepared statements")
+	}
 	return cfg, nil
 }
 

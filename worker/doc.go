@@ -65,15 +65,16 @@
 //     Who must have ten thousand on one account puts one process in between that takes tokens for a hundred each.
 //   - Many accounts. Each has its row, and rows don't wait for each other; but the account's name is a constant here
 //     (outbox.QuotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to be built for a
-//     thousand accounts is the account in the subject, in outbox.object_type's place in the indexes, and in pause; the quota's
+//     thousand accounts is the account in the subject, in event.object_type's place in the indexes, and in pause; the quota's
 //     key has it already.
-//   - One Postgres. An event costs 680 bytes of WAL and 13 µs of its CPU: a core does some 75,000 a second, which write 50 MB/s. A
-//     professional account at its limit creates 1,900 a second: 40 accounts a core, and 160 of them on four cores and a disk that takes
-//     200 MB/s. Each call has three commits (intent, outcome, a share of its token), some of which are made together: 160 accounts are up to
-//     9,000 a second, which needs a disk with a cache that survives, or group commit (commit_delay). Past that, split by account: nothing is
+//   - One Postgres. An event costs 605 bytes of WAL and 7.5 µs of its CPU: a core does some 130,000 a second, which write 80 MB/s. A
+//     professional account at its limit creates 1,900 a second: 70 accounts a core, and 280 of them on four cores and a disk that takes
+//     320 MB/s. Each call has three commits (intent, outcome, a share of its token), some of which are made together: 280 accounts are up to
+//     16,000 a second, which needs a disk with a cache that survives, or group commit (commit_delay). Past that, split by account: nothing is
 //     shared between accounts, so a hash of the account chooses the database, and none has to know the others.
 //   - Connections. A worker has up to 12; ten thousand would be 120,000. From some 40 workers on a database, put a pooler in
-//     transaction mode in between (nothing here lives in a session but planner settings, which go into the role).
+//     transaction mode in between (nothing here lives in a session but planner settings, which go into the role, and prepared statements:
+//     take a pooler that keeps them, or default_query_exec_mode=cache_describe in the address).
 //   - Once a second each worker says that it is there and looks for what is due, four statements of less than a
 //     millisecond: ten thousand workers are 40,000 a second, as much as the events. From a thousand on a database, look less often.
 //   - One stream. A consumer serves some 180,000 events a second to one puller; ten thousand pullers of one consumer all ask its

@@ -41,9 +41,10 @@ loaded AS (
   FROM numbered JOIN called USING (call) ORDER BY n
   RETURNING event_id, status, attempt_id, stream_seq)
 INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, inputs, created, rejected, not_applied, unknown, http_status,
-  started_at, closed_at, bare, record_ids)
+  started_at, closed_at, bare, record_ids, record_urls)
 SELECT called.id, 'create', 'contracts', 'loaded', 'settled', ended, count(*), count(*) FILTER (WHERE status IS NULL), count(status), 0, 0, 201,
-  ended, ended, array_agg(event_id ORDER BY stream_seq), array_agg(CASE WHEN status IS NULL THEN (171591000198 + stream_seq)::text END ORDER BY stream_seq)
+  ended, ended, array_agg(event_id ORDER BY stream_seq), array_agg(CASE WHEN status IS NULL THEN (171591000198 + stream_seq)::text END ORDER BY stream_seq),
+  array_agg(CASE WHEN status IS NULL THEN 'https://app.hubspot.com/contacts/1234567/record/0-1/' || 171591000198 + stream_seq END ORDER BY stream_seq)
 FROM loaded JOIN called ON called.id = attempt_id GROUP BY called.id, ended`
 
 // load fills the outbox as years of events would, but quickly: the index is built at the end, as full as inserts leave it.
@@ -102,14 +103,14 @@ func connect(ctx context.Context, databaseURL string) (*pgx.Conn, error) {
 	return pgx.Connect(ctx, databaseURL)
 }
 
-// sizes are those of the outbox's table and of its indexes.
+// sizes are those of the tables that all events are in, and of their indexes.
 func sizes(ctx context.Context, databaseURL string) (table, indexes float64, err error) {
 	conn, err := connect(ctx, databaseURL)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	err = conn.QueryRow(ctx, `SELECT pg_table_size('event') / 1048576.0::float8, pg_indexes_size('event') / 1048576.0::float8`).Scan(&table, &indexes)
+	err = conn.QueryRow(ctx, `SELECT sum(pg_table_size(t)) / 1048576.0::float8, sum(pg_indexes_size(t)) / 1048576.0::float8 FROM unnest('{event,attempt}'::regclass[]) t`).Scan(&table, &indexes)
 	return table, indexes, err
 }
 

@@ -111,6 +111,23 @@ func TestReplayJob(t *testing.T) {
 	}
 }
 
+// An event that comes anew when the row that was replayed is gone is none of the replay's.
+func TestReplayOfRowsThatWent(t *testing.T) {
+	r := newReplayRig(t)
+	r.dead("contracts", "c", 2)
+	job := r.startReplay(r.plan(Filter{All: true}))
+	r.finish()
+	id := r.rows(`DELETE FROM event WHERE event_id = (SELECT min(event_id) FROM event) RETURNING event_id`)[0]
+	_, err := r.store.Intend(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Minute},
+		[]outbox.Event{{ID: id, ObjectType: "contracts", Payload: []byte("{}"), Stream: "S"}})
+	r.must(err)
+	got, err := r.ReplayOf(t.Context(), job.ID)
+	r.must(err)
+	if diff := cmp.Diff(map[outbox.Status]int64{outbox.Retry: 1}, got.Now); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Two persons at once, and a worker each: each event is sent again once.
 func TestReplayAtOnce(t *testing.T) {
 	r := newReplayRig(t)
