@@ -247,9 +247,10 @@ func TestMetricsOfTheFleet(t *testing.T) {
 	m := r.measure(&cfg)
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT count(*) FROM pause`, "1")
-	r.eventually("the pause is seen, and the fleet", func() bool {
+	// The fleet is looked at now and then, and may be seen before the worker has said that it is there, or in the middle of its calls.
+	r.eventually("the pause is seen, and the fleet after it", func() bool {
 		s := m.series()
-		return s["paused cause=answer scope=object_type"] == 1 && s["fleet_seen_timestamp_seconds"] > 0 && s["quota_used_calls"] > 0
+		return s["paused cause=answer scope=object_type"] == 1 && s["workers_alive"] == 2 && s["outbox_rows status=retry"] >= 1 && s["quota_used_calls"] > 0
 	})
 	m.expect(map[string]float64{"paused cause=answer scope=object_type": 1}, "paused")
 	s := m.series()
