@@ -52,7 +52,7 @@ CREATE TABLE event (
         reason IN ('invalid_event', 'rejected', 'conflict', 'exhausted', 'unknown_outcome', 'id_reused'))
 );
 
--- misses tells 'retry' from 'unknown' here, because an index that named status would end HOT.
+-- misses tells 'retry' from 'unknown' here: an index that named status would be written to whenever that changes.
 CREATE INDEX event_retry ON event (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NULL;
 CREATE INDEX event_unknown ON event (object_type, next_attempt_at) WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL;
 CREATE INDEX event_dead ON event (dead_at, event_id) WHERE dead_at IS NOT NULL;
