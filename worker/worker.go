@@ -131,7 +131,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.cfg.Metrics != nil {
 		group.Go(func() error { return w.watchFleet(ctx) })
 	}
+	stopping := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(stopping)
 		w.log.Debug("stopping: what is under way is finished")
 		w.mu.Lock()
 		w.wakeUp()
@@ -142,7 +144,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		})
 		context.AfterFunc(writes, func() { hard.Stop(); last.Stop() })
 	})
-	defer stop()
+	defer func() {
+		if !stop() {
+			<-stopping // it has begun, and is not to outlive Run
+		}
+	}()
 
 	err := group.Wait()
 	if errors.Is(err, errDrained) {
