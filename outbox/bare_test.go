@@ -140,11 +140,18 @@ func TestSettleWaits(t *testing.T) {
 			ok(t, err)
 			_, err = tx.Exec(t.Context(), c.sql, c.args(a)...)
 			ok(t, err)
-			settled := make(chan error)
+			settled := make(chan error, 1)
 			go func() {
 				settled <- s.Settle(t.Context(), a.ID, Call{Created: 1, NotApplied: 1}, append(alike(created, "a"), alike(retry, "b")...))
 			}()
-			for lines(t, s, `SELECT count(*) FROM pg_locks WHERE NOT granted AND database IS NULL`)[0] == "0" {
+			for waits := false; !waits; {
+				select {
+				case err := <-settled:
+					t.Fatalf("it did not wait: %v", err)
+				default:
+					ok(t, s.pool.QueryRow(t.Context(), `
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits))
+				}
 			}
 			ok(t, tx.Commit(t.Context()))
 			ok(t, <-settled)

@@ -27,15 +27,14 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 	defer conn.Release()
 	prepared := conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement // no, where a pooler forgets them
 	names := make([]string, len(statements))
-	for i := range statements {
-		if !prepared {
-			break
+	if prepared {
+		for i := range statements {
+			sd, err := conn.Conn().Prepare(ctx, statements[i].sql, statements[i].sql) // once for each connection
+			if err != nil {
+				return err
+			}
+			names[i] = sd.Name
 		}
-		sd, err := conn.Conn().Prepare(ctx, statements[i].sql, statements[i].sql) // once for each connection
-		if err != nil {
-			return err
-		}
-		names[i] = sd.Name
 	}
 	buf := parameterBuffers.Get().(*[]byte)
 	defer keepBuffer(buf)

@@ -57,8 +57,6 @@ func TestPayloadsAreLetGoBeforeTheCall(t *testing.T) {
 	r.start(cfg, hubspot.StaticToken(token))
 	const sending = `SELECT count(*) FROM outbox WHERE status = 'sending'`
 	r.until(sending, "100")
-	for source.alive() > 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	r.eventually("all is let go of", func() bool { return source.alive() == 0 })
 	r.expect(sending, "100") // as they were, so that the call is not over
 }

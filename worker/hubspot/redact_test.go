@@ -35,11 +35,9 @@ func TestFormIsFound(t *testing.T) {
 }
 
 func FuzzForm(f *testing.F) {
-	f.Add([]byte("xxpat-na1-0-pat-na1-1"), "pat-na1-1")
-	f.Fuzz(func(t *testing.T, text []byte, token string) {
-		if token == "" {
-			t.Skip()
-		}
+	f.Add([]byte("xxpat-na1-0-pat-na1-1"), "at-na1-1")
+	f.Fuzz(func(t *testing.T, text []byte, rest string) {
+		token := "p" + rest // a form is never empty
 		form := newForm(token)
 		if want := bytes.Contains(text, []byte(token)); form.in(text) != want {
 			t.Errorf("%q in %q: %v", token, text, !want)
