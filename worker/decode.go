@@ -36,8 +36,8 @@ func (e *InvalidEventError) Error() string { return e.Message }
 //
 // It is strict, because one bad input can have its whole batch refused: every fault that can be seen here is an
 // *InvalidEventError, which is the only type of error that Decode returns. Its work and memory are linear in the body's
-// size; no value is entered that isn't expected, so nesting costs nothing. Decode does not keep or change the payload,
-// and may be called by many goroutines at once.
+// size; no value is entered that isn't expected, so nesting costs nothing. Decode does not change the payload, but the
+// Input's Body may be a part of it. It may be called by many goroutines at once.
 func Decode(payload []byte, idProperty, eventID string) (Input, error) {
 	if len(payload) > MaxEventBytes {
 		return Input{}, invalid("the event has %d bytes, more than the %d that are accepted", len(payload), MaxEventBytes)
@@ -75,6 +75,8 @@ type decoder struct {
 	idProperty, eventID string
 
 	names        [][]byte // of a plain event's properties
+	body         []byte   // the part of the payload that goes out as it is, if that is all of it
+	verbatim     []byte   // the part of the payload that goes out as properties; nil if they are copied
 	associations []byte   // the elements that go out, separated by commas
 	properties   []byte   // the members that go out, separated by commas
 	target       []byte   // the id of the association that is being read, quoted
@@ -88,7 +90,7 @@ type decoder struct {
 func (d *decoder) reset(idProperty, eventID string) {
 	d.idProperty, d.eventID = idProperty, eventID
 	d.associations, d.properties, d.scratch = d.associations[:0], d.properties[:0], d.scratch[:0]
-	d.names = d.names[:0]
+	d.names, d.body, d.verbatim = d.names[:0], nil, nil
 	d.idSet, d.idValue, d.traceID = false, "", ""
 }
 
@@ -101,6 +103,7 @@ func (d *decoder) read(b []byte) {
 
 func (d *decoder) release() {
 	clear(d.names)
+	d.body, d.verbatim = nil, nil
 	if d.reading {
 		d.read(nil) // lets go of the payload
 		d.reading = false
@@ -115,13 +118,17 @@ func (d *decoder) release() {
 }
 
 func (d *decoder) input() Input {
-	const head, middle, tail = `{"associations":[`, `],"properties":{`, `}}`
-	body := make([]byte, 0, len(head)+len(d.associations)+len(middle)+len(d.properties)+len(tail))
-	body = append(body, head...)
-	body = append(body, d.associations...)
-	body = append(body, middle...)
-	body = append(body, d.properties...)
-	body = append(body, tail...)
+	body := d.body
+	if body == nil {
+		const head, middle, tail = `{"associations":[`, `],"properties":{`, `}}`
+		body = make([]byte, 0, len(head)+len(d.associations)+len(middle)+len(d.properties)+len(d.verbatim)+len(tail))
+		body = append(body, head...)
+		body = append(body, d.associations...)
+		body = append(body, middle...)
+		body = append(body, d.properties...)
+		body = append(body, d.verbatim...) // the one or the other
+		body = append(body, tail...)
+	}
 	return Input{Body: body, TraceID: d.traceID, IDValue: d.idValue}
 }
 

@@ -9,13 +9,14 @@ import (
 
 // plain is a short cut for the usual event, of a few dozen properties without odd escapes, past jsontext: half the cost. It knows no
 // faults: what is not plain, or not right, it declines, and d.event reads all of it. What it takes d.event would take, and it
-// leaves d the same.
+// leaves d the same, but for white space and the order of members: what may go out as it came is not copied.
 func (d *decoder) plain(payload []byte) bool {
 	s := plainjson.Scanner{Text: payload}
 	if !utf8.Valid(payload) || !s.Next('{') {
 		return false
 	}
-	var properties, associations, trace bool
+	start := s.At - 1
+	var properties, associations, trace, asIs bool
 	for {
 		name, ok := s.Name()
 		switch {
@@ -23,7 +24,8 @@ func (d *decoder) plain(payload []byte) bool {
 		case string(name) == `"properties"` && !properties:
 			properties, ok = true, d.plainProperties(&s)
 		case string(name) == `"associations"` && !associations:
-			associations, ok = true, d.plainAssociations(&s)
+			associations = true
+			asIs, ok = d.plainAssociations(&s)
 		case string(name) == `"objectWriteTraceId"` && !trace:
 			trace, ok = true, d.plainTrace(&s)
 		default:
@@ -36,37 +38,63 @@ func (d *decoder) plain(payload []byte) bool {
 			break
 		}
 	}
+	end := s.At + 1
 	if !s.Next('}') || !s.End() || !properties {
 		return false
 	}
-	return d.idProperty == "" || d.idSet || d.putEventID() == nil
+	if d.idProperty != "" && !d.idSet {
+		d.properties, d.verbatim = append(d.properties, d.verbatim...), nil
+		return d.putEventID() == nil
+	}
+	if asIs && !trace && d.verbatim != nil {
+		d.body = payload[start:end:end]
+	}
+	return true
 }
 
 // maxPlainNames bounds the properties of a plain event, for each name is compared with all before it.
 const maxPlainNames = 64
 
+// plainProperties copies the properties from the first one on that does not go out as it is.
 func (d *decoder) plainProperties(s *plainjson.Scanner) bool {
 	if !s.Next('{') {
 		return false
 	}
+	d.verbatim = s.Text[s.At:s.At]
 	if s.Next('}') {
 		return true
 	}
-	for {
+	for start := s.At; ; {
 		s.Peek()
 		from := s.At
 		name, ok := s.Name()
-		if !ok || len(name) == len(`""`) || len(d.names) == maxPlainNames {
+		if !ok || len(name) == len(`""`) || len(d.names) == maxPlainNames || d.named(name) {
 			return false
-		}
-		for _, other := range d.names {
-			if string(other) == string(name) {
-				return false
-			}
 		}
 		d.names = append(d.names, name)
-		if !d.plainProperty(s, from, name) {
+		value, ok := s.Scalar()
+		if !ok || len(value) > MaxPropertyChars {
 			return false
+		}
+		isID := d.idProperty != "" && string(unquoted(name)) == d.idProperty
+		if isID && !d.plainID(value) {
+			return false
+		}
+		leftOut := value[0] == 'n' || isID && !d.idSet
+		if d.verbatim != nil && (leftOut || value[0] != '"') {
+			d.properties = append(d.properties, bytes.TrimRight(s.Text[start:from], ", \t\r\n")...)
+			d.verbatim = nil
+		}
+		switch {
+		case d.verbatim != nil:
+			d.verbatim = s.Text[start:s.At]
+		case leftOut:
+		case value[0] == '"':
+			d.beginProperty(name)
+			d.properties = append(d.properties, value...)
+		default:
+			d.beginProperty(name)
+			d.properties = append(append(append(d.properties, '"'), value...), '"')
 		}
 		if !s.Next(',') {
 			return s.Next('}')
@@ -74,41 +102,26 @@ func (d *decoder) plainProperties(s *plainjson.Scanner) bool {
 	}
 }
 
-// plainProperty reads the value of the property that begins with its name, at from.
-func (d *decoder) plainProperty(s *plainjson.Scanner, from int, name []byte) bool {
-	value, ok := s.Scalar()
-	if !ok || len(value) > MaxPropertyChars {
-		return false
-	}
-	isString := value[0] == '"'
-	if value[0] != 'n' && d.idProperty != "" && string(unquoted(name)) == d.idProperty {
-		text := value
-		if isString {
-			text = unquoted(value)
-		}
-		if bytes.IndexByte(text, '\\') >= 0 {
-			return false
-		}
-		if len(text) == 0 {
+func (d *decoder) named(name []byte) bool {
+	for _, other := range d.names {
+		if string(other) == string(name) {
 			return true
 		}
-		d.idSet, d.idValue = true, string(text)
 	}
-	switch {
-	case value[0] == 'n':
-	case !isString:
-		d.beginProperty(name)
-		d.properties = append(d.properties, '"')
-		d.properties = append(d.properties, value...)
-		d.properties = append(d.properties, '"')
-	case s.At-from == len(name)+len(":")+len(value): // without white space it goes out as it is
-		if len(d.properties) > 0 {
-			d.properties = append(d.properties, ',')
-		}
-		d.properties = append(d.properties, s.Text[from:s.At]...)
-	default:
-		d.beginProperty(name)
-		d.properties = append(d.properties, value...)
+	return false
+}
+
+// plainID reads the value of the id property. One that is null or empty does not count.
+func (d *decoder) plainID(value []byte) bool {
+	text := value
+	if value[0] == '"' {
+		text = unquoted(value)
+	}
+	if bytes.IndexByte(text, '\\') >= 0 {
+		return false
+	}
+	if len(text) > 0 && value[0] != 'n' {
+		d.idSet, d.idValue = true, string(text)
 	}
 	return true
 }
@@ -124,16 +137,17 @@ func (d *decoder) plainTrace(s *plainjson.Scanner) bool {
 	return true
 }
 
-// plainAssociations leaves to jsontext what is not an empty array.
-func (d *decoder) plainAssociations(s *plainjson.Scanner) bool {
+// plainAssociations leaves to jsontext what is not an empty array. asIs tells that they go out as they are.
+func (d *decoder) plainAssociations(s *plainjson.Scanner) (asIs, ok bool) {
 	start := s.At
 	if s.Next('[') && s.Next(']') {
-		return true
+		return true, true
 	}
 	d.read(s.Text[start:])
 	if d.readAssociations() != nil {
-		return false
+		return false, false
 	}
 	s.At = start + int(d.in.InputOffset())
-	return true
+	text := s.Text[start:s.At]
+	return string(text[:1]) == "[" && string(text[1:len(text)-1]) == string(d.associations), true
 }

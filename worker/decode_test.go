@@ -26,7 +26,7 @@ func TestDecodeAccepts(t *testing.T) {
 		"no properties": {`{"properties":{}}`, "",
 			Input{Body: []byte(`{"associations":[],"properties":{}}`)}},
 		"white space": {" \t\r\n{ \"properties\" : { \"a\" : \"b\" } } \n", "",
-			Input{Body: []byte(`{"associations":[],"properties":{"a":"b"}}`)}},
+			Input{Body: []byte(`{"associations":[],"properties":{"a" : "b"}}`)}},
 		"digits and letters stay": {`{"properties":{"a":1.10,"b":1e3,"c":-0,"d":true,"e":false,"f":12345678901234567890123}}`, "",
 			Input{Body: []byte(`{"associations":[],"properties":{"a":"1.10","b":"1e3","c":"-0","d":"true","e":"false","f":"12345678901234567890123"}}`)}},
 		"null is left out": {`{"properties":{"a":null,"b":"x","c":null,"d":"y"}}`, "",

@@ -40,7 +40,8 @@ type Event struct {
 // Input is one element of a batch create call, made from an event by Decode.
 type Input struct {
 	// Body is a complete JSON object with the members "associations" (an array, perhaps empty) and "properties" (an
-	// object of strings), in this order, and no others: what the API takes, less the trace id.
+	// object of strings), and no others: what the API takes, less the trace id. It begins and ends with a brace. If the event came so,
+	// it is the event's payload itself, and not to be changed.
 	Body []byte
 	// TraceID is the event's own objectWriteTraceId, "" if it has none. The client replaces it when it is not unique
 	// in the batch.

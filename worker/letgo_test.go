@@ -42,8 +42,8 @@ func (s *watched) alive() (n int) {
 	return n
 }
 
-// While a call is under way, its events' messages and payloads are in the database and not in memory any more.
-func TestPayloadsAreLetGoBeforeTheCall(t *testing.T) {
+// While a call is under way, its events' messages are in the database, and in memory is only what is sent.
+func TestMessagesAreLetGoBeforeTheCall(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{MinLatency: 3 * time.Second})
 	var source *watched

@@ -1,8 +1,8 @@
 package worker
 
 // How Config.Memory is shared out: a quarter is for rows that are claimed from the outbox, the rest for fresh events. Neither
-// can so keep the other from being sent, and both together stay within the bound. Each event is there twice: as it came, and as
-// it is sent.
+// can so keep the other from being sent, and both together stay within the bound. Each event counts twice: as it came, and as
+// it is sent, though the two may be the same bytes.
 
 func (w *Worker) memoryForDue() int { return max(w.cfg.Memory/4, w.claimMost()) }
 
