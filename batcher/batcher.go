@@ -271,8 +271,8 @@ func (b *Batcher[T]) take(l *line[T], count, bytes int) []T {
 	b.queues[last] = nil
 	b.queues = b.queues[:last]
 	delete(b.byKey, l.key)
-	// One small buffer is kept, so that a key which empties with every batch does not grow a new one each time.
-	if cap(l.entries) <= 4*b.config.Size {
+	// One buffer is kept, so that a key which empties again and again does not grow a new one each time.
+	if cap(l.entries) <= keptBatches*b.config.Size {
 		b.spare = l.entries[:0]
 	}
 	return items

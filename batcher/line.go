@@ -13,6 +13,10 @@ type line[T any] struct {
 	bytes   int // of all items in the line
 }
 
+// keptBatches is how many batches a buffer may have room for that is kept though it is empty, or nearly so: more than a busy line
+// swings by, so that it does not grow anew each time; at 100 items a batch it is 256 KB.
+const keptBatches = 64
+
 type entry[T any] struct {
 	item  T
 	bytes int
@@ -55,13 +59,13 @@ func (l *line[T]) pop(count, bytes int) []T {
 }
 
 // compact moves the items to the front once half of the entries are gone: each move is paid for by an item that went
-// out. A line that was long gives back its buffer, down to a few batches.
+// out. A line that was very long gives back its buffer.
 func (l *line[T]) compact(size int) {
 	if l.head < l.len() {
 		return
 	}
 	rest := l.entries[l.head:]
-	if c := cap(l.entries); c > 4*size && c > 4*len(rest) {
+	if c := cap(l.entries); c > keptBatches*size && c > 4*len(rest) {
 		l.entries = append(make([]entry[T], 0, 2*len(rest)), rest...)
 	} else {
 		n := copy(l.entries, rest)

@@ -76,9 +76,9 @@ const unknownStatement = "26000"
 
 var parameterBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// keepBuffer keeps what holds the parameters of any usual statement.
+// keepBuffer keeps what holds the parameters of a group of the usual size, ten batches of 100 events of 400 bytes and more.
 func keepBuffer(buf *[]byte) {
-	const most = 256 << 10
+	const most = 1 << 20
 	if cap(*buf) <= most {
 		parameterBuffers.Put(buf)
 	}

@@ -12,7 +12,7 @@ import (
 // the answer, never by panic, and the answer always has one outcome for each input, aligned by index.
 type CRM interface {
 	// Create sends the inputs (1 to 100) in one call. The call ends by ctx's deadline at the latest; no byte of a
-	// request that is not complete by then makes a complete request later.
+	// request that is not complete by then makes a complete request later. The inputs' slice is the caller's again then.
 	Create(ctx context.Context, objectType string, inputs []Input) Answer
 
 	// Read looks up records by the unique values (1 to 100, distinct) of an id property. It changes nothing.

@@ -106,7 +106,7 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.Invalid == "" && w.paused(e.ObjectType) {
+	if e.Invalid == "" && w.paused(e.ObjectType, now) {
 		w.metrics.givenBack.Inc()
 		_ = e.Message.Nak(giveBackDelay)
 		return nil
@@ -124,8 +124,8 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 }
 
 // paused tells whether an event of this type is not to be taken in hand. The caller holds mu.
-func (w *Worker) paused(objectType string) bool {
-	trials, ok := w.gates.passable(fresh, objectType, time.Now())
+func (w *Worker) paused(objectType string, now time.Time) bool {
+	trials, ok := w.gates.passable(fresh, objectType, now)
 	return !ok || len(trials) > 0 && w.waiting.Waiting(objectType) >= w.cfg.Batch.Size
 }
 

@@ -186,12 +186,12 @@ func (w *Worker) withoutPaused(ctx context.Context, count int) int {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	trial := false
+	trial, now := false, time.Now()
 	for _, objectType := range types {
-		switch trials, ok := w.gates.passable(fresh, objectType, time.Now()); {
+		switch trials, ok := w.gates.passable(fresh, objectType, now); {
 		case ok && len(trials) == 0:
 			return count
-		case ok && !w.paused(objectType):
+		case ok && !w.paused(objectType, now):
 			trial = true
 		}
 	}

@@ -108,7 +108,9 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 	// deliveries of one event the first.
 	items := slices.Clone(c.items)
 	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.ID, b.ID) })
-	events := make([]outbox.Event, 0, len(items))
+	lent := w.events.borrow(len(items))
+	defer w.events.giveBack(lent)
+	events := (*lent)[:0]
 	unique := items[:0]
 	var twins, reused []*item
 	for _, i := range items {
@@ -204,7 +206,9 @@ func (w *Worker) call(calls, writes context.Context, b *batch) (answer Answer, o
 	}
 	ctx, cancel := context.WithDeadline(calls, deadline)
 	defer cancel()
-	inputs := make([]Input, len(b.rows))
+	lent := w.inputs.borrow(len(b.rows))
+	defer w.inputs.giveBack(lent)
+	inputs := *lent
 	for k := range b.rows {
 		inputs[k] = b.rows[k].input
 	}
@@ -239,7 +243,9 @@ func (w *Worker) deadline(calls, writes context.Context, b *batch) (at time.Time
 // conclude judges an answer and commits the outcome.
 func (w *Worker) conclude(writes context.Context, b *batch, answer *Answer) {
 	_, hasID := w.cfg.IDProperty[b.attempt.ObjectType]
-	settlements := make([]outbox.Settlement, len(b.rows))
+	lent := w.settlements.borrow(len(b.rows))
+	defer w.settlements.giveBack(lent)
+	settlements := *lent
 	for k := range b.rows {
 		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, hasID)
 	}

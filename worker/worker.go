@@ -34,6 +34,10 @@ type Worker struct {
 
 	wake chan struct{} // tells the dispatcher to look again; holds one
 
+	events      scratch[outbox.Event]
+	inputs      scratch[Input]
+	settlements scratch[outbox.Settlement]
+
 	// mu guards what follows: what is in hand, and what may be sent.
 	mu        sync.Mutex
 	waiting   *batcher.Batcher[*item] // not yet cut; none of it is acked
