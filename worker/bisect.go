@@ -48,8 +48,8 @@ func middle(rows []row, byBytes bool) int {
 		return len(rows) / 2
 	}
 	total, k := bytesOf(rows), 1
-	for first := len(rows[0].input.Body); k < len(rows)-1; k++ {
-		next := len(rows[k].input.Body)
+	for first := rows[0].input.Len(); k < len(rows)-1; k++ {
+		next := rows[k].input.Len()
 		if 2*first+next > total { // with the next one the parts would be no more alike
 			break
 		}
@@ -60,7 +60,7 @@ func middle(rows []row, byBytes bool) int {
 
 func bytesOf(rows []row) (n int) {
 	for k := range rows {
-		n += len(rows[k].input.Body)
+		n += rows[k].input.Len()
 	}
 	return n
 }

@@ -75,7 +75,7 @@ type decoder struct {
 	idProperty, eventID string
 
 	names        [][]byte // of a plain event's properties
-	body         []byte   // the part of the payload that goes out as it is, if that is all of it
+	whole        Input    // what goes out with the payload as its body; without a body if it has to be copied
 	verbatim     []byte   // the part of the payload that goes out as properties; nil if they are copied
 	associations []byte   // the elements that go out, separated by commas
 	properties   []byte   // the members that go out, separated by commas
@@ -90,7 +90,7 @@ type decoder struct {
 func (d *decoder) reset(idProperty, eventID string) {
 	d.idProperty, d.eventID = idProperty, eventID
 	d.associations, d.properties, d.scratch = d.associations[:0], d.properties[:0], d.scratch[:0]
-	d.names, d.body, d.verbatim = d.names[:0], nil, nil
+	d.names, d.whole, d.verbatim = d.names[:0], Input{}, nil
 	d.idSet, d.idValue, d.traceID = false, "", ""
 }
 
@@ -103,7 +103,7 @@ func (d *decoder) read(b []byte) {
 
 func (d *decoder) release() {
 	clear(d.names)
-	d.body, d.verbatim = nil, nil
+	d.whole, d.verbatim = Input{}, nil
 	if d.reading {
 		d.read(nil) // lets go of the payload
 		d.reading = false
@@ -118,17 +118,17 @@ func (d *decoder) release() {
 }
 
 func (d *decoder) input() Input {
-	body := d.body
-	if body == nil {
-		const head, middle, tail = `{"associations":[`, `],"properties":{`, `}}`
-		body = make([]byte, 0, len(head)+len(d.associations)+len(middle)+len(d.properties)+len(d.verbatim)+len(tail))
-		body = append(body, head...)
-		body = append(body, d.associations...)
-		body = append(body, middle...)
-		body = append(body, d.properties...)
-		body = append(body, d.verbatim...) // the one or the other
-		body = append(body, tail...)
+	if d.whole.Body != nil {
+		return d.whole
 	}
+	const head, middle, tail = `{"associations":[`, `],"properties":{`, `}}`
+	body := make([]byte, 0, len(head)+len(d.associations)+len(middle)+len(d.properties)+len(d.verbatim)+len(tail))
+	body = append(body, head...)
+	body = append(body, d.associations...)
+	body = append(body, middle...)
+	body = append(body, d.properties...)
+	body = append(body, d.verbatim...) // the one or the other
+	body = append(body, tail...)
 	return Input{Body: body, TraceID: d.traceID, IDValue: d.idValue}
 }
 

@@ -15,14 +15,15 @@ func (d *decoder) plain(payload []byte) bool {
 	if !utf8.Valid(payload) || !s.Next('{') {
 		return false
 	}
-	start := s.At - 1
-	var properties, associations, trace, asIs bool
+	start, at := s.At-1, 0
+	var properties, associations, asIs, trace bool
 	for {
 		name, ok := s.Name()
 		switch {
 		case !ok:
 		case string(name) == `"properties"` && !properties:
-			properties, ok = true, d.plainProperties(&s)
+			properties = true
+			at, ok = d.plainProperties(&s)
 		case string(name) == `"associations"` && !associations:
 			associations = true
 			asIs, ok = d.plainAssociations(&s)
@@ -42,12 +43,15 @@ func (d *decoder) plain(payload []byte) bool {
 	if !s.Next('}') || !s.End() || !properties {
 		return false
 	}
-	if d.idProperty != "" && !d.idSet {
+	whole := d.verbatim != nil && (asIs || !associations) && !trace
+	switch missing := d.idProperty != "" && !d.idSet; {
+	case whole && !missing:
+		d.whole = Input{Body: payload[start:end:end], NoAssociations: !associations, IDValue: d.idValue}
+	case whole && utf8.ValidString(d.idProperty) && utf8.ValidString(d.eventID):
+		d.whole = Input{Body: payload[start:end:end], NoAssociations: !associations, IDAt: at - start, IDProperty: d.idProperty, IDValue: d.eventID}
+	case missing:
 		d.properties, d.verbatim = append(d.properties, d.verbatim...), nil
 		return d.putEventID() == nil
-	}
-	if asIs && !trace && d.verbatim != nil {
-		d.body = payload[start:end:end]
 	}
 	return true
 }
@@ -55,30 +59,31 @@ func (d *decoder) plain(payload []byte) bool {
 // maxPlainNames bounds the properties of a plain event, for each name is compared with all before it.
 const maxPlainNames = 64
 
-// plainProperties copies the properties from the first one on that does not go out as it is.
-func (d *decoder) plainProperties(s *plainjson.Scanner) bool {
+// plainProperties copies the properties from the first one on that does not go out as it is. It tells where they begin.
+func (d *decoder) plainProperties(s *plainjson.Scanner) (start int, ok bool) {
 	if !s.Next('{') {
-		return false
+		return 0, false
 	}
-	d.verbatim = s.Text[s.At:s.At]
+	start = s.At
+	d.verbatim = s.Text[start:start]
 	if s.Next('}') {
-		return true
+		return start, true
 	}
-	for start := s.At; ; {
+	for {
 		s.Peek()
 		from := s.At
 		name, ok := s.Name()
 		if !ok || len(name) == len(`""`) || len(d.names) == maxPlainNames || d.named(name) {
-			return false
+			return 0, false
 		}
 		d.names = append(d.names, name)
 		value, ok := s.Scalar()
 		if !ok || len(value) > MaxPropertyChars {
-			return false
+			return 0, false
 		}
 		isID := d.idProperty != "" && string(unquoted(name)) == d.idProperty
 		if isID && !d.plainID(value) {
-			return false
+			return 0, false
 		}
 		leftOut := value[0] == 'n' || isID && !d.idSet
 		if d.verbatim != nil && (leftOut || value[0] != '"') {
@@ -97,7 +102,7 @@ func (d *decoder) plainProperties(s *plainjson.Scanner) bool {
 			d.properties = append(append(append(d.properties, '"'), value...), '"')
 		}
 		if !s.Next(',') {
-			return s.Next('}')
+			return start, s.Next('}')
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestDecodeAccepts(t *testing.T) {
 		"no properties": {`{"properties":{}}`, "",
 			Input{Body: []byte(`{"associations":[],"properties":{}}`)}},
 		"white space": {" \t\r\n{ \"properties\" : { \"a\" : \"b\" } } \n", "",
-			Input{Body: []byte(`{"associations":[],"properties":{"a" : "b"}}`)}},
+			Input{Body: []byte(`{"associations":[],"properties":{"a":"b"}}`)}},
 		"digits and letters stay": {`{"properties":{"a":1.10,"b":1e3,"c":-0,"d":true,"e":false,"f":12345678901234567890123}}`, "",
 			Input{Body: []byte(`{"associations":[],"properties":{"a":"1.10","b":"1e3","c":"-0","d":"true","e":"false","f":"12345678901234567890123"}}`)}},
 		"null is left out": {`{"properties":{"a":null,"b":"x","c":null,"d":"y"}}`, "",
@@ -65,14 +65,40 @@ func TestDecodeAccepts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			var long decoder
+			long.reset(c.idProperty, `ev"1`)
+			if err := long.event(payload); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, long.input()); diff != "" {
 				t.Error(diff)
+			}
+			if err := sameSent(c.want, got); err != nil {
+				t.Error(err)
 			}
 			if string(payload) != before {
 				t.Error("the payload was changed")
 			}
 		})
 	}
+}
+
+// sent is an input as it goes out.
+func sent(in Input) []byte { return in.AppendMembers([]byte("{")) }
+
+// sameSent compares what goes out, but for white space and the order of members.
+func sameSent(want, got Input) error {
+	var w, g map[string]any
+	if err := errors.Join(json.Unmarshal(sent(want), &w), json.Unmarshal(sent(got), &g)); err != nil {
+		return fmt.Errorf("%w\n%s\n%s", err, sent(want), sent(got))
+	}
+	if diff := cmp.Diff(w, g); diff != "" {
+		return errors.New(diff)
+	}
+	if got.IDValue != want.IDValue || got.TraceID != want.TraceID {
+		return fmt.Errorf("id value %q and trace id %q, want %q and %q", got.IDValue, got.TraceID, want.IDValue, want.TraceID)
+	}
+	return nil
 }
 
 func TestDecodeRejects(t *testing.T) {
@@ -156,9 +182,12 @@ func TestDecodeReuse(t *testing.T) {
 		if _, err := Decode([]byte(`{"associations":[{"to":{"id":"1"},"types":[{"associationCategory":"WORK","associationTypeId":1}]}],"objectWriteTraceId":"t","properties":{"id":"v","x":[`), "id", "e"); err == nil {
 			t.Fatal("accepted")
 		}
-		got, err := Decode([]byte(`{"properties":{}}`), "", "")
-		if want := (Input{Body: []byte(`{"associations":[],"properties":{}}`)}); err != nil || !cmp.Equal(got, want) {
-			t.Fatalf("%+v, %v", got, err)
+		for _, event := range []string{`{"properties":{}}`, `{"properties":{"a":1}}`, `{"properties":{"\u0061":"1"}}`} {
+			want := strings.NewReplacer(`:1`, `:"1"`, `{"p`, `{"associations":[],"p`).Replace(event)
+			got, err := Decode([]byte(event), "", "")
+			if err != nil || string(sent(got)) != want || got.TraceID != "" || got.IDValue != "" {
+				t.Fatalf("%+v, %v", got, err)
+			}
 		}
 	}
 }
@@ -267,12 +296,13 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if err := compare(payload, got, idProperty, eventID); err != nil {
-			t.Fatalf("%v\n%q\n%s", err, payload, got.Body)
+			t.Fatalf("%v\n%q\n%s", err, payload, sent(got))
 		}
 		// What goes out is an event itself, and one that stays as it is.
-		again, err := Decode(got.Body, idProperty, "another")
-		if len(got.Body) <= MaxEventBytes && (err != nil || !bytes.Equal(again.Body, got.Body) || again.IDValue != got.IDValue) {
-			t.Fatalf("decoded again: %v\n%s\n%s", err, got.Body, again.Body)
+		out := sent(got)
+		again, err := Decode(out, idProperty, "another")
+		if len(out) <= MaxEventBytes && (err != nil || !bytes.Equal(sent(again), out) || again.IDValue != got.IDValue) {
+			t.Fatalf("decoded again: %v\n%s\n%s", err, out, sent(again))
 		}
 	})
 }
@@ -292,10 +322,10 @@ func compare(payload []byte, got Input, idProperty, eventID string) error {
 		Associations []any
 		Properties   map[string]string
 	}
-	if !json.Valid(got.Body) {
-		return errors.New("the body is not JSON")
+	if !json.Valid(sent(got)) {
+		return errors.New("what goes out is not JSON")
 	}
-	if err := json.Unmarshal(got.Body, &out); err != nil {
+	if err := json.Unmarshal(sent(got), &out); err != nil {
 		return err
 	}
 	want := map[string]string{}

@@ -3,7 +3,10 @@ package worker
 import (
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"go.opentelemetry.io/otel/trace"
+
+	"crmintake/worker/plainjson"
 )
 
 // MaxEventBytes is the largest event body that is accepted: 1 MiB.
@@ -39,13 +42,48 @@ type Event struct {
 
 // Input is one element of a batch create call, made from an event by Decode.
 type Input struct {
-	// Body is a complete JSON object with the members "associations" (an array, perhaps empty) and "properties" (an
-	// object of strings), and no others: what the API takes, less the trace id. It begins and ends with a brace. If the event came so,
-	// it is the event's payload itself, and not to be changed.
+	// Body is a JSON object, from brace to brace. An event that can go out as it came, or nearly so, is not copied: then
+	// Body is a part of its payload, and not to be changed. AppendMembers puts in what is missing.
 	Body []byte
+	// NoAssociations tells that Body has no associations; the API wants an array, though it be empty.
+	NoAssociations bool
+	// IDAt is where in Body, behind the brace that opens the properties, the id property is to be put in; 0 if it is there, or
+	// none is wanted.
+	IDAt int
+	// IDProperty is its name, if it is to be put in.
+	IDProperty string
+	// IDValue is the value of the object type's id property, "" when the object type has no id property.
+	IDValue string
 	// TraceID is the event's own objectWriteTraceId, "" if it has none. The client replaces it when it is not unique
 	// in the batch.
 	TraceID string
-	// IDValue is the value of the object type's id property in Body, "" when the object type has no id property.
-	IDValue string
+}
+
+// AppendMembers appends the input as it goes out, but for the brace that opens it: the members "associations" (an array,
+// perhaps empty) and "properties" (an object of strings), and no others.
+func (in *Input) AppendMembers(dst []byte) []byte {
+	if in.NoAssociations {
+		dst = append(dst, `"associations":[],`...)
+	}
+	if in.IDAt == 0 {
+		return append(dst, in.Body[1:]...)
+	}
+	dst = append(dst, in.Body[1:in.IDAt]...)
+	dst, _ = jsontext.AppendQuote(dst, in.IDProperty) // both are valid UTF-8: Decode saw to it
+	dst = append(dst, ':')
+	dst, _ = jsontext.AppendQuote(dst, in.IDValue)
+	rest := in.Body[in.IDAt:]
+	if s := (plainjson.Scanner{Text: rest}); s.Peek() != '}' {
+		dst = append(dst, ',')
+	}
+	return append(dst, rest...)
+}
+
+// Len is about how many bytes it has.
+func (in *Input) Len() int {
+	n := len(in.Body)
+	if in.IDAt > 0 {
+		n += len(in.IDProperty) + len(in.IDValue) + len(`"":"",`)
+	}
+	return n
 }

@@ -21,7 +21,7 @@ type item struct {
 // itemOverhead is about what an event in hand takes up beside its bytes.
 const itemOverhead = 768
 
-func (i *item) cost() int { return len(i.Payload) + len(i.input.Body) + itemOverhead }
+func (i *item) cost() int { return len(i.Payload) + i.input.Len() + itemOverhead }
 
 // fetchRetry is how long to wait after the stream failed: its client reconnects by itself.
 const fetchRetry = time.Second
@@ -116,7 +116,7 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	if e.Invalid != "" {
 		return i
 	}
-	w.waiting.Add(e.ObjectType, i, len(i.input.Body), now)
+	w.waiting.Add(e.ObjectType, i, i.input.Len(), now)
 	if w.waiting.Full(e.ObjectType) || w.waiting.Waiting(e.ObjectType) == 1 {
 		w.wakeUp()
 	}

@@ -67,11 +67,11 @@ func (b badInput) Error() string {
 	return fmt.Sprintf("input %d: the body is not a JSON object", int(b))
 }
 
-// encodeCreate appends the body of a batch create call to dst. Bodies are copied as they are.
+// encodeCreate appends the body of a batch create call to dst.
 func encodeCreate(dst []byte, inputs []worker.Input, sent []string) ([]byte, error) {
 	size := len(`{"inputs":[]}`)
 	for i := range inputs {
-		size += len(`,{"objectWriteTraceId":"",`) + len(sent[i]) + len(inputs[i].Body)
+		size += len(`,{"objectWriteTraceId":"","associations":[],`) + len(sent[i]) + inputs[i].Len()
 	}
 	dst = append(slices.Grow(dst, size), `{"inputs":[`...)
 	for i := range inputs {
@@ -87,7 +87,7 @@ func encodeCreate(dst []byte, inputs []worker.Input, sent []string) ([]byte, err
 		if len(body) > 2 {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, body[1:]...)
+		dst = inputs[i].AppendMembers(dst)
 	}
 	return append(dst, `]}`...), nil
 }
