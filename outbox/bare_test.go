@@ -170,28 +170,3 @@ func TestSplitOfNothing(t *testing.T) {
 	}
 	want(t, s, tables, before...)
 }
-
-func TestArrays(t *testing.T) {
-	s := open(t)
-	texts := []string{"", "a", "é,{}\"\\ ", "NULL"}
-	ids := []uuid.UUID{NewAttemptID(), NewAttemptID()}
-	for _, c := range []struct {
-		of   string
-		a    array
-		want string
-	}{
-		{"text", textArray(len(texts), func(i int) string { return texts[i] }), `["", "a", "é,{}\"\\ ", "NULL"]`},
-		{"text", nullableTextArray(len(texts), func(i int) string { return texts[i] }), `[null, "a", "é,{}\"\\ ", "NULL"]`},
-		{"text", textArray(0, nil), `[]`},
-		{"bytea", byteaArray(2, func(i int) []byte { return []byte("\x00\xff")[:2*i] }), `["\\x", "\\x00ff"]`},
-		{"uuid", uuidArray(2, func(i int) uuid.UUID { return ids[i] }), `["` + ids[0].String() + `", "` + ids[1].String() + `"]`},
-		{"int4", int4Array(3, func(i int) int { return i - 1 }), `[-1, 0, 1]`},
-		{"int8", int8Array(2, func(i int) uint64 { return uint64(i) << 40 }), `[0, 1099511627776]`},
-	} {
-		var got string
-		ok(t, s.pool.QueryRow(t.Context(), `SELECT to_jsonb($1::`+c.of+`[])::text`, c.a).Scan(&got))
-		if got != c.want {
-			t.Errorf("%s: %s, want %s", c.of, got, c.want)
-		}
-	}
-}

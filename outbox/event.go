@@ -121,12 +121,3 @@ func text(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	return strings.ReplaceAll(s, "\x00", "\uFFFD")
 }
-
-// nullable is a nullable column's value: "" is a NULL.
-func nullable(s string) *string {
-	if s == "" {
-		return nil
-	}
-	s = text(s)
-	return &s
-}

@@ -113,7 +113,7 @@ type bareRow struct {
 // openingOf is openAttempts for intents whose rows are those from first to last, counted from 1.
 func openingOf(group []*intent, first, last []int, rows []bareRow) statement {
 	n := len(group)
-	return statement{openAttempts, []array{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt.ID }),
+	return statement{sql: openAttempts, params: []parameter{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt.ID }),
 		textArray(n, func(i int) string { return group[i].attempt.ObjectType }),
 		textArray(n, func(i int) string { return group[i].attempt.Worker }),
 		int8Array(n, func(i int) uint64 { return uint64(group[i].attempt.Lease.Microseconds()) }),
@@ -124,7 +124,7 @@ func openingOf(group []*intent, first, last []int, rows []bareRow) statement {
 
 func insertionOf(rows []bareRow) statement {
 	n := len(rows)
-	return statement{insertBare, []array{textArray(n, func(i int) string { return rows[i].ID }),
+	return statement{sql: insertBare, params: []parameter{textArray(n, func(i int) string { return rows[i].ID }),
 		textArray(n, func(i int) string { return rows[i].attempt.ObjectType }),
 		byteaArray(n, func(i int) []byte { return rows[i].ContentHash[:] }),
 		uuidArray(n, func(i int) uuid.UUID { return rows[i].attempt.ID }),

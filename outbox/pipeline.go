@@ -2,32 +2,35 @@ package outbox
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // statement is one of a pipeline.
 type statement struct {
 	sql    string
-	params []array
+	params []parameter
+	row    func(values [][]byte) error // takes a row that it returns, in Postgres' binary format; nil if it returns none
 }
 
-// pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But each leaves as soon as it is
-// written: a batch would gather all of them in one buffer, which grew by copies of itself to some 400 KB for ten intents
-// and was a third of all that a worker allocated.
+// pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But it writes them to the connection by
+// itself, each from a buffer that is used again: pgx gathers all of a batch in one that is new each time, and grows by copies of
+// itself to some 400 KB for ten intents; that was a third of all that a worker allocated.
 func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	prepared := conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement // no, where a pooler forgets them
 	names := make([]string, len(statements))
-	if prepared {
+	if conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // not where a pooler forgets them
 		for i := range statements {
 			sd, err := conn.Conn().Prepare(ctx, statements[i].sql, statements[i].sql) // once for each connection
 			if err != nil {
@@ -36,37 +39,12 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 			names[i] = sd.Name
 		}
 	}
-	buf := parameterBuffers.Get().(*[]byte)
-	defer keepBuffer(buf)
-	p := conn.Conn().PgConn().StartPipeline(ctx)
-	for i := range statements {
-		values := statements[i].encode(buf)
-		if prepared {
-			p.SendQueryPrepared(names[i], values, binaryFormat, nil)
-		} else {
-			p.SendQueryParams(statements[i].sql, values, nil, binaryFormat, nil)
-		}
-		if err := p.Flush(); err != nil {
-			return err
-		}
-	}
-	if err := p.Sync(); err != nil {
-		return err
-	}
-	for err == nil {
-		var results any
-		if results, err = p.GetResults(); results == nil {
-			break
-		}
-		if r, ok := results.(*pgconn.ResultReader); ok {
-			_, err = r.Close()
-		}
-	}
-	if cerr := p.Close(); err == nil {
-		err = cerr
-	}
+	err, usable := exchange(ctx, conn.Conn().PgConn(), names, statements)
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == unknownStatement {
-		_ = conn.Conn().Close(ctx) // a new one will prepare them again, where this one believes that it has them
+		usable = false // a new one will prepare them again, where this one believes that it has them
+	}
+	if !usable {
+		_ = conn.Conn().Close(ctx)
 	}
 	return err
 }
@@ -74,27 +52,95 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 // unknownStatement is the SQLSTATE of a prepared statement that the session has lost.
 const unknownStatement = "26000"
 
-var parameterBuffers = sync.Pool{New: func() any { return new([]byte) }}
+// exchange sends the statements and reads what they come to. After that the connection may not be usable any more.
+func exchange(ctx context.Context, pg *pgconn.PgConn, names []string, statements []statement) (err error, usable bool) {
+	conn := pg.Conn()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if !stop() { // the deadline is set, or will be
+			usable = false
+			if err != nil {
+				err = errors.Join(context.Cause(ctx), err)
+			}
+		}
+	}()
+	if err := write(conn, names, statements); err != nil {
+		return err, false
+	}
+	for done := 0; ; {
+		// Its context would be watched anew for each message, and is watched already.
+		message, e := pg.ReceiveMessage(context.Background())
+		if e != nil {
+			return errors.Join(err, e), false
+		}
+		switch m := message.(type) {
+		case *pgproto3.DataRow:
+			if e := statements[done].row(m.Values); err == nil {
+				err = e
+			}
+		case *pgproto3.CommandComplete:
+			done++
+		case *pgproto3.ErrorResponse: // what follows is skipped, and all is undone
+			err = pgconn.ErrorResponseToPgError(m)
+		case *pgproto3.ReadyForQuery:
+			return err, true
+		}
+	}
+}
 
-// keepBuffer keeps what holds the parameters of a group of the usual size, ten batches of 100 events of 400 bytes and more.
+// write writes the statements, and has the server commit. The server reads on meanwhile, for its answers are too few to wait for us
+// to read them.
+func write(conn interface{ Write([]byte) (int, error) }, names []string, statements []statement) error {
+	buf := buffers.Get().(*[]byte)
+	defer keepBuffer(buf)
+	for i := range statements {
+		*buf = statements[i].append((*buf)[:0], names[i])
+		if i == len(statements)-1 {
+			*buf, _ = (&pgproto3.Sync{}).Encode(*buf)
+		}
+		if _, err := conn.Write(*buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// keepBuffer keeps what holds a statement of a group of the usual size, ten batches of 100 events of 400 bytes and more.
 func keepBuffer(buf *[]byte) {
 	const most = 1 << 20
 	if cap(*buf) <= most {
-		parameterBuffers.Put(buf)
+		buffers.Put(buf)
 	}
 }
 
-// encode writes the parameters into the buffer.
-func (s *statement) encode(buf *[]byte) (values [][]byte) {
-	values = make([][]byte, len(s.params))
-	b := (*buf)[:0]
-	for i, p := range s.params {
-		begin := len(b)
-		b = p(b)
-		values[i] = b[begin:len(b):len(b)]
+// append appends the messages that execute a statement by its name, or by its text if it has none.
+// See https://www.postgresql.org/docs/current/protocol-message-formats.html
+func (s *statement) append(buf []byte, name string) []byte {
+	if name == "" {
+		buf, _ = (&pgproto3.Parse{Query: s.sql}).Encode(buf)
 	}
-	*buf = b
-	return values
+	buf = append(buf, 'B') // Bind
+	begin := len(buf)
+	buf = append(buf, 0, 0, 0, 0) // its length
+	buf = append(buf, 0)          // the portal without a name
+	buf = append(append(buf, name...), 0)
+	buf = appendInt16s(buf, 1, pgtype.BinaryFormatCode, len(s.params)) // all are binary
+	for _, p := range s.params {
+		at := len(buf)
+		buf = p(append(buf, 0, 0, 0, 0))
+		putLength(buf[at:], len(buf)-at-4)
+	}
+	buf = appendInt16s(buf, 1, pgtype.BinaryFormatCode) // and so are all results
+	putLength(buf[begin:], len(buf)-begin)
+	buf, _ = (&pgproto3.Execute{}).Encode(buf)
+	return buf
 }
 
-var binaryFormat = []int16{pgtype.BinaryFormatCode}
+func appendInt16s(buf []byte, list ...int) []byte {
+	for _, n := range list {
+		buf = binary.BigEndian.AppendUint16(buf, uint16(n))
+	}
+	return buf
+}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 )
 
 // closeAttempts closes attempts and settles those of their created rows that have nothing but a record id and a url, which is
@@ -144,23 +143,18 @@ func (s *Store) settleAlone(ctx context.Context, o *outcome) error {
 func (s *Store) settleTogether(ctx context.Context, group []*outcome) error {
 	// Attempts are locked in the order of their ids, as RenewAll does.
 	slices.SortFunc(group, func(a, b *outcome) int { return bytes.Compare(a.attempt[:], b.attempt[:]) })
-	var b pgx.Batch // one implicit transaction
-	queueClose(&b, group)
-	for _, o := range group {
-		queueErrors(&b, o)
-		queueCreated(&b, o)
-		queueOthers(&b, o)
-	}
-	r := s.pool.SendBatch(ctx, &b)
-	rows, err := r.Query()
 	closed := make(map[uuid.UUID]bool, len(group))
-	if err == nil {
-		var id uuid.UUID
-		_, err = pgx.ForEachRow(rows, []any{&id}, func() error { closed[id] = true; return nil })
+	closing := closingOf(group)
+	closing.row = func(values [][]byte) error {
+		id, err := uuid.FromBytes(values[0])
+		closed[id] = true
+		return err
 	}
-	if cerr := r.Close(); err == nil {
-		err = cerr
+	statements := []statement{closing}
+	for _, o := range group {
+		statements = append(statements, o.others()...)
 	}
+	err := s.pipeline(ctx, statements...)
 	if err == nil {
 		for _, o := range group {
 			o.closed = closed[o.attempt]
@@ -174,108 +168,86 @@ func (st *Settlement) plain() bool {
 	return st.Status == Created && st.Warnings == nil && st.Result == nil && len(st.Errors) == 0 && !st.Keep && !st.InDoubt && !st.PossibleDuplicate
 }
 
-// count counts the settlements of an outcome that are such.
-func (o *outcome) count(such func(*Settlement) bool) (n int) {
-	for i := range o.settlements {
-		if such(&o.settlements[i]) {
-			n++
-		}
+// closingOf is closeAttempts.
+func closingOf(group []*outcome) statement {
+	n := len(group)
+	ints := func(of func(*Call) int) parameter {
+		return int4Array(n, func(i int) int { return of(&group[i].call) })
 	}
-	return n
-}
-
-// queueClose queues closeAttempts.
-func queueClose(b *pgx.Batch, group []*outcome) {
-	var rows []*Settlement
-	first, last := make([]int, len(group)), make([]int, len(group)) // of each outcome's rows, from 1
+	first, last := make([]int, n), make([]int, n) // of each outcome's rows, from 1
+	var rows, plain []*Settlement
 	for i, o := range group {
 		first[i], last[i] = len(rows)+1, len(rows)+len(o.settlements)
-		rows = slices.Grow(rows, len(o.settlements))
 		for k := range o.settlements {
-			rows = append(rows, &o.settlements[k])
+			st := &o.settlements[k]
+			rows = append(rows, st)
+			if !st.plain() {
+				st = &Settlement{}
+			}
+			plain = append(plain, st)
 		}
 	}
-	ints := func(of func(*Call) int) array {
-		return int4Array(len(group), func(i int) int { return of(&group[i].call) })
-	}
-	texts := func(of func(*Settlement) string) array {
-		return nullableTextArray(len(rows), func(i int) string {
-			if !rows[i].plain() {
-				return ""
-			}
-			return text(of(rows[i]))
-		})
-	}
-	b.Queue(closeAttempts, uuidArray(len(group), func(i int) uuid.UUID { return group[i].attempt }),
-		int4Array(len(first), func(i int) int { return first[i] }), int4Array(len(last), func(i int) int { return last[i] }),
+	return statement{sql: closeAttempts, params: []parameter{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt }),
+		int4Array(n, func(i int) int { return first[i] }), int4Array(n, func(i int) int { return last[i] }),
 		ints(func(c *Call) int { return c.Created }), ints(func(c *Call) int { return c.Rejected }),
 		ints(func(c *Call) int { return c.NotApplied }), ints(func(c *Call) int { return c.Unknown }), ints(func(c *Call) int { return c.Status }),
-		textArray(len(group), func(i int) string { return text(group[i].call.CorrelationID) }),
-		textArray(len(group), func(i int) string { return text(group[i].call.Detail) }),
+		textArray(n, func(i int) string { return text(group[i].call.CorrelationID) }),
+		textArray(n, func(i int) string { return text(group[i].call.Detail) }),
 		textArray(len(rows), func(i int) string { return rows[i].EventID }),
-		texts(func(st *Settlement) string { return st.RecordID }), texts(func(st *Settlement) string { return st.URL }))
+		nullableTextArray(len(rows), func(i int) string { return text(plain[i].RecordID) }),
+		nullableTextArray(len(rows), func(i int) string { return text(plain[i].URL) })}}
 }
 
-// queueCreated queues the created rows of an outcome that are not plain.
-func queueCreated(b *pgx.Batch, o *outcome) {
-	n := o.count(func(st *Settlement) bool { return st.Status == Created && !st.plain() })
-	if n == 0 {
-		return
-	}
-	eventIDs, recordIDs, results := make([]string, 0, n), make([]string, 0, n), make([][]byte, 0, n)
-	urls, warnings := make([]*string, 0, n), make([]*string, 0, n)
-	keep, doubt, dup := make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n)
+// others are the statements for what is not plain: its errors, created rows that have more than that, and those that were not created.
+func (o *outcome) others() (list []statement) {
+	var errs []*Error
+	var ids []string // of their events
+	var created, others []*Settlement
 	for i := range o.settlements {
 		st := &o.settlements[i]
-		if st.Status != Created || st.plain() {
-			continue
+		for k := range st.Errors {
+			errs, ids = append(errs, &st.Errors[k]), append(ids, st.EventID)
 		}
-		eventIDs, recordIDs, results = append(eventIDs, st.EventID), append(recordIDs, text(st.RecordID)), append(results, st.Result)
-		urls, warnings = append(urls, nullable(st.URL)), append(warnings, nullable(string(st.Warnings)))
-		keep, doubt, dup = append(keep, st.Keep), append(doubt, st.InDoubt), append(dup, st.PossibleDuplicate)
+		switch {
+		case st.Status != Created:
+			others = append(others, st)
+		case !st.plain():
+			created = append(created, st)
+		}
 	}
-	b.Queue(settleCreated, o.attempt, eventIDs, recordIDs, urls, warnings, results, keep, doubt, dup)
+	if len(errs) > 0 {
+		texts := func(of func(*Error) string) parameter {
+			return textArray(len(errs), func(i int) string { return text(of(errs[i])) })
+		}
+		list = append(list, statement{sql: settleErrors, params: []parameter{uuidOf(o.attempt),
+			textArray(len(ids), func(i int) string { return ids[i] }),
+			texts(func(e *Error) string { return e.Category }), texts(func(e *Error) string { return e.Message }),
+			texts(func(e *Error) string { return e.Property }), texts(func(e *Error) string { return e.Rule }),
+			nullableByteaArray(len(errs), func(i int) []byte { return errs[i].Raw })}})
+	}
+	if n := len(created); n > 0 {
+		list = append(list, statement{sql: settleCreated, params: []parameter{uuidOf(o.attempt),
+			textArray(n, func(i int) string { return created[i].EventID }), textArray(n, func(i int) string { return text(created[i].RecordID) }),
+			nullableTextArray(n, func(i int) string { return text(created[i].URL) }),
+			nullableTextArray(n, func(i int) string { return text(string(created[i].Warnings)) }),
+			nullableByteaArray(n, func(i int) []byte { return created[i].Result }), boolArray(n, func(i int) bool { return created[i].Keep }),
+			boolArray(n, func(i int) bool { return created[i].InDoubt }), boolArray(n, func(i int) bool { return created[i].PossibleDuplicate })}})
+	}
+	if n := len(others); n > 0 {
+		list = append(list, statement{sql: settleOthers, params: []parameter{uuidOf(o.attempt),
+			textArray(n, func(i int) string { return others[i].EventID }), textArray(n, func(i int) string { return string(others[i].Status) }),
+			nullableTextArray(n, func(i int) string { return string(others[i].Reason) }), nullableTextArray(n, func(i int) string { return text(others[i].Error) }),
+			intervalArray(n, func(i int) time.Duration { return others[i].Wait }), boolArray(n, func(i int) bool { return others[i].Counted }),
+			boolArray(n, func(i int) bool { return others[i].InDoubt }), boolArray(n, func(i int) bool { return others[i].Missed }),
+			boolArray(n, func(i int) bool { return others[i].PossibleDuplicate }), nullableTextArray(n, func(i int) string { return text(others[i].cause()) })}})
+	}
+	return list
 }
 
-// queueErrors queues the errors of an outcome.
-func queueErrors(b *pgx.Batch, o *outcome) {
-	var ids, categories, messages, properties, rules []string
-	var raws [][]byte
-	for i := range o.settlements {
-		for _, e := range o.settlements[i].Errors {
-			ids, categories = append(ids, o.settlements[i].EventID), append(categories, text(e.Category))
-			messages, raws = append(messages, text(e.Message)), append(raws, e.Raw)
-			properties, rules = append(properties, text(e.Property)), append(rules, text(e.Rule))
-		}
+// cause is what a dead row's fingerprint is of; "" if it is not dead.
+func (st *Settlement) cause() string {
+	if st.Status != Dead {
+		return ""
 	}
-	if len(ids) > 0 {
-		b.Queue(settleErrors, o.attempt, ids, categories, messages, properties, rules, raws)
-	}
-}
-
-// queueOthers queues the rows of an outcome that were not created.
-func queueOthers(b *pgx.Batch, o *outcome) {
-	n := o.count(func(st *Settlement) bool { return st.Status != Created })
-	if n == 0 {
-		return
-	}
-	eventIDs, statuses, waits := make([]string, 0, n), make([]string, 0, n), make([]time.Duration, 0, n)
-	reasons, errors, causes := make([]*string, 0, n), make([]*string, 0, n), make([]*string, 0, n)
-	counted, doubt, missed, dup := make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n), make([]bool, 0, n)
-	for i := range o.settlements {
-		st := &o.settlements[i]
-		if st.Status == Created {
-			continue
-		}
-		eventIDs, statuses, waits = append(eventIDs, st.EventID), append(statuses, string(st.Status)), append(waits, st.Wait)
-		reasons, errors = append(reasons, nullable(string(st.Reason))), append(errors, nullable(st.Error))
-		counted, doubt = append(counted, st.Counted), append(doubt, st.InDoubt)
-		missed, dup = append(missed, st.Missed), append(dup, st.PossibleDuplicate)
-		cause := ""
-		if st.Status == Dead {
-			cause = causeOf(st.Errors, st.Error)
-		}
-		causes = append(causes, nullable(cause))
-	}
-	b.Queue(settleOthers, o.attempt, eventIDs, statuses, reasons, errors, waits, counted, doubt, missed, dup, causes)
+	return causeOf(st.Errors, st.Error)
 }

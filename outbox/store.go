@@ -70,7 +70,6 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		takeArrays(conn)
 		_, err := conn.Exec(ctx, planByKeys)
 		return err
 	}
