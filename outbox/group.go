@@ -12,6 +12,9 @@ import (
 // grouped commits requests together: what comes while others are being committed goes with the next commit. Under load a
 // commit's price, most of it a flush of the log, is shared by several batches; without, nobody waits.
 type grouped[T any] struct {
+	// turn is held by who commits. Intents and outcomes share one: with a commit of either at once there were more and smaller
+	// groups, and an event cost Postgres 6.8 µs instead of 5.9; with two of each, 9.
+	turn *sync.Mutex
 	// commit does all the requests in one transaction, or none of them. What it returns is told to each.
 	commit func(ctx context.Context, group []T) error
 	// alone does one, after a group that could not be.
@@ -21,15 +24,12 @@ type grouped[T any] struct {
 
 	mu      sync.Mutex
 	queue   []*request[T]
-	running int
+	running bool
 }
 
+// groupMost and groupBytes bound a group.
 const (
-	// groupsAtOnce is how many groups are committed at once. With two, there were more and smaller ones, and an event cost Postgres 9
-	// µs instead of 7. Intents and outcomes go side by side all the same, so that the server has work while one waits for its flush.
-	groupsAtOnce = 1
-	// groupMost and groupBytes bound a group.
-	groupMost  = 10
+	groupMost  = 16
 	groupBytes = 4 << 20
 )
 
@@ -47,10 +47,8 @@ func (g *grouped[T]) do(ctx context.Context, what T) error {
 	r := &request[T]{what, ctx, make(chan error, 1)}
 	g.mu.Lock()
 	g.queue = append(g.queue, r)
-	start := g.running < groupsAtOnce
-	if start {
-		g.running++
-	}
+	start := !g.running
+	g.running = true
 	g.mu.Unlock()
 	if start {
 		go g.run()
@@ -60,13 +58,20 @@ func (g *grouped[T]) do(ctx context.Context, what T) error {
 
 // run commits group after group until nothing is left.
 func (g *grouped[T]) run() {
-	for {
-		group := g.next()
-		if group == nil {
-			return
-		}
-		g.finish(group)
+	for g.runOne() {
 	}
+}
+
+// runOne commits a group, or tells that there is none.
+func (g *grouped[T]) runOne() bool {
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	group := g.next()
+	if group == nil {
+		return false
+	}
+	g.finish(group)
+	return true
 }
 
 func (g *grouped[T]) next() []*request[T] {
@@ -80,7 +85,7 @@ func (g *grouped[T]) next() []*request[T] {
 		n++
 	}
 	if n == 0 {
-		g.running--
+		g.running = false
 		return nil
 	}
 	group := g.queue[:n:n]

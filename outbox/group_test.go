@@ -33,6 +33,7 @@ func newGate() *gate {
 		return <-end
 	}
 	g.grouped = &grouped[string]{
+		turn:   new(sync.Mutex),
 		commit: begin,
 		alone:  func(ctx context.Context, one string) error { return begin(ctx, []string{one}) },
 		weight: func(s string) int { return len(s) },
@@ -61,26 +62,32 @@ func (g *gate) wait(ctx context.Context, n int, what string) <-chan error {
 	}
 }
 
-// busy begins as many commits of one request as there can be at once. The end of the first of them lets one more begin; the
-// others end with the test.
+// busy begins a commit of one request.
 func (g *gate) busy(t *testing.T) (first commit) {
-	for n := range groupsAtOnce {
-		done := g.ask(t.Context(), "first")
-		c := <-g.begun
-		if diff := cmp.Diff([]string{"first"}, c.group); diff != "" {
-			t.Fatal(diff)
-		}
-		if n == 0 {
-			first = c
-		}
-		t.Cleanup(func() {
-			if n > 0 {
-				c.end <- nil
-			}
-			ok(t, <-done)
-		})
+	done := g.ask(t.Context(), "first")
+	first = <-g.begun
+	if diff := cmp.Diff([]string{"first"}, first.group); diff != "" {
+		t.Fatal(diff)
 	}
+	t.Cleanup(func() { ok(t, <-done) })
 	return first
+}
+
+// Two that share a turn commit one after the other.
+func TestCommitsTakeTurns(t *testing.T) {
+	a, b := newGate(), newGate()
+	b.turn = a.turn
+	first := a.busy(t)
+	done := b.wait(t.Context(), 1, "x")
+	more := b.wait(t.Context(), 2, "y")
+	first.end <- nil
+	c := <-b.begun
+	if diff := cmp.Diff([]string{"x", "y"}, c.group); diff != "" {
+		t.Error(diff)
+	}
+	c.end <- nil
+	ok(t, <-done)
+	ok(t, <-more)
 }
 
 func TestWhatComesMeanwhileGoesTogether(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,8 +88,9 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
 	s := &Store{pool: pool}
-	s.intents = &grouped[*intent]{commit: s.intendTogether, alone: s.intendAlone, weight: (*intent).bytes}
-	s.outcomes = &grouped[*outcome]{commit: s.settleTogether, alone: s.settleAlone, weight: (*outcome).bytes}
+	turn := new(sync.Mutex)
+	s.intents = &grouped[*intent]{turn: turn, commit: s.intendTogether, alone: s.intendAlone, weight: (*intent).bytes}
+	s.outcomes = &grouped[*outcome]{turn: turn, commit: s.settleTogether, alone: s.settleAlone, weight: (*outcome).bytes}
 	return s, nil
 }
 
