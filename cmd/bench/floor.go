@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -54,45 +54,83 @@ func (c *floorCmd) Run(ctx context.Context, s streams) error {
 	fmt.Fprintln(s.out, "started")
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(floorInFlight)
-	var mu sync.Mutex
-	var batch []*worker.Event
-	for taken := 0; taken < c.Events && ctx.Err() == nil; {
-		if err := source.Fetch(ctx, 4000, 64<<20, func(e *worker.Event) {
-			taken++
-			mu.Lock()
-			batch = append(batch, e)
-			var full []*worker.Event
-			if len(batch) == 100 || taken == c.Events {
-				full, batch = batch, nil
+	calls, callsCtx := errgroup.WithContext(ctx)
+	calls.SetLimit(floorInFlight)
+	results := make(chan result, floorInFlight)
+	group.Go(func() error { return keepResults(ctx, pool, results) })
+	group.Go(func() error {
+		defer close(results)
+		var batch []*worker.Event
+		for taken := 0; taken < c.Events && callsCtx.Err() == nil; {
+			if err := source.Fetch(callsCtx, 4000, 64<<20, func(e *worker.Event) {
+				taken++
+				if batch = append(batch, e); len(batch) == 100 || taken == c.Events {
+					full := batch
+					batch = nil
+					calls.Go(func() error { return call(callsCtx, crm, full, results) })
+				}
+			}); err != nil {
+				return errors.Join(err, calls.Wait())
 			}
-			mu.Unlock()
-			if full != nil {
-				group.Go(func() error { return c.send(ctx, pool, crm, full) })
-			}
-		}); err != nil {
-			return err
 		}
-	}
+		return calls.Wait()
+	})
 	return group.Wait()
 }
 
-func (c *floorCmd) send(ctx context.Context, pool *pgxpool.Pool, crm *hubspot.Client, events []*worker.Event) error {
+// result is a batch and what the call said of it.
+type result struct {
+	events   []*worker.Event
+	outcomes []worker.Outcome
+}
+
+func call(ctx context.Context, crm *hubspot.Client, events []*worker.Event, results chan<- result) error {
 	inputs := make([]worker.Input, len(events))
 	for i, e := range events {
 		inputs[i].Body = e.Payload
 	}
-	answer := crm.Create(ctx, objectType, inputs)
-	_, err := pool.CopyFrom(ctx, pgx.Identifier{"floor"}, []string{"event_id", "object_type", "status", "record_id", "stream", "stream_seq", "payload"},
-		pgx.CopyFromSlice(len(events), func(i int) ([]any, error) {
-			e := events[i]
-			return []any{e.ID, e.ObjectType, "created", answer.Outcomes[i].RecordID, e.Stream, int64(e.StreamSeq), e.Payload}, nil
-		}))
-	if err != nil {
-		return err
+	select {
+	case results <- result{events, crm.Create(ctx, objectType, inputs).Outcomes}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	for _, e := range events {
-		_ = e.Message.Ack()
+}
+
+// keepResults copies what is there at once in one commit, and acks it.
+func keepResults(ctx context.Context, pool *pgxpool.Pool, results <-chan result) error {
+	for first := range results {
+		group := []result{first}
+		for more := true; more && len(group) < 10; {
+			select {
+			case r, ok := <-results:
+				if more = ok; ok {
+					group = append(group, r)
+				}
+			default:
+				more = false
+			}
+		}
+		k, i := 0, -1
+		_, err := pool.CopyFrom(ctx, pgx.Identifier{"floor"}, []string{"event_id", "object_type", "status", "record_id", "stream", "stream_seq", "payload"},
+			pgx.CopyFromFunc(func() ([]any, error) {
+				if i++; i == len(group[k].events) {
+					k, i = k+1, 0
+				}
+				if k == len(group) {
+					return nil, nil
+				}
+				e := group[k].events[i]
+				return []any{e.ID, e.ObjectType, "created", group[k].outcomes[i].RecordID, e.Stream, int64(e.StreamSeq), e.Payload}, nil
+			}))
+		if err != nil {
+			return err
+		}
+		for _, r := range group {
+			for _, e := range r.events {
+				_ = e.Message.Ack()
+			}
+		}
 	}
 	return nil
 }

@@ -220,10 +220,11 @@ func (r *round) env() []string {
 		"CRMINTAKE_HUBSPOT_URL="+r.crm.url, "CRMINTAKE_HUBSPOT_TOKEN="+token, "CRMINTAKE_ADMIN_ADDR=127.0.0.1:0")
 }
 
-// event is the n-th body, of about 300 bytes with its headers.
-func event(n int) []byte {
-	return fmt.Appendf(nil, `{"properties":{"contract_name":"Contract %d","contract_number":"C-%09d","amount":"%d.50","currency":"EUR",`+
-		`"start_date":"2026-01-01","end_date":"2026-12-31","status":"signed","note":"Signed by both parties and filed."},"associations":[]}`, n, n, n)
+// event is the n-th body, of about 300 bytes with its headers. It has the value of the id property, so that the floor's calls are the same.
+func event(n int, id string) []byte {
+	return fmt.Appendf(nil, `{"properties":{"contract_name":"Contract %d","%s":"%s","amount":"%d.50","currency":"EUR",`+
+		`"start_date":"2026-01-01","end_date":"2026-12-31","status":"signed","note":"Signed by both parties and filed."},"associations":[]}`,
+		n, idProperty, id, n)
 }
 
 // numbered is the id of the n-th event.
@@ -243,7 +244,7 @@ func (r *round) publish(ctx context.Context, events int, id func(n int) string) 
 
 func (r *round) publishOne(ctx context.Context, p *jetstream.Publisher, n int, id string) error {
 	r.events++
-	return p.Publish(ctx, jetstream.Message{Subject: subject, ID: id, Data: event(n), Line: n + 1})
+	return p.Publish(ctx, jetstream.Message{Subject: subject, ID: id, Data: event(n, id), Line: n + 1})
 }
 
 // withPublisher returns when all that do published is confirmed.

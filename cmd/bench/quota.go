@@ -260,7 +260,7 @@ func (b *quotaBench) publish(ctx context.Context, workers int) error {
 			name = quotaTypes[k].name
 			at -= quotaTypes[k].events
 		}
-		if err := p.Publish(ctx, jetstream.Message{Subject: "crm.create." + name, ID: fmt.Sprintf("event-%09d", n), Data: event(n), Line: n + 1}); err != nil {
+		if err := p.Publish(ctx, jetstream.Message{Subject: "crm.create." + name, ID: numbered(n), Data: event(n, numbered(n)), Line: n + 1}); err != nil {
 			return err
 		}
 	}
