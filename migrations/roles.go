@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // The roles, which nobody logs in as: GRANT them to those who do. Roles belong to the whole server, what they may do to each database.
@@ -158,11 +160,8 @@ WHERE NOT CASE WHEN columns = '' THEN has_table_privilege(coalesce(nullif($4, ''
 ORDER BY n`
 
 // MissingRights lists what a role of ours may do and the one that connects may not, as "INSERT on outbox".
-func MissingRights(ctx context.Context, databaseURL, role string, prepare ...Prepare) ([]string, error) {
-	db, err := open(databaseURL, prepare)
-	if err != nil {
-		return nil, err
-	}
+func MissingRights(ctx context.Context, pool *pgxpool.Pool, role string) ([]string, error) {
+	db := stdlib.OpenDBFromPool(pool)
 	defer db.Close()
 	missing, err := missingRights(ctx, db, role, "")
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"crmintake/migrations"
 	"crmintake/outbox/outboxtest"
@@ -169,11 +170,21 @@ func TestRolesAreMadeByTwoAtOnce(t *testing.T) {
 	ok(t, tx.Commit(t.Context()))
 	ok(t, <-made)
 	exec(`CREATE ROLE app LOGIN PASSWORD 'x' IN ROLE crmintake_worker`)
-	missing, err := migrations.MissingRights(t.Context(), as(t, address, "app", "x"), migrations.WorkerRole)
-	ok(t, err)
+	missing := lacks(t, as(t, address, "app", "x"), migrations.WorkerRole)
 	if missing != nil {
 		t.Errorf("it lacks %v", missing)
 	}
+}
+
+// lacks is MissingRights of whoever connects.
+func lacks(t *testing.T, address, role string) []string {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), address)
+	ok(t, err)
+	defer pool.Close()
+	missing, err := migrations.MissingRights(t.Context(), pool, role)
+	ok(t, err)
+	return missing
 }
 
 // What a role may not do is refused by the server, and MissingRights knows it beforehand.
@@ -200,8 +211,7 @@ func TestRights(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			exec(`CREATE ROLE ` + role + `_login LOGIN PASSWORD 'x' IN ROLE ` + role)
 			login := as(t, address, role+"_login", "x")
-			missing, err := migrations.MissingRights(t.Context(), login, role)
-			ok(t, err)
+			missing := lacks(t, login, role)
 			if missing != nil {
 				t.Errorf("it lacks %v", missing)
 			}
@@ -218,8 +228,7 @@ func TestRights(t *testing.T) {
 		})
 	}
 	reader := as(t, address, migrations.ReaderRole+"_login", "x")
-	missing, err := migrations.MissingRights(t.Context(), reader, migrations.WorkerRole)
-	ok(t, err)
+	missing := lacks(t, reader, migrations.WorkerRole)
 	if !slices.Contains(missing, "INSERT on event") || !slices.Contains(missing, "UPDATE on replay_job") || slices.Contains(missing, "SELECT on event") {
 		t.Errorf("a reader lacks, to be a worker: %v", missing)
 	}

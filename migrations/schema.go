@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
 
@@ -47,6 +49,16 @@ func Inspect(ctx context.Context, databaseURL string, prepare ...Prepare) (s Sch
 	if err != nil {
 		return Schema{}, err
 	}
+	defer db.Close()
+	if s, err = inspect(ctx, db); err != nil {
+		return Schema{}, fmt.Errorf("migrations: %w", err)
+	}
+	return s, nil
+}
+
+// InspectPool is Inspect by connections that are there.
+func InspectPool(ctx context.Context, pool *pgxpool.Pool) (s Schema, err error) {
+	db := stdlib.OpenDBFromPool(pool)
 	defer db.Close()
 	if s, err = inspect(ctx, db); err != nil {
 		return Schema{}, fmt.Errorf("migrations: %w", err)

@@ -183,12 +183,12 @@ func (c *checkCmd) database(ctx context.Context, _ *program, f *findings) {
 	} else {
 		f.add(fine, "schema", "up to date")
 	}
-	f.fail("database", c.mayWork(ctx))
 	store, err := c.open(ctx, 2)
 	if f.fail("database", err) {
 		return
 	}
 	defer store.Close()
+	f.fail("database", mayWork(ctx, store))
 	server, err := store.Inspect(ctx)
 	if f.fail("database", err) {
 		return

@@ -58,8 +58,8 @@ func (f databaseFlags) prepare(_ context.Context, c *pgx.ConnConfig) error {
 }
 
 // mayWork tells what a worker needs and may not do. Else each of its statements would fail, again and again.
-func (f databaseFlags) mayWork(ctx context.Context) error {
-	missing, err := migrations.MissingRights(ctx, f.DatabaseURL, migrations.WorkerRole, f.prepare)
+func mayWork(ctx context.Context, store *outbox.Store) error {
+	missing, err := migrations.MissingRights(ctx, store.Pool(), migrations.WorkerRole)
 	if err == nil && len(missing) > 0 {
 		err = fmt.Errorf("the role lacks %s; type 'crmintake migrate up --roles', then have GRANT %s TO it", strings.Join(missing, ", "), migrations.WorkerRole)
 	}
@@ -76,8 +76,17 @@ func openStore(ctx context.Context, f databaseFlags, maxConns int) (*outbox.Stor
 	if err := f.validate(); err != nil {
 		return nil, err
 	}
-	if err := migrations.Check(ctx, f.DatabaseURL, f.prepare); err != nil {
+	store, err := f.open(ctx, maxConns)
+	if err != nil {
 		return nil, err
 	}
-	return f.open(ctx, maxConns)
+	schema, err := migrations.InspectPool(ctx, store.Pool())
+	if err == nil {
+		err = schema.Fit()
+	}
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	return store, nil
 }

@@ -250,23 +250,21 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 
 // work connects and works until it is told to stop.
 func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, seen *seen, tracer trace.Tracer) error {
-	store, err := c.awaitStore(ctx, p.log)
+	store, nc, err := c.awaitServers(ctx, p.log, seen)
+	if store != nil {
+		defer store.Close()
+	}
+	if nc != nil {
+		defer func() {
+			if err := jetstream.Close(nc); err != nil {
+				p.log.Warn("some acks may be lost, which costs a redelivery", "error", err)
+			}
+		}()
+	}
 	if err != nil {
 		return err
 	}
-	defer store.Close()
 	vault.store.Store(store)
-	seen.postgres.Store(true)
-	nc, err := c.awaitNATS(ctx, p.log)
-	if err != nil {
-		return err
-	}
-	seen.nats.Store(nc)
-	defer func() {
-		if err := jetstream.Close(nc); err != nil {
-			p.log.Warn("some acks may be lost, which costs a redelivery", "error", err)
-		}
-	}()
 	source, err := c.awaitSource(ctx, p.log, nc)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"crmintake/outbox"
 	"crmintake/worker/jetstream"
@@ -56,13 +57,30 @@ func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass fu
 	return got, err
 }
 
+// awaitServers waits for Postgres and for NATS. What it returns is to be closed, also with an error.
+func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, seen *seen) (store *outbox.Store, nc *nats.Conn, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		store, err = c.awaitStore(ctx, log)
+		seen.postgres.Store(err == nil)
+		return err
+	})
+	group.Go(func() (err error) {
+		nc, err = c.awaitNATS(ctx, log)
+		seen.nats.Store(nc)
+		return err
+	})
+	err = group.Wait()
+	return store, nc, err
+}
+
 func (c *runCmd) awaitStore(ctx context.Context, log *slog.Logger) (*outbox.Store, error) {
 	store, err := await(ctx, log, "Postgres", outbox.MayPass, func(ctx context.Context) (*outbox.Store, error) {
 		store, err := openStore(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
 		if err != nil {
 			return nil, err
 		}
-		if err := c.mayWork(ctx); err != nil {
+		if err := mayWork(ctx, store); err != nil {
 			store.Close()
 			return nil, err
 		}
