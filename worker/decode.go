@@ -43,9 +43,11 @@ func Decode(payload []byte, idProperty, eventID string) (Input, error) {
 		return Input{}, invalid("the event has %d bytes, more than the %d that are accepted", len(payload), MaxEventBytes)
 	}
 	// jsontext would report a mere "invalid character" for the marks; naming them helps whoever exported the events.
-	for _, bom := range []string{"\xef\xbb\xbf", "\xfe\xff", "\xff\xfe"} {
-		if len(payload) >= len(bom) && string(payload[:len(bom)]) == bom {
-			return Input{}, invalid("the event begins with a byte-order mark; want UTF-8 without one (byte 0)")
+	if len(payload) > 0 && payload[0] >= utf8.RuneSelf {
+		for _, bom := range []string{"\xef\xbb\xbf", "\xfe\xff", "\xff\xfe"} {
+			if len(payload) >= len(bom) && string(payload[:len(bom)]) == bom {
+				return Input{}, invalid("the event begins with a byte-order mark; want UTF-8 without one (byte 0)")
+			}
 		}
 	}
 	d := decoders.Get().(*decoder)

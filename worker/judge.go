@@ -22,16 +22,17 @@ type judge struct {
 
 // outcome judges a create call. hasID tells whether the object type has an id property, by which a record can be found.
 func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, hasID bool) outbox.Settlement {
+	if o.Verdict == Created {
+		return j.created(r, Found{RecordID: o.RecordID, URL: o.URL}, o)
+	}
 	s := outbox.Settlement{EventID: r.id, Counted: counts(class, o.Verdict), Error: inWords(o, call)}
 	for _, e := range o.Errors {
 		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Property: e.Property, Rule: e.Rule, Raw: e.Raw})
 	}
-	if len(s.Errors) == 0 && o.Verdict != Created {
+	if len(s.Errors) == 0 {
 		s.Errors = []outbox.Error{{Message: call.Detail, Raw: call.Raw}}
 	}
 	switch {
-	case o.Verdict == Created:
-		return j.created(r, Found{RecordID: o.RecordID, URL: o.URL}, o)
 	case o.Verdict == Unknown:
 		s.InDoubt = true
 		return j.unknown(s, hasID)

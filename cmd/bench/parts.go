@@ -17,7 +17,7 @@ const (
 	objectType = "contracts"
 	subject    = "crm.create." + objectType
 	idProperty = "source_event_id"
-	token      = "token-of-the-bench"
+	token      = "pat-eu1-00000000-0000-4000-8000-000000000000" // as long as theirs are
 )
 
 // part is a process that runs this program's own binary as one of the parts. It tells its address in its first line.

@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,10 +33,12 @@ func metadataOf(m *nats.Msg) (metadata, error) {
 //	$JS.ACK.<stream>.<consumer>.<deliveries>.<stream's sequence>.<consumer's sequence>.<time>.<pending>
 //	$JS.ACK.<domain>.<account's hash>.<the same>, and perhaps .<more>
 func parseAckSubject(subject string) (d metadata, ok bool) {
-	rest, ok := strings.CutPrefix(subject, "$JS.ACK.")
-	switch dots := strings.Count(rest, "."); {
-	case !ok:
+	const prefix = "$JS.ACK."
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if !ok {
 		return d, false
+	}
+	switch dots := strings.Count(rest, "."); {
 	case dots >= 8:
 		_, rest, _ = strings.Cut(rest, ".")
 		_, rest, _ = strings.Cut(rest, ".")
@@ -48,13 +49,26 @@ func parseAckSubject(subject string) (d metadata, ok bool) {
 	_, rest, _ = strings.Cut(rest, ".")
 	var numbers [4]uint64
 	for i := range numbers {
-		var digits string
-		digits, rest, _ = strings.Cut(rest, ".")
-		var err error
-		if numbers[i], err = strconv.ParseUint(digits, 10, 63); err != nil {
+		if numbers[i], rest, ok = cutNumber(rest); !ok {
 			return d, false
 		}
 	}
 	d.deliveries, d.seq, d.at = numbers[0], numbers[1], time.Unix(0, int64(numbers[3]))
 	return d, true
+}
+
+// cutNumber takes a number of digits and the dot behind it.
+func cutNumber(s string) (n uint64, rest string, ok bool) {
+	const most = 18 // digits, or one more of a number that begins with 1: no more than 63 bits
+	for i := range len(s) {
+		switch c := s[i] - '0'; {
+		case c <= 9:
+			n = n*10 + uint64(c)
+		case s[i] == '.' && 0 < i && (i <= most || i == most+1 && s[0] == '1'):
+			return n, s[i+1:], true
+		default:
+			return 0, "", false
+		}
+	}
+	return 0, "", false
 }

@@ -88,7 +88,7 @@ func (s *Scanner) skip(depth int) bool {
 
 // string takes a string, and returns it with its quotes. Most of a text is strings: it looks at eight bytes at a time.
 func (s *Scanner) string(escapes bool) (quoted []byte, ok bool) {
-	if s.Peek() != '"' {
+	if (s.At >= len(s.Text) || s.Text[s.At] != '"') && s.Peek() != '"' {
 		return nil, false
 	}
 	text, start, i := s.Text, s.At, s.At+1
