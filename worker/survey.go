@@ -85,6 +85,9 @@ const surveyEvery = 10 * time.Second
 
 // watchFleet keeps the fleet's metrics.
 func (w *Worker) watchFleet(ctx context.Context) error {
+	if !sleep(ctx, afterStart) {
+		return nil
+	}
 	for {
 		s := w.survey(ctx)
 		w.showFleet(&s)
