@@ -3,6 +3,7 @@ package outbox
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -69,6 +70,18 @@ func TestBarePayloads(t *testing.T) {
 			t.Errorf("%s created: %+v, %v", e.ID, got, err)
 		}
 	}
+}
+
+// The events of a batch, which are alike, take little room while they are in a call.
+func TestPayloadsAreCompressed(t *testing.T) {
+	s := open(t)
+	var list []Event
+	for n := range 100 {
+		list = append(list, event(fmt.Sprintf("e%03d", n), fmt.Sprintf(`{"properties":{"name":"Contract %d","amount":"%d.50","status":"signed"}}`, n, n)))
+	}
+	_, err := s.Intend(t.Context(), newAttempt(), list)
+	ok(t, err)
+	want(t, s, `SELECT pg_column_compression(payloads), pg_column_size(payloads) < (SELECT sum(length(p)) FROM unnest(payloads) AS p) / 3 FROM attempt`, "lz4 t")
 }
 
 // Whatever comes first, retention takes no attempt that a bare row stands by, and in the end all but what an error names.
