@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"sync"
+	"io"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,7 +39,14 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 			names[i] = sd.Name
 		}
 	}
-	err, usable := exchange(ctx, conn.Conn().PgConn(), names, statements)
+	buf := s.buffer.Swap(nil)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	err, usable := exchange(ctx, conn.Conn().PgConn(), buf, names, statements)
+	if cap(*buf) <= maxKeptBuffer {
+		s.buffer.Store(buf)
+	}
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == unknownStatement {
 		usable = false // a new one will prepare them again, where this one believes that it has them
 	}
@@ -53,7 +60,7 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 const unknownStatement = "26000"
 
 // exchange sends the statements and reads what they come to. After that the connection may not be usable any more.
-func exchange(ctx context.Context, pg *pgconn.PgConn, names []string, statements []statement) (err error, usable bool) {
+func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []string, statements []statement) (err error, usable bool) {
 	conn := pg.Conn()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
@@ -64,7 +71,7 @@ func exchange(ctx context.Context, pg *pgconn.PgConn, names []string, statements
 			}
 		}
 	}()
-	if err := write(conn, names, statements); err != nil {
+	if err := write(conn, buf, names, statements); err != nil {
 		return err, false
 	}
 	for done := 0; ; {
@@ -90,9 +97,7 @@ func exchange(ctx context.Context, pg *pgconn.PgConn, names []string, statements
 
 // write writes the statements, and has the server commit. The server reads on meanwhile, for its answers are too few to wait for us
 // to read them.
-func write(conn interface{ Write([]byte) (int, error) }, names []string, statements []statement) error {
-	buf := buffers.Get().(*[]byte)
-	defer keepBuffer(buf)
+func write(conn io.Writer, buf *[]byte, names []string, statements []statement) error {
 	for i := range statements {
 		*buf = statements[i].append((*buf)[:0], names[i])
 		if i == len(statements)-1 {
@@ -105,15 +110,8 @@ func write(conn interface{ Write([]byte) (int, error) }, names []string, stateme
 	return nil
 }
 
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// keepBuffer keeps what holds a statement of a group of the usual size, ten batches of 100 events of 400 bytes and more.
-func keepBuffer(buf *[]byte) {
-	const most = 1 << 20
-	if cap(*buf) <= most {
-		buffers.Put(buf)
-	}
-}
+// maxKeptBuffer is as large as a statement of a usual group: 16 batches of 100 events of 600 bytes.
+const maxKeptBuffer = 1 << 20
 
 // append appends the messages that execute a statement by its name, or by its text if it has none.
 // See https://www.postgresql.org/docs/current/protocol-message-formats.html

@@ -175,7 +175,11 @@ func closingOf(group []*outcome) statement {
 		return int4Array(n, func(i int) int { return of(&group[i].call) })
 	}
 	first, last := make([]int, n), make([]int, n) // of each outcome's rows, from 1
-	var rows, plain []*Settlement
+	total := 0
+	for _, o := range group {
+		total += len(o.settlements)
+	}
+	rows, plain := make([]*Settlement, 0, total), make([]*Settlement, 0, total)
 	for i, o := range group {
 		first[i], last[i] = len(rows)+1, len(rows)+len(o.settlements)
 		for k := range o.settlements {

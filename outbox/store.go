@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,7 @@ type Store struct {
 	pool     *pgxpool.Pool
 	intents  *grouped[*intent]
 	outcomes *grouped[*outcome]
+	buffer   atomic.Pointer[[]byte] // of the last pipeline, for the next
 }
 
 // errURL does without pgx's own words, which can hold a part of the password.

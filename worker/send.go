@@ -23,6 +23,7 @@ type cargo struct {
 	trials     []string
 	token      token
 	span       trace.Span // nil if nobody traces
+	rows       *[]row     // lent to the batch that is made of it
 }
 
 // batch is one call's rows, durable under an open attempt.
@@ -77,8 +78,11 @@ func (w *Worker) send(calls, writes context.Context, c *cargo) {
 	}
 }
 
-// drop forgets the events of a cargo.
+// drop forgets the events of a cargo, of which nothing is under way any more.
 func (w *Worker) drop(c *cargo) {
+	if c.rows != nil {
+		w.rows.giveBack(c.rows)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.unacked, c)
@@ -142,7 +146,8 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 
 	w.metrics.intentTime.Observe(time.Since(begin).Seconds())
 	// The commit: from here on the events are ours, and the stream may forget them.
-	b.rows = make([]row, 0, len(unique))
+	c.rows = w.rows.borrow(len(unique))
+	b.rows = (*c.rows)[:0]
 	done := slices.Grow(twins, len(unique))
 	for k, i := range unique {
 		switch standing[k] {

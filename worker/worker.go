@@ -36,6 +36,7 @@ type Worker struct {
 
 	events      scratch[outbox.Event]
 	inputs      scratch[Input]
+	rows        scratch[row]
 	settlements scratch[outbox.Settlement]
 
 	// mu guards what follows: what is in hand, and what may be sent.
