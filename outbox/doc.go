@@ -58,5 +58,11 @@
 // updated, even HOT, costs 11.4, and 590 bytes of WAL instead of 690 (measured side by side, in transactions of 500 events).
 // Cheaper still would be intents without rows; but it takes a unique key for each event to know one that comes again.
 //
+// The payloads of a batch are compressed together while its call is under way: an event has 340 bytes of WAL so, and 600 as it is,
+// and costs Postgres 0.8 µs less (events of 300 bytes that are alike but for their values; with random values 410, and 0.3 µs).
+//
+// Why parameters and pipelines are written here and not by pgx: see parameter.go and pipeline.go. Intents and outcomes go that
+// way, which each event takes; all else is pgx's.
+//
 // All methods of Store may be called by many goroutines and processes at once.
 package outbox

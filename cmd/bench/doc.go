@@ -2,7 +2,8 @@
 // machines, or of two hours, can't.
 //
 //	compare   side by side with the floor: the same pull, call and one insert of each result, without intent, retry or accounting,
-//	          which is what the machine could do for somebody who does not care; and with any other system
+//	          which is what the machine could do for somebody who does not care; and with any other system. The floor is as
+//	          fast as we could make it: it too commits what is there at once together, and its calls are the same ones
 //	latency   from an event's publishing to the commit of its outcome, at several rates
 //	growth    with an empty outbox and with one of millions of created rows, while retention removes them as fast as it ever does
 //	start     from the start of the program to its first call
