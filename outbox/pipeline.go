@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -62,17 +61,19 @@ const unknownStatement = "26000"
 // exchange sends the statements and reads what they come to. After that the connection may not be usable any more.
 func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []string, statements []statement) (err error, usable bool) {
 	conn := pg.Conn()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	// A deadline would do, but pgx takes that for something that may pass, and leaves the server at its work. What it finds closed it
+	// cancels, and its pool has no room for another connection until that is done.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer func() {
-		if !stop() { // the deadline is set, or will be
+		if !stop() { // it is closed, or will be
 			usable = false
 			if err != nil {
 				err = errors.Join(context.Cause(ctx), err)
 			}
 		}
 	}()
-	if err := write(conn, buf, names, statements); err != nil {
-		return err, false
+	if err = write(conn, buf, names, statements); err != nil {
+		_ = conn.Close()
 	}
 	for done := 0; ; {
 		// Its context would be watched anew for each message, and is watched already.

@@ -21,6 +21,6 @@ func (s *scratch[T]) borrow(n int) *[]T {
 
 // giveBack takes a slice back, and lets go of what is in it.
 func (s *scratch[T]) giveBack(list *[]T) {
-	clear(*list)
+	clear((*list)[:cap(*list)]) // who appended to it wrote behind its end
 	s.pool.Put(list)
 }

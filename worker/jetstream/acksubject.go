@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -57,14 +58,14 @@ func parseAckSubject(subject string) (d metadata, ok bool) {
 	return d, true
 }
 
-// cutNumber takes a number of digits and the dot behind it.
+// cutNumber takes a number of 63 bits at most, and the dot behind it.
 func cutNumber(s string) (n uint64, rest string, ok bool) {
-	const most = 18 // digits, or one more of a number that begins with 1: no more than 63 bits
+	const most = 19 // digits: so many are less than 64 bits
 	for i := range len(s) {
 		switch c := s[i] - '0'; {
-		case c <= 9:
+		case c <= 9 && i < most:
 			n = n*10 + uint64(c)
-		case s[i] == '.' && 0 < i && (i <= most || i == most+1 && s[0] == '1'):
+		case s[i] == '.' && i > 0 && n <= math.MaxInt64:
 			return n, s[i+1:], true
 		default:
 			return 0, "", false
