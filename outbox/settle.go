@@ -180,6 +180,7 @@ func closingOf(group []*outcome) statement {
 		total += len(o.settlements)
 	}
 	rows, plain := make([]*Settlement, 0, total), make([]*Settlement, 0, total)
+	urls := 0 // all of them, or none where no row has one
 	for i, o := range group {
 		first[i], last[i] = len(rows)+1, len(rows)+len(o.settlements)
 		for k := range o.settlements {
@@ -189,6 +190,9 @@ func closingOf(group []*outcome) statement {
 				st = &Settlement{}
 			}
 			plain = append(plain, st)
+			if st.URL != "" {
+				urls = total
+			}
 		}
 	}
 	return statement{sql: closeAttempts, params: []parameter{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt }),
@@ -199,7 +203,7 @@ func closingOf(group []*outcome) statement {
 		textArray(n, func(i int) string { return text(group[i].call.Detail) }),
 		textArray(len(rows), func(i int) string { return rows[i].EventID }),
 		nullableTextArray(len(rows), func(i int) string { return text(plain[i].RecordID) }),
-		nullableTextArray(len(rows), func(i int) string { return text(plain[i].URL) })}}
+		nullableTextArray(urls, func(i int) string { return text(plain[i].URL) })}}
 }
 
 // others are the statements for what is not plain: its errors, created rows that have more than that, and those that were not created.
