@@ -67,10 +67,10 @@
 //     (outbox.QuotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to be built for a
 //     thousand accounts is the account in the subject, in event.object_type's place in the indexes, and in pause; the quota's
 //     key has it already.
-//   - One Postgres. An event costs 340 bytes of WAL and 5.1 µs of its CPU: a core does some 190,000 a second, which write 65 MB/s. A
-//     professional account at its limit creates 1,900 a second: 100 accounts a core, and 400 of them on four cores and a disk that takes
-//     260 MB/s. Each call has three commits (intent, outcome, a share of its token), some of which are made together: 400 accounts are up to
-//     23,000 a second, which needs a disk with a cache that survives, or group commit (commit_delay). Past that, split by account: nothing is
+//   - One Postgres. An event costs 340 bytes of WAL and 5.5 µs of its CPU: a core does some 180,000 a second, which write 61 MB/s. A
+//     professional account at its limit creates 1,900 a second: 95 accounts a core, and 380 of them on four cores and a disk that takes
+//     250 MB/s. Each call has three commits (intent, outcome, a share of its token), some of which are made together: 380 accounts are up to
+//     22,000 a second, which needs a disk with a cache that survives, or group commit (commit_delay). Past that, split by account: nothing is
 //     shared between accounts, so a hash of the account chooses the database, and none has to know the others.
 //   - Connections. A worker has up to 12; ten thousand would be 120,000. From some 40 workers on a database, put a pooler in
 //     transaction mode in between (nothing here lives in a session but planner settings, which go into the role, and prepared statements:
