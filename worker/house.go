@@ -14,10 +14,6 @@ import (
 // rounds is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside that, pauses.
 const rounds = time.Second
 
-// afterStart is how long a worker that starts leaves alone what it does for the fleet: its first calls are more urgent, and would wait
-// for more connections.
-const afterStart = rounds / 2
-
 // expireBatch is how many attempts one statement closes.
 const expireBatch = 10
 

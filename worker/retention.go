@@ -20,9 +20,6 @@ func (w *Worker) keepSmall(ctx, writes context.Context) error {
 		return nil
 	}
 	trouble := &outage{log: w.log, what: "removing old created rows"}
-	if !sleep(ctx, afterStart) {
-		return nil
-	}
 	for {
 		swept, err := w.sweep(writes)
 		switch {

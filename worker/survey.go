@@ -24,6 +24,10 @@ type survey struct {
 // surveyPatience is for each of the two parts: one that hangs leaves the other its time.
 const surveyPatience = 5 * time.Second
 
+// surveyAfterStart is how long a worker that starts leaves the first one alone: its first calls are more urgent, and would wait for one
+// more connection.
+const surveyAfterStart = 500 * time.Millisecond
+
 // fetchSilent is for how long no fetch has failed when none is made, because of a pause or because nothing more may be taken in hand: one
 // that goes on failing does so more often. Then the stream's other answers tell that it works, and nothing else would.
 const fetchSilent = 10 * time.Second
@@ -85,7 +89,7 @@ const surveyEvery = 10 * time.Second
 
 // watchFleet keeps the fleet's metrics.
 func (w *Worker) watchFleet(ctx context.Context) error {
-	if !sleep(ctx, afterStart) {
+	if !sleep(ctx, surveyAfterStart) {
 		return nil
 	}
 	for {
