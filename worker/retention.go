@@ -20,6 +20,9 @@ func (w *Worker) keepSmall(ctx, writes context.Context) error {
 		return nil
 	}
 	trouble := &outage{log: w.log, what: "removing old created rows"}
+	if !sleep(ctx, retentionSoon) { // the first calls are more urgent
+		return nil
+	}
 	for {
 		swept, err := w.sweep(writes)
 		switch {
