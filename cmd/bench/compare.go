@@ -135,7 +135,7 @@ func runFloor(ctx context.Context, r *round) (p *local.Process, end time.Time, e
 		return nil, end, fmt.Errorf("%w\n%s", err, floor.LogEnd())
 	}
 	var done int
-	err = r.conn.QueryRow(ctx, `SELECT count(record_id), max(updated_at) FROM floor`).Scan(&done, &end)
+	err = r.conn.QueryRow(ctx, `SELECT count(nullif(record_id, '')), max(updated_at) FROM floor`).Scan(&done, &end)
 	if err == nil && done != r.events {
 		err = fmt.Errorf("%d of %d events are done", done, r.events)
 	}

@@ -30,6 +30,9 @@ type floorCmd struct {
 // floorInFlight is as many calls at once as the worker makes.
 const floorInFlight = worker.DefaultInFlight
 
+// floorGroup is how many batches are committed together at most. On average there are seven.
+const floorGroup = 10
+
 // Run pulls, calls, copies the results into a table and acks. A crash anywhere loses or doubles.
 func (c *floorCmd) Run(ctx context.Context, s streams) error {
 	pool, err := pgxpool.New(ctx, c.Database)
@@ -89,8 +92,9 @@ func call(ctx context.Context, crm *hubspot.Client, events []*worker.Event, resu
 	for i, e := range events {
 		inputs[i].Body = e.Payload
 	}
+	answer := crm.Create(ctx, objectType, inputs)
 	select {
-	case results <- result{events, crm.Create(ctx, objectType, inputs).Outcomes}:
+	case results <- result{events, answer.Outcomes}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -101,7 +105,7 @@ func call(ctx context.Context, crm *hubspot.Client, events []*worker.Event, resu
 func keepResults(ctx context.Context, pool *pgxpool.Pool, results <-chan result) error {
 	for first := range results {
 		group := []result{first}
-		for more := true; more && len(group) < 10; {
+		for more := true; more && len(group) < floorGroup; {
 			select {
 			case r, ok := <-results:
 				if more = ok; ok {
