@@ -44,7 +44,7 @@ type Message struct {
 // Progress is how far a Publisher has come. Confirmations count in the order of publishing: everything up to Line is in the stream.
 type Progress struct {
 	Confirmed  int // messages that are in the stream, duplicates included
-	Duplicates int // those of them that were there before, by their id
+	Duplicates int // those of them that were there before, by their id; also by a try whose confirmation was lost
 	Line       int // of the last one of them
 }
 
@@ -244,6 +244,9 @@ func (p *Publisher) take(m *nats.Msg) {
 		return
 	}
 	u := p.waiting[number-first]
+	if u.confirmed { // sent twice, and answered twice: the second says only that the first has arrived
+		return
+	}
 	var answer struct {
 		Stream    string              `json:"stream"`
 		Duplicate bool                `json:"duplicate"`

@@ -53,6 +53,31 @@ func TestPublishCounts(t *testing.T) {
 	settled(t, s, 6, 0)
 }
 
+// A message that was sent twice, since its connection seemed lost, is answered twice. The second answer calls it a duplicate: of itself.
+func TestPublishAnsweredTwice(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	p := openPublisher(t, e, PublisherConfig{})
+	if err := p.Publish(t.Context(), event(1, "id")); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.nc.PublishMsg(p.waiting[0].m); err != nil {
+		t.Fatal(err)
+	}
+	for limit := time.Now().Add(patience); len(p.answers) < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("%d answers", len(p.answers))
+		}
+	}
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Progress{Confirmed: 1, Line: 1}, p.Progress()); diff != "" {
+		t.Error(diff)
+	}
+	settled(t, s, 1, 0)
+}
+
 func TestPublishTooLarge(t *testing.T) {
 	e := newEnv(t)
 	e.init(t, InitConfig{})
