@@ -92,6 +92,19 @@ func TestCompare(t *testing.T) {
 	draw(t, out, "crmintake", "floor", "peer", "2000 events")
 }
 
+// A peer may end by itself when it is done, between two looks at how far it is. One that ends before is told of.
+func TestPeerEnds(t *testing.T) {
+	// Looks are made by one session: 100 done at the first, 200 at the second.
+	const doneAtSecondLook = `SELECT 100 * length(set_config('peer.looks', concat(current_setting('peer.looks', true), 'x'), false))`
+	bench(t, "--events", "200", "--runs", "1", "--peer", "true", "--peer-done", doneAtSecondLook)
+
+	var out, errs bytes.Buffer
+	code := execute(t.Context(), []string{"--events", "200", "--runs", "1", "--peer", "cat /nowhere", "--peer-done", "SELECT 7"}, streams{&out, &errs})
+	if code != 1 || !strings.Contains(errs.String(), "it ended with 7 of 200 events done") || !strings.Contains(errs.String(), "/nowhere") {
+		t.Errorf("exit code %d\n%s", code, &errs)
+	}
+}
+
 func TestLatency(t *testing.T) {
 	const call = 40 * time.Millisecond
 	var report struct {

@@ -153,7 +153,7 @@ func (c *compareCmd) runPeer(ctx context.Context, r *round) (p *local.Process, e
 	}
 	tick := time.NewTicker(peerLook)
 	defer tick.Stop()
-	for {
+	for ended := false; ; {
 		var done int
 		if err := r.conn.QueryRow(ctx, c.PeerDone).Scan(&done); err != nil && ctx.Err() == nil {
 			done = 0 // its table may not be there yet
@@ -164,11 +164,14 @@ func (c *compareCmd) runPeer(ctx context.Context, r *round) (p *local.Process, e
 			_ = p.Wait()
 			return p, end, nil
 		}
+		if ended {
+			return nil, end, fmt.Errorf("it ended with %d of %d events done: %v\n%s", done, r.events, p.Wait(), p.LogEnd())
+		}
 		select {
 		case <-ctx.Done():
 			return nil, end, ctx.Err()
 		case <-p.Done():
-			return nil, end, fmt.Errorf("it ended with %d of %d events done: %v\n%s", done, r.events, p.Wait(), p.LogEnd())
+			ended = true // of itself, as it should when all is done: counted once more
 		case <-tick.C:
 		}
 	}
