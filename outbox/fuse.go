@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -43,8 +45,8 @@ func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, ot
 	if others > 0 {
 		reasons, inputs = append(reasons, ""), append(inputs, int32(others))
 	}
-	for reason, n := range rejected {
-		reasons, inputs = append(reasons, text(reason)), append(inputs, int32(n))
+	for _, reason := range slices.Sorted(maps.Keys(rejected)) { // an order, for the window's edge may fall between two
+		reasons, inputs = append(reasons, text(reason)), append(inputs, int32(rejected[reason]))
 	}
 	var b pgx.Batch
 	b.Queue(addRejected, objectType, call, reasons, inputs)
