@@ -143,6 +143,7 @@ func (c *Client) exchange(ctx context.Context, w *workspace, objectType, verb st
 }
 
 func (c *Client) send(ctx context.Context, w *workspace, method, path string) (worker.Class, worker.Call) {
+	w.answer = w.answer[:0] // of the call before
 	token, err := c.cfg.Token.Token(ctx)
 	if errors.Is(err, ErrTokenLater) {
 		call := unsent(oneLine("nothing was sent: " + err.Error()))
@@ -177,7 +178,7 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 	defer fly.land()
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 {
-		w.answer, err = readAnswer(w.answer[:0], resp.Body, resp.ContentLength, c.cfg.MaxAnswerBytes)
+		w.answer, err = readAnswer(w.answer, resp.Body, resp.ContentLength, c.cfg.MaxAnswerBytes)
 	}
 	class, call := w.judge(resp.StatusCode, resp.Header, hide.bytes(w.answer), err, hide, c.now())
 	if resp.StatusCode == http.StatusUnauthorized {

@@ -281,6 +281,28 @@ func TestRequestIsLeftAlone(t *testing.T) {
 	}
 }
 
+// An answer whose body is not read, as that of a 101, is not judged by the body of the call before.
+func TestAnswerWithoutABody(t *testing.T) {
+	const body = `{"category":"VALIDATION_ERROR","correlationId":"of-call-1","message":"of call 1"}`
+	c := to(t, peer(t, func(_ int, c net.Conn) {
+		r := bufio.NewReader(c)
+		if readRequest(r) == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body)
+		}
+		if readRequest(r) == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		}
+	}))
+	w := new(workspace)
+	for _, want := range []int{400, 101} {
+		w.request = make([]byte, 100)
+		_, call := c.exchange(t.Context(), w, "contacts", "create")
+		if had := call.CorrelationID != "" || len(call.Raw) > 0; call.Status != want || had != (want == 400) {
+			t.Errorf("%d: %s, %q, %q", call.Status, call.Detail, call.CorrelationID, call.Raw)
+		}
+	}
+}
+
 // One call is one request, also when the server has hung up on a kept connection just then.
 func TestKeptConnectionHungUp(t *testing.T) {
 	var requests atomic.Int64
