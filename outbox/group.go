@@ -15,9 +15,12 @@ type grouped[T any] struct {
 	// turn is held by who commits. Intents and outcomes share one: with a commit of either at once there were more and smaller
 	// groups, and an event cost Postgres 6.8 µs instead of 5.9; with two of each, 9.
 	turn *sync.Mutex
-	// commit does all the requests in one transaction, or none of them. What it returns is told to each.
+	// aside holds a token for each that is done alone. They don't take the turn, for one may wait for a lock that somebody holds for long.
+	aside chan struct{}
+	// commit does all the requests in one transaction, or none of them, and waits for no lock for long. What it returns is told to each,
+	// unless it may be the fault of one of them.
 	commit func(ctx context.Context, group []T) error
-	// alone does one, after a group that could not be.
+	// alone does one, after a group that could not be, and waits for locks.
 	alone func(ctx context.Context, one T) error
 	// weight is what one adds to a transaction, in bytes.
 	weight func(T) int
@@ -27,10 +30,12 @@ type grouped[T any] struct {
 	running bool
 }
 
-// groupMost and groupBytes bound a group.
+// groupMost and groupBytes bound a group. asideMost bounds how many are done alone at once: enough for one that waits not to keep the others
+// of its group, few enough to leave connections to all else.
 const (
 	groupMost  = 16
 	groupBytes = 4 << 20
+	asideMost  = 4
 )
 
 type request[T any] struct {
@@ -94,10 +99,6 @@ func (g *grouped[T]) next() []*request[T] {
 }
 
 func (g *grouped[T]) finish(group []*request[T]) {
-	if len(group) == 1 {
-		group[0].done <- g.alone(group[0].ctx, group[0].what)
-		return
-	}
 	ctx, release := joined(group)
 	defer release()
 	all := make([]T, len(group))
@@ -105,14 +106,24 @@ func (g *grouped[T]) finish(group []*request[T]) {
 		all[i] = r.what
 	}
 	err := g.commit(ctx, all)
-	if err == errApart || ofTheData(err) {
-		for _, r := range group {
-			r.done <- g.alone(r.ctx, r.what)
-		}
-		return
-	}
+	apart := err == errApart || ofTheData(err) || ofALock(err)
 	for _, r := range group {
-		r.done <- err
+		if apart {
+			go g.doAside(r)
+		} else {
+			r.done <- err
+		}
+	}
+}
+
+// doAside does a request alone.
+func (g *grouped[T]) doAside(r *request[T]) {
+	select {
+	case g.aside <- struct{}{}:
+		defer func() { <-g.aside }()
+		r.done <- g.alone(r.ctx, r.what)
+	case <-r.ctx.Done():
+		r.done <- r.ctx.Err()
 	}
 }
 
@@ -131,6 +142,15 @@ func ofTheData(err error) bool {
 	}
 	return false
 }
+
+// ofALock tells whether an error says that somebody held a lock for too long.
+func ofALock(err error) bool {
+	pgErr := (*pgconn.PgError)(nil)
+	return errors.As(err, &pgErr) && pgErr.Code == lockNotAvailable
+}
+
+// lockNotAvailable is the SQLSTATE of a lock that was waited for in vain.
+const lockNotAvailable = "55P03"
 
 // joined is a context that ends when those of all requests have.
 func joined[T any](group []*request[T]) (ctx context.Context, release func()) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -34,6 +35,7 @@ func newGate() *gate {
 	}
 	g.grouped = &grouped[string]{
 		turn:   new(sync.Mutex),
+		aside:  make(chan struct{}, asideMost),
 		commit: begin,
 		alone:  func(ctx context.Context, one string) error { return begin(ctx, []string{one}) },
 		weight: func(s string) int { return len(s) },
@@ -72,6 +74,9 @@ func (g *gate) busy(t *testing.T) (first commit) {
 	t.Cleanup(func() { ok(t, <-done) })
 	return first
 }
+
+const insertSomeEvent = `
+INSERT INTO event (event_id, object_type, status, payload, content_hash, stream, stream_seq, reason, dead_at) VALUES ($1, 'x', 'dead', '', '', '', 0, 'rejected', now())`
 
 // Two that share a turn commit one after the other.
 func TestCommitsTakeTurns(t *testing.T) {
@@ -135,19 +140,66 @@ func TestALargeOneGoesAlone(t *testing.T) {
 	ok(t, <-small)
 }
 
-// A fault in the data of one has each done by itself.
+// A fault in the data of one, or a lock that it waits for, has each done by itself.
 func TestOneFaultIsNotTheOthers(t *testing.T) {
-	for _, fault := range []error{errApart, &pgconn.PgError{Code: "23514"}} {
+	for _, fault := range []error{errApart, &pgconn.PgError{Code: "23514"}, &pgconn.PgError{Code: lockNotAvailable}} {
 		g := newGate()
 		first := g.busy(t)
 		good, bad := g.wait(t.Context(), 1, "good"), g.wait(t.Context(), 2, "bad")
 		first.end <- nil
 		(<-g.begun).end <- fault
-		(<-g.begun).end <- nil
+		for range 2 {
+			if c := <-g.begun; c.group[0] == "bad" {
+				c.end <- fault
+			} else {
+				c.end <- nil
+			}
+		}
 		ok(t, <-good)
-		(<-g.begun).end <- fault
 		if err := <-bad; err != fault {
 			t.Error(err)
+		}
+	}
+}
+
+// While those wait that are done alone, what comes is committed, and whoever has no place aside gives up when it is time.
+func TestAsideIsNotInTheWay(t *testing.T) {
+	g := newGate()
+	first := g.busy(t)
+	giveUp, stop := context.WithCancel(t.Context())
+	var stuck []<-chan error
+	for n := range asideMost + 1 {
+		stuck = append(stuck, g.wait(giveUp, n+1, fmt.Sprint(n)))
+	}
+	first.end <- nil
+	(<-g.begun).end <- &pgconn.PgError{Code: lockNotAvailable}
+	waiting := map[string]commit{}
+	for range asideMost {
+		c := <-g.begun
+		waiting[c.group[0]] = c
+	}
+	later := g.ask(t.Context(), "later")
+	c := <-g.begun
+	if diff := cmp.Diff([]string{"later"}, c.group); diff != "" {
+		t.Error(diff)
+	}
+	c.end <- nil
+	ok(t, <-later)
+	stop()
+	refused := errors.New("the lock is still held")
+	for n, done := range stuck {
+		if c, has := waiting[fmt.Sprint(n)]; !has {
+			if err := <-done; err != context.Canceled {
+				t.Errorf("without a place: %v", err)
+			}
+		} else {
+			<-c.ctx.Done()
+		}
+	}
+	for name, c := range waiting {
+		c.end <- refused
+		if n, _ := strconv.Atoi(name); <-stuck[n] != refused {
+			t.Errorf("%s is told another error", name)
 		}
 	}
 }
@@ -172,6 +224,50 @@ func TestACommitEndsWhenNobodyWaits(t *testing.T) {
 	for _, done := range done {
 		ok(t, <-done)
 	}
+}
+
+// A lock that somebody holds, on a batch that waits for its outcome or on an event that is to be sent, keeps no other from being intended
+// or settled.
+func TestALockHoldsUpOneOnly(t *testing.T) {
+	s := open(t)
+	const others = 3 * groupMost
+	locked := intend(t, s, "locked")
+	somebody, err := openAt(t, s.pool.Config().ConnString(), 1).pool.Begin(t.Context())
+	ok(t, err)
+	_, err = somebody.Exec(t.Context(), `SELECT FROM attempt WHERE id = $1 FOR UPDATE`, locked.ID)
+	ok(t, err)
+	_, err = somebody.Exec(t.Context(), insertSomeEvent, "taken")
+	ok(t, err)
+
+	var stuck [2]error
+	var stuckOnes, all sync.WaitGroup
+	stuckOnes.Go(func() { stuck[0] = s.Settle(t.Context(), locked.ID, Call{Created: 1}, alike(created, "locked")) })
+	stuckOnes.Go(func() { _, stuck[1] = s.Intend(t.Context(), newAttempt(), events("taken")) })
+	for waiting := 0; waiting < len(stuck); {
+		ok(t, s.pool.QueryRow(t.Context(), `
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting))
+	}
+	for n := range others {
+		all.Go(func() {
+			id, a := fmt.Sprint(n), newAttempt()
+			_, err := s.Intend(t.Context(), a, events(id))
+			if err == nil {
+				err = s.Settle(t.Context(), a.ID, Call{Created: 1}, alike(created, id))
+			}
+			if err != nil {
+				t.Errorf("%d: %v", n, err)
+			}
+		})
+	}
+	all.Wait() // while the locks are held
+	ok(t, somebody.Rollback(t.Context()))
+	stuckOnes.Wait()
+	for _, err := range stuck {
+		if err != nil && !ofALock(err) { // where it took long
+			t.Error(err)
+		}
+	}
+	want(t, s, `SELECT count(*) FROM outbox WHERE status = 'created' AND event_id <> 'locked'`, fmt.Sprint(others))
 }
 
 // Many intents and outcomes at once, some of which fail: each has its own answer, and the table tells the same.

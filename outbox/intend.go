@@ -56,6 +56,7 @@ type intent struct {
 	attempt  Attempt
 	events   []Event
 	standing []Standing
+	clashes  bool // with what is there already, and with no other intent
 }
 
 // bytes is about what an intent adds to a transaction.
@@ -68,7 +69,7 @@ func (in *intent) bytes() (n int) {
 
 // intendTogether commits intents of events none of which is there already, in one transaction and one round trip: a plain insert,
 // which costs the server two thirds of one that skips what is there. Else it ends with errApart, and nothing is changed.
-func (s *Store) intendTogether(ctx context.Context, group []*intent) error {
+func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*intent) error {
 	// Attempts are locked in the order of their ids, as everywhere.
 	slices.SortFunc(group, func(a, b *intent) int { return bytes.Compare(a.attempt.ID[:], b.attempt.ID[:]) })
 	n := 0
@@ -88,8 +89,9 @@ func (s *Store) intendTogether(ctx context.Context, group []*intent) error {
 	}
 	opening := openingOf(group, first, last, slices.Clone(rows))
 	slices.SortFunc(rows, func(a, b bareRow) int { return cmp.Compare(a.ID, b.ID) })
-	err := s.pipeline(ctx, opening, insertionOf(rows))
+	err := s.pipeline(ctx, wait.statement(), opening, insertionOf(rows))
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == uniqueViolation {
+		group[0].clashes = len(group) == 1
 		return errApart
 	}
 	if err == nil {
@@ -134,10 +136,13 @@ func insertionOf(rows []bareRow) statement {
 }
 
 func (s *Store) intendAlone(ctx context.Context, in *intent) error {
-	err := s.intendTogether(ctx, []*intent{in})
-	if err == errApart || ofTheData(err) {
-		in.standing, err = s.insert(ctx, in.attempt, in.events)
+	if !in.clashes {
+		if err := s.intendTogether(ctx, waitLong, []*intent{in}); err != errApart && !ofTheData(err) {
+			return err
+		}
 	}
+	var err error
+	in.standing, err = s.insert(ctx, in.attempt, in.events)
 	return err
 }
 
@@ -145,11 +150,15 @@ func (s *Store) intendAlone(ctx context.Context, in *intent) error {
 func (s *Store) insert(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
 	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
 	var b pgx.Batch // one implicit transaction, one round trip
+	b.Queue(string(waitLong))
 	b.Queue(insertAttempt, a.ID, a.ObjectType, a.Worker, a.Lease, slices.Sorted(slices.Values(c.ids)))
 	b.Queue(insertSending, a.ID, a.ObjectType, c.ids, c.payloads, c.hashes, c.streams, c.seqs)
 	r := s.pool.SendBatch(ctx, &b)
-	attempt, err := r.Exec()
-	inserted := attempt
+	var attempt, inserted pgconn.CommandTag
+	_, err := r.Exec()
+	if err == nil {
+		attempt, err = r.Exec()
+	}
 	if err == nil {
 		inserted, err = r.Exec()
 	}

@@ -19,8 +19,22 @@ type statement struct {
 	row    func(values [][]byte) error // takes a row that it returns, in Postgres' binary format; nil if it returns none
 }
 
+// lockWait is the statement that bounds how long those after it in a transaction wait for a lock that somebody holds.
+type lockWait string
+
+const (
+	// waitShort is for a group. All of them would wait for the lock of one.
+	waitShort lockWait = `SELECT set_config('lock_timeout', '200ms', true)`
+	// waitLong ends before the worker gives up a try, so that it learns why.
+	waitLong lockWait = `SELECT set_config('lock_timeout', '10s', true)`
+)
+
+func (w lockWait) statement() statement {
+	return statement{sql: string(w), row: func([][]byte) error { return nil }}
+}
+
 // pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But it writes them to the connection by
-// itself, each from a buffer that is used again: pgx gathers all of a batch in one that is new each time, and grows by copies of
+// itself, from a buffer that is used again: pgx gathers all of a batch in one that is new each time, and grows by copies of
 // itself to some 400 KB for ten intents; that was a third of all that a worker allocated.
 func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 	conn, err := s.pool.Acquire(ctx)
@@ -96,22 +110,20 @@ func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []strin
 	}
 }
 
-// write writes the statements, and has the server commit. The server reads on meanwhile, for its answers are too few to wait for us
-// to read them.
+// write writes the statements, and has the server commit, in one piece: what stops between two would leave it waiting with locks. The server
+// reads on meanwhile, for its answers are too few to wait for us to read them.
 func write(conn io.Writer, buf *[]byte, names []string, statements []statement) error {
+	b := (*buf)[:0]
 	for i := range statements {
-		*buf = statements[i].append((*buf)[:0], names[i])
-		if i == len(statements)-1 {
-			*buf, _ = (&pgproto3.Sync{}).Encode(*buf)
-		}
-		if _, err := conn.Write(*buf); err != nil {
-			return err
-		}
+		b = statements[i].append(b, names[i])
 	}
-	return nil
+	b, _ = (&pgproto3.Sync{}).Encode(b)
+	*buf = b
+	_, err := conn.Write(b)
+	return err
 }
 
-// maxKeptBuffer is as large as a statement of a usual group: 16 batches of 100 events of 600 bytes.
+// maxKeptBuffer is as large as the intents of a usual group: 16 batches of 100 events of 400 bytes.
 const maxKeptBuffer = 1 << 20
 
 // append appends the messages that execute a statement by its name, or by its text if it has none.

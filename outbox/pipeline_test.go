@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +72,27 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 	}
 	intend(t, s, "a") // has to wait for the only place in the pool
 	want(t, direct, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`, "0")
+}
+
+// What stops in the middle of a pipeline would leave the server waiting with locks: all of it is written in one piece, and the server looks
+// whether we are there.
+func TestPipelineIsWrittenInOnePiece(t *testing.T) {
+	var w pieces
+	one := statement{sql: `SELECT 1`}
+	ok(t, write(&w, new([]byte), []string{"a", "b", "c"}, []statement{one, one, one}))
+	if len(w) != 1 || w[0][len(w[0])-5] != 'S' {
+		t.Errorf("%d pieces, %q", len(w), w)
+	}
+	s := openAt(t, outboxtest.New(t), 1)
+	want(t, s, `SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), current_setting('tcp_keepalives_count')`, "10 5 3")
+}
+
+// pieces are what was written.
+type pieces [][]byte
+
+func (p *pieces) Write(b []byte) (int, error) {
+	*p = append(*p, slices.Clone(b))
+	return len(b), nil
 }
 
 // A statement that fails undoes those before it, and the connection goes on.

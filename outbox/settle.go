@@ -136,11 +136,7 @@ func (o *outcome) bytes() (n int) {
 	return n
 }
 
-func (s *Store) settleAlone(ctx context.Context, o *outcome) error {
-	return s.settleTogether(ctx, []*outcome{o})
-}
-
-func (s *Store) settleTogether(ctx context.Context, group []*outcome) error {
+func (s *Store) settleTogether(ctx context.Context, wait lockWait, group []*outcome) error {
 	// Attempts are locked in the order of their ids, as RenewAll does.
 	slices.SortFunc(group, func(a, b *outcome) int { return bytes.Compare(a.attempt[:], b.attempt[:]) })
 	closed := make(map[uuid.UUID]bool, len(group))
@@ -150,7 +146,7 @@ func (s *Store) settleTogether(ctx context.Context, group []*outcome) error {
 		closed[id] = true
 		return err
 	}
-	statements := []statement{closing}
+	statements := []statement{wait.statement(), closing}
 	for _, o := range group {
 		statements = append(statements, o.others()...)
 	}

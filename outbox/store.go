@@ -73,7 +73,7 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, planByKeys)
+		_, err := conn.Exec(ctx, planByKeys+"; "+missUs)
 		return err
 	}
 	keep := cfg.ConnConfig.OnPgError
@@ -90,9 +90,12 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
 	s := &Store{pool: pool}
-	turn := new(sync.Mutex)
-	s.intents = &grouped[*intent]{turn: turn, commit: s.intendTogether, alone: s.intendAlone, weight: (*intent).bytes}
-	s.outcomes = &grouped[*outcome]{turn: turn, commit: s.settleTogether, alone: s.settleAlone, weight: (*outcome).bytes}
+	turn, aside := new(sync.Mutex), make(chan struct{}, asideMost)
+	s.intents = &grouped[*intent]{turn: turn, aside: aside, weight: (*intent).bytes, alone: s.intendAlone,
+		commit: func(ctx context.Context, group []*intent) error { return s.intendTogether(ctx, waitShort, group) }}
+	s.outcomes = &grouped[*outcome]{turn: turn, aside: aside, weight: (*outcome).bytes,
+		alone:  func(ctx context.Context, o *outcome) error { return s.settleTogether(ctx, waitLong, []*outcome{o}) },
+		commit: func(ctx context.Context, group []*outcome) error { return s.settleTogether(ctx, waitShort, group) }}
 	return s, nil
 }
 
@@ -110,6 +113,10 @@ func (s *Store) Close() { s.pool.Close() }
 // "id = ANY (ARRAY[…])", which an index can look up and a merge can't use; and they look up an attempt by its id and
 // "state = 'open'", not "closed_at IS NULL", which would lead them through the index of open attempts and what is dead in it.
 const planByKeys = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off`
+
+// missUs has the server notice within half a minute that we are gone without a word, as when a machine or a network fails, and let go of our
+// locks. By itself it would take two hours, and no timeout of its own ends a session of which it has a part of a pipeline.
+const missUs = `SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3`
 
 // planAnew is for what reads the view, whose tables are joined in the way that suits everybody's questions: a plan that was made
 // while they were small would not do later.
