@@ -68,6 +68,42 @@ func TestRedeliveryWhileInHand(t *testing.T) {
 	}
 }
 
+// A message whose id is taken by another content is a dead letter of its own. Delivered twice before it is one, it is acked when it is, and
+// not before: a worker that ends in between would leave it nowhere.
+func TestRedeliveryOfAReusedID(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.publish(event{"contracts", "x", `{"properties":{"name":"first"}}`})
+	r.drain(config())
+	r.must(r.remakeStream()) // it takes the id again
+	r.remakeConsumer(2 * time.Second)
+	cfg := config()
+	cfg.InFlight, cfg.ShutdownTimeout = 1, time.Second
+	r.wrap = func(s worker.Source) worker.Source { return mute{s} }
+	unlock, busy := r.lock(), r.admin()
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.publish(event{"deals", "y", `{"properties":{"name":"in the way"}}`}) // has the only slot
+	r.eventually("the slot is taken", busy.waiting)
+	r.publish(event{"contracts", "x", `{"properties":{"name":"second"}}`})
+	r.eventually("both are in hand twice", func() bool { return w.Stats().Received.Load() >= 4 })
+	a := r.admin()
+	a.exec(`BEGIN; LOCK TABLE outbox_error IN ACCESS EXCLUSIVE MODE`)
+	unlock()
+	r.eventually("the worker waits to write the dead letter", func() bool {
+		return len(r.rows(`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%dead AS%INSERT INTO event%'`)) > 0
+	})
+	w.cancel() // its time to stop is too short
+	if err := <-w.done; err == nil {
+		t.Error("it stopped without the dead letter, and says nothing of it")
+	}
+	w.once.Do(func() {}) // it is stopped
+	a.exec(`ROLLBACK`)
+	r.wrap = nil
+	r.drain(config())
+	r.expect(`SELECT status, convert_from(payload, 'UTF8') FROM outbox WHERE status = 'dead'`, `dead {"properties":{"name":"second"}}`)
+	r.expect(`SELECT count(*) FROM outbox`, "3")
+}
+
 // mute is a source whose stream never hears that an event is in hand.
 type mute struct{ worker.Source }
 

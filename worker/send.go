@@ -116,11 +116,12 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 	defer w.events.giveBack(lent)
 	events := (*lent)[:0]
 	unique := items[:0]
-	var twins, reused []*item
+	var reused []*item
+	var twins []twin
 	for _, i := range items {
 		if n := len(unique); n > 0 && unique[n-1].ID == i.ID {
 			if unique[n-1].hash == i.hash {
-				twins = append(twins, i)
+				twins = append(twins, twin{i, n - 1})
 			} else {
 				reused = append(reused, i)
 			}
@@ -148,7 +149,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 	// The commit: from here on the events are ours, and the stream may forget them.
 	c.rows = w.rows.borrow(len(unique))
 	b.rows = (*c.rows)[:0]
-	done := slices.Grow(twins, len(unique))
+	done := make([]*item, 0, len(items))
 	for k, i := range unique {
 		switch standing[k] {
 		case outbox.Ours:
@@ -161,7 +162,14 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 			reused = append(reused, i)
 		}
 	}
-	w.metrics.duplicates.Add(float64(len(twins)))
+	for _, t := range twins {
+		if standing[t.of] == outbox.Reused {
+			reused = append(reused, t.item) // perhaps the same message: acked now, it would be gone before it is durable
+			continue
+		}
+		w.metrics.duplicates.Inc()
+		done = append(done, t.item)
+	}
 	w.answer(done, nil)
 	if len(reused) > 0 {
 		burials := make([]outbox.Burial, len(reused))
@@ -178,6 +186,12 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 	}
 	w.letGo(c)
 	return b, len(b.rows) > 0
+}
+
+// twin is another delivery of the event at an index, by its id and content.
+type twin struct {
+	*item
+	of int
 }
 
 func (w *Worker) newAttempt(objectType string) outbox.Attempt {
