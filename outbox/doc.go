@@ -44,6 +44,8 @@
 //   - Payloads and raw errors come back byte for byte. In texts, NUL and what is not UTF-8 becomes U+FFFD.
 //   - Attempts are locked before their rows, rows are inserted in the order of event ids, and what is due is taken past
 //     what is locked: no deadlock between workers.
+//   - A lock that somebody holds on a batch, or on an event that is to be sent, keeps that batch waiting and no other of its worker
+//     (group.go). What a machine holds that fails in the middle of a transaction is free half a minute later (store.go).
 //
 // The way of a row:
 //
