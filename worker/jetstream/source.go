@@ -36,6 +36,8 @@ type Source struct {
 	next     string // the subject of pull requests
 	subject  string // of the last message; Fetch's
 	warnings []string
+
+	lateness time.Duration // the constant, more in tests; withdraw's
 }
 
 var _ worker.Source = (*Source)(nil)
@@ -71,6 +73,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 		consumer: consumer,
 		next:     "$JS.API.CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Consumer,
 		warnings: found.warnings(),
+		lateness: lateness,
 	}, nil
 }
 
@@ -191,7 +194,7 @@ func (s *Source) withdraw(sub *nats.Subscription, incoming <-chan *nats.Msg, del
 	// Drain tells the server and goes on listening; its answer to the flush comes after the last message. Without a
 	// connection no message comes either, and the new one will not know of the inbox.
 	if err := sub.Drain(); err == nil && s.nc.IsConnected() {
-		_ = s.nc.FlushTimeout(lateness)
+		_ = s.nc.FlushTimeout(s.lateness)
 	}
 	for {
 		select {

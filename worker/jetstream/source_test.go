@@ -191,6 +191,7 @@ func TestFetchExactBytes(t *testing.T) {
 func TestFetchEndsWithContext(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
+	s.lateness = patience // what comes later would be nobody's until the ack wait ends
 	const total = 5000
 	e.numbered(t, total)
 	seen := map[uint64]int{}
