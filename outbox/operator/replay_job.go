@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"crmintake/outbox"
 )
@@ -53,12 +54,12 @@ func (j *ReplayJob) Answered() int64 {
 var ErrNoReplay = errors.New("operator: no such replay job")
 
 // StartReplay makes a job of a replay: which events it is about is fixed with it. The fleet's workers do it from then on.
-// ErrNothing means that none of the events is left as it was.
+// ErrNothing means that none of the events is left as it was. When ctx ends, there is no job, or it is returned.
 func (o *Operator) StartReplay(ctx context.Context, r Replay) (job ReplayJob, err error) {
 	if err := r.validate(); err != nil {
 		return ReplayJob{}, err
 	}
-	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
+	err = beginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		var id int64
 		if err := tx.QueryRow(ctx, `
 INSERT INTO replay_job (allow_duplicate, rate, events) VALUES ($1, nullif($2, 0.0::float8), 0) RETURNING id`, r.Plan.AllowDuplicate, r.Rate).Scan(&id); err != nil {
@@ -92,6 +93,25 @@ SELECT @job, o.object_type, o.event_id, o.updated_at FROM event o WHERE `+r.Plan
 		return ReplayJob{}, replayError(err)
 	}
 	return job, nil
+}
+
+// lastWait is how long a transaction's end is waited for when ctx has ended.
+const lastWait = 10 * time.Second
+
+// beginFunc is pgx.BeginFunc, but a commit that has begun is not given up when ctx ends: it would be done all the same, and nobody told.
+func beginFunc(ctx context.Context, pool *pgxpool.Pool, do func(pgx.Tx) error) error {
+	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWait, cancel) })()
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ending) }() // nothing after the commit
+	if err := do(tx); err != nil {
+		return err
+	}
+	return tx.Commit(ending)
 }
 
 const selectReplays = `

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"crmintake/deploy/local/proxy"
 	"crmintake/outbox"
 )
 
@@ -109,6 +111,47 @@ func TestReplayJob(t *testing.T) {
 	if len(list) != 1 || list[0].Operator != "anna" || list[0].Filter.Text != "OFTEN" || list[0].EndedAt.IsZero() {
 		t.Errorf("%+v", list)
 	}
+}
+
+// Who gives up while the commit is under way hears of the job all the same.
+func TestStartReplayInterrupted(t *testing.T) {
+	r := newReplayRig(t)
+	r.dead("contracts", "c", 3)
+	plan := r.plan(Filter{All: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan struct{})
+	u, err := url.Parse(r.pool.Config().ConnString())
+	r.must(err)
+	p, err := proxy.StartPostgres(u.Host, proxy.PostgresHooks{Answer: func(statements []string) bool {
+		if slices.ContainsFunc(statements, func(sql string) bool { return strings.Contains(sql, "INSERT INTO replay_job") }) {
+			cancel()
+			select {
+			case <-ended: // without the answer
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+		return true
+	}})
+	r.must(err)
+	t.Cleanup(p.Close)
+	u.Host = p.Addr()
+	store, err := outbox.Open(t.Context(), u.String(), 1)
+	r.must(err)
+	defer store.Close()
+	job, err := New(store, Config{Name: "anna"}).StartReplay(ctx, plan)
+	close(ended)
+	r.must(err)
+	if ctx.Err() == nil {
+		t.Error("nobody gave up")
+	}
+	r.wantJob(job.ID, ReplayRunning, 0, 0, 0, 3)
+
+	// Before that, it ends with ctx.
+	if _, err := New(store, Config{Name: "anna"}).StartReplay(ctx, plan); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	r.want(`SELECT count(*) FROM replay_job`, "1")
 }
 
 // An event that comes anew when the row that was replayed is gone is none of the replay's.
