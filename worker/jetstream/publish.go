@@ -21,7 +21,7 @@ const (
 	defaultWindow = 4096             // at 1 ms to the server and back still four million messages a second: never what limits
 	windowBytes   = 16 << 20         // of bodies, for a window of large messages would be a memory of its own
 	confirmWait   = 10 * time.Second // for one confirmation; a busy disk takes a second
-	resends       = 10               // while the server is there and yet doesn't confirm
+	resends       = 10               // while the server is there and yet doesn't confirm; then we give up, or ask for the stream
 	resendPause   = 500 * time.Millisecond
 	reconnectLook = time.Minute // between looks at a connection that is away
 )
@@ -57,6 +57,7 @@ type Progress struct {
 // The first error is final: what was sent before the failed message is confirmed, what was sent after it may be.
 type Publisher struct {
 	nc       *nats.Conn
+	js       jetstream.JetStream
 	stream   string
 	maxBytes int // of a message with its headers
 	window   int
@@ -110,6 +111,7 @@ func OpenPublisher(ctx context.Context, nc *nats.Conn, cfg PublisherConfig) (*Pu
 	}
 	p := &Publisher{
 		nc:          nc,
+		js:          js,
 		stream:      have.Name,
 		maxBytes:    atMost(int(nc.MaxPayload()), int(have.MaxMsgSize)),
 		window:      cfg.Window,
@@ -278,6 +280,9 @@ func (p *Publisher) sendAgain(ctx context.Context) error {
 		return ctx.Err() // nil: the caller comes again
 	}
 	p.listen() // the last words of the connection before
+	if err := p.askForStream(ctx); err != nil {
+		return err
+	}
 	for i, u := range p.waiting {
 		lost := u.epoch != p.epoch
 		if u.confirmed || !lost && time.Now().Before(u.due) {
@@ -289,6 +294,37 @@ func (p *Publisher) sendAgain(ctx context.Context) error {
 			}
 		} else if i == 0 {
 			return p.fail(u)
+		}
+	}
+	return nil
+}
+
+// askForStream finds out what it means when nobody hears the oldest message, however often it is sent. A stream without a leader has
+// no ears either, and gets another leader: then all that nobody heard may be sent as often again.
+func (p *Publisher) askForStream(ctx context.Context) error {
+	oldest := p.waiting[0]
+	if oldest.confirmed || oldest.epoch != p.epoch || oldest.tries <= resends || !errors.Is(oldest.err, jetstream.ErrNoStreamResponse) {
+		return nil
+	}
+	asking, cancel := context.WithTimeout(ctx, infoWait)
+	defer cancel()
+	stream, err := p.js.Stream(asking, p.stream)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, nats.ErrNoResponders),
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return p.fail(oldest)
+	case err == nil:
+		if have := stream.CachedInfo().Config.Subjects; !coveredBy(have, oldest.m.Subject) {
+			oldest.err = fmt.Errorf("the stream %s does not take %s any more: its subjects are %q", p.stream, oldest.m.Subject, have)
+			return p.fail(oldest)
+		}
+	}
+	// What else goes wrong with the question belongs to the election, or to a connection that breaks.
+	for _, u := range p.waiting {
+		if errors.Is(u.err, jetstream.ErrNoStreamResponse) {
+			u.tries = 0
 		}
 	}
 	return nil

@@ -144,6 +144,83 @@ func TestPublishWithoutStream(t *testing.T) {
 	}
 }
 
+// asked answers the publisher's questions for the stream as a cluster does that elects its leader, or just has.
+type asked struct {
+	jetstream.JetStream
+	answer func() (jetstream.Stream, error)
+}
+
+func (a asked) Stream(context.Context, string) (jetstream.Stream, error) { return a.answer() }
+
+// A stream that is there, though nobody hears what is published, is waited for: it has no leader.
+func TestPublishWithoutLeader(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{})
+	p := openPublisher(t, e, PublisherConfig{})
+	stream, err := e.js.Stream(t.Context(), "CRM_EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.js.DeleteStream(t.Context(), "CRM_EVENTS"); err != nil {
+		t.Fatal(err)
+	}
+	questions := 0
+	p.js = asked{e.js, func() (jetstream.Stream, error) {
+		switch questions++; questions {
+		case 1:
+			return nil, context.DeadlineExceeded
+		case 2:
+			return nil, &jetstream.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}
+		case 3:
+			return stream, nil
+		case 4:
+			_, err := Init(t.Context(), e.nc, InitConfig{})
+			return stream, err
+		}
+		return nil, jetstream.ErrStreamNotFound
+	}}
+	const total = 20
+	for i := 1; i <= total; i++ {
+		id := ""
+		if i%2 == 0 {
+			id = fmt.Sprint("e", i)
+		}
+		if err := p.Publish(t.Context(), event(i, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Progress{Confirmed: total, Line: total}, p.Progress()); diff != "" || questions != 4 {
+		t.Errorf("%d questions\n%s", questions, diff)
+	}
+	settled(t, s, total, 0)
+}
+
+// A stream that does not take the subject any more won't, however long we wait.
+func TestPublishWithoutSubject(t *testing.T) {
+	e := newEnv(t)
+	e.init(t, InitConfig{})
+	p := openPublisher(t, e, PublisherConfig{})
+	if err := e.js.DeleteConsumer(t.Context(), "CRM_EVENTS", "crmintake"); err != nil { // it filters by the subject
+		t.Fatal(err)
+	}
+	if _, err := e.js.UpdateStream(t.Context(), jetstream.StreamConfig{
+		Name: "CRM_EVENTS", Subjects: []string{"crm.update.>"}, Retention: jetstream.WorkQueuePolicy,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Publish(t.Context(), event(7, "x")); err != nil {
+		t.Fatal(err)
+	}
+	err := p.Flush(t.Context())
+	if err == nil {
+		t.Fatal("published to nobody")
+	}
+	contains(t, err.Error(), `line 7 (id "x"): the stream CRM_EVENTS does not take crm.create.contacts any more: its subjects are ["crm.update.>"]`)
+}
+
 // A full stream refuses; what came before is confirmed.
 func TestPublishRefused(t *testing.T) {
 	e := newEnv(t)
