@@ -299,15 +299,21 @@ func TestConsumerGone(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	ignore := func(*worker.Event) {}
-	failed := make(chan error)
-	go func() { failed <- s.Fetch(t.Context(), 10, 1<<20, ignore) }()
-	for waiting := 0; waiting == 0; { // until the request is at the server
+	failed := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil { // a request lives for a second, and may be over before the consumer is
+			err = s.Fetch(t.Context(), 10, 1<<20, ignore)
+		}
+		failed <- err
+	}()
+	until(t, "the request is at the server", func() bool {
 		info, err := s.consumer.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		waiting = info.NumWaiting
-	}
+		return info.NumWaiting > 0
+	})
 	if err := e.js.DeleteConsumer(t.Context(), "CRM_EVENTS", "crmintake"); err != nil {
 		t.Fatal(err)
 	}
