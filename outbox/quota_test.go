@@ -124,7 +124,7 @@ func TestTakeByManyNeverExceeds(t *testing.T) {
 func TestTakeBesideAFrozenWorker(t *testing.T) {
 	url := outboxtest.New(t)
 	s, frozen := openAt(t, url, 1), openAt(t, url, 1)
-	q := Quota{Account: "a", Calls: 1, Window: time.Second}
+	q := Quota{Account: "a", Calls: 1, Window: time.Hour}
 	wakes := make(chan struct{})
 	holds := make(chan struct{})
 	stopped := make(chan error)

@@ -61,7 +61,7 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 	if _, err := store.Take(ctx, quota, outbox.Ask{Want: 1}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, store, `UPDATE quota SET calls = ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 second'], effective = 5, day_used = 321`)
+	exec(t, store, `UPDATE quota SET calls = ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 minute'], effective = 5, day_used = 321`)
 
 	if s, err = o.Status(ctx); err != nil {
 		t.Fatal(err)
