@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +37,20 @@ type fleet struct {
 type worker struct {
 	*local.Process
 	killed bool // by us; the fleet's mu guards it
+}
+
+// endedWell tells whether it ended as it was told. One that is told to stop in its first moment has no ears for that yet, and has said
+// nothing either.
+func (w *worker) endedWell(err error) bool {
+	if err == nil || w.killed {
+		return true
+	}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM && w.LogEnd() == ""
 }
 
 // Between the end of a worker and the start of its successor, at random.
@@ -97,7 +113,7 @@ func (f *fleet) put(place int, w *worker) {
 func (f *fleet) note(w *worker, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err == nil || w.killed {
+	if w.endedWell(err) {
 		return
 	}
 	f.failures++
@@ -108,7 +124,7 @@ func (f *fleet) note(w *worker, err error) {
 func (f *fleet) endedWell(w *worker, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err == nil || w.killed {
+	if w.endedWell(err) {
 		return nil
 	}
 	return fmt.Errorf("a worker did not stop well: %w\nits log ends with:\n%s", err, w.LogEnd())
