@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -110,11 +109,17 @@ func startWorker(t *testing.T) (addr string) {
 	t.Helper()
 	dir := t.TempDir()
 	demo, said, log := filepath.Join(dir, "demo"), filepath.Join(dir, "said"), filepath.Join(dir, "worker.log")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", demo, "./cmd/demo")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	build := func(env []string, args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"build"}, args...)...)
+		cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 	}
+	build(nil, "-o", demo, "./cmd/demo")
+	// As the demo builds it, which then finds it in the cache: what is waited for below is to have no build in it.
+	build([]string{"CGO_ENABLED=0"}, "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "crmintake"), "./cmd/crmintake")
 	start(t, said, demo, "--events", "5000", "--keep", "--log", log)
 	await(t, "the demo has created its records", func() error {
 		return contains(said, regexp.MustCompile("Everything is left running"), nil)
@@ -174,13 +179,17 @@ func startPrometheus(t *testing.T, worker string) prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir := t.TempDir()
 	config, said := filepath.Join(dir, "prometheus.yaml"), filepath.Join(dir, "said")
 	if err := os.WriteFile(config, fmt.Appendf(nil, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\n"+
 		"scrape_configs: [{job_name: crmintake, static_configs: [{targets: [%q]}]}]\n", alerts, worker), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	start(t, said, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
+	start(t, said, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")
+	var addr string
+	await(t, "Prometheus' log tells of its address", func() error {
+		return contains(said, regexp.MustCompile(`msg="Listening on".* address=(\S+)`), &addr)
+	})
 	p := prometheus{"http://" + addr}
 	await(t, "Prometheus has scraped the worker several times", func() error {
 		if n, err := p.ask(t.Context(), `count_over_time(crmintake_build_info[1m]) >= 5`); err != nil || n == 0 {
@@ -234,15 +243,4 @@ func await(t *testing.T, what string, yet func() error) {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
-}
-
-// freeAddr is an address of this machine where nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
