@@ -53,6 +53,7 @@ type Progress struct {
 //
 // A message with an id is sent again for as long as it takes when its confirmation is lost, since the stream drops what it
 // has already. One without is sent again only when it certainly was not stored: otherwise that is the caller's to decide.
+// While the stream has no leader, nobody hears either of them; they are sent again until it has one, and ctx bounds that.
 //
 // The first error is final: what was sent before the failed message is confirmed, what was sent after it may be.
 type Publisher struct {
