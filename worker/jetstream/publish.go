@@ -22,6 +22,7 @@ const (
 	windowBytes   = 16 << 20         // of bodies, for a window of large messages would be a memory of its own
 	confirmWait   = 10 * time.Second // for one confirmation; a busy disk takes a second
 	resends       = 10               // while the server is there and yet doesn't confirm; then we give up, or ask for the stream
+	questions     = 12               // for the stream, while nobody hears a message: a minute, where an election takes seconds
 	resendPause   = 500 * time.Millisecond
 	reconnectLook = time.Minute // between looks at a connection that is away
 )
@@ -53,7 +54,7 @@ type Progress struct {
 //
 // A message with an id is sent again for as long as it takes when its confirmation is lost, since the stream drops what it
 // has already. One without is sent again only when it certainly was not stored: otherwise that is the caller's to decide.
-// While the stream has no leader, nobody hears either of them; they are sent again until it has one, and ctx bounds that.
+// While the stream has no leader, nobody hears either of them; they are sent again until it has one, for a minute.
 //
 // The first error is final: what was sent before the failed message is confirmed, what was sent after it may be.
 type Publisher struct {
@@ -76,6 +77,8 @@ type Publisher struct {
 
 	done Progress
 	err  error // final
+
+	asked int // how often for the stream, since the last message that was confirmed
 }
 
 // unconfirmed is a message that was sent and waits for its confirmation, or for those before it to have theirs.
@@ -214,6 +217,7 @@ func (p *Publisher) settle(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+	p.asked = 0
 	p.done.Confirmed++
 	p.done.Line = oldest.line
 	if oldest.duplicate {
@@ -321,6 +325,11 @@ func (p *Publisher) askForStream(ctx context.Context) error {
 			oldest.err = fmt.Errorf("the stream %s does not take %s any more: its subjects are %q", p.stream, oldest.m.Subject, have)
 			return p.fail(oldest)
 		}
+	}
+	if p.asked++; p.asked > questions {
+		oldest.err = fmt.Errorf("nobody takes it, though the stream %s is there, or may be; ask the servers for its leader, and whether this account may publish %s",
+			p.stream, oldest.m.Subject)
+		return p.fail(oldest)
 	}
 	// What else goes wrong with the question belongs to the election, or to a connection that breaks.
 	for _, u := range p.waiting {

@@ -198,6 +198,26 @@ func TestPublishWithoutLeader(t *testing.T) {
 	settled(t, s, total, 0)
 }
 
+// A stream whose leader does not come is not waited for without an end.
+func TestPublishWithoutLeaderForLong(t *testing.T) {
+	e := newEnv(t)
+	e.init(t, InitConfig{})
+	p := openPublisher(t, e, PublisherConfig{})
+	if err := e.js.DeleteStream(t.Context(), "CRM_EVENTS"); err != nil {
+		t.Fatal(err)
+	}
+	asks := 0
+	p.js = asked{e.js, func() (jetstream.Stream, error) { asks++; return nil, context.DeadlineExceeded }}
+	if err := p.Publish(t.Context(), event(7, "x")); err != nil {
+		t.Fatal(err)
+	}
+	err := p.Flush(t.Context())
+	if err == nil || asks != questions+1 {
+		t.Fatalf("%d questions, %v", asks, err)
+	}
+	contains(t, err.Error(), `line 7 (id "x"): nobody takes it, though the stream CRM_EVENTS is there, or may be`)
+}
+
 // A stream that does not take the subject any more won't, however long we wait.
 func TestPublishWithoutSubject(t *testing.T) {
 	e := newEnv(t)
