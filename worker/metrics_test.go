@@ -248,12 +248,18 @@ func TestMetricsOfTheFleet(t *testing.T) {
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT count(*) FROM pause`, "1")
 	// The fleet is looked at now and then, and may be seen before the worker has said that it is there, or in the middle of its calls.
+	// Two looks that are alike, since one may fall into the change of what is shown.
+	var s map[string]float64
+	held := func() float64 {
+		return s["backlog_events"] + s["backlog_unacked_events"] + s["outbox_rows status=retry"]
+	}
 	r.eventually("the pause is seen, and the fleet after it", func() bool {
-		s := m.series()
-		return s["paused cause=answer scope=object_type"] == 1 && s["workers_alive"] == 2 && s["outbox_rows status=retry"] >= 1 && s["quota_used_calls"] > 0
+		was := s
+		s = m.counted("paused", "workers", "backlog", "outbox", "quota")
+		return maps.Equal(s, was) && s["paused cause=answer scope=object_type"] == 1 && s["workers_alive"] == 2 && s["quota_used_calls"] > 0 &&
+			s["outbox_rows status=sending"] == 0 && held() >= 300
 	})
 	m.expect(map[string]float64{"paused cause=answer scope=object_type": 1}, "paused")
-	s := m.series()
 	for name, want := range map[string]float64{"quota_limit_calls": 50, "quota_day_limit_calls": 900, "workers_alive": 2, "workers_wanted": 1} {
 		if s[name] != want {
 			t.Errorf("%s is %v, want %v", name, s[name], want)
@@ -263,7 +269,7 @@ func TestMetricsOfTheFleet(t *testing.T) {
 		s["quota_headroom_ratio"] <= 0 || s["quota_headroom_ratio"] > (50-used)/50+.05 {
 		t.Errorf("of the quota: %v", m.counted("quota"))
 	}
-	if s["backlog_events"]+s["backlog_unacked_events"]+s["outbox_rows status=retry"] < 300 || s["outbox_rows status=retry"] < 1 || s["outbox_oldest_due_seconds"] <= 0 {
+	if s["outbox_rows status=retry"] < 1 || s["outbox_oldest_due_seconds"] <= 0 {
 		t.Errorf("of stream and outbox: %v", m.counted("backlog", "outbox"))
 	}
 	if h := w.Health(); fmt.Sprint(h.Paused) != "[contracts (answer)]" || h.DatabaseFails != 0 || h.StreamFails != 0 {
