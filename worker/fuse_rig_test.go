@@ -45,7 +45,7 @@ func TestFuse(t *testing.T) {
 	r.must(r.crm.SetRates(nil))
 	r.publish(named("deals", "d", 20)...)
 	r.until(`SELECT status, count(*) FROM outbox WHERE object_type = 'deals' GROUP BY status`, "created 20")
-	r.until(`SELECT count(*) FROM outbox WHERE object_type = 'contracts'`, "400")
+	r.untilWithin(againAfterNaks, `SELECT count(*) FROM outbox WHERE object_type = 'contracts'`, "400")
 	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")
 	for _, w := range fleet {
 		w.stop()

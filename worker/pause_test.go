@@ -55,7 +55,7 @@ func TestPausesLiftThemselves(t *testing.T) {
 			r.publish(named("contracts", "c", 250)...)
 			w := r.start(cfg, hubspot.StaticToken(token))
 			r.until(`SELECT object_type, cause, paused_by FROM pause`, want+" test")
-			r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 250")
+			r.untilWithin(againAfterNaks, `SELECT status, count(*) FROM outbox GROUP BY status`, "created 250")
 			w.stop()
 			r.exactlyOnce("contracts", 250)
 			r.expect(`SELECT DISTINCT attempts FROM outbox`, "1")

@@ -273,7 +273,15 @@ func (r *rig) expect(sql string, want ...string) {
 // until waits for the outbox to answer so, which other processes bring about.
 func (r *rig) until(sql, want string) {
 	r.t.Helper()
-	for limit := time.Now().Add(time.Minute); ; {
+	r.untilWithin(time.Minute, sql, want)
+}
+
+// againAfterNaks is for events that were given back to the stream twice or three times, for half a minute each time.
+const againAfterNaks = 3 * time.Minute
+
+func (r *rig) untilWithin(patience time.Duration, sql, want string) {
+	r.t.Helper()
+	for limit := time.Now().Add(patience); ; {
 		got := strings.Join(r.rows(sql), "\n")
 		if got == want {
 			return
