@@ -21,7 +21,9 @@ func TestEventsBecomeRecords(t *testing.T) {
 	r := newRig(t, hubspottest.Config{})
 	r.publish(named("contracts", "c", 1050)...)
 	r.publish(named("deals", "d", 70)...)
-	r.drain(config())
+	cfg := config()
+	cfg.Batch.Wait = 3 * time.Second // for calls to be full, however slow the machine
+	r.drain(cfg)
 	r.exactlyOnce("contracts", 1050)
 	r.exactlyOnce("deals", 70)
 	for value, n := range r.crm.Count("contracts", idProperty) {
@@ -150,6 +152,7 @@ func TestWithoutIDProperty(t *testing.T) {
 			r.publish(named("deals", "d", 3)...)
 			cfg := config()
 			cfg.OnUnknown = onUnknown
+			cfg.Batch.Wait = 3 * time.Second // for all to be one call, however slow the machine
 			r.drain(cfg)
 			r.expect(`SELECT DISTINCT status, reason, possible_duplicate, attempts FROM outbox`, want)
 		})
@@ -162,7 +165,9 @@ func TestCreatesThenBreaks(t *testing.T) {
 	r := newRig(t, hubspottest.Config{})
 	r.crm.Script(hubspottest.BreakAfter)
 	r.publish(named("contracts", "c", 100)...)
-	r.drain(config())
+	cfg := config()
+	cfg.Batch.Wait = 3 * time.Second // for all to be one call, however slow the machine
+	r.drain(cfg)
 	r.exactlyOnce("contracts", 100)
 	if s := r.crm.Stats(); s.Creates != 1 || s.Reads == 0 {
 		t.Errorf("%d creates and %d reads; want one create, and its outcome read", s.Creates, s.Reads)
@@ -257,6 +262,7 @@ func TestStopCutsOffAHangingCall(t *testing.T) {
 	r.publish(named("contracts", "c", 5)...)
 	cfg := config()
 	cfg.CallTimeout, cfg.Lease, cfg.ShutdownTimeout = 50*time.Second, time.Minute, 2*time.Second
+	cfg.Batch.Wait = 3 * time.Second // for all to be one call, however slow the machine
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "sending 5")
 	for r.crm.Len("contracts") < 5 {
