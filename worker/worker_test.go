@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -238,12 +240,26 @@ func TestRefusedObjectType(t *testing.T) {
 // A worker that is told to stop gives back what it has not sent, and commits what it has.
 func TestStop(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, hubspottest.Config{MinLatency: 50 * time.Millisecond})
+	r := newRig(t, hubspottest.Config{})
+	stopping := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(stopping) })
+	var calls atomic.Int64
+	r.beforeCalls(func() {
+		if calls.Add(1) > 1 {
+			<-stopping
+		}
+	})
 	r.publish(named("contracts", "c", 3000)...)
 	cfg := config()
 	cfg.InFlight = 2
+	cfg.CallTimeout, cfg.Lease = time.Minute, 2*time.Minute
 	w := r.start(cfg, hubspot.StaticToken(token))
+	defer goOn()
 	r.until(`SELECT count(*) > 0 FROM outbox WHERE status = 'created'`, "true")
+	// One call is done, and two are under way.
+	r.eventually("more is in hand", func() bool { return w.Stats().Received.Load() > 300 })
+	w.cancel()
+	goOn()
 	w.stop()
 	r.expect(`SELECT count(*) FROM outbox WHERE status <> 'created'`, "0")
 	r.expect(`SELECT count(*) FROM worker`, "0")
