@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -159,12 +158,10 @@ func (c *credential) set(token string) {
 // beforeCalls has the CRM's work on each request wait for that first.
 func (r *rig) beforeCalls(wait func()) {
 	crm := r.crm.CRM
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	r.answer(func(w http.ResponseWriter, req *http.Request) {
 		wait()
 		crm.ServeHTTP(w, req)
-	}))
-	r.t.Cleanup(front.Close)
-	r.crm.URL = front.URL
+	})
 }
 
 // start runs a worker until the test stops it or it has drained.

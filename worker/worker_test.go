@@ -369,13 +369,18 @@ func TestDatabaseAwayForLongerThanTheLease(t *testing.T) {
 	if err := migrations.Up(t.Context(), c.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}
-	r := newRigOn(t, hubspottest.Config{MinLatency: time.Second}, c.URL("postgres"))
+	r := newRigOn(t, hubspottest.Config{}, c.URL("postgres"))
+	away := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(away) })
+	r.beforeCalls(func() { <-away })
 	cfg := config()
-	cfg.Lease = 4 * time.Second
+	cfg.Lease, cfg.CallTimeout = 8*time.Second, 6*time.Second
 	w := r.start(cfg, hubspot.StaticToken(token))
+	defer answer()
 	r.publish(named("deals", "d", 400)...)
 	r.until(`SELECT count(*) > 0 FROM attempt WHERE closed_at IS NULL`, "true")
 	r.must(c.Kill())
+	answer()
 	// The lease is on the database's clock, which nothing but time moves on.
 	<-time.After(cfg.Lease + time.Second)
 	r.must(c.StartAgain(t.Context()))
