@@ -126,7 +126,8 @@ func TestTableLocked(t *testing.T) {
 func TestDeadlock(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
-	w := r.through(setting("deadlock_timeout", "1s")).start(config(), hubspot.StaticToken(token))
+	// The worker looks for a deadlock once in a wait for a lock, after this time. We must wait by then, too.
+	w := r.through(setting("deadlock_timeout", "5s")).start(config(), hubspot.StaticToken(token))
 	a, watch := r.admin(), r.admin()
 	// The worker finds the deadlock, and not we.
 	a.exec(`SET deadlock_timeout = '1min'; BEGIN`)
@@ -136,7 +137,7 @@ func TestDeadlock(t *testing.T) {
 	}
 	insert("c-9")
 	r.publish(named("contracts", "c", 10)...)
-	r.eventually("the worker waits for us", watch.waiting)
+	r.eventually("the worker waits for us, and not only for a moment", func() bool { return watch.waitingFor("1 s") })
 	insert("c-0") // returns when the worker's transaction was ended for it
 	a.exec(`ROLLBACK`)
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 10")

@@ -81,6 +81,15 @@ func (a admin) waiting() (yes bool) {
 	return yes
 }
 
+// waitingFor tells whether a worker waits for a lock, and has so for that time.
+func (a admin) waitingFor(interval string) (yes bool) {
+	a.r.t.Helper()
+	a.r.must(a.conn.QueryRow(a.r.t.Context(), `SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)
+		WHERE datname = current_database() AND application_name = 'crmintake' AND waitstart < clock_timestamp() - $1::text::interval`,
+		interval).Scan(&yes))
+	return yes
+}
+
 // through returns a rig whose workers come to the database by another address.
 func (r *rig) through(change func(*url.URL)) *rig {
 	r.t.Helper()
