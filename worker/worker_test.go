@@ -372,13 +372,14 @@ func TestDatabaseAwayForLongerThanTheLease(t *testing.T) {
 	r := newRigOn(t, hubspottest.Config{}, c.URL("postgres"))
 	away := make(chan struct{})
 	answer := sync.OnceFunc(func() { close(away) })
-	r.beforeCalls(func() { <-away })
+	var calls atomic.Int64
+	r.beforeCalls(func() { calls.Add(1); <-away })
 	cfg := config()
 	cfg.Lease, cfg.CallTimeout = 8*time.Second, 6*time.Second
 	w := r.start(cfg, hubspot.StaticToken(token))
 	defer answer()
 	r.publish(named("deals", "d", 400)...)
-	r.until(`SELECT count(*) > 0 FROM attempt WHERE closed_at IS NULL`, "true")
+	r.eventually("a call is under way", func() bool { return calls.Load() > 0 })
 	r.must(c.Kill())
 	answer()
 	// The lease is on the database's clock, which nothing but time moves on.
