@@ -45,7 +45,10 @@ func (s *watched) alive() (n int) {
 // While a call is under way, its events' messages are in the database, and in memory is only what is sent.
 func TestMessagesAreLetGoBeforeTheCall(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, hubspottest.Config{MinLatency: 3 * time.Second})
+	r := newRig(t, hubspottest.Config{})
+	seen := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(seen) })
+	r.beforeCalls(func() { <-seen })
 	var source *watched
 	r.wrap = func(s worker.Source) worker.Source {
 		source = &watched{Source: s}
@@ -55,6 +58,7 @@ func TestMessagesAreLetGoBeforeTheCall(t *testing.T) {
 	cfg := config()
 	cfg.CallTimeout, cfg.Lease = time.Minute, 2*time.Minute
 	r.start(cfg, hubspot.StaticToken(token))
+	defer answer()
 	const sending = `SELECT count(*) FROM outbox WHERE status = 'sending'`
 	r.until(sending, "100")
 	r.eventually("all is let go of", func() bool { return source.alive() == 0 })
