@@ -154,9 +154,10 @@ func TestOperatorPausesEverything(t *testing.T) {
 func TestOperatorPausesAnObjectType(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
+	r.remakeConsumer(2 * time.Minute) // longer than a batch may wait
 	ann := r.ann()
 	cfg := config()
-	cfg.Batch.Wait = 4 * time.Second // what does not fill a batch stays in hand
+	cfg.Batch.Wait = time.Minute // what does not fill a batch stays in hand
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.publish(named("contracts", "c", 20)...)
 	r.eventually("the events are in hand", func() bool { return w.Stats().Received.Load() == 20 })
