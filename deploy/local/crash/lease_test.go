@@ -3,6 +3,7 @@ package crash
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -102,7 +103,7 @@ func TestIntentAnsweredLate(t *testing.T) {
 		until string // when the answer is let through, about the attempt
 		lost  bool   // the attempt is certainly not the worker's any more then
 	}{
-		"no time for a call": {until: one + `lease_until < now() + '1 second')`},
+		"no time for a call": {until: one + fmt.Sprintf(`lease_until < now() + '%v')`, callTimeout)},
 		"lease over":         {until: one + `lease_until < now())`},
 		"attempt closed":     {until: one + `state = 'expired')`, lost: true},
 	} {

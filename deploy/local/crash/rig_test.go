@@ -48,9 +48,9 @@ const (
 	idProperty        = "event_id"
 	token             = "token-of-the-test"
 	batch             = 10              // events a call; each test has two batches
-	lease             = 3 * time.Second // of the workers
-	callTimeout       = time.Second
-	patience          = time.Minute // with what must happen; a test that waits so long has failed
+	lease             = 5 * time.Second // of the workers
+	callTimeout       = 3 * time.Second // a call that a slow machine takes so long for is in doubt, which the tables know nothing of
+	patience          = time.Minute     // with what must happen; a test that waits so long has failed
 )
 
 // rig is a stream with two batches of events, an outbox, and an account, for some workers one after the other.
