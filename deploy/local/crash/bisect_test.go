@@ -61,7 +61,7 @@ func TestCrashInBisection(t *testing.T) {
 				m.arm(w)
 				w.start(k.args...)
 				w.awaitKill()
-				if diff := cmp.Diff(m.left, r.left(true)); diff != "" {
+				if diff := cmp.Diff(m.left, r.left(unseen)); diff != "" {
 					t.Errorf("left behind (-want +got):\n%s", diff)
 				}
 				r.drain(k.args...)

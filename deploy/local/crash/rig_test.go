@@ -181,11 +181,15 @@ func (r *rig) unacked() int {
 	return pending + unacked
 }
 
-func (r *rig) left(acksUnseen bool) left {
+// left is what there is. The stream may be at the last acks still: it is given time to come to as few as that unacked.
+func (r *rig) left(unacked int) left {
 	r.t.Helper()
 	l := left{Unacked: unseen, Records: r.crm.Len(r.objectType)}
-	if !acksUnseen {
-		l.Unacked = r.unacked()
+	if unacked != unseen {
+		r.until("the stream has seen the acks", func() bool {
+			l.Unacked = r.unacked()
+			return l.Unacked <= unacked
+		})
 	}
 	for _, status := range ask[string](r, `SELECT status FROM outbox`) {
 		switch status {
