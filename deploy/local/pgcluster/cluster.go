@@ -304,6 +304,13 @@ func (c *Cluster) Kill() error {
 	if err := send(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("kill PostgreSQL: %w", err)
 	}
+	// The signal is sent then, and not yet met.
+	for limit := time.Now().Add(10 * time.Second); !stopped(pid); {
+		if time.Now().After(limit) {
+			return fmt.Errorf("kill PostgreSQL: process %d does not stop", pid)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 	victims := children(pid)
 	err := send(pid, syscall.SIGKILL)
 	for _, v := range victims {

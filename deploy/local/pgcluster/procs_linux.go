@@ -10,9 +10,9 @@ import (
 
 // A process as /proc/<pid>/stat shows it.
 type process struct {
-	pid, parent int
-	zombie      bool
-	own, reaped time.Duration // CPU of itself, and of its children that have ended
+	pid, parent     int
+	zombie, stopped bool
+	own, reaped     time.Duration // CPU of itself, and of its children that have ended
 }
 
 func readProcess(pid int) (process, bool) {
@@ -31,11 +31,12 @@ func readProcess(pid int) (process, bool) {
 	}
 	const tick = time.Second / 100 // USER_HZ, 100 wherever Go and PostgreSQL run
 	return process{
-		pid:    pid,
-		parent: int(num(4)),
-		zombie: fields[0][0] == 'Z',
-		own:    time.Duration(num(14)+num(15)) * tick,
-		reaped: time.Duration(num(16)+num(17)) * tick,
+		pid:     pid,
+		parent:  int(num(4)),
+		zombie:  fields[0][0] == 'Z',
+		stopped: fields[0][0] == 'T',
+		own:     time.Duration(num(14)+num(15)) * tick,
+		reaped:  time.Duration(num(16)+num(17)) * tick,
 	}, true
 }
 
@@ -59,6 +60,12 @@ func children(parent int) (list []process) {
 func gone(pid int) bool {
 	p, ok := readProcess(pid)
 	return !ok || p.zombie
+}
+
+// stopped tells whether a process does nothing more, by SIGSTOP or because it has ended.
+func stopped(pid int) bool {
+	p, ok := readProcess(pid)
+	return !ok || p.zombie || p.stopped
 }
 
 func cpuTime(pid int) time.Duration {

@@ -31,4 +31,11 @@ func children(parent int) (list []process) {
 
 func gone(pid int) bool { return syscall.Kill(pid, 0) == syscall.ESRCH }
 
+// stopped tells whether a process does nothing more, by SIGSTOP or because it has ended.
+func stopped(pid int) bool {
+	out, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
+	state := strings.TrimSpace(string(out))
+	return err != nil || strings.HasPrefix(state, "T") || strings.HasPrefix(state, "Z")
+}
+
 func cpuTime(int) time.Duration { return 0 }
