@@ -56,7 +56,7 @@ type intent struct {
 	attempt  Attempt
 	events   []Event
 	standing []Standing
-	clashes  bool // with what is there already, and with no other intent
+	clashes  bool // some of its events are there already, as the commit of it alone has shown
 }
 
 // bytes is about what an intent adds to a transaction.
