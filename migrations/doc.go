@@ -22,7 +22,8 @@
 //     start from then on; those that run must have been replaced before.
 //   - Nothing is renamed, and no column changes its meaning: both are to add, to fill, and to take away, in three versions.
 //   - It takes no lock for long: no rewrite of event or attempt; an index on them is made CONCURRENTLY, in a file of its own that begins
-//     with "-- +goose NO TRANSACTION".
+//     with "-- +goose NO TRANSACTION". Nor does it lock two tables that workers use, which have no order among tables: each is
+//     altered by a file of its own, or a deadlock ends the migration, or a worker's try.
 //   - The view outbox, which people's SQL relies on, gets what is new at its end: CREATE OR REPLACE VIEW takes no more, and needs none.
 //   - A new table has its line in roles.go.
 package migrations

@@ -14,8 +14,8 @@ import (
 	"crmintake/migrations"
 )
 
-// upgrade does what the next version's "migrate up" would: its migrations are ours and one more.
-func upgrade(t *testing.T, database, sql string) {
+// upgrade does what the next version's "migrate up" would: its migrations are ours and some more.
+func upgrade(t *testing.T, database string, more ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	files, err := filepath.Glob(filepath.Join("..", "..", "migrations", "*.sql"))
@@ -31,8 +31,10 @@ func upgrade(t *testing.T, database, sql string) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "99999_next.sql"), []byte("-- +goose Up\n"+sql), 0o600); err != nil {
-		t.Fatal(err)
+	for n, sql := range more {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d_next.sql", 99999+n)), []byte("-- +goose Up\n"+sql), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cfg, err := pgx.ParseConfig(database)
 	if err != nil {
@@ -57,9 +59,9 @@ func TestWorkerGoesOnWhileTheSchemaIsUpgraded(t *testing.T) {
 	until(t, "the first record is made", func() bool { return d.crm.Len("contracts") == 1 })
 	upgrade(t, d.database, `
 ALTER TABLE event ADD COLUMN priority integer;
-ALTER TABLE attempt ADD COLUMN region text NOT NULL DEFAULT 'eu1';
-CREATE TABLE next (id bigint PRIMARY KEY);
-CREATE INDEX next_event ON event (priority) WHERE priority IS NOT NULL;`)
+CREATE INDEX next_event ON event (priority) WHERE priority IS NOT NULL;
+CREATE TABLE next (id bigint PRIMARY KEY);`, `
+ALTER TABLE attempt ADD COLUMN region text NOT NULL DEFAULT 'eu1';`)
 	publish(t, "b")
 	until(t, "the second record is made", func() bool { return d.crm.Len("contracts") == 2 })
 	if code := stop(); code != 0 || strings.Contains(log.String(), "level=ERROR") {
@@ -71,8 +73,8 @@ CREATE INDEX next_event ON event (priority) WHERE priority IS NOT NULL;`)
 	crmintake(t, `{"properties":{"nmae":"x"}}`, "publish", "--object-type", "contracts", "-").want(t, 0)
 	crmintake(t, "", "run", "--drain").want(t, 0, "created=1", "dead=1")
 	crmintake(t, "", "dead", "discard", "--all", "--reason", "x", "--yes").want(t, 0, "Done to 1 event")
-	crmintake(t, "", "check").want(t, 0, "newer by 1 migration")
-	crmintake(t, "", "migrate", "status").want(t, 0, "and 1 migration of a newer crmintake")
+	crmintake(t, "", "check").want(t, 0, "newer by 2 migrations")
+	crmintake(t, "", "migrate", "status").want(t, 0, "and 2 migrations of a newer crmintake")
 	crmintake(t, "", "migrate", "up").want(t, 0)
 	crmintake(t, "", "migrate", "up", "--roles").want(t, 1, "give --roles to the newest one")
 }
