@@ -60,12 +60,13 @@ func TestRedeliveryWhileInHand(t *testing.T) {
 	unlock()
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 300")
 	r.eventually("all are acked", func() bool { return r.consumer().NumAckPending == 0 })
+	// A worker that stops before it has looked at a second delivery gives it back, and does not know it for one.
+	r.eventually("all second deliveries are known", func() bool {
+		return both(func(s *worker.Stats) int64 { return s.Duplicates.Load() }) >= 300
+	})
 	one.stop()
 	other.stop()
 	r.exactlyOnce("contracts", 300)
-	if n := both(func(s *worker.Stats) int64 { return s.Duplicates.Load() }); n < 300 {
-		t.Errorf("%d duplicates, want 300 at least", n)
-	}
 }
 
 // A message whose id is taken by another content is a dead letter of its own. Delivered twice before it is one, it is acked when it is, and
