@@ -118,6 +118,19 @@ func TestPublishLarge(t *testing.T) {
 	settled(t, s, 40, 0)
 }
 
+// refusal is the error with which a message of line 7 comes to nothing.
+func refusal(t *testing.T, p *Publisher) error {
+	t.Helper()
+	if err := p.Publish(t.Context(), event(7, "x")); err != nil {
+		t.Fatal(err)
+	}
+	err := p.Flush(t.Context())
+	if err == nil {
+		t.Fatal("published to nobody")
+	}
+	return err
+}
+
 func TestPublishWithoutStream(t *testing.T) {
 	e := newEnv(t)
 	if _, err := OpenPublisher(t.Context(), e.nc, PublisherConfig{}); err == nil || !strings.Contains(err.Error(), "'crmintake init'") {
@@ -131,13 +144,7 @@ func TestPublishWithoutStream(t *testing.T) {
 	if err := e.js.DeleteStream(t.Context(), "CRM_EVENTS"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Publish(t.Context(), event(7, "x")); err != nil {
-		t.Fatal(err)
-	}
-	err := p.Flush(t.Context())
-	if err == nil {
-		t.Fatal("published to nobody")
-	}
+	err := refusal(t, p)
 	contains(t, err.Error(), `line 7 (id "x"): no stream takes crm.create.contacts`, "'crmintake init'")
 	if again := p.Publish(t.Context(), event(8, "y")); !errors.Is(again, err) {
 		t.Errorf("the error is not final: %v", again)
@@ -208,12 +215,9 @@ func TestPublishWithoutLeaderForLong(t *testing.T) {
 	}
 	asks := 0
 	p.js = asked{e.js, func() (jetstream.Stream, error) { asks++; return nil, context.DeadlineExceeded }}
-	if err := p.Publish(t.Context(), event(7, "x")); err != nil {
-		t.Fatal(err)
-	}
-	err := p.Flush(t.Context())
-	if err == nil || asks != questions+1 {
-		t.Fatalf("%d questions, %v", asks, err)
+	err := refusal(t, p)
+	if asks != questions+1 {
+		t.Errorf("%d questions", asks)
 	}
 	contains(t, err.Error(), `line 7 (id "x"): nobody takes it, though the stream CRM_EVENTS is there, or may be`)
 }
@@ -231,13 +235,7 @@ func TestPublishWithoutSubject(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Publish(t.Context(), event(7, "x")); err != nil {
-		t.Fatal(err)
-	}
-	err := p.Flush(t.Context())
-	if err == nil {
-		t.Fatal("published to nobody")
-	}
+	err := refusal(t, p)
 	contains(t, err.Error(), `line 7 (id "x"): the stream CRM_EVENTS does not take crm.create.contacts any more: its subjects are ["crm.update.>"]`)
 }
 
