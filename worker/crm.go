@@ -15,8 +15,9 @@ type CRM interface {
 	// request that is not complete by then makes a complete request later. The inputs' slice is the caller's again then.
 	Create(ctx context.Context, objectType string, inputs []Input) Answer
 
-	// Read looks up records by the unique values (1 to 100, distinct) of an id property. It changes nothing.
-	Read(ctx context.Context, objectType, idProperty string, values []string) ReadAnswer
+	// Read looks up records by the unique values (1 to 100, distinct) of an id property, or, where idProperty is "", by record ids. It
+	// asks for the named properties of each record besides. It changes nothing.
+	Read(ctx context.Context, objectType, idProperty string, values, properties []string) ReadAnswer
 
 	// CredentialVersion returns a word that changes when the credential does. It is no secret.
 	CredentialVersion() string
@@ -80,7 +81,8 @@ const (
 	// PauseAccount: nothing was applied, and no call of this account will be until somebody mends it or Answer.Wait has passed
 	// (401, 477, the daily quota).
 	PauseAccount
-	// PauseObjectType: the same for this object type (403, 404, 405, redirects and other answers that come from a wrong address).
+	// PauseObjectType: the same for this object type (403, 404, 405, an object type that the account does not know, redirects and other
+	// answers that come from a wrong address). Call.PerhapsOneInput tells of those that a single input may have brought about.
 	PauseObjectType
 )
 
@@ -101,8 +103,12 @@ type Call struct {
 	Detail        string        // one line for people: status, category and message, or the transport's error; never a secret
 	Gist          string        // Detail without the CRM's own words about events, which may repeat their values: for logs; "" if it has none
 	Raw           []byte        // an error answer as received, at most 64 KiB of it; nil for Answered and when there was no answer
-	Limits        Limits
-	Duration      time.Duration
+	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type (403, 404). A lone
+	// input's Outcome has the error then, and is NotApplied all the same.
+	PerhapsOneInput bool
+	Date            time.Time // by the answer's Date header, to the second; zero if it has none
+	Limits          Limits
+	Duration        time.Duration
 }
 
 // forLog is what may be logged of Detail.
@@ -115,17 +121,18 @@ type Limits struct {
 	DailyMax, DailyRemain int
 }
 
-// ReadAnswer is all that one read call told. Found is complete only with Class Answered: then a value that is not in
-// it has no record. With any other class nothing may be concluded about that.
+// ReadAnswer is all that one read call told. Of a value that is neither in Found nor in Missing it told nothing, whatever the class.
 type ReadAnswer struct {
-	Class Class
-	Found map[string]Found // by the value asked for (matched without regard to case if need be)
-	Call  Call
+	Class   Class
+	Found   map[string]Found // by the value asked for
+	Missing map[string]bool  // the values that the answer itself names as having no record: nothing else proves that
+	Call    Call
 }
 
 // Found is a record that a read found.
 type Found struct {
-	RecordID  string
-	URL       string
-	CreatedAt time.Time // by the CRM's clock; zero if the answer doesn't tell
+	RecordID   string
+	URL        string
+	CreatedAt  time.Time         // by the CRM's clock; zero if the answer doesn't tell
+	Properties map[string]string // of those asked for, the ones that have a value; nil if none were asked for
 }

@@ -50,7 +50,7 @@ func (w *Worker) read(calls, writes context.Context, b *batch) (answer ReadAnswe
 	objectType := b.attempt.ObjectType
 	w.metrics.inFlight.Inc()
 	span := w.within(b.span, "read")
-	answer = w.crm.Read(ctx, objectType, w.cfg.IDProperty[objectType], slices.Compact(values))
+	answer = w.crm.Read(ctx, objectType, w.cfg.IDProperty[objectType], slices.Compact(values), nil)
 	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("read", &answer.Call)
 	w.learn(writes, b, answer.Class, &answer.Call)

@@ -29,7 +29,7 @@ func TestTokenIsHidden(t *testing.T) {
 		header := http.Header{"Location": {"http://" + marker}, "Content-Type": {marker}, "X-Hubspot-Correlation-Id": {marker}}
 		c := client(t, fixed(status, header, body), func(c *Config) { c.Token = StaticToken(marker); c.KeepResult = true })
 		a := c.Create(t.Context(), "contacts", three())
-		read := c.Read(t.Context(), "contacts", "p", []string{"x"})
+		read := c.Read(t.Context(), "contacts", "p", []string{"x"}, nil)
 		said := []string{a.Call.Detail, a.Call.CorrelationID, string(a.Call.Raw), read.Call.Detail, string(read.Call.Raw)}
 		for _, o := range a.Outcomes {
 			said = append(said, o.RecordID, o.URL, string(o.Warnings), string(o.Result), o.Existing)

@@ -37,7 +37,7 @@ func TestGist(t *testing.T) {
 			if c.status == 207 {
 				c.want = "207 that proves nothing"
 			}
-			check(cl.Read(t.Context(), "contacts", idProperty, []string{value}).Call, c.want)
+			check(cl.Read(t.Context(), "contacts", idProperty, []string{value}, nil).Call, c.want)
 		})
 	}
 }

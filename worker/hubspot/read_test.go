@@ -18,7 +18,7 @@ func TestReadRequest(t *testing.T) {
 		b, _ := io.ReadAll(r.Body)
 		path, body = r.URL.Path, string(b)
 	})
-	c.Read(t.Context(), "contacts", `p"q`, []string{"a", "b\n"})
+	c.Read(t.Context(), "contacts", `p"q`, []string{"a", "b\n"}, nil)
 	const want = `{"idProperty":"p\"q","inputs":[{"id":"a"},{"id":"b\n"}],"properties":["p\"q"],"propertiesWithHistory":[]}`
 	if path != "/crm/objects/2026-03/contacts/batch/read" || body != want {
 		t.Errorf("%s %s", path, body)
@@ -70,7 +70,7 @@ func TestReadAnswers(t *testing.T) {
 		{"503", 503, html, worker.Unavailable, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := client(t, fixed(c.status, nil, c.body)).Read(t.Context(), "contacts", idProperty, []string{"Ann@x", "bob@x", "cy@x", "Dee@x", "dEE@x"})
+			a := client(t, fixed(c.status, nil, c.body)).Read(t.Context(), "contacts", idProperty, []string{"Ann@x", "bob@x", "cy@x", "Dee@x", "dEE@x"}, nil)
 			if diff := cmp.Diff(c.found, a.Found, cmpopts.EquateEmpty()); diff != "" || a.Class != c.class {
 				t.Errorf("class %v, want %v; found (-want +got)\n%s%+v", a.Class, c.class, diff, a.Call)
 			}
@@ -81,7 +81,7 @@ func TestReadAnswers(t *testing.T) {
 func TestReadNotSent(t *testing.T) {
 	c := client(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") })
 	for _, values := range [][]string{nil, make([]string, MaxInputs+1), {"\xff"}} {
-		if a := c.Read(t.Context(), "contacts", "p", values); a.Class != worker.Refused || a.Call.Detail == "" {
+		if a := c.Read(t.Context(), "contacts", "p", values, nil); a.Class != worker.Refused || a.Call.Detail == "" {
 			t.Errorf("%d values: class %v", len(values), a.Class)
 		}
 	}
