@@ -16,7 +16,7 @@ CREATE TABLE event (
     record_url         text,
     warnings           text,                    -- a JSON array as received
     result             bytea,                   -- the result as received, with --keep-result
-    reason             text,                    -- why dead: see the check below
+    reason             text,                    -- why dead: see the check below; of an 'unknown' row: what it is dead for if it has no record
     error              text,                    -- the last error, in words
     attempts           integer NOT NULL DEFAULT 0,
     attempts_before    integer,                 -- how many of them were before its last replay; null: never replayed
@@ -24,10 +24,13 @@ CREATE TABLE event (
     attempt_id         uuid,                    -- the last call that the event was part of
     next_attempt_at    timestamptz,             -- when 'retry' or 'unknown' is due; null otherwise, and while a read is under way
     dead_at            timestamptz,             -- since when it is dead; null otherwise
-    fingerprint        text COLLATE "C",        -- of why it is dead, alike for what is of one kind; null unless dead or discarded
+    fingerprint        text COLLATE "C",        -- of the reason, alike for what is of one kind; null without one
     revision           integer,                 -- how often a person has edited the payload; null: never
     in_doubt           boolean NOT NULL DEFAULT false,  -- a call of its past may have created a record unseen
-    misses             integer,                 -- how often a read has not found the record of an 'unknown' row; null otherwise
+    misses             integer,                 -- how often a read has proven that an 'unknown' row has no record; null otherwise
+    untold             integer,                 -- how often the answer to a read told nothing of an 'unknown' row; null: never. Such rows are asked about alone
+    id_property        text,                    -- by what an 'unknown' row is asked about: the id property that its call was made with, or 'record id'; null: by nothing
+    id_value           text COLLATE "C",        -- the value of that, where it is not the event's id: other events may have the same
     possible_duplicate boolean NOT NULL DEFAULT false,
     stream             text NOT NULL,
     stream_seq         bigint NOT NULL,
@@ -59,6 +62,11 @@ CREATE INDEX event_dead ON event (dead_at, event_id) WHERE dead_at IS NOT NULL;
 CREATE INDEX event_dead_type ON event (object_type, dead_at) WHERE dead_at IS NOT NULL;
 CREATE INDEX event_group ON event (fingerprint, dead_at, event_id) WHERE dead_at IS NOT NULL;
 
+-- No two rows have one record. The record ids of bare rows stand in their attempts, where no index could say so at less than a tenth of
+-- what a batch costs: those are looked up by whoever else would have the record (outbox/doubt.go).
+CREATE UNIQUE INDEX event_record ON event (object_type, record_id) WHERE record_id IS NOT NULL;
+CREATE INDEX event_claim ON event (object_type, id_value) WHERE id_value IS NOT NULL;
+
 -- One row per call. While it is open it names its events; its rows are found through them and not through an index on
 -- event.attempt_id, which every insert would pay for.
 CREATE TABLE attempt (
@@ -69,6 +77,7 @@ CREATE TABLE attempt (
     worker         text NOT NULL,
     state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'settled', 'expired')),
     lease_until    timestamptz NOT NULL,
+    id_property    text,                        -- that its inputs were sent with; null: none
     event_ids      text[] COLLATE "C",          -- the rows that it holds; null once closed
     payloads       bytea[],                     -- of its bare rows, by their places; null once it is closed
     bare           text[] COLLATE "C",          -- once it is settled: the rows that it held, if they were bare until then; else null

@@ -51,7 +51,7 @@ func TestCensusOfALargeTable(t *testing.T) {
 INSERT INTO event (event_id, object_type, status, payload, content_hash, stream, stream_seq, %s)
 SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1, %d) n`, columns, status, status, values, n))
 	}
-	many("created", 50_000, "record_id", "'r'")
+	many("created", 50_000, "record_id", "'r' || n")
 	many("dead", 5_000, "reason, dead_at", "'rejected', now()")
 	many("retry", 3_000, "next_attempt_at", "now()")
 	many("unknown", 2_000, "next_attempt_at, misses", "now(), 0")

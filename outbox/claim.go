@@ -58,47 +58,51 @@ func (s *Store) Due(ctx context.Context) ([]Due, error) {
 // A claim that is repeated waits until an earlier try of it, which the server may still be at, is over.
 const awaitClaim = `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 0))`
 
+const claimedColumns = `o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts - coalesce(o.attempts_before, 0), o.in_doubt,
+    coalesce(o.misses, 0), coalesce(o.id_property, ''), coalesce(o.id_value, ''), coalesce(o.untold, 0), coalesce(o.reason, ''),
+    now() - o.received_at, now() - coalesce(o.replayed_at, o.received_at)`
+
 // What an earlier try of the same claim got, if its answer was lost.
 const claimedBefore = `
 WITH claimed AS MATERIALIZED (
-  SELECT o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts - coalesce(o.attempts_before, 0), o.in_doubt, coalesce(o.misses, 0),
-    o.received_at, now() - coalesce(o.replayed_at, o.received_at)
+  SELECT ` + claimedColumns + `
   FROM attempt a JOIN event o ON o.event_id = ANY(a.event_ids) AND o.attempt_id = a.id
   WHERE a.id = $1 AND a.state = 'open')
 SELECT * FROM claimed ORDER BY event_id`
 
 // A claimed row is under its attempt alone, and not due until that is closed. What is written for each status: whether
-// misses is null (see the indexes), what the row becomes, and the attempt's kind.
+// misses is null (see the indexes), what the row becomes, and the attempt's kind. Rows that are asked about go together only if they are
+// asked about by the same property; one of which a question told nothing goes alone.
 const claim = `
 WITH due AS (
-  SELECT event_id, octet_length(payload) AS bytes, next_attempt_at FROM event
+  SELECT event_id, octet_length(payload) AS bytes, next_attempt_at, id_property, untold FROM event
   WHERE object_type = $2 AND status = '%[1]s' AND misses %[2]s AND next_attempt_at <= now()
     AND NOT EXISTS (SELECT FROM attempt WHERE id = $1)
   ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
 fitting AS (
   SELECT event_id FROM (
-    SELECT event_id, sum(bytes) OVER w AS total, row_number() OVER w AS n FROM due
+    SELECT event_id, sum(bytes) OVER w AS total, row_number() OVER w AS n, %[5]s AS together FROM due
     WINDOW w AS (ORDER BY next_attempt_at, event_id)) d
-  WHERE n = 1 OR total <= $4),
+  WHERE n = 1 OR total <= $4 AND together),
 claimed AS (
   UPDATE event o SET %[3]s, attempt_id = $1, next_attempt_at = NULL, updated_at = now()
   FROM fitting f WHERE o.event_id = ANY (ARRAY[f.event_id])
-  RETURNING o.event_id, o.payload, o.content_hash, o.stream, o.stream_seq, o.attempts - coalesce(o.attempts_before, 0), o.in_doubt, coalesce(o.misses, 0),
-    o.received_at, now() - coalesce(o.replayed_at, o.received_at)),
+  RETURNING ` + claimedColumns + `),
 opened AS (
-  INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs)
-  SELECT $1, '%[4]s', $2, $5, now() + $6::interval, array_agg(event_id ORDER BY event_id), count(*)
+  INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, id_property)
+  SELECT $1, '%[4]s', $2, $5, now() + $6::interval, array_agg(event_id ORDER BY event_id), count(*), nullif($7, '')
   FROM claimed HAVING count(*) > 0)
 SELECT * FROM claimed ORDER BY event_id`
 
 var (
-	claimRetry   = fmt.Sprintf(claim, "retry", "IS NULL", "status = 'sending'", "create")
-	claimUnknown = fmt.Sprintf(claim, "unknown", "IS NOT NULL", "misses = o.misses", "read")
+	claimRetry   = fmt.Sprintf(claim, "retry", "IS NULL", "status = 'sending'", "create", "true")
+	claimUnknown = fmt.Sprintf(claim, "unknown", "IS NOT NULL", "misses = o.misses", "read",
+		"coalesce(untold, first_value(untold) OVER w) IS NULL AND id_property IS NOT DISTINCT FROM first_value(id_property) OVER w")
 )
 
 // Claim takes up to limit rows (and about maxBytes of payload, but at least one row) of an object type that are due in this
 // status under the attempt a, the longest due first. They are returned in the order of event ids. Claimed Retry rows
-// become `sending`, for a create call; claimed Unknown rows stay so, for a read. No rows means that nothing is due any
+// become `sending`, for a create call; claimed Unknown rows stay so, for a read, and are asked about by the same property. No rows means that nothing is due any
 // more; then there is no attempt either.
 func (s *Store) Claim(ctx context.Context, a Attempt, status Status, limit, maxBytes int) ([]Row, error) {
 	var sql string
@@ -113,7 +117,7 @@ func (s *Store) Claim(ctx context.Context, a Attempt, status Status, limit, maxB
 	var b pgx.Batch // one transaction, one round trip
 	b.Queue(awaitClaim, a.ID)
 	b.Queue(claimedBefore, a.ID)
-	b.Queue(sql, a.ID, a.ObjectType, limit, maxBytes, a.Worker, a.Lease)
+	b.Queue(sql, a.ID, a.ObjectType, limit, maxBytes, a.Worker, a.Lease, a.IDProperty)
 	r := s.pool.SendBatch(ctx, &b)
 	_, err := r.Exec()
 	var before, now []Row
@@ -141,7 +145,8 @@ func claimedRows(r pgx.BatchResults, objectType string) ([]Row, error) {
 		row := Row{Event: Event{ObjectType: objectType}}
 		var hash []byte
 		var seq int64
-		err := r.Scan(&row.ID, &row.Payload, &hash, &row.Stream, &seq, &row.Attempts, &row.InDoubt, &row.Misses, &row.ReceivedAt, &row.Age)
+		err := r.Scan(&row.ID, &row.Payload, &hash, &row.Stream, &seq, &row.Attempts, &row.InDoubt, &row.Misses,
+			&row.IDProperty, &row.IDValue, &row.Untold, &row.Pending, &row.Since, &row.Age)
 		copy(row.ContentHash[:], hash)
 		row.StreamSeq = uint64(seq)
 		return row, err
@@ -151,10 +156,10 @@ func claimedRows(r pgx.BatchResults, objectType string) ([]Row, error) {
 var park = `
 WITH due AS (
   SELECT event_id, $2 AND attempts - coalesce(attempts_before, 0) < $4 AND now() - coalesce(replayed_at, received_at) < $5::interval AS again FROM event
-  WHERE object_type = $1 AND status = 'unknown' AND misses IS NOT NULL AND next_attempt_at <= now()
+  WHERE object_type = $1 AND status = 'unknown' AND misses IS NOT NULL AND next_attempt_at <= now() AND id_property IS NULL
   ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
 ended AS (
-  UPDATE event o SET misses = NULL, updated_at = now(),
+  UPDATE event o SET misses = NULL, untold = NULL, updated_at = now(),
     status = CASE WHEN due.again THEN 'retry' ELSE 'dead' END,
     next_attempt_at = CASE WHEN due.again THEN now() + random() * least($7::interval, $6::interval * 2 ^ least(o.attempts - coalesce(o.attempts_before, 0), 30)) END,
     possible_duplicate = o.possible_duplicate OR due.again,
@@ -173,7 +178,7 @@ type Resend struct {
 	Initial, Max time.Duration // after a random time, of up to Initial, doubled with each attempt, and of up to Max
 }
 
-// Park ends the doubt of up to limit due `unknown` rows of an object type that can't be read back, and returns how many of
+// Park ends the doubt of up to limit due `unknown` rows of an object type that can be asked about by nothing, and returns how many of
 // them are dead now, for a person to decide, and how many are to be sent again, as possible duplicates. With resend nil,
 // none are.
 func (s *Store) Park(ctx context.Context, objectType string, resend *Resend, limit int) (dead, again int, err error) {

@@ -60,17 +60,26 @@ type Attempt struct {
 	Worker     string
 	// Lease is how long, from the start of the commit and by the database's clock, nobody else touches the rows.
 	Lease time.Duration
+	// IDProperty is the id property that the inputs of a create call are sent with: what is in doubt of it is asked about by that. "" for none.
+	IDProperty string
 }
+
+// ByRecordID stands for an id property where a row is asked about by the id of the record that may be its own. No property has such a name.
+const ByRecordID = "record id"
 
 // Row is an event that was claimed.
 type Row struct {
 	Event
-	Attempts   int // since it was last replayed, if it was
-	InDoubt    bool
-	Misses     int
-	ReceivedAt time.Time
-	// Age is how long ago the row came to be, or was last replayed, by the database's clock.
-	Age time.Duration
+	Attempts int // since it was last replayed, if it was
+	InDoubt  bool
+	Misses   int
+	// Of an Unknown row: by what it is asked about, "" for nothing; the value of that, "" for the one that the event has; how often a
+	// question told nothing of it; and what it is dead for if there is no record of it, "" if it is sent again then.
+	IDProperty, IDValue string
+	Untold              int
+	Pending             Reason
+	// Since is how long ago the row came to be, and Age the same, or how long ago it was last replayed; by the database's clock.
+	Since, Age time.Duration
 }
 
 // Settlement is what became of one row of an attempt.
@@ -84,15 +93,19 @@ type Settlement struct {
 	Result   []byte // kept if not nil
 	Keep     bool   // Created: keep the payload
 
-	Reason Reason        // Dead
-	Error  string        // all but Created: in words
+	Reason Reason        // Dead; Unknown: what it is dead for if it has no record, "" if it is sent again then
+	Error  string        // all but Created: in words; "" leaves what is there
 	Wait   time.Duration // Retry, Unknown: due after this long
 
 	Counted           bool // the call counts as an attempt of the event
 	InDoubt           bool // the call may have created a record unseen; never taken back
-	Missed            bool // a read did not find the record
+	Missed            bool // a read has proven that there is no record
+	Untold            bool // a read told nothing
 	PossibleDuplicate bool // never taken back
 	Errors            []Error
+
+	// Of a row that a create call leaves Unknown: by what it is asked about, and the value of that if it is not the event's id.
+	IDProperty, IDValue string
 }
 
 // Error is one line of the append-only history.

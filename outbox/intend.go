@@ -15,10 +15,11 @@ import (
 
 // Attempts with their payloads, whose rows are bare.
 const openAttempts = `
-INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, payloads)
+INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, payloads, id_property)
 SELECT a.id, 'create', a.object_type, a.worker, now() + a.lease * interval '1 microsecond',
-  ($7::text[])[a.first:a.last], a.last - a.first + 1, ($8::bytea[])[a.first:a.last]
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int8[], $5::int[], $6::int[]) AS a(id, object_type, worker, lease, first, last)`
+  ($7::text[])[a.first:a.last], a.last - a.first + 1, ($8::bytea[])[a.first:a.last], a.id_property
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int8[], $5::int[], $6::int[], $9::text[])
+  AS a(id, object_type, worker, lease, first, last, id_property)`
 
 // The rows come in the order of event ids: that keeps two workers with overlapping batches from waiting for each other.
 const insertBare = `
@@ -26,8 +27,8 @@ INSERT INTO event (event_id, object_type, content_hash, attempt_id, nth, stream,
 SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::uuid[]), unnest($5::int[]), unnest($6::text[]), unnest($7::int8[])`
 
 const insertAttempt = `
-INSERT INTO attempt AS a (id, kind, object_type, worker, lease_until, event_ids, inputs)
-VALUES ($1, 'create', $2, $3, now() + $4::interval, $5::text[], cardinality($5::text[]))
+INSERT INTO attempt AS a (id, kind, object_type, worker, lease_until, event_ids, inputs, id_property)
+VALUES ($1, 'create', $2, $3, now() + $4::interval, $5::text[], cardinality($5::text[]), nullif($6, ''))
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until WHERE a.state = 'open'`
 
 // Nothing goes under an attempt that was closed meanwhile. The order is that of insertBare.
@@ -121,7 +122,8 @@ func openingOf(group []*intent, first, last []int, rows []bareRow) statement {
 		int8Array(n, func(i int) uint64 { return uint64(group[i].attempt.Lease.Microseconds()) }),
 		int4Array(n, func(i int) int { return first[i] }), int4Array(n, func(i int) int { return last[i] }),
 		textArray(len(rows), func(i int) string { return rows[i].ID }),
-		byteaArray(len(rows), func(i int) []byte { return rows[i].Payload })}}
+		byteaArray(len(rows), func(i int) []byte { return rows[i].Payload }),
+		nullableTextArray(n, func(i int) string { return group[i].attempt.IDProperty })}}
 }
 
 func insertionOf(rows []bareRow) statement {
@@ -151,7 +153,7 @@ func (s *Store) insert(ctx context.Context, a Attempt, events []Event) ([]Standi
 	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
 	var b pgx.Batch // one implicit transaction, one round trip
 	b.Queue(string(waitLong))
-	b.Queue(insertAttempt, a.ID, a.ObjectType, a.Worker, a.Lease, slices.Sorted(slices.Values(c.ids)))
+	b.Queue(insertAttempt, a.ID, a.ObjectType, a.Worker, a.Lease, slices.Sorted(slices.Values(c.ids)), a.IDProperty)
 	b.Queue(insertSending, a.ID, a.ObjectType, c.ids, c.payloads, c.hashes, c.streams, c.seqs)
 	r := s.pool.SendBatch(ctx, &b)
 	var attempt, inserted pgconn.CommandTag

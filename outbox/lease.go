@@ -17,11 +17,12 @@ var ErrLeaseLost = errors.New("outbox: the attempt's lease ran out and its rows 
 // Rows of a create call become `unknown`; those of a read are so already, and come due again without having paid for it.
 const expireAttempts = `
 WITH lost AS (
-  SELECT id, event_ids, payloads FROM attempt WHERE closed_at IS NULL AND lease_until < now()
+  SELECT id, event_ids, payloads, id_property FROM attempt WHERE closed_at IS NULL AND lease_until < now()
     AND pg_postmaster_start_time() + $2::interval <= now()
   ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
 doubtful AS (
-  UPDATE event o SET status = 'unknown', nth = NULL, payload = coalesce(o.payload, u.payload), next_attempt_at = now(), in_doubt = true, misses = 0, attempts = o.attempts + 1,
+  UPDATE event o SET status = 'unknown', nth = NULL, payload = coalesce(o.payload, u.payload), next_attempt_at = now(), in_doubt = true, misses = 0,
+    attempts = o.attempts + 1, id_property = lost.id_property,
     error = 'the worker did not report: the call may or may not have been made', updated_at = now()
   FROM lost, unnest(lost.event_ids, lost.payloads) AS u(event_id, payload)
   WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = lost.id AND coalesce(o.status, 'sending') = 'sending'
@@ -93,7 +94,7 @@ UPDATE attempt a SET payloads = NULL FROM folded WHERE a.id = ANY (ARRAY[folded.
 
 const split = `
 WITH parent AS (
-  SELECT id, object_type, worker FROM attempt WHERE id = $1 AND state = 'open' FOR UPDATE),
+  SELECT id, object_type, worker, id_property FROM attempt WHERE id = $1 AND state = 'open' FOR UPDATE),
 moved AS (
   UPDATE event o SET attempt_id = $2, updated_at = now() FROM parent
   WHERE o.event_id = ANY($3::text[]) AND o.attempt_id = parent.id AND o.status = 'sending' RETURNING o.event_id),
@@ -101,9 +102,10 @@ rest AS (
   UPDATE attempt a SET lease_until = now() + $4::interval,
     event_ids = ARRAY(SELECT id FROM unnest(a.event_ids) AS held(id) WHERE id NOT IN (SELECT event_id FROM moved))
   FROM parent WHERE a.id = ANY (ARRAY[parent.id]) AND EXISTS (SELECT FROM moved))
-INSERT INTO attempt (id, parent_id, kind, object_type, worker, lease_until, event_ids, inputs)
-SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::interval, array_agg(moved.event_id ORDER BY moved.event_id), count(*)
-FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker`
+INSERT INTO attempt (id, parent_id, kind, object_type, worker, lease_until, event_ids, inputs, id_property)
+SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::interval, array_agg(moved.event_id ORDER BY moved.event_id), count(*),
+  parent.id_property
+FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker, parent.id_property`
 
 // Split moves `sending` rows of an open attempt to a new one of their own, for a call of their own, and starts the lease
 // of both anew. A child may be split in turn. A parent without rows is closed by Settle, with no settlements.

@@ -93,7 +93,7 @@ func TestListLooksAtSomeOnly(t *testing.T) {
 	s := open(t)
 	exec(t, s, `
 INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
-SELECT 'e' || lpad(n::text, 9, '0'), CASE WHEN n % 125000 = 0 THEN 'rare' ELSE 'contracts' END, 'created', 'h', 'r', 's', n
+SELECT 'e' || lpad(n::text, 9, '0'), CASE WHEN n % 125000 = 0 THEN 'rare' ELSE 'contracts' END, 'created', 'h', 'r' || n, 's', n
 FROM generate_series(1, 250000) n`)
 	first, err := s.List(t.Context(), ListFilter{Status: Created, ObjectType: "rare"})
 	ok(t, err)

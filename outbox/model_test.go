@@ -35,12 +35,15 @@ type modelRow struct {
 	Duplicate bool
 	Due       bool
 	Errors    int
+	AskBy     string
+	Untold    int
 }
 
 type modelAttempt struct {
 	Kind, State string
 	Held        []string // sorted
 	Inputs      int
+	IDProperty  string
 }
 
 // Whatever is done, in whatever order, the database holds what the model does.
@@ -63,6 +66,7 @@ func (m *model) ids(t *rapid.T) []string {
 
 func (m *model) intend(t *rapid.T) {
 	a := newAttempt()
+	a.IDProperty = rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "id property")
 	var list []Event
 	var want []Standing
 	held := map[string]bool{}
@@ -81,7 +85,7 @@ func (m *model) intend(t *rapid.T) {
 		}
 	}
 	if len(held) > 0 {
-		m.attempts[a.ID] = &modelAttempt{"create", "open", slices.Sorted(maps.Keys(held)), len(held)}
+		m.attempts[a.ID] = &modelAttempt{"create", "open", slices.Sorted(maps.Keys(held)), len(held), a.IDProperty}
 	}
 	for range rapid.IntRange(1, 2).Draw(t, "tries") {
 		got, err := m.s.Intend(t.Context(), a, list)
@@ -134,9 +138,13 @@ func (m *model) settle(t *rapid.T) {
 		st.Errors = make([]Error, rapid.IntRange(0, 2).Draw(t, "errors"))
 		switch st.Status {
 		case Created:
-			st.RecordID = "r"
+			st.RecordID = "r-" + event
 		case Dead:
 			st.Reason = Rejected
+		case Unknown:
+			st.Reason = rapid.SampledFrom([]Reason{"", Conflict}).Draw(t, "pending")
+			st.IDProperty, st.Untold = rapid.SampledFrom([]string{"", "p"}).Draw(t, "asked by"), rapid.Bool().Draw(t, "untold")
+			fallthrough
 		default:
 			st.Wait = rapid.SampledFrom([]time.Duration{0, 0, time.Hour}).Draw(t, "wait")
 		}
@@ -158,6 +166,14 @@ func (m *model) settle(t *rapid.T) {
 		r := m.rows[st.EventID]
 		if st.Status == Created && r.Status == Sending || st.Status != Created && st.Counted {
 			r.Attempts++
+		}
+		if st.Status == Unknown && r.Status == Sending {
+			r.AskBy = st.IDProperty
+		}
+		if st.Status != Unknown {
+			r.Untold = 0
+		} else if st.Untold {
+			r.Untold++
 		}
 		switch {
 		case st.Status != Unknown:
@@ -186,12 +202,38 @@ func (m *model) due(status Status) (ids []string) {
 
 func (m *model) claim(t *rapid.T) {
 	a := newAttempt()
+	a.IDProperty = rapid.SampledFrom([]string{"", "p"}).Draw(t, "id property")
 	status := rapid.SampledFrom([]Status{Retry, Unknown}).Draw(t, "status")
-	ids := m.due(status)
-	kind := map[Status]string{Retry: "create", Unknown: "read"}[status]
-	if len(ids) > 0 {
-		m.attempts[a.ID] = &modelAttempt{kind, "open", ids, len(ids)}
+	due := m.due(status)
+	var ids []string // as the first try has them
+	for try := range rapid.IntRange(1, 2).Draw(t, "tries") {
+		rows, err := m.s.Claim(t.Context(), a, status, 100, 1<<20)
+		must(t, err)
+		if try > 0 {
+			same(t, ids, idsOf(rows))
+			continue
+		}
+		ids = idsOf(rows)
+		if status == Retry || len(due) == 0 {
+			same(t, due, ids)
+		} else {
+			same(t, m.together(t, due, ids), ids)
+		}
+		for _, row := range rows {
+			r := m.rows[row.ID]
+			reason := Reason("")
+			if status == Unknown {
+				reason = r.Reason
+			}
+			same(t, []any{r.Content, r.Attempts - r.Before, max(r.Misses, 0), r.InDoubt, r.AskBy, r.Untold, reason},
+				[]any{string(row.Payload), row.Attempts, row.Misses, row.InDoubt, row.IDProperty, row.Untold, row.Pending})
+		}
 	}
+	if len(ids) == 0 {
+		return
+	}
+	kind := map[Status]string{Retry: "create", Unknown: "read"}[status]
+	m.attempts[a.ID] = &modelAttempt{kind, "open", ids, len(ids), a.IDProperty}
 	for _, id := range ids {
 		r := m.rows[id]
 		r.Attempt, r.Due = a.ID, false
@@ -199,15 +241,24 @@ func (m *model) claim(t *rapid.T) {
 			r.Status = Sending
 		}
 	}
-	for range rapid.IntRange(1, 2).Draw(t, "tries") {
-		rows, err := m.s.Claim(t.Context(), a, status, 100, 1<<20)
-		must(t, err)
-		same(t, ids, idsOf(rows))
-		for _, row := range rows {
-			r := m.rows[row.ID]
-			same(t, []any{r.Content, r.Attempts - r.Before, max(r.Misses, 0), r.InDoubt}, []any{string(row.Payload), row.Attempts, row.Misses, row.InDoubt})
+}
+
+// together are the due rows that may be asked about with those that were claimed: one alone of which a question told nothing, or all others
+// that are asked about by its property.
+func (m *model) together(t *rapid.T, due, claimed []string) (ids []string) {
+	if len(claimed) == 0 {
+		t.Fatalf("of %v none was claimed", due)
+	}
+	first := m.rows[claimed[0]]
+	if first.Untold > 0 {
+		return claimed[:1]
+	}
+	for _, id := range due {
+		if r := m.rows[id]; r.Untold == 0 && r.AskBy == first.AskBy {
+			ids = append(ids, id)
 		}
 	}
+	return ids
 }
 
 func (m *model) expire(t *rapid.T) {
@@ -222,6 +273,7 @@ func (m *model) expire(t *rapid.T) {
 		r := m.rows[event]
 		if r.Due = true; a.Kind == "create" {
 			r.Status, r.InDoubt, r.Misses, r.Attempts, r.Errors = Unknown, true, 0, r.Attempts+1, r.Errors+1
+			r.AskBy = a.IDProperty
 		}
 	}
 	a.State, a.Held = "expired", nil
@@ -235,7 +287,7 @@ func (m *model) split(t *rapid.T) {
 	for range rapid.IntRange(1, 2).Draw(t, "tries") {
 		must(t, m.s.Split(t.Context(), parent, child, moved, time.Hour))
 	}
-	m.attempts[child] = &modelAttempt{"create", "open", slices.Clone(moved), n}
+	m.attempts[child] = &modelAttempt{"create", "open", slices.Clone(moved), n, a.IDProperty}
 	a.Held = slices.Clone(a.Held[n:])
 	for _, id := range moved {
 		m.rows[id].Attempt = child
@@ -244,7 +296,7 @@ func (m *model) split(t *rapid.T) {
 
 func (m *model) park(t *rapid.T) {
 	resend := rapid.Bool().Draw(t, "resend")
-	ids := m.due(Unknown)
+	ids := slices.DeleteFunc(m.due(Unknown), func(id string) bool { return m.rows[id].AskBy != "" })
 	var how *Resend
 	if resend {
 		how = &Resend{Attempts: 1000, Age: time.Hour}
@@ -257,8 +309,9 @@ func (m *model) park(t *rapid.T) {
 	same(t, []int{len(ids), 0}, []int{dead, again})
 	for _, id := range ids {
 		r := m.rows[id]
+		r.Untold = 0
 		if r.Misses = -1; resend {
-			r.Status, r.Duplicate = Retry, true
+			r.Status, r.Reason, r.Duplicate = Retry, "", true
 		} else {
 			r.Status, r.Reason, r.Due = Dead, UnknownOutcome, false
 		}
@@ -282,14 +335,16 @@ func (m *model) replay(t *rapid.T) {
 		must(t, err)
 		seen, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[time.Time])
 		must(t, err)
-		again := Replay{EventID: id, Seen: seen, Ask: rapid.Bool().Draw(t, "ask"), PossibleDuplicate: rapid.Bool().Draw(t, "duplicate")}
+		again := Replay{EventID: id, Seen: seen, AskBy: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "ask"), PossibleDuplicate: rapid.Bool().Draw(t, "duplicate")}
 		if rapid.IntRange(0, 3).Draw(t, "changed") == 0 {
 			again.Seen = seen.Add(-time.Microsecond)
 		} else if r.Status == Dead {
 			want = append(want, id)
 			r.Status, r.Reason, r.Due, r.Before, r.Duplicate = Retry, "", true, r.Attempts, r.Duplicate || again.PossibleDuplicate
-			if again.Ask {
-				r.Status, r.Misses = Unknown, 0
+			if r.Untold = 0; again.AskBy != "" {
+				r.Status, r.Misses, r.AskBy = Unknown, 0, cmp.Or(r.AskBy, again.AskBy)
+			} else {
+				r.AskBy = ""
 			}
 		}
 		list = append(list, again)
@@ -312,13 +367,14 @@ func (m *model) compare(rt *rapid.T, t *testing.T) {
 		if r.Attempt != uuid.Nil {
 			attempt = r.Attempt.String()
 		}
-		want = append(want, fmt.Sprintf("%s %s %s %s %d %d %t %t %t %d", id, r.Status, cmp.Or(string(r.Reason), "-"), attempt,
-			r.Attempts, r.Misses, r.InDoubt, r.Duplicate, r.Due, r.Errors))
+		want = append(want, fmt.Sprintf("%s %s %s %s %d %d %t %t %t %d %d", id, r.Status, cmp.Or(string(r.Reason), "-"), attempt,
+			r.Attempts, r.Misses, r.InDoubt, r.Duplicate, r.Due, r.Errors, r.Untold))
 	}
 	slices.Sort(want)
 	same(rt, want, lines(t, m.s, `
 SELECT event_id, status, reason, attempt_id, attempts, coalesce(misses, -1), in_doubt::text, possible_duplicate::text,
-  coalesce(next_attempt_at <= now(), false)::text, (SELECT count(*) FROM outbox_error e WHERE e.event_id = o.event_id)
+  coalesce(next_attempt_at <= now(), false)::text, (SELECT count(*) FROM outbox_error e WHERE e.event_id = o.event_id),
+  coalesce((SELECT untold FROM event e WHERE e.event_id = o.event_id), 0)
 FROM outbox o ORDER BY event_id`))
 
 	want = nil

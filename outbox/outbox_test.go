@@ -121,6 +121,9 @@ func alike(like Settlement, ids ...string) []Settlement {
 	for i, id := range ids {
 		list[i] = like
 		list[i].EventID = id
+		if like.RecordID != "" {
+			list[i].RecordID = like.RecordID + "-" + id
+		}
 	}
 	return list
 }

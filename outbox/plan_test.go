@@ -14,6 +14,7 @@ var statements = map[string]string{
 	"closeAttempts": closeAttempts, "settleErrors": settleErrors, "settleCreated": settleCreated, "settleOthers": settleOthers,
 	"selectDue": selectDue, "claimedBefore": claimedBefore, "claimRetry": claimRetry, "claimUnknown": claimUnknown, "park": park,
 	"expire": expireAttempts, "renew": renew, "unfold": unfold, "split": split, "outstanding": outstanding, "replayDead": replayDead,
+	"rivals": rivals, "claimed": claimed,
 }
 
 // A plan that is made while the tables are empty, and kept, must still be good for a million rows.
@@ -45,7 +46,7 @@ func TestPlansUseIndexes(t *testing.T) {
 					t.Errorf("%s reads all of a table:\n%s", name, text)
 				}
 				sweeps := map[string]string{"event_retry": "claimRetry selectDue outstanding", "event_unknown": "claimUnknown selectDue outstanding park",
-					"attempt_open": "expire outstanding"}
+					"attempt_open": "expire outstanding rivals"}
 				for index, names := range sweeps {
 					if strings.Contains(line, index+" on ") && !strings.Contains(names, name) {
 						t.Errorf("%s does not go by id:\n%s", name, text)
@@ -61,7 +62,7 @@ func TestPlansUseIndexes(t *testing.T) {
 	for _, n := range []int{0, 1, 10, 100, 1000, 20000} {
 		exec(t, s, `
 INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
-SELECT 'e' || n, 'contracts', 'created', 'h', 'r', 's', n FROM generate_series($1::int, $2) n`, rows+1, n)
+SELECT 'e' || n, 'contracts', 'created', 'h', 'r' || n, 's', n FROM generate_series($1::int, $2) n`, rows+1, n)
 		exec(t, s, `
 INSERT INTO attempt (id, kind, object_type, worker, state, closed_at, lease_until, inputs, created, rejected, not_applied, unknown)
 SELECT gen_random_uuid(), 'create', 'contracts', 'w', 'settled', now(), now(), 1, 1, 0, 0, 0 FROM generate_series($1::int, $2) n`, rows+1, n)

@@ -110,7 +110,7 @@ func TestClaimRepeatedTooEarly(t *testing.T) {
 	first, err := s.pool.Begin(t.Context())
 	ok(t, err)
 	defer first.Rollback(t.Context())
-	for sql, args := range map[string][]any{awaitClaim: {a.ID}, claimRetry: {a.ID, a.ObjectType, 5, 1 << 20, a.Worker, a.Lease}} {
+	for sql, args := range map[string][]any{awaitClaim: {a.ID}, claimRetry: {a.ID, a.ObjectType, 5, 1 << 20, a.Worker, a.Lease, ""}} {
 		_, err := first.Exec(t.Context(), sql, args...)
 		ok(t, err)
 	}

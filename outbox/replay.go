@@ -15,8 +15,9 @@ type Replay struct {
 	EventID string
 	// Seen is the row's updated_at when it was decided on. A row that has changed since is left alone.
 	Seen time.Time
-	// Ask has the CRM asked for the record before anything is sent.
-	Ask bool
+	// AskBy is the id property by which the CRM is asked for the record before anything is sent; "" to send without asking. A row that
+	// knows the property of its last call is asked about by that.
+	AskBy string
 	// PossibleDuplicate says that a record may exist; never taken back.
 	PossibleDuplicate bool
 }
@@ -24,10 +25,11 @@ type Replay struct {
 // A row's updated_at changes whenever the row does. What a row was dead for goes; the error's words stay until there are
 // others.
 const replayDead = `
-UPDATE event o SET status = CASE WHEN u.ask THEN 'unknown' ELSE 'retry' END, misses = CASE WHEN u.ask THEN 0 END,
+UPDATE event o SET status = CASE WHEN u.ask IS NULL THEN 'retry' ELSE 'unknown' END, misses = CASE WHEN u.ask IS NOT NULL THEN 0 END,
+  untold = NULL, id_property = CASE WHEN u.ask IS NOT NULL THEN coalesce(o.id_property, u.ask) END,
   next_attempt_at = now(), dead_at = NULL, reason = NULL, fingerprint = NULL,
   attempts_before = o.attempts, replayed_at = now(), possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
-FROM unnest($1::text[], $2::timestamptz[], $3::bool[], $4::bool[]) AS u(event_id, seen, ask, duplicate)
+FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bool[]) AS u(event_id, seen, ask, duplicate)
 WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.status = 'dead' AND o.updated_at = u.seen
 RETURNING o.event_id`
 
@@ -38,9 +40,12 @@ func SendAgain(ctx context.Context, tx pgx.Tx, list []Replay) (eventIDs []string
 	// The order keeps two of these from waiting for each other.
 	slices.SortFunc(list, func(a, b Replay) int { return strings.Compare(a.EventID, b.EventID) })
 	n := len(list)
-	ids, seen, ask, duplicate := make([]string, n), make([]time.Time, n), make([]bool, n), make([]bool, n)
+	ids, seen, ask, duplicate := make([]string, n), make([]time.Time, n), make([]*string, n), make([]bool, n)
 	for i, r := range list {
-		ids[i], seen[i], ask[i], duplicate[i] = r.EventID, r.Seen, r.Ask, r.PossibleDuplicate
+		ids[i], seen[i], duplicate[i] = r.EventID, r.Seen, r.PossibleDuplicate
+		if r.AskBy != "" {
+			ask[i] = &list[i].AskBy
+		}
 	}
 	rows, err := tx.Query(ctx, replayDead, ids, seen, ask, duplicate)
 	if err == nil {

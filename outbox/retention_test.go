@@ -94,7 +94,7 @@ func TestSweepIsOneWorkers(t *testing.T) {
 	s := open(t)
 	exec(t, s, `
 INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq, updated_at)
-SELECT 'e' || n, 'contracts', 'created', 'h', 'r', 's', n, now() - CASE WHEN n % 3 = 0 THEN interval '31 days' ELSE interval '29 days' END
+SELECT 'e' || n, 'contracts', 'created', 'h', 'r' || n, 's', n, now() - CASE WHEN n % 3 = 0 THEN interval '31 days' ELSE interval '29 days' END
 FROM generate_series(1, 30000) n`)
 	pages := func() string {
 		return lines(t, s, `SELECT page FROM retention WHERE relation = 'event'`)[0]
@@ -148,7 +148,7 @@ func TestSweepReadsItsPages(t *testing.T) {
 		if filled {
 			exec(t, s, `
 INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
-SELECT 'e' || n, 'contracts', 'created', 'h', 'r', 's', n FROM generate_series(1, 20000) n`)
+SELECT 'e' || n, 'contracts', 'created', 'h', 'r' || n, 's', n FROM generate_series(1, 20000) n`)
 			exec(t, s, `
 INSERT INTO outbox_error (event_id, attempt_id, message) SELECT 'e' || n, gen_random_uuid(), 'm' FROM generate_series(1, 20000) n`)
 			exec(t, s, `ANALYZE event, outbox_error`)

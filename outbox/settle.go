@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // closeAttempts closes attempts and settles those of their created rows that have nothing but a record id and a url, which is
@@ -42,8 +44,8 @@ whole AS (
   WHERE c.partly AND u.record_id IS NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id AND o.status IS NULL),
 created AS (
   UPDATE event o SET status = 'created', record_id = u.record_id, record_url = u.url, payload = NULL, nth = NULL,
-    attempts = o.attempts + (coalesce(o.status, 'sending') = 'sending')::int, next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL,
-    updated_at = now()
+    attempts = o.attempts + (coalesce(o.status, 'sending') = 'sending')::int, next_attempt_at = NULL, misses = NULL, untold = NULL,
+    reason = NULL, error = NULL, fingerprint = NULL, updated_at = now()
   FROM closed c, unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last], ($13::text[])[c.first:c.last]) AS u(event_id, record_id, url)
   WHERE NOT c.bare AND u.record_id IS NOT NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id
     AND coalesce(o.status, 'sending') IN ('sending', 'unknown'))
@@ -64,27 +66,32 @@ WHERE true` + closedHere + ` ORDER BY u.n`
 const settleCreated = `
 UPDATE event o SET status = 'created', record_id = u.record_id, record_url = u.url, warnings = u.warnings, result = u.result,
   payload = CASE WHEN u.keep THEN o.payload END, attempts = o.attempts + (o.status = 'sending')::int,
-  next_attempt_at = NULL, misses = NULL, reason = NULL, error = NULL, in_doubt = o.in_doubt OR u.in_doubt,
+  next_attempt_at = NULL, misses = NULL, untold = NULL, reason = NULL, error = NULL, fingerprint = NULL, in_doubt = o.in_doubt OR u.in_doubt,
   possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bool[], $8::bool[], $9::bool[])
   AS u(event_id, record_id, url, warnings, result, keep, in_doubt, duplicate)
 WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 var settleOthers = `
-UPDATE event o SET status = u.status, reason = u.reason, error = u.error,
+UPDATE event o SET status = u.status, reason = u.reason, error = coalesce(u.error, o.error),
   next_attempt_at = CASE WHEN u.status IN ('retry', 'unknown') THEN now() + u.wait END,
   dead_at = CASE WHEN u.status = 'dead' THEN now() END,
-  fingerprint = CASE WHEN u.status = 'dead' THEN ` + fingerprint("o.object_type", "u.reason", "u.cause") + ` END,
+  fingerprint = CASE WHEN u.reason IS NULL THEN NULL WHEN u.cause IS NULL AND o.reason = u.reason THEN o.fingerprint
+    ELSE ` + fingerprint("o.object_type", "u.reason", "coalesce(u.cause, '')") + ` END,
   attempts = o.attempts + u.counted::int, in_doubt = o.in_doubt OR u.in_doubt,
   misses = CASE WHEN u.status = 'unknown' THEN coalesce(o.misses + u.missed::int, 0) END,
+  untold = CASE WHEN u.status = 'unknown' THEN CASE WHEN u.untold THEN coalesce(o.untold, 0) + 1 ELSE o.untold END END,
+  id_property = CASE WHEN o.status = 'sending' AND u.status = 'unknown' THEN u.id_property ELSE o.id_property END,
+  id_value = CASE WHEN o.status = 'sending' AND u.status = 'unknown' THEN u.id_value ELSE o.id_value END,
   possible_duplicate = o.possible_duplicate OR u.duplicate, updated_at = now()
 FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::bool[], $8::bool[], $9::bool[], $10::bool[],
-  $11::text[]) AS u(event_id, status, reason, error, wait, counted, in_doubt, missed, duplicate, cause)
+  $11::text[], $12::bool[], $13::text[], $14::text[])
+  AS u(event_id, status, reason, error, wait, counted, in_doubt, missed, duplicate, cause, untold, id_property, id_value)
 WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 // Settle commits what became of the rows of an attempt, and closes it. It must name every row that the attempt holds,
 // once, and no other, and the call's counts must add up to the rows that the attempt began with; else, as with any other
-// error, nothing is changed. ErrLeaseLost too means that nothing was changed.
+// error, nothing is changed. ErrLeaseLost and ErrRecordTaken too mean that nothing was changed.
 func (s *Store) Settle(ctx context.Context, attempt uuid.UUID, call Call, settlements []Settlement) error {
 	for i := range settlements {
 		switch st := &settlements[i]; st.Status {
@@ -110,8 +117,25 @@ func (s *Store) Settle(ctx context.Context, attempt uuid.UUID, call Call, settle
 			return ErrLeaseLost
 		}
 	}
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.ConstraintName == "event_record" {
+		return ErrRecordTaken
+	}
 	if err != nil {
 		return fmt.Errorf("outbox: outcome: %w", err)
+	}
+	return nil
+}
+
+// ErrRecordTaken says that a record id of a settlement is another event's already; Claimed tells whose. Nothing was changed.
+var ErrRecordTaken = errors.New("outbox: outcome: a record is another event's already")
+
+// Forget removes a settled attempt that came to nothing, as the trial of a pause does, whose reason tells all. One that any error names stays.
+func (s *Store) Forget(ctx context.Context, attempt uuid.UUID) error {
+	_, err := s.pool.Exec(ctx, `
+DELETE FROM attempt WHERE id = $1 AND state = 'settled' AND not_applied = inputs
+  AND NOT EXISTS (SELECT FROM outbox_error WHERE attempt_id = $1)`, attempt)
+	if err != nil {
+		return fmt.Errorf("outbox: forget: %w", err)
 	}
 	return nil
 }
@@ -243,14 +267,16 @@ func (o *outcome) others() (list []statement) {
 			nullableTextArray(n, func(i int) string { return string(others[i].Reason) }), nullableTextArray(n, func(i int) string { return text(others[i].Error) }),
 			intervalArray(n, func(i int) time.Duration { return others[i].Wait }), boolArray(n, func(i int) bool { return others[i].Counted }),
 			boolArray(n, func(i int) bool { return others[i].InDoubt }), boolArray(n, func(i int) bool { return others[i].Missed }),
-			boolArray(n, func(i int) bool { return others[i].PossibleDuplicate }), nullableTextArray(n, func(i int) string { return text(others[i].cause()) })}})
+			boolArray(n, func(i int) bool { return others[i].PossibleDuplicate }), nullableTextArray(n, func(i int) string { return text(others[i].cause()) }),
+			boolArray(n, func(i int) bool { return others[i].Untold }), nullableTextArray(n, func(i int) string { return others[i].IDProperty }),
+			nullableTextArray(n, func(i int) string { return text(others[i].IDValue) })}})
 	}
 	return list
 }
 
-// cause is what a dead row's fingerprint is of; "" if it is not dead.
+// cause is what the fingerprint of a row with a reason is of; "" for none, or for what it is of already.
 func (st *Settlement) cause() string {
-	if st.Status != Dead {
+	if st.Reason == "" || len(st.Errors) == 0 && st.Error == "" {
 		return ""
 	}
 	return causeOf(st.Errors, st.Error)

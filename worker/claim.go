@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -13,6 +14,10 @@ func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Sta
 	b, ok := w.claim(calls, writes, j, status)
 	defer w.unclaim(b)
 	if !ok {
+		return
+	}
+	if j.kind == resolving && b.attempt.IDProperty == "" {
+		w.giveUpDoubt(writes, b)
 		return
 	}
 	if b.span = w.beginBatch(j.objectType, b.cut, nil); b.span != nil {
@@ -56,15 +61,23 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 		w.fewDue[j.objectType] = time.Now()
 		w.mu.Unlock()
 	}
+	now := time.Now()
+	if j.kind == resolving {
+		b.attempt.IDProperty = claimed[0].IDProperty // of all of them
+	}
+	property := b.attempt.IDProperty
+	if property == outbox.ByRecordID {
+		property = w.cfg.IDProperty[j.objectType]
+	}
 	for k := range claimed {
 		c := &claimed[k]
-		input, err := Decode(c.Payload, w.cfg.IDProperty[j.objectType], c.ID)
+		input, err := Decode(c.Payload, property, c.ID)
 		if err != nil {
 			b.unfit = append(b.unfit, unfit(c, err))
 			continue
 		}
-		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, misses: c.Misses, inDoubt: c.InDoubt, age: c.Age,
-			receivedAt: c.ReceivedAt, published: time.Now().Add(-c.Age)})
+		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, inDoubt: c.InDoubt, age: c.Age, published: now.Add(-c.Age),
+			value: cmp.Or(c.IDValue, input.IDValue), misses: c.Misses, untold: c.Untold, pending: c.Pending, received: now.Add(-c.Since)})
 	}
 	if len(b.rows) == 0 {
 		w.commit(writes, b, &Call{Detail: "not called: none of the events can be sent"}, nil)

@@ -112,7 +112,7 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 		if !w.mayClaim() {
 			break
 		}
-		if d.Unknown && w.cfg.IDProperty[d.ObjectType] != "" {
+		if d.Unknown && w.mayAsk(d.ObjectType, now) {
 			if trials, ok := w.gates.passable(resolving, d.ObjectType, now); ok {
 				return job{kind: resolving, objectType: d.ObjectType, trials: trials}, 0, true
 			}

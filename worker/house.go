@@ -73,8 +73,7 @@ func (w *Worker) round(ctx context.Context) error {
 		if d.Unknown && w.cfg.IDProperty[d.ObjectType] == "" {
 			if err := w.parkUnknown(ctx, d.ObjectType); err != nil {
 				return err
-			}
-			d.Unknown = false
+			} // what is left was sent with an id property, before the settings were changed
 		}
 		if d.Retry || d.Unknown {
 			ours = append(ours, d)
@@ -131,7 +130,7 @@ func rotate(due, before []outbox.Due) []outbox.Due {
 // statementTimeout bounds one try at the database: so long, and the connection is taken for dead.
 const statementTimeout = 15 * time.Second
 
-// persist repeats what do does in the database until it works, or the lease is lost, or ctx ends. Once patience has ended,
+// persist repeats what do does in the database until it works, or the lease is lost or a record taken, or ctx ends. Once patience has ended,
 // a failure is final.
 func (w *Worker) persist(patience, ctx context.Context, do func(context.Context) error) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
@@ -146,7 +145,7 @@ func (w *Worker) persist(patience, ctx context.Context, do func(context.Context)
 		case err == nil:
 			w.database.worked()
 			return nil
-		case errors.Is(err, outbox.ErrLeaseLost), ctx.Err() != nil, patience.Err() != nil:
+		case errors.Is(err, outbox.ErrLeaseLost), errors.Is(err, outbox.ErrRecordTaken), ctx.Err() != nil, patience.Err() != nil:
 			return err
 		}
 		w.database.failed(err)

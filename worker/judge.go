@@ -8,9 +8,6 @@ import (
 	"crmintake/outbox"
 )
 
-// clockSkew is by how much the CRM's clock may differ from the database's.
-const clockSkew = time.Minute
-
 // judge turns what a call told of one event into what is committed. It is the one place that knows what each verdict
 // means for a row.
 type judge struct {
@@ -20,71 +17,148 @@ type judge struct {
 	keep       bool
 }
 
-// outcome judges a create call. hasID tells whether the object type has an id property, by which a record can be found.
-func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, hasID bool) outbox.Settlement {
+// outcome judges a create call, whose inputs were sent with this id property; "" for none.
+func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, idProperty string) outbox.Settlement {
 	if o.Verdict == Created {
 		return j.created(r, Found{RecordID: o.RecordID, URL: o.URL}, o)
 	}
 	s := outbox.Settlement{EventID: r.id, Counted: counts(class, o.Verdict), Error: inWords(o, call)}
+	if o.Verdict == NotApplied && (class == PauseAccount || class == PauseObjectType) {
+		return j.again(s, r, class, call.Wait, idProperty) // the pause says why, and each trial would say it again
+	}
 	for _, e := range o.Errors {
 		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Property: e.Property, Rule: e.Rule, Raw: e.Raw})
 	}
 	if len(s.Errors) == 0 {
 		s.Errors = []outbox.Error{{Message: call.Detail, Raw: call.Raw}}
 	}
-	switch {
-	case o.Verdict == Unknown:
+	switch o.Verdict {
+	case Unknown:
 		s.InDoubt = true
-		return j.unknown(s, hasID)
-	case o.Verdict == NotApplied:
-		return j.again(s, r, class, call.Wait)
-	case o.Conflict && r.inDoubt && hasID && !j.spent(r, r.attempts+1):
-		// Perhaps it is our own record that is in the way, of a call that broke off: ask.
-		return j.unknown(s, hasID)
-	case o.Conflict && j.onConflict == Adopt && o.Existing != "":
-		return j.created(r, Found{RecordID: o.Existing}, o)
-	case o.Conflict && j.onConflict == Adopt && hasID && !j.spent(r, r.attempts+1):
-		return j.unknown(s, hasID)
-	case o.Conflict:
-		s.Status, s.Reason = outbox.Dead, outbox.Conflict
+		if idProperty != "" {
+			s.Wait = j.settle
+		}
+		return asking(s, r, idProperty)
+	case NotApplied:
+		return j.again(s, r, class, call.Wait, idProperty)
+	}
+	return j.refused(s, r, o, idProperty)
+}
+
+// refused judges an input that was rejected. What was in doubt before may have a record all the same, above all where a unique value is in
+// the way: it is asked about before the refusal is believed.
+func (j judge) refused(s outbox.Settlement, r *row, o *Outcome, idProperty string) outbox.Settlement {
+	adopt := o.Conflict && j.onConflict == Adopt
+	s.Reason = outbox.Rejected
+	if o.Conflict {
+		s.Reason = outbox.Conflict
+	}
+	switch {
+	case !r.inDoubt && !adopt:
+		s.Status = outbox.Dead
+	case o.Existing != "" && o.Conflict:
+		if r.inDoubt {
+			s.Reason = outbox.UnknownOutcome // until that record has shown whose it is
+		}
+		s = asking(s, r, outbox.ByRecordID)
+		s.IDValue = o.Existing
+	case idProperty != "":
+		if r.inDoubt && o.Conflict && aboutIDProperty(o, idProperty) {
+			s.Reason = outbox.UnknownOutcome // that there is no such record would contradict this answer
+		}
+		s = asking(s, r, idProperty)
+	case r.inDoubt:
+		s.Status, s.Reason = outbox.Dead, outbox.UnknownOutcome
 	default:
-		s.Status, s.Reason = outbox.Dead, outbox.Rejected
+		s.Status = outbox.Dead
 	}
 	return s
 }
 
-// found judges a read call for a row that was in doubt. Found is nil when the CRM has no such record.
-func (j judge) found(r *row, found *Found) outbox.Settlement {
-	s := outbox.Settlement{EventID: r.id}
+// asking leaves a row to be asked about by this property; by "", nothing can be asked.
+func asking(s outbox.Settlement, r *row, idProperty string) outbox.Settlement {
+	s.Status, s.IDProperty = outbox.Unknown, idProperty
+	if r.explicit() {
+		s.IDValue = r.input.IDValue
+	}
+	return s
+}
+
+// aboutIDProperty tells whether a conflict may be about the id property: it says so, or does not say what it is about.
+func aboutIDProperty(o *Outcome, idProperty string) bool {
+	for _, e := range o.Errors {
+		if e.Property != "" && e.Property != idProperty {
+			return false
+		}
+	}
+	return true
+}
+
+// missing is for a row in doubt of which a read has proven that it has no record. That is believed the second time; where it contradicts a
+// conflict, it is asked for as long as an event may be sent again.
+func (j judge) missing(r *row) outbox.Settlement {
+	s := outbox.Settlement{EventID: r.id, Missed: true, Reason: r.pending}
+	contradiction := r.pending == outbox.UnknownOutcome
 	switch {
-	case found == nil && r.misses == 0:
-		s.Missed = true
-		s.Status, s.Wait = outbox.Unknown, j.settle
-		s.Error = "the record was not there when asked for; asking once more before it is sent again"
-	case found == nil && j.spent(r, r.attempts):
-		s.Missed = true
+	case r.misses == 0 || contradiction && !j.spent(r, r.misses+1):
+		s.Status, s.Wait = outbox.Unknown, min(j.settle<<min(r.misses, 10), max(j.retry.Max, j.settle))
+		if r.pending == "" {
+			s.Error = "the record was not there when asked for; asking once more before it is sent again"
+		}
+	case r.pending != "":
+		s.Status = outbox.Dead // in the words of the refusal
+	case j.spent(r, r.attempts):
 		s.Status, s.Reason = outbox.Dead, outbox.Exhausted
 		s.Error = "the record was not there when asked for twice, after too many attempts or too long a time to send it again"
 		s.Errors = []outbox.Error{{Message: s.Error}}
-	case found == nil:
-		s.Missed = true
+	default:
 		s.Status = outbox.Retry
 		s.Error = "the record was not there when asked for twice; it is sent again"
-	case !found.CreatedAt.IsZero() && found.CreatedAt.Before(r.receivedAt.Add(-clockSkew)) && j.onConflict != Adopt:
-		s.Status, s.Reason = outbox.Dead, outbox.Conflict
-		s.Error = "record " + found.RecordID + " has the same unique value, and is older than this event"
-		s.Errors = []outbox.Error{{Category: "CONFLICT", Message: s.Error}}
-	default:
-		return j.created(r, *found, nil)
 	}
 	return s
 }
 
-// notRead is for a row about which a read told nothing. It is asked about again after wait, and some time more: not always
-// together with the rows that it was asked about with.
+// untold is for a row of which the answer to a read told nothing. A row of many is asked about again at once, alone if the answer told
+// something of others; one that was asked about alone, later, for as long as an event may be sent again. Then a person decides.
+func (j judge) untold(r *row, answer *ReadAnswer, alone bool) outbox.Settlement {
+	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Reason: r.pending, Untold: len(answer.Found) > 0 || len(answer.Missing) == 0}
+	if r.pending == "" {
+		s.Error = "could not be found out: " + answer.Call.Detail
+	}
+	if !alone {
+		return s
+	}
+	s.Wait = j.wait(r.untold + 1)
+	if j.spent(r, r.untold+1) {
+		return j.parked(r, "the CRM did not tell whether the record exists: "+answer.Call.Detail, answer.Call.Raw)
+	}
+	return s
+}
+
+// notRead is for a row that could not be asked about. It is due again after wait, and some time more: not always together with the rows
+// that it was asked about with.
 func (j judge) notRead(r *row, wait time.Duration, call *Call) outbox.Settlement {
+	if r.age >= j.retry.Age {
+		return j.parked(r, "for too long it could not be asked whether the record exists: "+call.Detail, call.Raw)
+	}
+	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Wait: wait + j.wait(r.attempts+1), Reason: r.pending}
+	if r.pending == "" {
+		s.Error = "could not be asked about: " + call.Detail
+	}
+	return s
+}
+
+// parked leaves a row in doubt to a person.
+func (j judge) parked(r *row, why string, raw []byte) outbox.Settlement {
 	return outbox.Settlement{
-		EventID: r.id, Status: outbox.Unknown, Wait: wait + j.wait(r.attempts+1), Error: "could not be asked about: " + call.Detail,
+		EventID: r.id, Status: outbox.Dead, Reason: outbox.UnknownOutcome, Error: why, Errors: []outbox.Error{{Message: why, Raw: raw}},
+	}
+}
+
+// conflict is for a row whose unique value is another record's.
+func (j judge) conflict(r *row, why string) outbox.Settlement {
+	return outbox.Settlement{
+		EventID: r.id, Status: outbox.Dead, Reason: outbox.Conflict, Error: why, Errors: []outbox.Error{{Category: "CONFLICT", Message: why}},
 	}
 }
 
@@ -96,25 +170,23 @@ func (j judge) created(r *row, f Found, o *Outcome) outbox.Settlement {
 	return s
 }
 
-// unknown is due when the call has certainly come to its end, if there is something to ask then, else at once.
-func (j judge) unknown(s outbox.Settlement, hasID bool) outbox.Settlement {
-	s.Status = outbox.Unknown
-	if hasID && s.InDoubt {
-		s.Wait = j.settle
-	}
-	return s
-}
-
-// again is for what was certainly not applied.
-func (j judge) again(s outbox.Settlement, r *row, class Class, asked time.Duration) outbox.Settlement {
+// again is for what was certainly not applied by this call. What was in doubt before is asked about once more before it ends.
+func (j judge) again(s outbox.Settlement, r *row, class Class, asked time.Duration, idProperty string) outbox.Settlement {
 	s.Status = outbox.Retry
 	switch {
+	case s.Counted && j.spent(r, r.attempts+1) || r.age >= j.retry.Age:
+		s.Reason = outbox.Exhausted
+		switch {
+		case r.inDoubt && idProperty != "":
+			return asking(s, r, idProperty)
+		case r.inDoubt:
+			s.Reason = outbox.UnknownOutcome
+		}
+		s.Status = outbox.Dead
 	case class == PauseAccount || class == PauseObjectType:
 		// The pause holds it back, and is to bring it forward when it ends.
 	case !s.Counted:
 		s.Wait = asked
-	case j.spent(r, r.attempts+1):
-		s.Status, s.Reason = outbox.Dead, outbox.Exhausted
 	default:
 		s.Wait = max(asked, j.wait(r.attempts+1))
 	}

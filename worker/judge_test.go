@@ -22,15 +22,17 @@ func TestOutcome(t *testing.T) {
 	refused := Outcome{Verdict: Rejected, Errors: []APIError{{Category: "VALIDATION_ERROR", Message: "wrong", Raw: []byte("{}")}}}
 	anonymous := conflict
 	anonymous.Existing = ""
+	elsewhere := anonymous
+	elsewhere.Errors = []APIError{{Category: "CONFLICT", Message: "exists", Property: "email"}}
 	adopting := testJudge()
 	adopting.onConflict = Adopt
-	const hasID, noID = true, false
+	const hasID, noID = "event_id", ""
 	for name, c := range map[string]struct {
 		judge judge
 		row   row
 		o     Outcome
 		class Class
-		hasID bool
+		hasID string
 		want  outbox.Settlement
 	}{
 		"created": {testJudge(), row{}, Outcome{Verdict: Created, RecordID: "1", URL: "u", Warnings: []byte("[]"), Result: []byte("{}")}, Answered, hasID,
@@ -39,25 +41,51 @@ func TestOutcome(t *testing.T) {
 			outbox.Settlement{Status: outbox.Dead, Reason: outbox.Rejected, Error: "VALIDATION_ERROR: wrong", Counted: true,
 				Errors: []outbox.Error{{Category: "VALIDATION_ERROR", Message: "wrong", Raw: []byte("{}")}}}},
 		"unknown with an id property is asked about when the call is surely over": {testJudge(), row{}, Outcome{}, Ambiguous, hasID,
-			outbox.Settlement{Status: outbox.Unknown, Wait: 10 * time.Second, InDoubt: true, Counted: true}},
+			outbox.Settlement{Status: outbox.Unknown, Wait: 10 * time.Second, InDoubt: true, Counted: true, IDProperty: "event_id"}},
 		"unknown without one is parked at once": {testJudge(), row{}, Outcome{}, Ambiguous, noID,
 			outbox.Settlement{Status: outbox.Unknown, InDoubt: true, Counted: true}},
-		"not applied is sent again":             {testJudge(), row{}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Retry, Counted: true}},
-		"refused for another's fault":           {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Refused, noID, outbox.Settlement{Status: outbox.Retry}},
-		"conflict in doubt, too often":          {testJudge(), row{inDoubt: true, attempts: 2}, conflict, Answered, hasID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
-		"adopting, without an id, too often":    {adopting, row{attempts: 2}, anonymous, Answered, hasID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
-		"throttled uses up no attempt":          {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Throttled, noID, outbox.Settlement{Status: outbox.Retry}},
-		"unavailable uses up no attempt":        {testJudge(), row{age: 9 * time.Hour}, Outcome{Verdict: NotApplied}, Unavailable, noID, outbox.Settlement{Status: outbox.Retry}},
-		"a paused account uses up no attempt":   {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, PauseAccount, noID, outbox.Settlement{Status: outbox.Retry}},
-		"a paused type uses up no attempt":      {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, PauseObjectType, noID, outbox.Settlement{Status: outbox.Retry}},
-		"the last attempt":                      {testJudge(), row{attempts: 2}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Exhausted, Counted: true}},
-		"too old":                               {testJudge(), row{age: time.Hour}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Exhausted, Counted: true}},
-		"conflict on a first attempt":           {testJudge(), row{}, conflict, Answered, hasID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
-		"conflict with our own event in doubt":  {testJudge(), row{inDoubt: true}, conflict, Answered, hasID, outbox.Settlement{Status: outbox.Unknown, Error: "CONFLICT: exists", Counted: true}},
-		"conflict in doubt, nothing to ask by":  {testJudge(), row{inDoubt: true}, conflict, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
-		"conflict, adopted":                     {adopting, row{}, conflict, Answered, noID, outbox.Settlement{Status: outbox.Created, RecordID: "77", Counted: true}},
-		"conflict, adopted once its id is read": {adopting, row{}, anonymous, Answered, hasID, outbox.Settlement{Status: outbox.Unknown, Error: "CONFLICT: exists", Counted: true}},
-		"conflict without any id":               {adopting, row{}, anonymous, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
+		"not applied is sent again":           {testJudge(), row{}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Retry, Counted: true}},
+		"refused for another's fault":         {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Refused, noID, outbox.Settlement{Status: outbox.Retry}},
+		"throttled uses up no attempt":        {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Throttled, noID, outbox.Settlement{Status: outbox.Retry}},
+		"unavailable uses up no attempt":      {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, Unavailable, noID, outbox.Settlement{Status: outbox.Retry}},
+		"a paused account uses up no attempt": {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, PauseAccount, noID, outbox.Settlement{Status: outbox.Retry}},
+		"a paused type uses up no attempt":    {testJudge(), row{attempts: 99}, Outcome{Verdict: NotApplied}, PauseObjectType, noID, outbox.Settlement{Status: outbox.Retry}},
+		"the last attempt":                    {testJudge(), row{attempts: 2}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Exhausted, Counted: true}},
+		"too old, though nothing was tried":   {testJudge(), row{age: time.Hour}, Outcome{Verdict: NotApplied}, PauseObjectType, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Exhausted}},
+		"too old":                             {testJudge(), row{age: time.Hour}, Outcome{Verdict: NotApplied}, Answered, noID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Exhausted, Counted: true}},
+		"conflict on a first attempt":         {testJudge(), row{}, conflict, Answered, hasID, outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
+		"conflict, in doubt: the record that has the value is asked about": {testJudge(), row{inDoubt: true}, conflict, Answered, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.UnknownOutcome, Error: "CONFLICT: exists", Counted: true,
+				IDProperty: outbox.ByRecordID, IDValue: "77"}},
+		"so it is without an id property": {testJudge(), row{inDoubt: true}, conflict, Answered, noID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.UnknownOutcome, Error: "CONFLICT: exists", Counted: true,
+				IDProperty: outbox.ByRecordID, IDValue: "77"}},
+		"and with all attempts used up": {testJudge(), row{inDoubt: true, attempts: 9, age: 9 * time.Hour}, conflict, Answered, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.UnknownOutcome, Error: "CONFLICT: exists", Counted: true,
+				IDProperty: outbox.ByRecordID, IDValue: "77"}},
+		"conflict, in doubt, no record named: asked by the id property, and not believed to be missing": {testJudge(), row{inDoubt: true}, anonymous, Answered, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.UnknownOutcome, Error: "CONFLICT: exists", Counted: true, IDProperty: "event_id"}},
+		"conflict, in doubt, about another property": {testJudge(), row{inDoubt: true}, elsewhere, Answered, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true, IDProperty: "event_id"}},
+		"conflict, in doubt, nothing to ask by: nobody says that it has no record": {testJudge(), row{inDoubt: true}, anonymous, Answered, noID,
+			outbox.Settlement{Status: outbox.Dead, Reason: outbox.UnknownOutcome, Error: "CONFLICT: exists", Counted: true}},
+		"rejected, in doubt before: asked about before it is believed": {testJudge(), row{inDoubt: true}, refused, Answered, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.Rejected, Error: "VALIDATION_ERROR: wrong", Counted: true, IDProperty: "event_id",
+				Errors: []outbox.Error{{Category: "VALIDATION_ERROR", Message: "wrong", Raw: []byte("{}")}}}},
+		"rejected, in doubt before, nothing to ask by": {testJudge(), row{inDoubt: true}, refused, Refused, noID,
+			outbox.Settlement{Status: outbox.Dead, Reason: outbox.UnknownOutcome, Error: "VALIDATION_ERROR: wrong", Counted: true,
+				Errors: []outbox.Error{{Category: "VALIDATION_ERROR", Message: "wrong", Raw: []byte("{}")}}}},
+		"the last attempt of what was in doubt": {testJudge(), row{inDoubt: true, attempts: 2}, Outcome{Verdict: NotApplied}, Answered, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.Exhausted, Counted: true, IDProperty: "event_id"}},
+		"and with nothing to ask by": {testJudge(), row{inDoubt: true, attempts: 2}, Outcome{Verdict: NotApplied}, Answered, noID,
+			outbox.Settlement{Status: outbox.Dead, Reason: outbox.UnknownOutcome, Counted: true}},
+		"conflict, to be adopted once the record was read": {adopting, row{}, conflict, Answered, noID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true,
+				IDProperty: outbox.ByRecordID, IDValue: "77"}},
+		"conflict, to be adopted once its id is read": {adopting, row{}, anonymous, Answered, hasID,
+			outbox.Settlement{Status: outbox.Unknown, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true, IDProperty: "event_id"}},
+		"conflict without any id": {adopting, row{}, anonymous, Answered, noID,
+			outbox.Settlement{Status: outbox.Dead, Reason: outbox.Conflict, Error: "CONFLICT: exists", Counted: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := c.judge.outcome(&c.row, &c.o, c.class, &Call{}, c.hasID)
@@ -71,44 +99,70 @@ func TestOutcome(t *testing.T) {
 			if diff := cmp.Diff(c.want, got, ignore); diff != "" {
 				t.Error(diff)
 			}
-			if got.Status != outbox.Created && len(got.Errors) == 0 {
+			pause := c.class == PauseAccount || c.class == PauseObjectType // whose trials leave no rows behind
+			if got.Status != outbox.Created && (len(got.Errors) == 0) != pause {
 				t.Error("the history has nothing of it")
 			}
 		})
 	}
 }
 
-func TestFound(t *testing.T) {
-	received := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	adopting, spent := testJudge(), testJudge()
-	adopting.onConflict = Adopt
+// A value that is proven to have no record: twice, and then what the row has pending.
+func TestMissing(t *testing.T) {
+	spent := testJudge()
 	spent.retry.Attempts = 0
 	for name, c := range map[string]struct {
 		judge  judge
-		misses int
-		found  *Found
+		row    row
 		status outbox.Status
 		reason outbox.Reason
+		wait   time.Duration
 	}{
-		"found":                       {testJudge(), 0, &Found{RecordID: "1", CreatedAt: received.Add(time.Second)}, outbox.Created, ""},
-		"found, clocks differ":        {testJudge(), 0, &Found{RecordID: "1", CreatedAt: received.Add(-59 * time.Second)}, outbox.Created, ""},
-		"found, of unknown age":       {testJudge(), 0, &Found{RecordID: "1"}, outbox.Created, ""},
-		"older than the event":        {testJudge(), 0, &Found{RecordID: "1", CreatedAt: received.Add(-61 * time.Second)}, outbox.Dead, outbox.Conflict},
-		"older, adopted":              {adopting, 0, &Found{RecordID: "1", CreatedAt: received.Add(-time.Hour)}, outbox.Created, ""},
-		"not found once: asked again": {testJudge(), 0, nil, outbox.Unknown, ""},
-		"not found twice: sent again": {testJudge(), 1, nil, outbox.Retry, ""},
-		"not found, too often":        {spent, 1, nil, outbox.Dead, outbox.Exhausted},
+		"once: asked again":                       {testJudge(), row{}, outbox.Unknown, "", 10 * time.Second},
+		"twice: sent again":                       {testJudge(), row{misses: 1}, outbox.Retry, "", 0},
+		"twice, too often":                        {spent, row{misses: 1}, outbox.Dead, outbox.Exhausted, 0},
+		"refused, once: asked again":              {testJudge(), row{pending: outbox.Rejected}, outbox.Unknown, outbox.Rejected, 10 * time.Second},
+		"refused, twice: believed":                {testJudge(), row{pending: outbox.Rejected, misses: 1}, outbox.Dead, outbox.Rejected, 0},
+		"a contradiction, twice: asked again":     {testJudge(), row{pending: outbox.UnknownOutcome, misses: 1}, outbox.Unknown, outbox.UnknownOutcome, 20 * time.Second},
+		"a contradiction, too often: to a person": {testJudge(), row{pending: outbox.UnknownOutcome, misses: 2}, outbox.Dead, outbox.UnknownOutcome, 0},
+		"a contradiction, too old: to a person":   {testJudge(), row{pending: outbox.UnknownOutcome, misses: 1, age: time.Hour}, outbox.Dead, outbox.UnknownOutcome, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := c.judge.found(&row{receivedAt: received, misses: c.misses}, c.found)
-			if got.Status != c.status || got.Reason != c.reason || got.Missed != (c.found == nil) || got.Counted {
+			got := c.judge.missing(&c.row)
+			if got.Status != c.status || got.Reason != c.reason || got.Wait != c.wait || !got.Missed || got.Counted {
 				t.Errorf("%+v", got)
 			}
-			if got.Status == outbox.Unknown && got.Wait != 10*time.Second {
-				t.Errorf("asked again after %v, want the settle time", got.Wait)
+		})
+	}
+}
+
+// An answer that tells nothing: asked again, alone, and in the end a person decides.
+func TestUntold(t *testing.T) {
+	some := ReadAnswer{Found: map[string]Found{"other": {RecordID: "1"}}}
+	named := ReadAnswer{Missing: map[string]bool{"other": true}}
+	for name, c := range map[string]struct {
+		row    row
+		answer ReadAnswer
+		alone  bool
+		status outbox.Status
+		untold bool // to be asked about alone
+	}{
+		"others were found: alone from now on":           {row{}, some, false, outbox.Unknown, true},
+		"silence: alone from now on":                     {row{}, ReadAnswer{}, false, outbox.Unknown, true},
+		"others are missing: the rest once more":         {row{}, named, false, outbox.Unknown, false},
+		"of many, however old":                           {row{age: 9 * time.Hour, untold: 9}, ReadAnswer{}, false, outbox.Unknown, true},
+		"alone: asked again":                             {row{untold: 1}, ReadAnswer{}, true, outbox.Unknown, true},
+		"alone, as often as an event is sent: parked":    {row{untold: 2}, ReadAnswer{}, true, outbox.Dead, false},
+		"alone, and too old: parked":                     {row{age: time.Hour}, ReadAnswer{}, true, outbox.Dead, false},
+		"what was refused is parked too, and not denied": {row{untold: 2, pending: outbox.Rejected}, ReadAnswer{}, true, outbox.Dead, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := testJudge().untold(&c.row, &c.answer, c.alone)
+			if got.Status != c.status || got.Untold != c.untold || got.Missed || got.Counted || got.Status == outbox.Dead && got.Reason != outbox.UnknownOutcome {
+				t.Errorf("%+v", got)
 			}
-			if got.Status == outbox.Created && got.RecordID != "1" {
-				t.Errorf("record %q", got.RecordID)
+			if (got.Wait > 0) != (c.alone && got.Status == outbox.Unknown) {
+				t.Errorf("waits %v", got.Wait)
 			}
 		})
 	}

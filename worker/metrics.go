@@ -166,7 +166,9 @@ func reconciled(s *outbox.Settlement) string {
 		return "asked_again"
 	case s.Status == outbox.Unknown:
 		return "not_read"
-	case s.Reason == outbox.Conflict || s.Reason == outbox.Exhausted:
+	case s.Reason == outbox.UnknownOutcome:
+		return "parked"
+	case s.Reason == outbox.Conflict || s.Reason == outbox.Rejected || s.Reason == outbox.Exhausted:
 		return string(s.Reason)
 	}
 	return "unfit"

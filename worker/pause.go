@@ -15,7 +15,7 @@ func (w *Worker) pause(writes context.Context, key string, cause outbox.Cause, c
 	}
 	reason := call.forLog() // it is logged, too
 	switch call.Status {
-	case 0, 401, 403, 404, 405, 429, 477: // the CRM's own words are about the account then, and say what to do
+	case 0, 400, 401, 403, 404, 405, 429, 477: // the CRM's own words are about the account then, and say what to do
 		reason = call.Detail
 	}
 	w.stopCalls(writes, outbox.Pause{ObjectType: key, Cause: cause, Reason: reason, TrialIn: wait}, call.CorrelationID)
@@ -142,6 +142,9 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 	for key := range w.gates {
 		if _, still := paused[key]; !still {
 			opened = append(opened, key)
+			if w.gates[key].cause == outbox.ByAnswer {
+				w.worked[key] = now // a trial of another worker was answered
+			}
 			delete(w.gates, key)
 		}
 	}

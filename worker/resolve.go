@@ -9,61 +9,134 @@ import (
 	"crmintake/outbox"
 )
 
-// resolve asks the CRM about rows in doubt, by their id property, and commits what it says. A read that fails concludes nothing.
+// resolve asks the CRM about rows in doubt, by what their calls were made with, and commits what it says. A read that fails concludes nothing.
 func (w *Worker) resolve(calls, writes context.Context, b *batch) {
-	answer, ok := w.read(calls, writes, b)
+	rivals, err := w.rivalsOf(writes, b)
+	if err != nil {
+		w.lost(b, err)
+		return
+	}
+	answer, ok := w.read(calls, writes, b, rivals)
 	if !ok {
 		return
 	}
-	wait := answer.Call.Wait
-	if refusedRead(answer.Class) {
-		wait = max(wait, w.cfg.TrialInterval) // until somebody mends it
-	}
 	settlements := make([]outbox.Settlement, len(b.rows))
+	wait := max(answer.Call.Wait, w.askAgain(b.attempt.ObjectType, answer.Class))
+	alone := len(b.values()) == 1
 	for k := range b.rows {
 		r := &b.rows[k]
-		switch found, ok := answer.Found[r.input.IDValue]; {
+		switch found, ok := answer.Found[r.value]; {
 		case ok:
-			settlements[k] = w.judge.found(r, &found)
+			settlements[k] = w.whose(b, r, &found, rivals, &answer.Call)
+		case answer.Missing[r.value]:
+			settlements[k] = w.judge.missing(r)
 		case answer.Class == Answered:
-			settlements[k] = w.judge.found(r, nil)
+			settlements[k] = w.judge.untold(r, &answer, alone)
 		default:
 			settlements[k] = w.judge.notRead(r, wait, &answer.Call)
 		}
 	}
+	if err := w.leaveClaimed(writes, b, answer.Found, settlements); err != nil {
+		w.lost(b, err)
+		return
+	}
 	w.commit(writes, b, &answer.Call, settlements)
 }
 
+// values are the distinct values that a batch is asked about by, sorted.
+func (b *batch) values() (values []string) {
+	for k := range b.rows {
+		values = append(values, b.rows[k].value)
+	}
+	slices.Sort(values)
+	return slices.Compact(values)
+}
+
 // read makes the call of a batch of rows in doubt. It reports false when its lease was lost before it began.
-func (w *Worker) read(calls, writes context.Context, b *batch) (answer ReadAnswer, ok bool) {
+func (w *Worker) read(calls, writes context.Context, b *batch, rivals []*rival) (answer ReadAnswer, ok bool) {
 	deadline, ok := w.deadline(calls, writes, b)
 	if !ok {
 		return ReadAnswer{}, false
 	}
 	ctx, cancel := context.WithDeadline(calls, deadline)
 	defer cancel()
-	var values []string // each once
-	for k := range b.rows {
-		values = append(values, b.rows[k].input.IDValue)
+	by := b.attempt.IDProperty
+	if by == outbox.ByRecordID {
+		by = ""
 	}
-	slices.Sort(values)
-	objectType := b.attempt.ObjectType
 	w.metrics.inFlight.Inc()
 	span := w.within(b.span, "read")
-	answer = w.crm.Read(ctx, objectType, w.cfg.IDProperty[objectType], slices.Compact(values), nil)
+	answer = w.crm.Read(ctx, b.attempt.ObjectType, by, b.values(), w.evidence(b, rivals))
 	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("read", &answer.Call)
 	w.learn(writes, b, answer.Class, &answer.Call)
 	return answer, true
 }
 
+// giveUpDoubt settles rows in doubt that nothing can be asked about, since their call was made without an id property, as parkUnknown does
+// where the object type has none now either.
+func (w *Worker) giveUpDoubt(writes context.Context, b *batch) {
+	again := w.cfg.onUnknown(b.attempt.ObjectType) == Resend
+	settlements := make([]outbox.Settlement, len(b.rows))
+	for k := range b.rows {
+		r, s := &b.rows[k], &settlements[k]
+		s.EventID = r.id
+		if again && !w.judge.spent(r, r.attempts) {
+			s.Status, s.PossibleDuplicate, s.Wait = outbox.Retry, true, w.judge.wait(r.attempts+1)
+		} else {
+			s.Status, s.Reason = outbox.Dead, outbox.UnknownOutcome
+		}
+	}
+	w.commit(writes, b, &Call{Detail: "not called: the calls of these events were made without an id property to ask by"}, settlements)
+}
+
 // refusedRead tells of an answer that will be the same until a person changes something.
 func refusedRead(c Class) bool { return c == PauseObjectType || c == Refused || c == TooLarge }
+
+// readPace is how an object type's rows in doubt are asked about while the CRM refuses that: it costs creates little of the quota. Worker.mu
+// guards it.
+type readPace struct {
+	refused int       // times in a row
+	next    time.Time // nobody asks before
+}
+
+// longestAsking is the longest time between two reads that may be refused.
+const longestAsking = 15 * time.Minute
+
+// askAgain learns from a read, and says for how long no other is made because it was refused: each time twice as long.
+func (w *Worker) askAgain(objectType string, class Class) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !refusedRead(class) {
+		if class == Answered {
+			delete(w.asks, objectType)
+		}
+		return 0
+	}
+	a, now := w.asks[objectType], time.Now()
+	if a == nil {
+		a = &readPace{}
+		w.asks[objectType] = a
+	}
+	if now.Before(a.next) { // of the same moment as another
+		return a.next.Sub(now)
+	}
+	wait := max(min(w.cfg.TrialInterval<<min(a.refused, 10), longestAsking), w.cfg.TrialInterval)
+	a.refused++
+	a.next = now.Add(wait)
+	return wait
+}
+
+// mayAsk tells whether rows in doubt may be asked about. The caller holds mu.
+func (w *Worker) mayAsk(objectType string, now time.Time) bool {
+	a := w.asks[objectType]
+	return a == nil || !now.Before(a.next)
+}
 
 // parkBatch is how many rows in doubt are parked by one statement.
 const parkBatch = 1000
 
-// parkUnknown settles rows in doubt that nothing can be asked about, as Config.OnUnknown and OnUnknownOf say.
+// parkUnknown settles rows in doubt of an object type without an id property that nothing can be asked about, as Config.OnUnknown and OnUnknownOf say.
 func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
 	var how *outbox.Resend
 	if r := w.cfg.Retry; w.cfg.onUnknown(objectType) == Resend {
@@ -110,7 +183,7 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	case PauseObjectType:
 		// The account answers; only this it doesn't do.
 		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return key != outbox.Account }))
-		if b.kind != resolving {
+		if b.kind != resolving && !b.suspect {
 			w.pause(writes, objectType, outbox.ByAnswer, call)
 		}
 		return
@@ -120,6 +193,9 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	w.mu.Lock()
 	switch class {
 	case Answered, Refused, TooLarge:
+		if class == Answered && b.kind != resolving {
+			w.worked[objectType] = time.Now()
+		}
 		w.hold.answered(time.Now(), call.Duration)
 	case Throttled:
 		if w.cfg.Quota.Calls == 0 || !explained(call) {

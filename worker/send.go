@@ -35,6 +35,7 @@ type batch struct {
 	leaseEnd time.Time           // by our clock, no later than by the database's
 	trials   []string            // the pauses whose trial the call is
 	token    token               // the call's part of the quota
+	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
 	probe    *probe              // of the trial of a fuse's pause: what became of its inputs; nil for all other calls
 	bytes    int                 // what the rows take up, if they were claimed
 	cut      string              // why it was cut
@@ -51,15 +52,23 @@ func (b *batch) callKind() string {
 
 // row is an event as it stands in the outbox, with what is sent of it.
 type row struct {
-	id         string
-	input      Input
-	attempts   int // calls before this one
-	misses     int
-	inDoubt    bool
-	age        time.Duration
-	receivedAt time.Time
-	published  time.Time // or when it came to the outbox or was replayed, of what was claimed; by our clock
+	id        string
+	input     Input
+	attempts  int // calls before this one
+	inDoubt   bool
+	age       time.Duration
+	published time.Time // or when it came to the outbox or was replayed, of what was claimed; by our clock
+
+	// Of what is asked about:
+	value    string        // by this
+	misses   int           // how often its record was proven missing
+	untold   int           // how often a question told nothing of it
+	pending  outbox.Reason // what it is dead for if it has no record; "" if it is sent again then
+	received time.Time     // when it came to the outbox; by our clock
 }
+
+// explicit tells that the event itself has the value of its id property, which others may have, too; else it is the event's id.
+func (r *row) explicit() bool { return r.input.IDValue != "" && r.input.IDAt == 0 }
 
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
 func (w *Worker) send(calls, writes context.Context, c *cargo) {
@@ -195,7 +204,8 @@ type twin struct {
 }
 
 func (w *Worker) newAttempt(objectType string) outbox.Attempt {
-	return outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: objectType, Worker: w.cfg.Name, Lease: w.cfg.Lease}
+	return outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: objectType, Worker: w.cfg.Name, Lease: w.cfg.Lease,
+		IDProperty: w.cfg.IDProperty[objectType]}
 }
 
 // deliver calls and commits the outcome. A batch that is refused as a whole, with nobody named, is split.
@@ -210,11 +220,16 @@ func (w *Worker) deliver(calls, writes context.Context, b *batch) {
 	if !ok {
 		return
 	}
-	if len(b.rows) > 1 && nobodyNamed(&answer) {
+	switch {
+	case b.suspect && len(b.rows) > 1:
+		w.hunt(calls, writes, b, &answer)
+	case b.suspect:
+		w.concludeSuspect(writes, b, &answer)
+	case len(b.rows) > 1 && nobodyNamed(&answer):
 		w.bisect(calls, writes, b, &answer)
-		return
+	default:
+		w.conclude(writes, b, &answer)
 	}
-	w.conclude(writes, b, &answer)
 }
 
 // call makes the call of a batch. It reports false when its lease was lost before it began.
@@ -238,6 +253,7 @@ func (w *Worker) call(calls, writes context.Context, b *batch) (answer Answer, o
 	answer = w.crm.Create(ctx, b.attempt.ObjectType, inputs)
 	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("create", &answer.Call)
+	b.suspect = answer.Class == PauseObjectType && answer.Call.PerhapsOneInput && w.works(b.attempt.ObjectType)
 	w.learn(writes, b, answer.Class, &answer.Call)
 	w.learnSize(b, answer.Class)
 	return answer, true
@@ -261,12 +277,11 @@ func (w *Worker) deadline(calls, writes context.Context, b *batch) (at time.Time
 
 // conclude judges an answer and commits the outcome.
 func (w *Worker) conclude(writes context.Context, b *batch, answer *Answer) {
-	_, hasID := w.cfg.IDProperty[b.attempt.ObjectType]
 	lent := w.settlements.borrow(len(b.rows))
 	defer w.settlements.giveBack(lent)
 	settlements := *lent
 	for k := range b.rows {
-		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, hasID)
+		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, b.attempt.IDProperty)
 	}
 	tally := outbox.Call{}
 	for k := range answer.Outcomes {
@@ -282,6 +297,10 @@ func (w *Worker) conclude(writes context.Context, b *batch, answer *Answer) {
 		}
 	}
 	w.commitTally(writes, b, &answer.Call, tally, settlements)
+	if len(b.trials) > 0 && tally.NotApplied == len(b.rows) {
+		// The pause says what came of it. A trial each few seconds is not to leave rows behind.
+		_ = w.persist(writes, writes, func(ctx context.Context) error { return w.store.Forget(ctx, b.attempt.ID) })
+	}
 	w.weigh(writes, b, answer.Outcomes, settlements)
 }
 
@@ -308,9 +327,13 @@ func (w *Worker) commitTally(writes context.Context, b *batch, call *Call, tally
 	settlements = append(settlements, b.unfit...)
 	tally.Rejected += len(b.unfit)
 	begin, span := time.Now(), w.within(b.span, "outcome")
-	err := w.persist(writes, writes, func(ctx context.Context) error {
-		return w.store.Settle(ctx, b.attempt.ID, tally, settlements)
-	})
+	settle := func(ctx context.Context) error { return w.store.Settle(ctx, b.attempt.ID, tally, settlements) }
+	err := w.persist(writes, writes, settle)
+	for errors.Is(err, outbox.ErrRecordTaken) {
+		if err = w.leaveTaken(writes, b, &tally, settlements); err == nil {
+			err = w.persist(writes, writes, settle)
+		}
+	}
 	endCommit(span, err)
 	if err != nil {
 		w.lost(b, err)

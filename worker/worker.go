@@ -52,6 +52,10 @@ type Worker struct {
 	fuse      fuse
 	changes   int                  // of the gates by this worker, counted
 	reads     map[string]*outage   // by object type: reads that are refused
+	asks      map[string]*readPace // likewise: when they are made again
+	worked    map[string]time.Time // by object type: when a create call was last answered
+	hunts     map[string]bool      // object types of which an input is looked for that brings about a refusal
+	suspects  map[string]time.Time // by event id: when it was refused alone, in words that may be about its object type
 	due       []outbox.Due         // object types with rows that are due, in turn
 	fewDue    map[string]time.Time // by object type: when a claim last got less than a call's worth of what is to be sent again
 	freshNext bool                 // whose turn it is, where both fresh and due events wait
@@ -85,6 +89,10 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		gates:     gates{},
 		fuse:      fuse{},
 		reads:     map[string]*outage{},
+		asks:      map[string]*readPace{},
+		worked:    map[string]time.Time{},
+		hunts:     map[string]bool{},
+		suspects:  map[string]time.Time{},
 		fewDue:    map[string]time.Time{},
 		size:      requestSize{bound: cfg.Batch.Bytes},
 	}

@@ -45,14 +45,15 @@ type candidate struct {
 	unresolved          bool   // the outcome of its last call is unknown, and nobody has asked
 	inDoubt             bool   // a call of its past may have made a record
 	edited              bool   // since that call, perhaps
+	askBy               string // by what its last call can be asked about; "" if that is not known
 	payload             []byte // of a row in doubt
 }
 
 const candidateColumns = `o.event_id, o.object_type, o.updated_at, o.reason = 'unknown_outcome', o.in_doubt, o.revision IS NOT NULL,
-  CASE WHEN o.in_doubt OR o.reason = 'unknown_outcome' THEN o.payload END`
+  coalesce(o.id_property, ''), CASE WHEN o.in_doubt OR o.reason = 'unknown_outcome' THEN o.payload END`
 
 func scanCandidate(r pgx.CollectableRow) (c candidate, err error) {
-	err = r.Scan(&c.eventID, &c.objectType, &c.seen, &c.unresolved, &c.inDoubt, &c.edited, &c.payload)
+	err = r.Scan(&c.eventID, &c.objectType, &c.seen, &c.unresolved, &c.inDoubt, &c.edited, &c.askBy, &c.payload)
 	return c, err
 }
 
@@ -66,20 +67,24 @@ const (
 	sendNever            // the message's subject named no object type
 )
 
-// judge says what can be done. A row that was in doubt and is dead for another reason was asked about before it was sent again,
-// if there is an id property. One whose outcome nobody has asked about can be only if its own bytes, which are those
-// that were sent, have the property: when the call was made there may have been none that put the event's id there.
-func (r Records) judge(c *candidate) how {
+// judge says what can be done, and by what is asked if so. A row that was in doubt and is dead for another reason was asked about before
+// that, if there is an id property. One whose outcome nobody could find out is asked about by what it was sent with; where that is not
+// known, only if its own bytes, which are those that were sent, have the property of today.
+func (r Records) judge(c *candidate) (do how, askBy string) {
 	property := r.Property[c.objectType]
 	switch {
 	case c.objectType == "":
-		return sendNever
+		return sendNever, ""
 	case !c.unresolved && !c.inDoubt, !c.unresolved && property != "":
-		return send
-	case property != "" && !c.edited && r.Value != nil && r.Value(c.payload, property) != "":
-		return ask
+		return send, ""
+	case c.edited:
+		return risk, ""
+	case c.askBy != "":
+		return ask, c.askBy
+	case property != "" && r.Value != nil && r.Value(c.payload, property) != "":
+		return ask, property
 	}
-	return risk
+	return risk, ""
 }
 
 // replay sends candidates again that may be, as part of a transaction, under the audit's action.
@@ -87,7 +92,7 @@ func (r Records) replay(ctx context.Context, tx pgx.Tx, action int64, list []can
 	var again []outbox.Replay
 	for i := range list {
 		c := &list[i]
-		how := r.judge(c)
+		how, askBy := r.judge(c)
 		switch {
 		case how == sendNever:
 			done.Skipped++
@@ -96,7 +101,7 @@ func (r Records) replay(ctx context.Context, tx pgx.Tx, action int64, list []can
 			done.Held++
 			continue
 		}
-		again = append(again, outbox.Replay{EventID: c.eventID, Seen: c.seen, Ask: how == ask, PossibleDuplicate: how == risk})
+		again = append(again, outbox.Replay{EventID: c.eventID, Seen: c.seen, AskBy: askBy, PossibleDuplicate: how == risk})
 	}
 	ids, err := outbox.SendAgain(ctx, tx, again)
 	if err != nil {
@@ -156,7 +161,7 @@ ORDER BY o.event_id LIMIT @most FOR UPDATE`, args)
 // count says what replay does with rows that are locked.
 func (r Records) count(list []candidate, allowDuplicate bool) (done ReplayDone) {
 	for i := range list {
-		switch how := r.judge(&list[i]); {
+		switch how, _ := r.judge(&list[i]); {
 		case how == sendNever:
 			done.Skipped++
 		case how == risk && !allowDuplicate:

@@ -62,7 +62,7 @@ FROM taken t LEFT JOIN event o ON o.event_id = ANY (ARRAY[t.event_id]) AND o.sta
 
 const candidateColumnsOrNull = `coalesce(o.event_id, ''), coalesce(o.object_type, ''), coalesce(o.updated_at, now()),
   coalesce(o.reason = 'unknown_outcome', false), coalesce(o.in_doubt, false), o.revision IS NOT NULL,
-  CASE WHEN o.in_doubt OR o.reason = 'unknown_outcome' THEN o.payload END`
+  coalesce(o.id_property, ''), CASE WHEN o.in_doubt OR o.reason = 'unknown_outcome' THEN o.payload END`
 
 // A job is paced by what it sent again. What it could not do in time it makes up for, up to a second's worth.
 const stepReplay = `
@@ -146,7 +146,7 @@ func takeEvents(ctx context.Context, tx pgx.Tx, job int64, objectType string, li
 	for rows.Next() {
 		var there bool
 		var c candidate
-		if err := rows.Scan(&there, &c.eventID, &c.objectType, &c.seen, &c.unresolved, &c.inDoubt, &c.edited, &c.payload); err != nil {
+		if err := rows.Scan(&there, &c.eventID, &c.objectType, &c.seen, &c.unresolved, &c.inDoubt, &c.edited, &c.askBy, &c.payload); err != nil {
 			return nil, 0, err
 		}
 		if there {

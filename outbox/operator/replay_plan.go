@@ -58,7 +58,7 @@ WHERE `+where+` AND o.object_type <> '' AND (o.in_doubt OR o.reason = 'unknown_o
 		if err != nil {
 			return ReplayPlan{}, replayError(err)
 		}
-		switch records.judge(&c) {
+		switch do, _ := records.judge(&c); do {
 		case ask:
 			p.Ask++
 		case risk:

@@ -1,0 +1,127 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Asked is a row in doubt that is asked about by a value which other events may have, too.
+type Asked struct{ EventID, Value string }
+
+// Rival is another event that may have made the record with a value.
+type Rival struct {
+	EventID string
+	Value   string // of the value that was asked for
+	Payload []byte
+	Calling bool // it is in a call right now: what comes of that is not known yet
+}
+
+// Those in doubt have told their values; of those that are in a call for the first time, or once more, only the bytes tell.
+const rivals = `
+WITH asked AS MATERIALIZED (SELECT event_id, value FROM unnest($3::text[], $4::text[]) AS a(event_id, value)),
+told AS (
+  UPDATE event o SET id_value = a.value FROM asked a WHERE o.event_id = ANY (ARRAY[a.event_id]) AND o.id_value IS NULL),
+open AS MATERIALIZED (
+  SELECT u.event_id, u.payload FROM attempt a, unnest(a.event_ids, a.payloads) AS u(event_id, payload)
+  WHERE a.closed_at IS NULL AND a.kind = 'create' AND a.object_type = $1 AND a.payloads IS NOT NULL
+  UNION ALL
+  SELECT e.event_id, e.payload FROM attempt a, unnest(a.event_ids) AS u(event_id) JOIN event e ON e.event_id = ANY (ARRAY[u.event_id])
+  WHERE a.closed_at IS NULL AND a.kind = 'create' AND a.object_type = $1 AND a.payloads IS NULL)
+SELECT e.event_id, e.id_value, e.payload, false FROM event e
+WHERE e.object_type = $1 AND e.id_property = $2 AND e.id_value = ANY($4::text[]) AND e.event_id <> ALL($3::text[])
+  AND (e.status IN ('retry', 'unknown') OR e.status = 'dead' AND e.reason = 'unknown_outcome')
+UNION ALL
+SELECT DISTINCT o.event_id, a.value, o.payload, true FROM open o, asked a
+WHERE o.event_id <> ALL($3::text[]) AND position(convert_to(a.value, 'UTF8') in o.payload) > 0
+LIMIT $5`
+
+// maxRivals bounds what one look brings.
+const maxRivals = 1000
+
+// Rivals keeps by which values rows in doubt are asked about, and lists the other events of the object type that may have made a
+// record with one of them: those in doubt themselves, and those whose call is under way and whose bytes hold the value somewhere.
+// Whose record exists already, Claimed tells.
+func (s *Store) Rivals(ctx context.Context, objectType, idProperty string, asked []Asked) ([]Rival, error) {
+	ids, values := make([]string, len(asked)), make([]string, len(asked))
+	for i, a := range asked {
+		ids[i], values[i] = a.EventID, text(a.Value)
+	}
+	rows, err := s.pool.Query(ctx, rivals, objectType, idProperty, ids, values, maxRivals)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: rivals: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Rival])
+	if err != nil {
+		return nil, fmt.Errorf("outbox: rivals: %w", err)
+	}
+	return list, nil
+}
+
+// Claim is a record that an event would have.
+type Claim struct {
+	RecordID  string
+	CreatedAt time.Time // by the CRM's clock; zero if that is not known
+}
+
+// Bare rows are found by the time of their call, for attempts are named by the time.
+const claimed = `
+SELECT record_id, event_id FROM event WHERE object_type = $1 AND record_id = ANY($2::text[])
+UNION ALL
+SELECT k.record_id, k.event_id FROM attempt a, unnest(a.record_ids, a.bare) AS k(record_id, event_id)
+WHERE a.id BETWEEN $3 AND $4 AND a.object_type = $1 AND a.record_ids && $2::text[] AND k.record_id = ANY($2::text[])
+  AND EXISTS (SELECT FROM event e WHERE e.event_id = ANY (ARRAY[k.event_id]) AND e.status IS NULL AND e.attempt_id = a.id)`
+
+// recordMargin is how long before and after a record's time the call that made it may have got its name: it may have waited for the quota, and
+// clocks differ.
+const recordMargin = 10 * time.Minute
+
+// Claimed tells which of the records are an event's already: event ids by record ids. It reads the attempts of ten minutes before and after the
+// records were made, or of all times for one without a time: it is for what is adopted or was in doubt, and not for each call.
+func (s *Store) Claimed(ctx context.Context, objectType string, claims []Claim) (eventIDs map[string]string, err error) {
+	ids := make([]string, len(claims))
+	var first, last time.Time
+	timeless := false
+	for i, c := range claims {
+		ids[i] = c.RecordID
+		timeless = timeless || c.CreatedAt.IsZero()
+		if i == 0 || c.CreatedAt.Before(first) {
+			first = c.CreatedAt
+		}
+		if c.CreatedAt.After(last) {
+			last = c.CreatedAt
+		}
+	}
+	from, to := uuid.Nil, uuid.Max
+	if !timeless {
+		from, to = attemptIDAt(first.Add(-recordMargin), 0), attemptIDAt(last.Add(recordMargin), 0xff)
+	}
+	rows, err := s.pool.Query(ctx, claimed, objectType, ids, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: claimed: %w", err)
+	}
+	eventIDs = map[string]string{}
+	var record, event string
+	if _, err := pgx.ForEachRow(rows, []any{&record, &event}, func() error {
+		eventIDs[record] = event
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("outbox: claimed: %w", err)
+	}
+	return eventIDs, nil
+}
+
+// attemptIDAt is the first or the last id that NewAttemptID could make in a millisecond, by what fills the rest.
+func attemptIDAt(at time.Time, rest byte) (id uuid.UUID) {
+	for i := range id {
+		id[i] = rest
+	}
+	ms := max(at.UnixMilli(), 0)
+	for i := range 6 {
+		id[i] = byte(ms >> (8 * (5 - i)))
+	}
+	return id
+}

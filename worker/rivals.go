@@ -1,0 +1,341 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"crmintake/outbox"
+)
+
+// A record is one event's only. Events that put the same value into their id property, all of them in doubt, ask for the same record: it is
+// the one's whose properties it holds, and nobody's if that does not tell. An id property that holds the event's id has no rivals.
+
+// rival is another event that may have made the record which a row in doubt is asked about by.
+type rival struct {
+	id, value string
+	sent      map[string]string
+	calling   bool // what comes of its call is not known yet
+}
+
+// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others may have.
+func (w *Worker) rivalsOf(ctx context.Context, b *batch) (list []*rival, err error) {
+	if b.attempt.IDProperty == outbox.ByRecordID {
+		return nil, nil
+	}
+	var asked []outbox.Asked
+	for k := range b.rows {
+		if r := &b.rows[k]; r.explicit() {
+			asked = append(asked, outbox.Asked{EventID: r.id, Value: r.value})
+			list = append(list, &rival{id: r.id, value: r.value, sent: sentProperties(&r.input)})
+		}
+	}
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	var others []outbox.Rival
+	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		others, err = w.store.Rivals(ctx, b.attempt.ObjectType, b.attempt.IDProperty, asked)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	for _, o := range others {
+		input, err := Decode(o.Payload, b.attempt.IDProperty, o.EventID)
+		if err != nil || input.IDValue != o.Value {
+			continue // its bytes hold the value somewhere else
+		}
+		list = append(list, &rival{id: o.EventID, value: o.Value, sent: sentProperties(&input), calling: o.Calling})
+	}
+	return list, nil
+}
+
+// sentProperties are the properties of an input, as they were sent.
+func sentProperties(in *Input) map[string]string {
+	var body struct{ Properties map[string]string }
+	_ = json.Unmarshal(in.AppendMembers([]byte("{")), &body) // Decode has made sure that they are texts
+	return body.Properties
+}
+
+// evidence are the properties that a read of a batch asks for, to tell whose a record is.
+func (w *Worker) evidence(b *batch, rivals []*rival) []string {
+	names := map[string]bool{}
+	add := func(sent map[string]string) {
+		for name := range sent {
+			names[name] = true
+		}
+	}
+	for _, r := range rivals {
+		add(r.sent)
+	}
+	if b.attempt.IDProperty == outbox.ByRecordID {
+		if property := w.cfg.IDProperty[b.attempt.ObjectType]; property != "" {
+			names[property] = true
+		} else {
+			for k := range b.rows {
+				add(sentProperties(&b.rows[k].input))
+			}
+		}
+	}
+	delete(names, b.attempt.IDProperty)
+	return slices.Sorted(maps.Keys(names))
+}
+
+// agreement counts of what was sent, but for the property that the record was found by, what the record holds, what it holds another
+// value of, and what it does not hold.
+func agreement(sent, held map[string]string, but string) (same, other, absent int) {
+	for name, value := range sent {
+		kept, told := held[name]
+		switch {
+		case name == but || value == "":
+		case !told:
+			absent++
+		case alike(value, kept):
+			same++
+		default:
+			other++
+		}
+	}
+	return same, other, absent
+}
+
+// owner is the one of several events whose properties a record holds: all that it sent, and more of them than any other's. nil if
+// that does not tell.
+func owner(events []*rival, held map[string]string, idProperty string) *rival {
+	var best *rival
+	most := 0
+	for _, e := range events {
+		switch same, other, absent := agreement(e.sent, held, idProperty); {
+		case other > 0 || absent > 0 || same < most || same == 0:
+		case same == most:
+			best = nil
+		default:
+			best, most = e, same
+		}
+	}
+	return best
+}
+
+// whose judges a record that was found for a row in doubt.
+func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) outbox.Settlement {
+	j, idProperty := w.judge, b.attempt.IDProperty
+	if idProperty == outbox.ByRecordID {
+		return w.whoseExisting(b, r, f, call)
+	}
+	if !r.explicit() {
+		return j.created(r, *f, nil) // nobody else has the event's id
+	}
+	var same []*rival
+	var mine *rival
+	for _, other := range rivals {
+		switch {
+		case other.value != r.value:
+		case other.calling:
+			return outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Wait: j.settle, Reason: r.pending,
+				Error: fmt.Sprintf("event %q has the same unique value and is being sent; asking again when that is known", other.id)}
+		default:
+			same = append(same, other)
+			if other.id == r.id {
+				mine = other
+			}
+		}
+	}
+	if len(same) > 1 {
+		switch o := owner(same, f.Properties, idProperty); {
+		case o == nil:
+			return j.parked(r, fmt.Sprintf("record %s has the unique value of %d events, and what it holds does not tell whose it is", f.RecordID, len(same)), nil)
+		case o != mine:
+			return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and holds what event %q sent", f.RecordID, o.id))
+		}
+		return j.created(r, *f, nil)
+	}
+	switch age := ageOf(r, f, call); {
+	case age == younger, j.onConflict == Adopt:
+	case age == older:
+		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and is older than this event", f.RecordID))
+	default:
+		return j.parked(r, fmt.Sprintf("record %s has the same unique value and seems to be older than this event, but the CRM's clock is not known", f.RecordID), nil)
+	}
+	if _, other, _ := agreement(mine.sent, f.Properties, idProperty); other > 0 && r.untold == 0 {
+		// Perhaps of an event whose call was lost with its worker, and that has not told its value yet; else the CRM has rewritten what was sent.
+		return outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Wait: j.settle, Reason: r.pending, Untold: true,
+			Error: fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more", f.RecordID)}
+	}
+	return j.created(r, *f, nil)
+}
+
+// whoseExisting judges the record that was named as having a unique value of a row. A row in doubt may have made it itself.
+func (w *Worker) whoseExisting(b *batch, r *row, f *Found, call *Call) outbox.Settlement {
+	j, idProperty := w.judge, w.cfg.IDProperty[b.attempt.ObjectType]
+	own, known := false, true
+	if r.inDoubt && idProperty != "" {
+		own = alike(r.input.IDValue, f.Properties[idProperty])
+	} else if r.inDoubt {
+		same, other, absent := agreement(sentProperties(&r.input), f.Properties, "")
+		age := ageOf(r, f, call)
+		own = age == younger && same > 0 && other == 0 && absent == 0
+		known = own || age == older
+	}
+	switch {
+	case own, j.onConflict == Adopt:
+		return j.created(r, *f, nil)
+	case !known:
+		return j.parked(r, fmt.Sprintf("record %s has a unique value of this event, which may have made it: what it holds does not tell", f.RecordID), nil)
+	}
+	return j.conflict(r, fmt.Sprintf("record %s has a unique value of this event, and is not its own", f.RecordID))
+}
+
+// leaveClaimed leaves records to the events that have them already. It looks only for what others could have, too.
+func (w *Worker) leaveClaimed(ctx context.Context, b *batch, found map[string]Found, settlements []outbox.Settlement) error {
+	var claims []outbox.Claim
+	for k := range b.rows {
+		r := &b.rows[k]
+		if settlements[k].Status == outbox.Created && (r.explicit() || b.attempt.IDProperty == outbox.ByRecordID) {
+			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, CreatedAt: found[r.value].CreatedAt})
+		}
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	var claimed map[string]string
+	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		claimed, err = w.store.Claimed(ctx, b.attempt.ObjectType, claims)
+		return err
+	}); err != nil {
+		return err
+	}
+	for k := range settlements {
+		s := &settlements[k]
+		if s.Status != outbox.Created {
+			continue
+		}
+		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
+			*s = w.judge.conflict(&b.rows[k], fmt.Sprintf("record %s is event %q's", s.RecordID, other))
+			continue
+		}
+		claimed[s.RecordID] = s.EventID // of several in one batch, the first
+	}
+	return nil
+}
+
+// leaveTaken parks rows whose record is another event's, by what the database says: a record is one event's only.
+func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, settlements []outbox.Settlement) error {
+	now := time.Now() // only whole rows are in the way: those of no attempt are read
+	var claims []outbox.Claim
+	for k := range settlements {
+		if settlements[k].Status == outbox.Created {
+			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, CreatedAt: now})
+		}
+	}
+	var claimed map[string]string
+	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		claimed, err = w.store.Claimed(ctx, b.attempt.ObjectType, claims)
+		return err
+	}); err != nil {
+		return err
+	}
+	for k := range settlements {
+		s := &settlements[k]
+		if s.Status != outbox.Created {
+			continue
+		}
+		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
+			counted := s.Counted
+			*s = w.judge.parked(&row{id: s.EventID}, fmt.Sprintf("the CRM names record %s, which is event %q's", s.RecordID, other), nil)
+			s.Counted, s.InDoubt = counted, true
+			tally.Created--
+			tally.Unknown++
+			continue
+		}
+		claimed[s.RecordID] = s.EventID
+	}
+	return nil
+}
+
+// clockSkew is by how much the time that a record was made at may be off.
+const clockSkew = time.Minute
+
+// relative says how old a record is, beside an event.
+type relative uint8
+
+const (
+	younger  relative = iota
+	older             // for certain
+	notKnown          // it would be older if the clocks of the CRM and of this machine were alike
+)
+
+// ageOf compares when a record was made with when the event came, by the CRM's clock, which its answer tells.
+func ageOf(r *row, f *Found, call *Call) relative {
+	received, known := r.received, !call.Date.IsZero()
+	if known {
+		received = received.Add(time.Until(call.Date))
+	}
+	switch {
+	case f.CreatedAt.IsZero() || !f.CreatedAt.Before(received.Add(-clockSkew)):
+		return younger
+	case known:
+		return older
+	}
+	return notKnown
+}
+
+// alike tells whether a value that was sent and one that the CRM keeps are the same, but for what it is known to rewrite: case, white space,
+// the form of numbers, times and telephone numbers, the order of several options.
+func alike(sent, kept string) bool {
+	a, b := strings.ToLower(strings.Join(strings.Fields(sent), " ")), strings.ToLower(strings.Join(strings.Fields(kept), " "))
+	if a == b {
+		return true
+	}
+	if x, err := strconv.ParseFloat(a, 64); err == nil {
+		if y, err := strconv.ParseFloat(b, 64); err == nil {
+			return x == y
+		}
+	}
+	if x, ok := moment(a); ok {
+		if y, ok := moment(b); ok {
+			return x.Equal(y)
+		}
+	}
+	if x, y := phone(a), phone(b); len(x) >= shortestPhone && len(y) >= shortestPhone {
+		return strings.HasSuffix(x, y) || strings.HasSuffix(y, x)
+	}
+	x, y := strings.Split(a, ";"), strings.Split(b, ";")
+	slices.Sort(x)
+	slices.Sort(y)
+	return len(x) > 1 && slices.Equal(x, y)
+}
+
+// moment reads a date, a time, or milliseconds since 1970.
+func moment(s string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, strings.ToUpper(s)); err == nil {
+			return at, true
+		}
+	}
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) >= 12 {
+		return time.UnixMilli(ms), true
+	}
+	return time.Time{}, false
+}
+
+// shortestPhone is how many digits a number has at least that is taken for a telephone's.
+const shortestPhone = 7
+
+// phone is the digits of what may be a telephone number, else "".
+func phone(s string) string {
+	digits := make([]rune, 0, len(s))
+	for _, c := range s {
+		switch {
+		case c >= '0' && c <= '9':
+			digits = append(digits, c)
+		case !strings.ContainsRune(" +-/().", c):
+			return ""
+		}
+	}
+	return strings.TrimLeft(string(digits), "0")
+}
