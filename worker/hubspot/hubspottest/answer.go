@@ -1,9 +1,9 @@
 package hubspottest
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"strconv"
-	"time"
 )
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -144,19 +144,9 @@ func (r *results) problem(p *problem, inputs ...int) {
 	if p != rejected { // what is really wrong is told plainly
 		shape = None
 	}
-	category, message, existing := p.category, p.text(), p.existing
-	if p.property != "" {
-		switch r.fault {
-		case ConflictWithoutID:
-			message, existing = p.message, 0
-		case ConflictAsValidation:
-			category, existing = "VALIDATION_ERROR", 0
-			message = "Property values were not valid: [" + fault(p.property, p.text(), "CONFLICTING_UNIQUE_VALUE") + "]"
-		}
-	}
 	b := append(r.out, `{"status":"error","category":"`...)
-	b = append(append(b, category...), `","message":`...)
-	b = append(b, quote(message)...)
+	b = append(append(b, cmp.Or(p.category, "VALIDATION_ERROR")...), `","message":`...)
+	b = p.types(append(b, quote(p.text())...))
 	switch shape {
 	case SubCategoryObject:
 		b = append(b, `,"subCategory":{"name":"crm.REJECTED"}`...)
@@ -182,85 +172,12 @@ func (r *results) problem(p *problem, inputs ...int) {
 			b = append(b, r.p.inputs[i].trace...)
 		}
 		b = append(b, ']')
-		if existing != 0 {
-			b = append(strconv.AppendInt(append(b, `,"existingId":["`...), existing, 10), `"]`...)
+		if p.existing != 0 {
+			b = append(strconv.AppendInt(append(b, `,"existingId":["`...), p.existing, 10), `"]`...)
 		}
 		b = append(b, '}')
 	}
 	r.out = append(b, `},`...)
-}
-
-// readResults adds the whole body of an answer to a read: what was found, in the given order, and one error that names
-// what was not. Values not in order are not spoken of.
-func (r *results) readResults(t *table, by *property, order []int, word, started string) (missing int) {
-	r.open(started)
-	r.out = append(r.out, `"results":[`...)
-	var absent [][]byte
-	told := false
-	for _, i := range order {
-		value := unquote(r.p.values[i])
-		f, ok := t.find(by, value)
-		if !ok {
-			absent = append(absent, r.p.values[i])
-			continue
-		}
-		times := 1
-		if r.fault == DoubledResults {
-			times = 2
-		}
-		for range times {
-			r.record(f, by, r.p.values[i])
-		}
-		told = true
-	}
-	if told {
-		r.out = r.out[:len(r.out)-1]
-	}
-	r.out = append(r.out, `],`...)
-	if absent != nil {
-		r.out = append(r.out, `"errors":[{"status":"error","category":"OBJECT_NOT_FOUND","message":`...)
-		r.out = append(r.out, quote("Could not get some "+noun(t.name)+" objects, they may be deleted or not exist. Check that ids are valid.")...)
-		r.out = append(r.out, `,"context":{"ids":[`...)
-		for k, value := range absent {
-			if k > 0 {
-				r.out = append(r.out, ',')
-			}
-			r.out = append(r.out, value...)
-		}
-		r.out = append(r.out, `]}}],"numErrors":1,`...)
-	}
-	r.close(word)
-	return len(absent)
-}
-
-// record adds one record that a read has found, and a comma: the properties that were asked for, null where the record
-// has none or it was not kept.
-func (r *results) record(f found, by *property, value []byte) {
-	at := time.UnixMilli(f.created).UTC().Format(timeLayout)
-	var kept map[string]string
-	if f.kept != nil {
-		kept = properties(f.kept)
-	}
-	b := strconv.AppendInt(append(r.out, `{"id":"`...), f.id, 10)
-	b = append(b, `","properties":{`...)
-	for _, name := range r.p.wanted {
-		if bySystem(name) {
-			continue
-		}
-		b = append(append(b, name...), ':')
-		text := string(unquote(name))
-		if v, ok := kept[text]; ok {
-			b = append(b, quote(v)...)
-		} else if by != nil && by.name == text {
-			b = append(b, value...)
-		} else {
-			b = append(b, `null`...)
-		}
-		b = append(b, ',')
-	}
-	b = r.system(b, f.id, at)
-	b = append(append(append(b, `},"createdAt":"`...), at...), `","updatedAt":"`...)
-	r.out = append(append(b, at...), `","archived":false},`...)
 }
 
 // shuffle fills order with 0 to n-1 in random order.

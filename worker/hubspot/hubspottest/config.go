@@ -23,7 +23,7 @@ type Config struct {
 	OAuth *OAuth
 	// Version is the API's version in the path.
 	Version string
-	// ObjectTypes are the object types of the account. Those that are not listed answer 404.
+	// ObjectTypes are the object types of the account. Those that are not listed answer 400.
 	ObjectTypes map[string]ObjectType
 
 	// Limit is the rolling quota of calls; no quota by default.
@@ -88,9 +88,31 @@ type ObjectType struct {
 	Required []string
 	// Counted are the properties whose values Count counts, besides the unique ones.
 	Counted []string
+	// Sensitive are the properties that want a scope which the credential has not: a call with an input that sets one is
+	// refused as a whole, 403 MISSING_SCOPES.
+	Sensitive []string
+	// Kept says, by property, in which form the account keeps values. Records are unique by what is kept, a read finds
+	// them by any value that is kept so, and what is kept is what comes back. Emails are lower-cased before that.
+	Kept map[string]Fold
+	// Targets are the ids of the records that associations can name; nil means that every target exists.
+	Targets []string
+	// MissingTarget says what becomes of an input that names another one.
+	MissingTarget MissingTarget
 	// ReadOnly object types answer a create with 405.
 	ReadOnly bool
 }
+
+// MissingTarget is what an account makes of an association whose target does not exist.
+type MissingTarget int
+
+const (
+	// TargetRejected rejects the input.
+	TargetRejected MissingTarget = iota
+	// TargetRefused refuses the whole call, 404 OBJECT_NOT_FOUND. Nothing is written, nobody named.
+	TargetRefused
+	// TargetDropped creates the record without this association, and says nothing of it.
+	TargetDropped
+)
 
 func (c Config) withDefaults() Config {
 	if c.Version == "" {

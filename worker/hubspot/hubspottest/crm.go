@@ -3,7 +3,6 @@ package hubspottest
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -149,16 +148,11 @@ func (c *CRM) Add(objectType string, properties map[string]string, createdAt tim
 	}
 	t := c.table(objectType)
 	outs := []outcome{{problem: t.check(p.props)}}
-	if wrong, _ := t.create(&p, outs, false, createdAt); wrong != nil {
+	if wrong, _ := t.create(&p, outs, anyProblem, createdAt); wrong != nil {
 		return "", errors.New("hubspottest: " + wrong.text())
 	}
 	return strconv.FormatInt(outs[0].id, 10), nil
 }
-
-// Records iterates over the records of an object type in the order of their making. Those made while it runs are left
-// out. Like all that asks for an object type, it panics if Config does not list it: a count of nothing would look like a
-// proof.
-func (c *CRM) Records(objectType string) iter.Seq[Record] { return c.table(objectType).all() }
 
 // Count tells how many records there are for each value of a property: 1 for each is neither loss nor duplicate. The
 // property must be unique or counted, or all properties kept; else Count panics. The map is the caller's.

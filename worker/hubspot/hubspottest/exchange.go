@@ -165,7 +165,7 @@ func (x *exchange) work(objectType string) {
 	t := x.crm.tables[objectType]
 	switch {
 	case t == nil:
-		x.fail(http.StatusNotFound, &problem{category: "OBJECT_NOT_FOUND", message: "Unable to infer object type from: " + objectType})
+		x.fail(http.StatusBadRequest, unknownType(objectType))
 		return
 	case t.spec.ReadOnly && !x.read:
 		p := standing[http.StatusMethodNotAllowed]
@@ -187,6 +187,9 @@ func (x *exchange) work(objectType string) {
 	case x.effect.fault == BreakBefore:
 		x.reset()
 		return
+	case x.effect.fault == Answer400Type:
+		x.fail(http.StatusBadRequest, unknownType(objectType))
+		return
 	case x.effect.status != 0 && !x.effect.written:
 		x.stand()
 		return
@@ -204,10 +207,19 @@ func (x *exchange) work(objectType string) {
 func (x *exchange) create(t *table, rng *rand.Rand) {
 	p, now := &x.parser, x.crm.cfg.Now()
 	started := now.UTC().Format(timeLayout)
-	multi := p.multi() && x.effect.fault != WholeBatch
+	failing := anyProblem
+	switch {
+	case !p.multi() || x.effect.fault == WholeBatch:
+	case x.effect.onConflict:
+		failing = anyConflict
+	default:
+		failing = nothing
+	}
+	var failed *problem
+	at, drop := int64(0), x.effect.fault == AssociationDropped
 	x.outs = append(x.outs[:0], make([]outcome, len(p.inputs))...)
-	for i, in := range p.inputs {
-		o := &x.outs[i]
+	for i := range p.inputs {
+		in, o := &p.inputs[i], &x.outs[i]
 		half := (len(p.inputs) + 1) / 2
 		switch {
 		case x.effect.fault == NoResults:
@@ -216,16 +228,30 @@ func (x *exchange) create(t *table, rng *rand.Rand) {
 			o.silent = true
 			o.skip = (i-half)%2 == 1
 		}
-		if o.problem = t.check(p.of(in)); o.problem == nil && i < x.effect.rejects {
+		if o.problem = t.check(p.of(*in)); o.problem == nil {
+			o.problem = t.aim(in)
+		}
+		if o.problem != nil && o.problem.whole && failed == nil {
+			failed = o.problem
+		}
+		if o.problem == nil && i < x.effect.rejects {
 			o.problem = rejected
 		}
+		if drop && in.links != nil && o.problem == nil {
+			in.links, drop = nil, false
+		}
 	}
-	failed, at := t.create(p, x.outs, multi, now)
+	if failed == nil {
+		failed, at = t.create(p, x.outs, failing, now)
+		failed = t.told(failed, x.effect.form)
+	}
 	errors := 0
-	for _, o := range x.outs {
+	for i := range x.outs {
+		o := &x.outs[i]
 		if o.id != 0 {
 			x.created++
 		}
+		o.problem = t.told(o.problem, x.effect.form)
 		if o.problem != nil && !o.silent {
 			errors++
 		}
@@ -267,42 +293,5 @@ func (x *exchange) create(t *table, rng *rand.Rand) {
 		x.send(http.StatusOK)
 	default:
 		x.send(http.StatusCreated)
-	}
-}
-
-// find looks records up and answers.
-func (x *exchange) find(t *table, by *property, rng *rand.Rand) {
-	p := &x.parser
-	if by != nil && by.name == emailProperty {
-		for i, value := range p.values {
-			p.values[i] = quote(strings.ToLower(string(unquote(value))))
-		}
-	}
-	now := x.crm.cfg.Now().UTC().Format(timeLayout)
-	r := results{p: p, fault: x.effect.fault, at: now, out: x.out}
-	n, word := len(p.values), "COMPLETE"
-	if x.effect.word != "" {
-		n, word = (n+1)/2, x.effect.word
-	}
-	missing := 0
-	if r.fault == NoResults {
-		r.open(now)
-		r.close(word)
-	} else {
-		x.order = shuffle(x.order, n, rng)
-		missing = r.readResults(t, by, x.order, word, now)
-	}
-	x.out = r.out
-	switch x.effect.fault {
-	case BreakAfter:
-		x.reset()
-		return
-	case SlowAnswer:
-		x.wait(x.crm.cfg.Delay, x.r.Context().Done())
-	}
-	if missing > 0 {
-		x.send(http.StatusMultiStatus)
-	} else {
-		x.send(http.StatusOK)
 	}
 }

@@ -50,18 +50,58 @@ const (
 	// SubCategoryString rejects the first input; its error has a subCategory that is a string.
 	SubCategoryString Fault = "subcategory-string"
 
-	// ConflictWithoutID leaves the existing record's id out of each conflict that there is.
-	ConflictWithoutID Fault = "conflict-without-id"
-	// ConflictAsValidation tells each conflict that there is as a VALIDATION_ERROR with CONFLICTING_UNIQUE_VALUE.
-	ConflictAsValidation Fault = "conflict-as-validation"
 	// WholeBatch lets one bad input fail the whole batch, although every input has a trace id: 400 or 409, nothing is
 	// written and nobody named. At a rate of 1, splitting is the only way to find the culprits.
 	WholeBatch Fault = "whole-batch"
 )
 
+// Each conflict that there is, whether it is told in a 207 or fails the batch, has another form than CONFLICT with the
+// existing record's id. A call without conflicts is as any other.
+const (
+	// ConflictWithoutID leaves the existing record's id out.
+	ConflictWithoutID Fault = "conflict-without-id"
+	// ConflictAsValidation is a VALIDATION_ERROR, 400, with CONFLICTING_UNIQUE_VALUE in the message.
+	ConflictAsValidation Fault = "conflict-as-validation"
+	// ConflictAsCoordinates is a VALIDATION_ERROR, 400: "Cannot set PropertyValueCoordinates{…} on A. B already has that
+	// value." B is the record that has it, A an id that no record has.
+	ConflictAsCoordinates Fault = "conflict-as-coordinates"
+	// ConflictAsExists is an OBJECT_ALREADY_EXISTS, 409, with an error such as CONTACT_EXISTS.
+	ConflictAsExists Fault = "conflict-as-exists"
+	// ConflictAsErrorType has ConflictAsCoordinates' message, the errorType UNIQUE_VALUE_CONFLICT and errorTokens. Where
+	// it fails the batch, it has no category.
+	ConflictAsErrorType Fault = "conflict-as-error-type"
+)
+
+// If any input conflicts, the whole batch fails, although every input has a trace id: nothing is written and nobody
+// named. The forms are CONFLICT's and those above. What else is wrong with an input is told as usual where no input
+// conflicts.
+const (
+	ConflictWhole            Fault = "conflict-whole"
+	ConflictWholeWithoutID   Fault = "conflict-whole-without-id"
+	ConflictWholeValidation  Fault = "conflict-whole-validation"
+	ConflictWholeCoordinates Fault = "conflict-whole-coordinates"
+	ConflictWholeExists      Fault = "conflict-whole-exists"
+	ConflictWholeErrorType   Fault = "conflict-whole-error-type"
+)
+
+// AssociationDropped creates the first input that has associations without them, and says nothing of it.
+const AssociationDropped Fault = "association-dropped"
+
+// A read tells of records in another form than the plain one: 200 or 207 with all that exist, and one error that names
+// all that do not.
+const (
+	// ReadEmptyIfMissing answers 207 without any result as soon as a value has no record, with an error that names the
+	// first such one only. When none has a record, it answers 404 OBJECT_NOT_FOUND, which names all.
+	ReadEmptyIfMissing Fault = "read-empty-if-missing"
+	// Read404Unnamed is the same, but the 404 names nobody.
+	Read404Unnamed Fault = "read-404-unnamed"
+	// ReadLeavesOut says nothing of the first value that has no record or, where all have one, of the first value.
+	ReadLeavesOut Fault = "read-leaves-out"
+)
+
 // Only a part of the inputs is accounted for.
 const (
-	// NoResults answers 201 with neither results nor errors; nothing is written.
+	// NoResults answers 201, and 200 to a read, with neither results nor errors; nothing is written.
 	NoResults Fault = "no-results"
 	// The next four answer 201 with another status than COMPLETE. The first half of the inputs (rounded up) is worked on
 	// and accounted for. Of the others the answer says nothing; every second of them is created all the same.
@@ -75,8 +115,9 @@ const (
 // from the edge, without the quota's headers.
 const (
 	Answer400           Fault = "400"
-	Answer401           Fault = "401" // EXPIRED_AUTHENTICATION
-	Answer403           Fault = "403" // MISSING_SCOPES
+	Answer400Type       Fault = "400-unknown-type" // as if the account did not know the object type
+	Answer401           Fault = "401"              // EXPIRED_AUTHENTICATION
+	Answer403           Fault = "403"              // MISSING_SCOPES
 	Answer404           Fault = "404"
 	Answer405           Fault = "405"
 	Answer409           Fault = "409"
@@ -139,7 +180,10 @@ type effect struct {
 	policy     string // of a 429
 	rejects    int    // so many of the first inputs are rejected
 	word       string // the answer's status word, with a part of the inputs accounted for
+	form       Fault  // how conflicts are told, by the fault that says so for a 207
+	onConflict bool   // a conflict fails the batch
 	create     bool   // only sensible for a create
+	read       bool   // only sensible for a read
 }
 
 var effects = []effect{
@@ -158,9 +202,24 @@ var effects = []effect{
 	{fault: ContextString, rejects: 1, create: true},
 	{fault: SubCategoryObject, rejects: 1, create: true},
 	{fault: SubCategoryString, rejects: 1, create: true},
-	{fault: ConflictWithoutID, create: true},
-	{fault: ConflictAsValidation, create: true},
 	{fault: WholeBatch, create: true},
+
+	{fault: ConflictWithoutID, form: ConflictWithoutID, create: true},
+	{fault: ConflictAsValidation, form: ConflictAsValidation, create: true},
+	{fault: ConflictAsCoordinates, form: ConflictAsCoordinates, create: true},
+	{fault: ConflictAsExists, form: ConflictAsExists, create: true},
+	{fault: ConflictAsErrorType, form: ConflictAsErrorType, create: true},
+	{fault: ConflictWhole, onConflict: true, create: true},
+	{fault: ConflictWholeWithoutID, form: ConflictWithoutID, onConflict: true, create: true},
+	{fault: ConflictWholeValidation, form: ConflictAsValidation, onConflict: true, create: true},
+	{fault: ConflictWholeCoordinates, form: ConflictAsCoordinates, onConflict: true, create: true},
+	{fault: ConflictWholeExists, form: ConflictAsExists, onConflict: true, create: true},
+	{fault: ConflictWholeErrorType, form: ConflictAsErrorType, onConflict: true, create: true},
+	{fault: AssociationDropped, create: true},
+
+	{fault: ReadEmptyIfMissing, read: true},
+	{fault: Read404Unnamed, read: true},
+	{fault: ReadLeavesOut, read: true},
 
 	{fault: NoResults},
 	{fault: StatusPending, word: "PENDING"},
@@ -169,6 +228,7 @@ var effects = []effect{
 	{fault: StatusCancelled, word: "CANCELLED"},
 
 	{fault: Answer400, status: http.StatusBadRequest},
+	{fault: Answer400Type, status: http.StatusBadRequest},
 	{fault: Answer401, status: http.StatusUnauthorized},
 	{fault: Answer403, status: http.StatusForbidden},
 	{fault: Answer404, status: http.StatusNotFound},
@@ -207,7 +267,7 @@ var effects = []effect{
 	{fault: LateWork, create: true},
 }
 
-// All lists the faults, but for None.
+// All lists the faults that can happen to a create, but for None.
 func All() []Fault { return list(false) }
 
 // AllReads lists those that can happen to a read.
@@ -216,12 +276,15 @@ func AllReads() []Fault { return list(true) }
 func list(read bool) []Fault {
 	var all []Fault
 	for _, e := range effects {
-		if !read || !e.create {
+		if e.fits(read) {
 			all = append(all, e.fault)
 		}
 	}
 	return all
 }
+
+// fits says whether a create, or a read, can meet the fault.
+func (e effect) fits(read bool) bool { return read && !e.create || !read && !e.read }
 
 // find returns the effect of a fault for a create or a read call.
 func find(f Fault, read bool) (effect, error) {
@@ -230,8 +293,8 @@ func find(f Fault, read bool) (effect, error) {
 	}
 	for _, e := range effects {
 		if e.fault == f {
-			if read && e.create {
-				return effect{}, fmt.Errorf("fault %q: only a create call can meet it", f)
+			if !e.fits(read) {
+				return effect{}, fmt.Errorf("fault %q: a call of this kind can't meet it", f)
 			}
 			return e, nil
 		}

@@ -66,10 +66,21 @@ func TestFaults(t *testing.T) {
 		hubspottest.SubCategoryObject: {sight{207, 3, 1, 3}, subCategory(`{"name":"crm.REJECTED"}`)},
 		hubspottest.SubCategoryString: {sight{207, 3, 1, 3}, subCategory(`"crm.REJECTED"`)},
 
-		// These three show only where something is wrong: see TestConflicts and TestWithoutTraceIDs.
-		hubspottest.ConflictWithoutID:    {want: sight{201, 4, 0, 4}},
-		hubspottest.ConflictAsValidation: {want: sight{201, 4, 0, 4}},
-		hubspottest.WholeBatch:           {want: sight{201, 4, 0, 4}},
+		// These show only where something is wrong, and the last one where there are associations: see TestConflicts,
+		// TestConflictWhole, TestWithoutTraceIDs and TestAssociations.
+		hubspottest.WholeBatch:               {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictWithoutID:        {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictAsValidation:     {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictAsCoordinates:    {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictAsExists:         {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictAsErrorType:      {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictWhole:            {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictWholeWithoutID:   {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictWholeValidation:  {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictWholeCoordinates: {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictWholeExists:      {want: sight{201, 4, 0, 4}},
+		hubspottest.ConflictWholeErrorType:   {want: sight{201, 4, 0, 4}},
+		hubspottest.AssociationDropped:       {want: sight{201, 4, 0, 4}},
 
 		hubspottest.NoResults: {sight{201, 0, 0, 0}, func(t *testing.T, a answer) {
 			if a.Status != "COMPLETE" || strings.Contains(string(a.raw), "results") {
@@ -82,6 +93,12 @@ func TestFaults(t *testing.T) {
 		hubspottest.StatusCancelled:  {sight{201, 2, 0, 3}, word("CANCELLED")},
 
 		hubspottest.Answer400: {refused(400), category("VALIDATION_ERROR")},
+		hubspottest.Answer400Type: {refused(400), func(t *testing.T, a answer) {
+			category("")(t, a)
+			if a.Message != "Unable to infer object type from: contacts" {
+				t.Errorf("message %s", a.Message)
+			}
+		}},
 		hubspottest.Answer401: {refused(401), category("EXPIRED_AUTHENTICATION")},
 		hubspottest.Answer403: {sight{403, 0, 1, 0}, func(t *testing.T, a answer) {
 			category("MISSING_SCOPES")(t, a)

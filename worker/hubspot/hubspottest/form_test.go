@@ -13,6 +13,7 @@ import (
 func TestForm(t *testing.T) {
 	const association = `{"inputs":[{"properties":{},"associations":[%s]}]}`
 	const kind = `{"to":{"id":"1"},"types":[%s]}`
+	const unknownTickets = "Unable to infer object type from: tickets"
 	good := batch(`"name":"a"`)
 	input := func(s string) string { return `{"inputs":[` + s + `]}` }
 	for name, c := range map[string]struct {
@@ -38,7 +39,8 @@ func TestForm(t *testing.T) {
 		"a slash at the end":     {path: "contacts/batch/create/", status: 404},
 		"no object type":         {path: "/batch/create", status: 404},
 		"an object type of two":  {path: "a/b/batch/create", status: 404},
-		"an unknown object type": {path: "tickets/batch/create", status: 404, category: "OBJECT_NOT_FOUND"},
+		"an unknown object type": {path: "tickets/batch/create", status: 400, message: unknownTickets},
+		"and in a read":          {path: "tickets/batch/read", body: readBody("name", "a"), status: 400, message: unknownTickets},
 		"a read-only one":        {path: "0-721/batch/create", status: 405},
 
 		"no credential":      {spoil: func(r *http.Request) { r.Header.Del("Authorization") }, status: 401, category: "INVALID_AUTHENTICATION"},
@@ -134,7 +136,8 @@ func TestForm(t *testing.T) {
 			if st.Created != 0 || st.Creates != 0 || st.Statuses[c.status] != 1 {
 				t.Errorf("stats: %+v", st)
 			}
-			if about := c.status == 400 && !strings.Contains(name, "by another") || c.status == 415; about && st.Malformed != 1 {
+			about := !strings.Contains(name, "by another") && !strings.HasPrefix(c.message, "Unable to infer")
+			if (c.status == 400 && about || c.status == 415) && st.Malformed != 1 {
 				t.Errorf("counted %d malformed requests, want 1", st.Malformed)
 			}
 		})

@@ -57,6 +57,8 @@ type answer struct {
 	NumErrors              int
 	Message, Category      string
 	CorrelationID          string
+	Error                  string
+	Context                json.RawMessage
 	ErrorType, PolicyName  string
 }
 
@@ -64,11 +66,13 @@ type result struct {
 	ID                 string
 	Properties         map[string]*string
 	CreatedAt          string
+	Archived           bool
 	ObjectWriteTraceID *string
 }
 
 type apiError struct {
 	Status, Category, Message string
+	Error, ErrorType          string
 	Context, SubCategory      json.RawMessage
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,7 +14,6 @@ import (
 const (
 	maxInputs     = 100
 	maxValueChars = 65536
-	emailProperty = "email" // its values are kept in lower case
 )
 
 // parser reads request bodies. It is reused, and what it has read points into its body.
@@ -37,6 +35,7 @@ type parser struct {
 type input struct {
 	trace    []byte // the trace id as received, in quotes; nil if there is none
 	from, to int    // its properties, in parser.props
+	links    []Association
 }
 
 // prop is one property of an input: name and value as received, in quotes.
@@ -89,7 +88,7 @@ func (p *parser) input() error {
 		case "properties":
 			err = p.object("properties", nil, p.property)
 		case "associations":
-			err = p.array("associations", p.association)
+			err = p.array("associations", func() error { return p.association(&in) })
 		case "objectWriteTraceId":
 			in.trace, err = p.unique("objectWriteTraceId")
 		default:
@@ -128,15 +127,13 @@ func (p *parser) property(name []byte) error {
 	if err != nil {
 		return err
 	}
-	if string(name) == emailProperty {
-		value, _ = jsontext.AppendQuote(nil, strings.ToLower(string(unquote(value))))
-	}
 	p.props = append(p.props, prop{name: raw, value: value})
 	return nil
 }
 
-func (p *parser) association() error {
-	return p.object("an association", []string{"to", "types"}, func(name []byte) error {
+func (p *parser) association(in *input) error {
+	var a Association
+	err := p.object("an association", []string{"to", "types"}, func(name []byte) error {
 		switch string(name) {
 		case "to":
 			return p.object("to", []string{"id"}, func(name []byte) error {
@@ -147,31 +144,39 @@ func (p *parser) association() error {
 				if err == nil && len(id) == 2 {
 					err = errors.New("the id of an association's target is empty")
 				}
+				if err == nil {
+					a.To = string(unquote(id))
+				}
 				return err
 			})
 		case "types":
-			types := 0
 			err := p.array("types", func() error {
-				types++
-				return p.object("a type", []string{"associationCategory", "associationTypeId"}, p.associationType)
+				var kind AssociationType
+				err := p.object("a type", []string{"associationCategory", "associationTypeId"}, func(name []byte) error {
+					return p.associationType(&kind, name)
+				})
+				a.Types = append(a.Types, kind)
+				return err
 			})
-			if err == nil && types == 0 {
+			if err == nil && a.Types == nil {
 				err = errors.New("an association has no types")
 			}
 			return err
 		}
 		return unknown(name)
 	})
+	in.links = append(in.links, a)
+	return err
 }
 
-func (p *parser) associationType(name []byte) error {
+func (p *parser) associationType(kind *AssociationType, name []byte) error {
 	switch string(name) {
 	case "associationCategory":
 		category, err := p.text("associationCategory")
 		if err != nil {
 			return err
 		}
-		switch string(unquote(category)) {
+		switch kind.Category = string(unquote(category)); kind.Category {
 		case "HUBSPOT_DEFINED", "INTEGRATOR_DEFINED", "USER_DEFINED", "WORK":
 			return nil
 		}
@@ -184,9 +189,11 @@ func (p *parser) associationType(name []byte) error {
 		if err != nil {
 			return err
 		}
-		if id, err := strconv.ParseInt(string(raw), 10, 32); err != nil || id < 1 {
+		id, err := strconv.ParseInt(string(raw), 10, 32)
+		if err != nil || id < 1 {
 			return fmt.Errorf("associationTypeId %s is not a positive 32-bit integer", raw)
 		}
+		kind.TypeID = int(id)
 		return nil
 	}
 	return unknown(name)

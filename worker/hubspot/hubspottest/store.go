@@ -1,7 +1,6 @@
 package hubspottest
 
 import (
-	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -9,20 +8,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Record is one record that exists.
-type Record struct {
-	ID        string
-	CreatedAt time.Time
-	// Properties are those submitted, nil without Config.KeepProperties.
-	Properties map[string]string
-}
-
-// table holds the records of one object type: 16 bytes for each, what its unique and counted properties need, and the
-// submitted properties if they are kept.
+// table holds the records of one object type: 16 bytes for each, what its unique and counted properties need, the
+// associations of those that have any, and the submitted properties if they are kept.
 type table struct {
 	name     string
 	spec     ObjectType
@@ -30,24 +19,34 @@ type table struct {
 	required []string // each once
 	open     bool     // any property exists
 	keep     bool
-	lastID   *atomic.Int64 // of all tables: ids are unique in the account
+	targets  map[string]bool // that associations can name
+	lastID   *atomic.Int64   // of all tables: ids are unique in the account
 
-	mu      sync.Mutex
-	ids     []int64 // increasing, as records are only appended
-	created []int64 // milliseconds since 1970
-	kept    [][]byte
+	mu       sync.Mutex
+	ids      []int64 // increasing, as records are only appended
+	created  []int64 // milliseconds since 1970
+	kept     [][]byte
+	links    map[int][]Association // by the record's index, like the next two
+	merged   map[int]int           // into which record
+	archived map[int]bool
 }
 
 // property is what an object type declares of one property. The table's mutex guards its maps.
 type property struct {
-	name     string
-	required bool
-	unique   map[string]int // the record, as an index, that has the value; nil if the property is not unique
-	counts   map[string]int // nil if the property is not counted; unique ones need no counting
+	name      string
+	required  bool
+	sensitive bool
+	fold      Fold           // nil if values are kept as they are
+	unique    map[string]int // the record, as an index, that has the value; nil if the property is not unique
+	counts    map[string]int // nil if the property is not counted; unique ones need no counting
 }
 
 func newTable(name string, spec ObjectType, keep bool, lastID *atomic.Int64) *table {
-	t := &table{name: name, spec: spec, declared: make(map[string]*property), open: spec.Properties == nil, keep: keep, lastID: lastID}
+	t := &table{
+		name: name, spec: spec, declared: make(map[string]*property), open: spec.Properties == nil, keep: keep,
+		targets: make(map[string]bool), lastID: lastID,
+		links: make(map[int][]Association), merged: make(map[int]int), archived: make(map[int]bool),
+	}
 	declare := func(name string) *property {
 		if t.declared[name] == nil {
 			t.declared[name] = &property{name: name}
@@ -71,6 +70,15 @@ func newTable(name string, spec ObjectType, keep bool, lastID *atomic.Int64) *ta
 			p.counts = make(map[string]int)
 		}
 	}
+	for _, name := range spec.Sensitive {
+		declare(name).sensitive = true
+	}
+	for name, fold := range spec.Kept {
+		declare(name).fold = fold
+	}
+	for _, id := range spec.Targets {
+		t.targets[id] = true
+	}
 	return t
 }
 
@@ -82,15 +90,24 @@ type outcome struct {
 	silent  bool // the answer does not tell
 }
 
-// create makes a record of each input that has no problem yet and is not skipped, and tells in outs. If the batch is
-// not multi, the first problem keeps all from being made, and is returned; else the time of their making is, in
-// milliseconds since 1970.
-func (t *table) create(p *parser, outs []outcome, multi bool, now time.Time) (*problem, int64) {
+// failing says which problem of an input fails the whole batch.
+type failing int
+
+const (
+	nothing failing = iota
+	anyConflict
+	anyProblem
+)
+
+// create makes a record of each input that has no problem yet and is not skipped, and tells in outs. The first problem
+// that fails the batch keeps all from being made, and is returned; else the time of their making is, in milliseconds
+// since 1970.
+func (t *table) create(p *parser, outs []outcome, by failing, now time.Time) (*problem, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	base := len(t.ids)
-	named := base // without multi, the batch's own records will not exist after a conflict, and are not named
-	if multi {
+	named := base // where a conflict fails the batch, the batch's own records will not exist, and are not named
+	if by == nothing {
 		named = math.MaxInt
 	}
 	for i, in := range p.inputs {
@@ -105,7 +122,7 @@ func (t *table) create(p *parser, outs []outcome, multi bool, now time.Time) (*p
 				continue
 			}
 		}
-		if !multi {
+		if by == anyProblem || by == anyConflict && o.problem.property != "" {
 			t.undo(p, outs[:i], base)
 			return o.problem, 0
 		}
@@ -113,7 +130,7 @@ func (t *table) create(p *parser, outs []outcome, multi bool, now time.Time) (*p
 	at := now.UnixMilli()
 	for i, in := range p.inputs {
 		if outs[i].id != 0 {
-			t.keepRecord(p.of(in), at)
+			t.keepRecord(p.of(in), in.links, at)
 		}
 	}
 	return nil, at
@@ -128,12 +145,13 @@ func (t *table) claim(props []prop, named int) *problem {
 		if p.declared == nil || p.declared.unique == nil {
 			continue
 		}
-		if other, taken := p.declared.unique[string(unquote(p.value))]; taken {
+		value := unquote(p.value)
+		if other, taken := p.declared.unique[string(value)]; taken {
 			var id int64
 			if other < named {
-				id = t.ids[other]
+				id = t.ids[t.survivor(other)]
 			}
-			return conflict(t.name, p.declared.name, id)
+			return t.conflict(p.declared.name, string(value), id)
 		}
 	}
 	for _, p := range props {
@@ -161,7 +179,10 @@ func (t *table) undo(p *parser, outs []outcome, base int) {
 }
 
 // keepRecord keeps what is kept of a record besides its id.
-func (t *table) keepRecord(props []prop, at int64) {
+func (t *table) keepRecord(props []prop, links []Association, at int64) {
+	if links != nil {
+		t.links[len(t.created)] = links
+	}
 	t.created = append(t.created, at)
 	for _, p := range props {
 		if p.declared != nil && p.declared.counts != nil {
@@ -177,55 +198,6 @@ func (t *table) keepRecord(props []prop, at int64) {
 			object = append(append(append(object, p.name...), ':'), p.value...)
 		}
 		t.kept = append(t.kept, slices.Clip(append(object, '}')))
-	}
-}
-
-// found is a record that a read finds.
-type found struct {
-	id, created int64
-	kept        []byte
-}
-
-// find looks a record up by its id, or by a unique property.
-func (t *table) find(by *property, value []byte) (found, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var index int
-	var ok bool
-	if by == nil {
-		id, err := strconv.ParseInt(string(value), 10, 64)
-		if err != nil {
-			return found{}, false
-		}
-		index, ok = slices.BinarySearch(t.ids, id)
-	} else {
-		index, ok = by.unique[string(value)]
-	}
-	if !ok {
-		return found{}, false
-	}
-	f := found{id: t.ids[index], created: t.created[index]}
-	if t.keep {
-		f.kept = t.kept[index]
-	}
-	return f, true
-}
-
-// all iterates over the records that exist now; those made meanwhile are left out. It holds no lock while it yields.
-func (t *table) all() iter.Seq[Record] {
-	return func(yield func(Record) bool) {
-		t.mu.Lock()
-		ids, created, kept := t.ids, t.created, t.kept // append-only: what they show now never changes
-		t.mu.Unlock()
-		for i, id := range ids {
-			r := Record{ID: strconv.FormatInt(id, 10), CreatedAt: time.UnixMilli(created[i]).UTC()}
-			if t.keep {
-				r.Properties = properties(kept[i])
-			}
-			if !yield(r) {
-				return
-			}
-		}
 	}
 }
 
@@ -256,23 +228,4 @@ func (t *table) count(name string) map[string]int {
 		}
 	}
 	return counts
-}
-
-// properties reads an object of strings that is known to be valid.
-func properties(object []byte) map[string]string {
-	m := make(map[string]string)
-	var p parser
-	p.reset(object)
-	_ = p.object("", nil, func(name []byte) error {
-		value, err := p.raw()
-		m[string(name)] = string(unquote(value))
-		return err
-	})
-	return m
-}
-
-// quote makes a JSON string of any text; invalid UTF-8 is replaced.
-func quote(text string) []byte {
-	raw, _ := jsontext.AppendQuote(nil, text)
-	return raw
 }
