@@ -86,6 +86,8 @@ type ObjectType struct {
 	Unique []string
 	// Required are the properties without which an input is invalid.
 	Required []string
+	// Types are the types of properties that are not single-line text. They change no value.
+	Types map[string]PropertyType
 	// Counted are the properties whose values Count counts, besides the unique ones.
 	Counted []string
 	// Sensitive are the properties that want a scope which the credential has not: a call with an input that sets one is
@@ -113,6 +115,9 @@ const (
 	// TargetDropped creates the record without this association, and says nothing of it.
 	TargetDropped
 )
+
+// PropertyType is what the properties API says of a property, as {"number", "number"} or {"string", "phonenumber"}.
+type PropertyType struct{ Type, FieldType string }
 
 func (c Config) withDefaults() Config {
 	if c.Version == "" {

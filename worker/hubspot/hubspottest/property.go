@@ -47,12 +47,19 @@ func (x *exchange) describe(objectType, name string) {
 	}
 	unique := strconv.FormatBool(p != nil && p.unique != nil)
 	readOnly := strconv.FormatBool(name == recordIDProperty)
+	form, ok := t.spec.Types[name]
+	if !ok {
+		form = PropertyType{"string", "text"}
+	}
 	x.out = append(x.out, `{"name":`...)
 	x.out = append(x.out, quote(name)...)
 	x.out = append(x.out, `,"label":`...)
 	x.out = append(x.out, quote(name)...)
-	x.out = append(x.out, `,"description":"","groupName":"information","type":"string","fieldType":"text","options":[],`+
-		`"archived":false,"calculated":false,"formField":true,"hidden":false,"hubspotDefined":`+readOnly+`,"hasUniqueValue":`+unique+
-		`,"modificationMetadata":{"archivable":true,"readOnlyDefinition":false,"readOnlyValue":`+readOnly+`}}`...)
+	x.out = append(x.out, `,"description":"","groupName":"information","type":`...)
+	x.out = append(x.out, quote(form.Type)...)
+	x.out = append(x.out, `,"fieldType":`...)
+	x.out = append(x.out, quote(form.FieldType)...)
+	x.out = append(x.out, `,"options":[],"archived":false,"calculated":false,"formField":true,"hidden":false,"hubspotDefined":`+
+		readOnly+`,"hasUniqueValue":`+unique+`,"modificationMetadata":{"archivable":true,"readOnlyDefinition":false,"readOnlyValue":`+readOnly+`}}`...)
 	x.json(http.StatusOK)
 }

@@ -1,6 +1,7 @@
 package hubspottest_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -10,7 +11,13 @@ import (
 )
 
 func TestProperty(t *testing.T) {
-	s := start(t, hubspottest.Config{Limit: hubspottest.Limit{Calls: 100, Window: 1e10}})
+	s := start(t, hubspottest.Config{Limit: hubspottest.Limit{Calls: 100, Window: 1e10}, ObjectTypes: map[string]hubspottest.ObjectType{
+		"contacts": {
+			Properties: []string{"name"}, Unique: []string{"event_id"},
+			Types: map[string]hubspottest.PropertyType{"phone": {Type: "string", FieldType: "phonenumber"}},
+		},
+		"deals": {},
+	}})
 	get := func(path string, spoil func(*http.Request)) answer {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/crm/properties/2026-03/"+path, nil)
@@ -27,17 +34,22 @@ func TestProperty(t *testing.T) {
 		}
 		return a
 	}
-	for name, want := range map[string]struct{ unique, readOnly bool }{
+	for name, want := range map[string]struct {
+		unique, readOnly bool
+		fieldType        string
+	}{
 		"contacts/event_id": {unique: true}, "contacts/name": {}, "contacts/hs_object_id": {readOnly: true}, "deals/anything": {},
+		"contacts/phone": {fieldType: "phonenumber"},
 	} {
 		a := get(name, nil)
 		var p struct {
-			Name                 string
-			HasUniqueValue       bool
-			ModificationMetadata struct{ ReadOnlyValue bool }
+			Name, Type, FieldType string
+			HasUniqueValue        bool
+			ModificationMetadata  struct{ ReadOnlyValue bool }
 		}
 		if err := json.Unmarshal(a.raw, &p); err != nil || a.status != 200 || p.HasUniqueValue != want.unique ||
-			p.ModificationMetadata.ReadOnlyValue != want.readOnly || !strings.HasSuffix(name, "/"+p.Name) {
+			p.ModificationMetadata.ReadOnlyValue != want.readOnly || !strings.HasSuffix(name, "/"+p.Name) ||
+			p.Type != "string" || p.FieldType != cmp.Or(want.fieldType, "text") {
 			t.Errorf("%s: %d %s, %v", name, a.status, a.raw, err)
 		}
 		if a.header.Get("X-HubSpot-RateLimit-Max") != "100" {

@@ -56,6 +56,9 @@ func newTable(name string, spec ObjectType, keep bool, lastID *atomic.Int64) *ta
 	for _, name := range spec.Properties {
 		declare(name)
 	}
+	for name := range spec.Types {
+		declare(name)
+	}
 	for _, name := range spec.Unique {
 		declare(name).unique = make(map[string]int)
 	}
