@@ -24,16 +24,22 @@ import (
 //	2xx, an error that leaves it in doubt (INTERNAL_ERROR) | Answered  | Unknown
 //	2xx, else an error that is its fault                   | Answered  | Rejected, perhaps a Conflict
 //	2xx, else an error that is not (RATE_LIMIT)            | Answered  | NotApplied
+//	2xx, it is the only one, a nameless result is all      | Answered  | Created
 //	2xx, not named at all                                  | Answered  | Unknown
 //	400, 409, 422: it is the only input                    | Refused   | Rejected, perhaps a Conflict
 //	400, 409, 422: an error names it                       | Refused   | Rejected, perhaps a Conflict
 //	400, 409, 422: otherwise                               | Refused   | NotApplied
 //	413: it is the only input                              | TooLarge  | Rejected
 //	413: otherwise                                         | TooLarge  | NotApplied
+//	403, 404 with a JSON body: it is the only input        | classify  | NotApplied, with the error
 //	any other                                              | classify  | Unknown if Ambiguous, else NotApplied
 //
 // A name is the trace id that was sent; in a result without one, the value of the id property, if one input has it. The
 // status word (COMPLETE, PENDING…) changes none of this. Errors that name nobody go to the Unknown inputs.
+//
+// A Conflict is an error whose codes or words say that a unique value is taken (conflict.go), any 409 of a lone input, and
+// each error of a 409 in which none says so. A 400 that says that the account does not know the object type (classify.go)
+// is not Refused but PauseObjectType. Call.PerhapsOneInput is set with a 403 or 404 that has a JSON body and does not say so.
 //
 // Call.Detail counts what became of a batch that was not created whole. More than MaxInputs inputs, or none, are not
 // sent.
@@ -85,28 +91,46 @@ func (w *workspace) account(a *worker.Answer, inputs []worker.Input, idProperty 
 	}
 }
 
-// blame finds the inputs that a refused batch was refused for.
+// blame finds the inputs that a batch was refused for.
 func (w *workspace) blame(a *worker.Answer) {
-	top := &w.doc.top
+	refused := a.Class == worker.Refused || a.Class == worker.TooLarge
+	if a.Call.Status == http.StatusConflict {
+		w.doc.findConflict()
+	}
+	top := w.doc.top
 	switch {
-	case a.Class != worker.Refused && a.Class != worker.TooLarge:
-	case len(a.Outcomes) == 1:
-		conflict, existing, told := top.conflict, top.existingID(1), top.apart()
+	case len(a.Outcomes) == 1 && (refused || a.Call.PerhapsOneInput): // the body is one error, and nobody else's
 		for i := range w.doc.errors {
-			told = told.or(w.doc.errors[i].apart())
-			conflict = conflict || w.doc.errors[i].conflict
-			if existing == "" {
-				existing = w.doc.errors[i].existingID(1)
+			top.absorb(&w.doc.errors[i])
+		}
+		e := top.apiError()
+		e.Raw = a.Call.Raw
+		a.Outcomes[0].Errors = []worker.APIError{e}
+		if refused {
+			o := &a.Outcomes[0]
+			o.Verdict, o.Conflict, o.Existing = worker.Rejected, top.conflict, top.existingID(1)
+		}
+	case a.Class == worker.Refused:
+		for i := range w.doc.errors {
+			if e := &w.doc.errors[i]; len(e.named) == 0 && len(top.named) > 0 {
+				top.absorb(e)
 			}
 		}
-		// A proxy or another version may answer a conflict without the API's words.
-		conflict = conflict || a.Call.Status == http.StatusConflict && top.category == ""
-		e := worker.APIError{Category: top.category, Message: top.message, Property: told.property, Rule: told.rule, Raw: a.Call.Raw}
-		a.Outcomes[0] = worker.Outcome{Verdict: worker.Rejected, Conflict: conflict, Existing: existing, Errors: []worker.APIError{e}}
-	case a.Class == worker.Refused:
-		for _, f := range append([]fault{*top}, w.doc.errors...) {
-			f.charge(a.Outcomes, worker.Rejected)
+		top.charge(a.Outcomes, worker.Rejected)
+		for i := range w.doc.errors {
+			w.doc.errors[i].charge(a.Outcomes, worker.Rejected)
 		}
+	}
+}
+
+// findConflict makes a 409 one. A proxy or another version may answer it without the API's words.
+func (d *document) findConflict() {
+	if d.top.conflict || slices.ContainsFunc(d.errors, func(f fault) bool { return f.conflict }) {
+		return
+	}
+	d.top.conflict = true
+	for i := range d.errors {
+		d.errors[i].conflict = true
 	}
 }
 
@@ -148,8 +172,14 @@ type accounts struct {
 func (s *accounts) settle(w *workspace, a *worker.Answer, inputs []worker.Input, idProperty string, keepResult bool) {
 	s.reset(len(inputs))
 	results, strangers := w.doc.results, 0
+	// The only answer to the only question needs no name.
+	only := len(inputs) == 1 && len(results) == 1 && len(results[0].trace) == 0 &&
+		len(w.doc.errors) == 0 && !w.doc.numErrors
 	for i := range results {
-		at := s.find(w, &results[i], inputs, idProperty)
+		at := 0
+		if !only {
+			at = s.find(w, &results[i], inputs, idProperty)
+		}
 		s.owner = append(s.owner, at)
 		if at < 0 {
 			strangers++

@@ -223,6 +223,10 @@ func TestCreateAnswers(t *testing.T) {
 		{"400 HTML", 400, nil, html, worker.Refused, none, 0},
 		{"400 over-large", 400, nil, `{"x":"` + strings.Repeat("x", 1<<20) + `",` + invalid[1:], worker.Refused, none, 0},
 		{"409 nobody named", 409, nil, `{"category":"CONFLICT","message":"Contact already exists. Existing ID: 5"}`, worker.Refused, none, 0},
+		{"409 named, without a word of a conflict", 409, nil, `{"category":"X","message":"Existing ID: 5","context":{"objectWriteTraceId":["tb"]}}`,
+			worker.Refused, "not-applied rejected!5 not-applied", 0},
+		{"409 with several errors", 409, nil, `{"category":"MIXED","errors":[` + conflict + `,{"category":"VALIDATION_ERROR","context":{"objectWriteTraceId":["ta"]}}]}`,
+			worker.Refused, "rejected rejected!171591000198 not-applied", 0},
 		{"409 named", 409, nil, conflict, worker.Refused, "not-applied rejected!171591000198 not-applied", 0},
 		{"422", 422, nil, `{"errors":"bad"}`, worker.Refused, none, 0},
 		{"413", 413, nil, invalid, worker.TooLarge, none, 0},
@@ -304,12 +308,18 @@ func TestCreateLoneInput(t *testing.T) {
 		{"400 unique value in an error within", 400, `{"category":"VALIDATION_ERROR","errors":[{"subCategory":"CONFLICTING_UNIQUE_VALUE","message":"Existing ID: 5"}]}`, worker.Refused, "rejected!5"},
 		{"409", 409, `{"category":"CONFLICT","message":"Contact already exists. Existing ID: 5"}`, worker.Refused, "rejected!5"},
 		{"409 HTML", 409, html, worker.Refused, "rejected!"},
-		{"409 of another kind", 409, `{"category":"OBJECT_LOCKED"}`, worker.Refused, "rejected"},
+		{"409 of another kind", 409, `{"category":"OBJECT_LOCKED","message":"Existing ID: 5"}`, worker.Refused, "rejected!5"},
 		{"422", 422, ``, worker.Refused, "rejected"},
 		{"413", 413, ``, worker.TooLarge, "rejected"},
 		{"429", 429, ``, worker.Throttled, "not-applied"},
 		{"an error without a name", 207, complete(`"results":[],"errors":[{"category":"VALIDATION_ERROR"}]`), worker.Answered, "unknown"},
-		{"a result without a name", 201, complete(`"results":[{"id":"1"}]`), worker.Answered, "unknown"},
+		{"a result without a name", 201, complete(`"results":[{"id":"1"}]`), worker.Answered, "created=1"},
+		{"a result whose value differs", 201, complete(`"results":[{"id":"1","properties":{"email":"other@x"}}]`), worker.Answered, "created=1"},
+		{"a result without a name and a record id", 201, complete(`"results":[{"properties":{"email":"Ann@x"}}]`), worker.Answered, "unknown"},
+		{"another's result", 201, complete(`"results":[{"id":"1","objectWriteTraceId":"tb"}]`), worker.Answered, "unknown"},
+		{"two results without a name", 201, complete(`"results":[{"id":"1"},{"id":"2"}]`), worker.Answered, "unknown"},
+		{"a result and an error without a name", 207, complete(`"results":[{"id":"1"}],"errors":[{"category":"OTHER"}]`), worker.Answered, "unknown"},
+		{"a result and a count of errors", 207, complete(`"numErrors":1,"results":[{"id":"1"}]`), worker.Answered, "unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := client(t, fixed(c.status, nil, c.body)).Create(t.Context(), "contacts", three()[:1])
@@ -321,13 +331,69 @@ func TestCreateLoneInput(t *testing.T) {
 	}
 }
 
+// A refusal that may be about what one input holds says so, and one that is certainly about the path or the object type does not.
+func TestPerhapsOneInput(t *testing.T) {
+	const unable = `"message":"Unable to infer object type from: leases"`
+	sensitive := `{"category":"MISSING_SCOPES","message":"no","errors":[{"context":{"propertyName":["ssn"],"requiredGranularScopes":["crm.objects.contacts.sensitive.write"]}}]}`
+	for name, c := range map[string]struct {
+		status  int
+		body    string
+		class   worker.Class
+		perhaps bool
+	}{
+		"403":                                    {403, sensitive, worker.PauseObjectType, true},
+		"403 HTML":                               {403, html, worker.PauseObjectType, false},
+		"404 of an association's target":         {404, `{"category":"OBJECT_NOT_FOUND","message":"The associated object does not exist"}`, worker.PauseObjectType, true},
+		"404 that is cut short":                  {404, `{"category":"OBJECT_NOT_FOUND","mess`, worker.PauseObjectType, true},
+		"404 HTML":                               {404, html, worker.PauseObjectType, false},
+		"404 without a body":                     {404, ``, worker.PauseObjectType, false},
+		"404 of the object type":                 {404, `{"category":"OBJECT_NOT_FOUND",` + unable + `}`, worker.PauseObjectType, false},
+		"405":                                    {405, sensitive, worker.PauseObjectType, false},
+		"301":                                    {301, sensitive, worker.PauseObjectType, false},
+		"400 of the object type":                 {400, `{"status":"error",` + unable + `,"correlationId":"c"}`, worker.PauseObjectType, false},
+		"400 of a type named for an association": {400, `{"message":"Unable to infer object type from: associates"}`, worker.PauseObjectType, false},
+		"400 in other words":                     {400, `{"message":"Object type 2-7 does not exist"}`, worker.PauseObjectType, false},
+		"400 in others":                          {400, `{"message":"Invalid object type: leases"}`, worker.PauseObjectType, false},
+		"400 with a category":                    {400, `{"category":"VALIDATION_ERROR",` + unable + `}`, worker.Refused, false},
+		"400 that names an input":                {400, `{` + unable + `,"context":{"objectWriteTraceId":["ta"]}}`, worker.Refused, false},
+		"400 that names a stranger":              {400, `{` + unable + `,"context":{"objectWriteTraceId":["zz"]}}`, worker.Refused, false},
+		"400 with an error that has a category":  {400, `{` + unable + `,"errors":[{"category":"VALIDATION_ERROR"}]}`, worker.Refused, false},
+		"400 of an association":                  {400, `{"message":"Invalid object type for association: leases"}`, worker.Refused, false},
+		"400 of a value":                         {400, `{"message":"Property \"x\": Unable to infer object type from: leases"}`, worker.Refused, false},
+		"500":                                    {500, `{` + unable + `}`, worker.Ambiguous, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := client(t, fixed(c.status, nil, c.body))
+			for n := 1; n <= 3; n += 2 {
+				a := cl.Create(t.Context(), "contacts", three()[:n])
+				if a.Class != c.class || a.Call.PerhapsOneInput != c.perhaps {
+					t.Errorf("%d inputs: class %v, perhaps one input %v: %s", n, a.Class, a.Call.PerhapsOneInput, a.Call.Detail)
+				}
+				if told := len(a.Outcomes[0].Errors) > 0; a.Class == worker.PauseObjectType && (told != (c.perhaps && n == 1) || a.Outcomes[0].Verdict != worker.NotApplied) {
+					t.Errorf("%d inputs: %+v", n, a.Outcomes[0])
+				}
+				checkLaws(t, a, n)
+			}
+			if a := cl.Read(t.Context(), "contacts", idProperty, []string{"a", "b"}, nil); a.Call.PerhapsOneInput {
+				t.Error("a read has no input")
+			}
+		})
+	}
+	got := client(t, fixed(403, nil, sensitive)).Create(t.Context(), "contacts", three()[:1]).Outcomes[0]
+	want := worker.Outcome{Verdict: worker.NotApplied, Errors: []worker.APIError{{Category: "MISSING_SCOPES", Message: "no", Property: "ssn", Raw: []byte(sensitive)}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What surrounds the verdicts.
 func TestCreateDetails(t *testing.T) {
 	result := `{ "id":"1","properties":{"email":"ann@x"},"url":"https://app/1","objectWriteTraceId":"ta","warnings":[{"m":1}]}`
 	raw := `{"status":"error", "category":"VALIDATION_ERROR","message":"a\u0000b ` + "\xff" + `","context":{"objectWriteTraceId":["tb"],"p":["q"]}}`
 	nameless := `{"category":"OTHER","message":"x"}`
 	header := http.Header{"X-HubSpot-Correlation-Id": {"corr-1"}, "X-HubSpot-RateLimit-Max": {"190"}, "X-HubSpot-RateLimit-Remaining": {"x"},
-		"X-HubSpot-RateLimit-Interval-Milliseconds": {"10000"}, "X-HubSpot-RateLimit-Daily": {"250000"}}
+		"X-HubSpot-RateLimit-Interval-Milliseconds": {"10000"}, "X-HubSpot-RateLimit-Daily": {"250000"},
+		"Date": {"Sun, 01 Feb 2026 00:00:10 GMT"}}
 	a := client(t, fixed(207, header, complete(`"results":[`+result+`],"errors":[`+raw+`,`+nameless+`]`)), func(c *Config) { c.KeepResult = true }).
 		Create(t.Context(), "contacts", three())
 	a.Call.Duration = 0
@@ -341,6 +407,7 @@ func TestCreateDetails(t *testing.T) {
 		Call: worker.Call{Status: 207, CorrelationID: "corr-1",
 			Detail: "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER x",
 			Gist:   "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER",
+			Date:   time.Date(2026, 2, 1, 0, 0, 10, 0, time.UTC),
 			Limits: worker.Limits{Max: 190, Remaining: -1, Interval: 10 * time.Second, DailyMax: 250000, DailyRemain: -1}},
 	}
 	if diff := cmp.Diff(want, a); diff != "" {

@@ -1,7 +1,9 @@
 package hubspot
 
 import (
+	"bytes"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +54,7 @@ var rulings = map[int]ruling{
 	http.StatusGatewayTimeout:      {class: worker.Ambiguous, wait: unwell},
 	524:                            {class: worker.Ambiguous, wait: unwell},
 
-	// 403, 404, 405, redirects and all other 4xx: see classify.
+	// 403, 404, 405, redirects and all other 4xx: see classify. A 400 that speaks of the object type: see unknownType.
 }
 
 // quotaRulings say what a 429 means, by its policyName.
@@ -87,6 +89,47 @@ func classify(status int, policy string, retryAfter time.Duration, hasRetryAfter
 		return r.class, max(retryAfter, r.floor)
 	}
 	return r.class, r.wait
+}
+
+// typeWords are how a message begins that speaks of an object type which the account does not know, as `Unable to infer
+// object type from: X`.
+var typeWords = regexp.MustCompile(`(?i)^\W*(?:` +
+	`(?:unable to|could not|cannot|can't) (?:infer|determine|find|resolve) (?:the |an )?object ?type` +
+	`|(?:invalid|unknown|unrecognized|unsupported|no such) object ?type` +
+	`|(?:the )?object ?type\b.{0,120}?\b(?:(?:does not|doesn't) exist|unknown|invalid` +
+	`|not (?:be )?(?:found|known|valid|supported|enabled|recognized)))`)
+
+// unknownType tells whether a refusal says that the account does not know the object type. What names an input, or speaks
+// of an association, is about that; so is a 400 that has a category.
+func (d *document) unknownType(class worker.Class) bool {
+	if class != worker.Refused && class != worker.PauseObjectType || !typeWords.MatchString(d.top.message) {
+		return false
+	}
+	words, _, _ := strings.Cut(d.top.message, ":")
+	ofInputs := strings.Contains(strings.ToLower(words), "associat")
+	for _, f := range append([]fault{d.top}, d.errors...) {
+		ofInputs = ofInputs || len(f.named) > 0 || f.strangers > 0 || f.category != "" && class == worker.Refused
+	}
+	return !ofInputs
+}
+
+// isJSON tells whether the body is meant to be JSON, be it whole or not.
+func (d *document) isJSON() bool {
+	body := bytes.TrimLeft(d.body, " \t\r\n")
+	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
+}
+
+// recordWords say that records were not found.
+var recordWords = regexp.MustCompile(`(?i)\b(?:objects?|records?)\b[^:]{0,120}?\b(?:not (?:be )?found|not exist|deleted)\b`)
+
+// ofRecords tells whether a 404 to a read speaks of records that were not found.
+func (d *document) ofRecords() bool {
+	for _, f := range append([]fault{d.top}, d.errors...) {
+		if isCode(f.category, notFound) || recordWords.MatchString(f.message) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxRetryAfter is the longest wait an answer may ask for: a migration's day.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -88,7 +89,7 @@ func (d *document) decode(body []byte, index map[string]int) error {
 	}
 	if err != nil {
 		d.results, d.errors, d.hasResults = d.results[:0], d.errors[:0], false
-		d.top.named = nil
+		d.top.named, d.top.absent = nil, nil
 		return fmt.Errorf("%w (%d bytes)", err, len(body))
 	}
 	d.top.raw = body
@@ -236,6 +237,33 @@ func (d *document) property(r *result, name string) string {
 		}
 		if _, err := d.value(); err != nil {
 			return ""
+		}
+	}
+}
+
+// propertiesOf finds the values of those of a result's properties that have one.
+func (d *document) propertiesOf(r *result, names []string) map[string]string {
+	found := make(map[string]string, len(names))
+	if len(r.properties) == 0 || r.properties[0] != '{' {
+		return found
+	}
+	d.src = *bytes.NewBuffer(r.properties)
+	d.in.Reset(&d.src, lenient...)
+	if _, err := d.in.ReadToken(); err != nil {
+		return found
+	}
+	for {
+		member, more, err := d.member()
+		if !more || err != nil {
+			return found
+		}
+		name := string(member)
+		text, _, err := d.scalar()
+		if err != nil {
+			return found
+		}
+		if _, twice := found[name]; text != nil && !twice && slices.Contains(names, name) {
+			found[name] = string(text)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package hubspot
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"regexp"
@@ -9,8 +8,9 @@ import (
 )
 
 // detail is what an error says of one property: which, and the rule that it broke (PROPERTY_DOESNT_EXIST, INVALID_OPTION…).
-// The API has no one place for it. Where several tell, the JSON within a message is the most exact, then a code and a
-// context beside it, then the errors within; a sub-category, and a name that is quoted in the words, are better than nothing.
+// The API has no one place for it. Where several tell, a conflict comes first; then the JSON within a message is the most
+// exact, then a code and a context beside it, then the errors within; a sub-category, and a name that is quoted in the
+// words, are better than nothing.
 type detail struct{ property, rule string }
 
 // or fills in what d does not tell.
@@ -31,35 +31,60 @@ func clipped(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxNam
 
 var quotedProperty = regexp.MustCompile(`(?i)\bproperty "([^"]+)"`)
 
-// detailIn finds what hides in a message as JSON: `Property values were not valid: [{"isValid":false,"message":"…",
-// "error":"INVALID_OPTION","name":"stage"}]`. Of several faults it is the one that sorts first, for their order is not
-// promised, and events with the same faults are to look alike.
-func detailIn(message []byte) detail {
-	at := bytes.Index(message, []byte("[{"))
-	if at < 0 {
-		return detail{}
+// readMessage takes a message apart: its words, and what hides in it as JSON, as in `Property values were not valid:
+// [{"isValid":false,"message":"…","error":"INVALID_OPTION","name":"stage"}]`.
+func (f *fault) readMessage(message string) {
+	f.conflict = f.conflict || mentionsConflict(message)
+	words := message
+	if at := strings.Index(message, "[{"); at >= 0 && !coordinates.MatchString(message) && f.readHidden(message[at:]) {
+		words = message[:at]
 	}
-	in := json.NewDecoder(bytes.NewReader(message[at:]))
+	said := takenIn(words)
+	about := &f.inMessage
+	if said.so {
+		f.conflict, about = true, &f.taken
+	}
+	*about = about.or(detail{property: said.property})
+	if said.existing != "" {
+		two(&f.inWords, said.existing)
+	}
+}
+
+// readHidden reads the JSON in a message. Of several faults, and of several conflicts, it is the one that sorts first, for
+// their order is not promised, and events with the same faults are to look alike. It reports false if there is none.
+func (f *fault) readHidden(text string) (any bool) {
+	in := json.NewDecoder(strings.NewReader(text))
 	_, _ = in.Token() // the array's beginning
-	var first detail
 	for in.More() {
-		var f struct {
-			IsValid     bool
-			Error, Name string
+		var one struct {
+			IsValid              bool
+			Error, Name, Message string
 		}
 		// A member of another type does not matter; what is cut short, or no JSON, ends it.
-		if err := in.Decode(&f); err != nil && !errors.As(err, new(*json.UnmarshalTypeError)) {
+		if err := in.Decode(&one); err != nil && !errors.As(err, new(*json.UnmarshalTypeError)) {
 			break
 		}
-		d := detail{clipped(f.Name), clipped(f.Error)}
-		if f.IsValid || d == (detail{}) {
+		d, said := detail{clipped(one.Name), clipped(one.Error)}, takenIn(one.Message)
+		conflict := said.so || isConflict(one.Error)
+		if conflict {
+			d = d.or(detail{said.property, conflictCode})
+		}
+		if one.IsValid || d == (detail{}) {
 			continue
 		}
-		if first == (detail{}) || d.property < first.property || d.property == first.property && d.rule < first.rule {
-			first = d
+		any = true
+		first := &f.inMessage
+		if conflict {
+			f.conflict, first = true, &f.taken
+			if said.existing != "" {
+				two(&f.inWords, said.existing)
+			}
+		}
+		if *first == (detail{}) || d.property < first.property || d.property == first.property && d.rule < first.rule {
+			*first = d
 		}
 	}
-	return first
+	return any
 }
 
 // quotedIn finds a property's name in words such as `Property "amuont" does not exist`.
@@ -85,5 +110,9 @@ func propertyIn(raw []byte) string {
 
 // apart says which property an error is about and which rule was broken, as far as it tells.
 func (f *fault) apart() detail {
-	return f.inMessage.or(f.beside).or(f.within).or(detail{rule: f.subCategory}).or(quotedIn(f.message))
+	d := f.taken.or(f.inMessage).or(f.beside).or(f.within).or(detail{rule: f.subCategory}).or(quotedIn(f.message))
+	if f.taken.property != "" {
+		d = d.or(detail{rule: conflictCode})
+	}
+	return d
 }

@@ -6,7 +6,8 @@
 // One method call is at most one request on the wire; nothing here retries, follows a redirect or waits. Each answer
 // has one outcome for each input, aligned by index, and inputs = created + rejected + not applied + unknown. What the
 // answer does not account for by name is unknown: an input is matched by its trace id, else by the value of its id
-// property, and never by its position. Where an answer contradicts itself, the input is unknown.
+// property, and never by its position; only the one result of a lone input needs no name. Where an answer contradicts
+// itself, the input is unknown. Of a read's values one is missing only if an error names it.
 //
 // A call without an answer was certainly not applied when no byte of its request was written (worker.Unavailable);
 // the bytes are counted where they leave, in the connection. When one byte was written, it is ambiguous.
@@ -17,7 +18,7 @@
 // the system call there is an instant that nothing guards. Once a call has returned, nothing of it is written either.
 //
 // What an answer means for each input is the table at Client.Create, for the batch the one in classify.go, and what a
-// read proves is at Client.Read.
+// read proves is at Client.Read. The forms of a unique value that is taken are in conflict.go.
 //
 // Each error is taken apart: which property it is about, and which rule was broken, as far as it tells (detail.go).
 //

@@ -92,14 +92,20 @@ func encodeCreate(dst []byte, inputs []worker.Input, sent []string) ([]byte, err
 	return append(dst, `]}`...), nil
 }
 
-// encodeRead appends the body of a batch read call to dst. The property is asked for because the answer's ids are
-// record ids: its echo is the only way back to the value.
-func encodeRead(dst []byte, idProperty string, values []string) ([]byte, error) {
-	quoted, err := jsontext.AppendQuote(nil, idProperty)
-	if err != nil {
-		return dst, fmt.Errorf("id property: %w", err)
+// encodeRead appends the body of a batch read call to dst. The id property is asked for because the answer's ids are
+// record ids: its echo is the only way back to the value. Without one the values are record ids.
+func encodeRead(dst []byte, idProperty string, values, properties []string) ([]byte, error) {
+	var err error
+	dst = append(dst, '{')
+	if idProperty != "" {
+		dst = append(dst, `"idProperty":`...)
+		if dst, err = jsontext.AppendQuote(dst, idProperty); err != nil {
+			return dst, fmt.Errorf("id property: %w", err)
+		}
+		dst = append(dst, ',')
+		properties = append([]string{idProperty}, properties...)
 	}
-	dst = append(append(append(dst, `{"idProperty":`...), quoted...), `,"inputs":[`...)
+	dst = append(dst, `"inputs":[`...)
 	for i, v := range values {
 		if i > 0 {
 			dst = append(dst, ',')
@@ -110,6 +116,17 @@ func encodeRead(dst []byte, idProperty string, values []string) ([]byte, error) 
 		}
 		dst = append(dst, '}')
 	}
-	dst = append(append(append(dst, `],"properties":[`...), quoted...), `],"propertiesWithHistory":[]}`...)
-	return dst, nil
+	dst = append(dst, `],"properties":[`...)
+	for i, name := range properties {
+		if slices.Contains(properties[:i], name) {
+			continue
+		}
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if dst, err = jsontext.AppendQuote(dst, name); err != nil {
+			return dst, fmt.Errorf("property %d: %w", i, err)
+		}
+	}
+	return append(dst, `],"propertiesWithHistory":[]}`...), nil
 }

@@ -2,6 +2,9 @@ package hubspot
 
 import (
 	"bytes"
+	"cmp"
+	"iter"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -14,16 +17,23 @@ type fault struct {
 	category, message string
 	named             []int    // the inputs that it names, by itself or in an error within
 	strangers         int      // names that are no input's
-	existing          []string // ids of records that have a unique value already, the first two
-	conflict          bool
+	conflict          bool     // a unique value is taken
+	existing, inWords []string // ids of records that have it, the first two: by contexts, and by messages
+	absent            []absent // of a read: what was not found
+	scopes            []string // that the credential lacks
 
-	inMessage, beside, within detail // what tells about a property: JSON in the message, members beside it, errors within
-	subCategory               string // if it is one word
+	// What tells about a property: words or JSON in the message that say that its value is taken, what else is there,
+	// members beside it, errors within.
+	taken, inMessage, beside, within detail
+	subCategory                      string // if it is one word
 }
 
-// conflictCode is what a custom unique property's conflict is called, under the category VALIDATION_ERROR. It may stand
-// in the sub-category, in the context, or in the JSON within the message.
-const conflictCode = "CONFLICTING_UNIQUE_VALUE"
+// absent is what one context says was not found, if its error is an OBJECT_NOT_FOUND.
+type absent struct {
+	category string   // of an error within; "" if it is that of the error around it
+	ids      []string // as an array or one string
+	java     string   // as Java's words, which are ambiguous where an id has a comma or a bracket
+}
 
 // inDoubt are the categories of an error that leave open what became of its inputs.
 var inDoubt = []string{"INTERNAL_ERROR", "INTERNAL_SERVER_ERROR", "SERVER_ERROR", "UNKNOWN", "UNKNOWN_ERROR",
@@ -44,39 +54,6 @@ func (f *fault) verdict() worker.Verdict {
 	default:
 		return worker.Rejected
 	}
-}
-
-// existingID is the record that has the unique value of the one input that the error names; "" if the error doesn't
-// tell, or could mean another input's.
-func (f *fault) existingID(inputs int) string {
-	switch {
-	case !f.conflict || inputs != 1:
-		return ""
-	case len(f.existing) == 0:
-		return existingInMessage(f.message)
-	case len(f.existing) == 1 && validID(f.existing[0]):
-		return f.existing[0]
-	}
-	return ""
-}
-
-// existingInMessage reads "Contact already exists. Existing ID: 123": often no other place has it.
-func existingInMessage(message string) string {
-	const mark = "existing id:"
-	lower := strings.ToLower(message)
-	at := strings.Index(lower, mark)
-	if at < 0 {
-		return ""
-	}
-	rest := strings.TrimLeft(lower[at+len(mark):], " ")
-	end := 0
-	for end < len(rest) && rest[end] >= '0' && rest[end] <= '9' {
-		end++
-	}
-	if id := rest[:end]; validID(id) && strings.LastIndex(lower, mark) == at {
-		return strings.Clone(id)
-	}
-	return ""
 }
 
 func (d *document) readErrors(faults *[]fault) error {
@@ -122,7 +99,7 @@ func (d *document) readFault(f *fault) error {
 		switch {
 		case string(name) != "errors":
 			err = d.readFaultMember(f, name)
-		default: // what an error within names, this one names; the words are this one's
+		default:
 			err = d.readErrorsWithin(f)
 		}
 		if err != nil {
@@ -139,17 +116,33 @@ func (d *document) readErrorsWithin(f *fault) error {
 	}
 	err := d.readErrors(&within)
 	for i := range within {
-		for _, at := range within[i].named {
-			f.name(at)
-		}
-		f.strangers += within[i].strangers
-		for _, id := range within[i].existing {
-			f.exists(id)
-		}
-		f.conflict = f.conflict || within[i].conflict
-		f.within = f.within.or(within[i].apart())
+		f.absorb(&within[i])
 	}
 	return err
+}
+
+// absorb takes over what an error within tells: what it names, this one names; the words are this one's.
+func (f *fault) absorb(e *fault) {
+	for _, at := range e.named {
+		f.name(at)
+	}
+	f.strangers += e.strangers
+	for _, id := range e.existing {
+		two(&f.existing, id)
+	}
+	for _, id := range e.inWords {
+		two(&f.inWords, id)
+	}
+	for _, a := range e.absent {
+		a.category = cmp.Or(a.category, e.category)
+		f.absent = append(f.absent, a)
+	}
+	f.scopes = append(f.scopes, e.scopes...)
+	d := e.apart()
+	if e.conflict && d.property != "" {
+		f.taken = f.taken.or(d)
+	}
+	f.conflict, f.within = f.conflict || e.conflict, f.within.or(d)
 }
 
 func (f *fault) name(at int) {
@@ -158,9 +151,10 @@ func (f *fault) name(at int) {
 	}
 }
 
-func (f *fault) exists(id string) {
-	if len(f.existing) < 2 && !slices.Contains(f.existing, id) {
-		f.existing = append(f.existing, id)
+// two keeps the first two of what is different.
+func two(ids *[]string, id string) {
+	if len(*ids) < 2 && !slices.Contains(*ids, id) {
+		*ids = append(*ids, id)
 	}
 }
 
@@ -172,27 +166,34 @@ func (d *document) readFaultMember(f *fault, name []byte) (err error) {
 	switch string(name) {
 	case "category":
 		f.category, err = d.readText()
-		f.conflict = f.conflict || isCode(f.category, "CONFLICT")
+		f.conflict = f.conflict || isConflict(f.category)
 	case "errorType": // what a 429 has in place of a category
 		var text string
 		if text, err = d.readText(); f.category == "" {
 			f.category = text
 		}
+		f.conflict = f.conflict || isConflict(text)
 	case "message":
 		var text []byte
 		text, _, err = d.scalar()
 		f.message = string(text[:min(len(text), maxMessage)])
-		f.conflict = f.conflict || bytes.Contains(text, []byte(conflictCode))
-		f.inMessage = detailIn(text)
+		f.readMessage(string(text))
 	case "code":
 		var text []byte
 		text, _, err = d.scalar()
 		f.beside.rule = clipped(string(text))
+		f.conflict = f.conflict || isConflict(f.beside.rule)
+	case "error": // as CONTACT_EXISTS
+		var text string
+		if text, err = d.readText(); isConflict(text) {
+			f.conflict = true
+			f.beside = f.beside.or(detail{rule: clipped(text)})
+		}
 	case "subCategory":
 		var raw []byte
 		raw, err = d.value()
-		f.conflict = f.conflict || bytes.Contains(raw, []byte(conflictCode))
 		f.subCategory = propertyIn(raw)
+		f.conflict = f.conflict || mentionsConflict(string(raw)) || isConflict(f.subCategory)
 	case "context":
 		err = d.readContext(f)
 	case "objectWriteTraceId":
@@ -210,11 +211,17 @@ func (d *document) readContext(f *fault) error {
 	case '{':
 	case '"':
 		text, err := d.readText()
-		f.conflict = f.conflict || strings.Contains(text, conflictCode)
+		f.conflict = f.conflict || mentionsConflict(text)
 		d.nameJavaTraces(f, text)
-		if ids := javaMember(text, "existingId"); ids != "" {
-			for id := range strings.SplitSeq(ids, ", ") {
-				f.exists(id)
+		for id := range javaList(text, "existingId") {
+			two(&f.existing, id)
+		}
+		if ids := javaMember(text, "ids"); ids != "" {
+			f.absent = append(f.absent, absent{java: ids})
+		}
+		for _, name := range scopeMembers {
+			for scope := range javaList(text, name) {
+				f.lacks(scope)
 			}
 		}
 		return err
@@ -234,11 +241,17 @@ func (d *document) readContext(f *fault) error {
 		case isCode(key, "objectWriteTraceId"):
 			err = d.readWords(func(id string) { d.nameTrace(f, id) })
 		case isCode(key, "existingId"):
-			err = d.readWords(f.exists)
+			err = d.readWords(func(id string) { two(&f.existing, id) })
+		case isCode(key, "ids"):
+			var a absent
+			err = d.readWords(func(id string) { a.ids = append(a.ids, id) })
+			f.absent = append(f.absent, a)
+		case isCode(key, scopeMembers...):
+			err = d.readWords(f.lacks)
 		default:
 			var raw []byte
 			raw, err = d.value()
-			f.conflict = f.conflict || bytes.Contains(raw, []byte(conflictCode))
+			f.conflict = f.conflict || mentionsConflict(string(raw))
 			if isCode(key, "propertyName", "property", "properties", "invalidPropertyName") {
 				f.beside.property = propertyIn(raw)
 			}
@@ -246,6 +259,18 @@ func (d *document) readContext(f *fault) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// scopeMembers are the contexts' names for the scopes that a credential lacks.
+var scopeMembers = []string{"requiredGranularScopes", "missingScopes", "requiredScopes"}
+
+// scopeName is what a scope looks like: it is logged, and so must not be just anything.
+var scopeName = regexp.MustCompile(`^[a-z0-9._-]{1,80}$`)
+
+func (f *fault) lacks(scope string) {
+	if scopeName.MatchString(scope) && !slices.Contains(f.scopes, scope) {
+		f.scopes = append(f.scopes, scope)
 	}
 }
 
@@ -295,6 +320,15 @@ func (d *document) nameJavaTraces(f *fault, text string) {
 	for id := range strings.SplitSeq(words, ", ") {
 		d.nameTrace(f, id)
 	}
+}
+
+// javaList iterates over what "{name=[a, b], …}" says of a name.
+func javaList(text, name string) iter.Seq[string] {
+	words := javaMember(text, name)
+	if words == "" {
+		return func(func(string) bool) {}
+	}
+	return strings.SplitSeq(words, ", ")
 }
 
 // javaMember finds what "{name=[…], …}" or "{name=…}" says of a name.

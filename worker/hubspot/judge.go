@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ const maxDetail = 400
 // unless readErr says why not.
 func (w *workspace) judge(status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time) (worker.Class, worker.Call) {
 	call := worker.Call{Status: status, Limits: parseLimits(h), CorrelationID: hide.text(h.Get("X-Hubspot-Correlation-Id"))}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		call.Date = date
+	}
 	problem := w.doc.decode(body, w.traces.index)
 	if readErr != nil {
 		problem = readErr
@@ -35,8 +39,15 @@ func (w *workspace) judge(status int, h http.Header, body []byte, readErr error,
 	switch {
 	case status < 200 || status > 299:
 		class, wait := classify(status, w.doc.policy, retryAfter, has)
+		unknown := w.doc.unknownType(class)
+		switch {
+		case unknown:
+			class = worker.PauseObjectType
+		case status == http.StatusForbidden, status == http.StatusNotFound:
+			call.PerhapsOneInput = w.doc.isJSON() // HTML and nothing come from a wrong address
+		}
 		call.Wait, call.Asked, call.Raw = wait, has, keep(body)
-		text, words := w.refusal(status, h, hide)
+		text, words := w.refusal(status, unknown, h, hide)
 		call.Detail, call.Gist = hide.line(text+words), hide.line(text)
 		return class, call
 	case problem != nil:
@@ -53,7 +64,7 @@ func saysNothing(call worker.Call, body []byte) worker.Call {
 }
 
 // refusal describes an answer that is no 2xx, with the CRM's own words apart.
-func (w *workspace) refusal(status int, h http.Header, hide redactor) (text, words string) {
+func (w *workspace) refusal(status int, unknownType bool, h http.Header, hide redactor) (text, words string) {
 	text = strconv.Itoa(status)
 	top := &w.doc.top
 	if top.category != "" {
@@ -61,7 +72,7 @@ func (w *workspace) refusal(status int, h http.Header, hide redactor) (text, wor
 	} else if name := http.StatusText(status); name != "" {
 		text += " " + name
 	}
-	if hint, ok := hints[status]; ok {
+	if hint := w.doc.hint(status, unknownType); hint != "" {
 		text += " (" + hint + ")"
 	}
 	if w.doc.policy != "" {
@@ -87,6 +98,22 @@ var hints = map[int]string{
 	http.StatusForbidden:        "grant the credential the scopes of the object type",
 	http.StatusNotFound:         "check the object type, the version and the address",
 	http.StatusMethodNotAllowed: "this account can't create the object type",
+}
+
+// hint says what a person can do about a refusal, "" if nothing is known to help.
+func (d *document) hint(status int, unknownType bool) string {
+	if unknownType {
+		return "the account does not know the object type"
+	}
+	scopes := slices.Clone(d.top.scopes)
+	for i := range d.errors {
+		scopes = append(scopes, d.errors[i].scopes...)
+	}
+	slices.Sort(scopes)
+	if scopes = slices.Compact(scopes); len(scopes) > 0 && status == http.StatusForbidden {
+		return "grant the credential the scopes " + strings.Join(scopes, ", ")
+	}
+	return hints[status]
 }
 
 func keep(b []byte) []byte {

@@ -1,23 +1,34 @@
 package hubspot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"crmintake/worker"
 )
 
-// Read implements worker.CRM. A 2xx is Answered, and a value that it doesn't find has no record, only if all of this
-// holds; else it is Ambiguous:
+// Read implements worker.CRM. What it makes of an answer:
 //
-//   - its status is COMPLETE, and it has results, were it none;
-//   - each result has a valid record id, and its property has a value that was asked for: the same, or but for case
-//     the only one of its kind; no value has two records;
-//   - each error is an OBJECT_NOT_FOUND, and errors that are counted are there.
+//	the answer                                                  | class           | a value is
+//	2xx, no JSON object, cut short, or over the limit           | Ambiguous       | in neither map
+//	2xx, a result that echoes it, with a valid record id        | Answered        | found
+//	2xx, it is the only value, and one record the only result   | Answered        | found, whatever the echo
+//	2xx or 404, an OBJECT_NOT_FOUND names it in context.ids     | Answered        | missing
+//	two records for it; its record is another's; found, missing | Answered        | in neither map
+//	2xx, not named at all                                       | Answered        | in neither map
+//	404 that speaks of records, and does not name it            | Answered        | in neither map
+//	404 that speaks of the path or the object type              | PauseObjectType | in neither map
+//	any other                                                   | classify        | in neither map
 //
-// What it found, it found, either way.
+// An echo is the id property's value in a result, or the result's id where values are record ids. A value is named, by an
+// echo or in ids, if it is the same, or but for case the only one of its kind. The status word (COMPLETE, PENDING…), a
+// count of errors and other errors change none of this: about what it leaves out an answer says nothing. Call.Detail then
+// says why, and Call.Raw has the answer.
 //
 // More than MaxInputs values, or none, are not sent.
 func (c *Client) Read(ctx context.Context, objectType, idProperty string, values, properties []string) worker.ReadAnswer {
@@ -29,74 +40,175 @@ func (c *Client) Read(ctx context.Context, objectType, idProperty string, values
 	defer w.release()
 	w.traces.assign(nil)
 	var err error
-	if w.request, err = encodeRead(w.request[:0], idProperty, values); err != nil {
+	if w.request, err = encodeRead(w.request[:0], idProperty, values, properties); err != nil {
 		return worker.ReadAnswer{Class: worker.Refused, Call: unsent(oneLine(err.Error()) + "; nothing was sent")}
 	}
 	var a worker.ReadAnswer
 	a.Class, a.Call = c.exchange(ctx, w, objectType, "read")
-	w.found(&a, idProperty, values)
+	w.found(&a, lookup{doc: &w.doc, idProperty: idProperty, values: values, properties: properties})
 	return a
 }
 
-// found fills in what an answer found, and makes it Ambiguous if it is no proof of what it did not find.
-func (w *workspace) found(a *worker.ReadAnswer, idProperty string, values []string) {
+// found fills in what an answer tells of the values, and says in words what it leaves open.
+func (w *workspace) found(a *worker.ReadAnswer, l lookup) {
+	call := &a.Call
+	ofRecords := a.Class == worker.PauseObjectType && call.Status == http.StatusNotFound &&
+		call.PerhapsOneInput && w.doc.ofRecords()
+	call.PerhapsOneInput = false // a read has no inputs
+	if ofRecords {
+		a.Class, call.Detail, call.Gist, call.Raw = worker.Answered, "", "", nil
+	}
 	if a.Class != worker.Answered {
 		return
 	}
-	var why string
-	if a.Found, why = w.doc.lookUp(idProperty, values); why != "" {
-		a.Class, a.Call = worker.Ambiguous, saysNothing(a.Call, w.doc.body)
-		a.Call.Gist = fmt.Sprintf("%d that proves nothing about what it did not find", a.Call.Status)
-		a.Call.Detail = oneLine(a.Call.Gist + ": " + why)
+	l.run()
+	a.Found, a.Missing = l.found, l.missing
+	if open := len(l.values) - len(l.found) - len(l.missing); open > 0 {
+		a.Call = saysNothing(a.Call, w.doc.body)
+		call.Gist = fmt.Sprintf("%d that tells nothing of %d of %d values", call.Status, open, len(l.values))
+		call.Detail = oneLine(call.Gist + ": " + l.why())
 	}
 }
 
-// lookUp returns what was found, and why nothing may be concluded about the rest, if so.
-func (d *document) lookUp(idProperty string, values []string) (found map[string]worker.Found, why string) {
-	switch {
-	case !isCode(d.status, "COMPLETE"):
-		why = fmt.Sprintf("its status is %q", d.status)
-	case !d.hasResults:
-		why = "it has no results"
-	case d.numErrors && len(d.errors) == 0:
-		why = "it counts errors and has none"
-	}
-	for i := range d.errors {
-		if f := &d.errors[i]; !isCode(f.category, "OBJECT_NOT_FOUND") {
-			why = "an error: " + f.category + " " + f.message
-		}
-	}
-	found = make(map[string]worker.Found, len(d.results))
-	var twice []string
-	for i := range d.results {
-		r := &d.results[i]
-		value, ok := match(d.property(r, idProperty), values)
+// notFound is the category of an error that names what was not found. Nothing else proves that.
+const notFound = "OBJECT_NOT_FOUND"
+
+// lookup is what a read asked for, and what its answer tells of that.
+type lookup struct {
+	doc        *document
+	idProperty string
+	values     []string
+	properties []string
+
+	found   map[string]worker.Found
+	missing map[string]bool
+	odd     []string // why something in the answer counts for nobody
+}
+
+func (l *lookup) run() {
+	l.found, l.missing = make(map[string]worker.Found, len(l.doc.results)), make(map[string]bool)
+	spoilt := make(map[string]bool) // values that the answer contradicts itself about
+	owner := make(map[string]string, len(l.doc.results))
+	for i := range l.doc.results {
+		r := &l.doc.results[i]
 		id := string(r.id)
-		switch {
-		case !ok:
-			why = "a result can't be matched to a value"
-			continue
-		case r.contradictory || !validID(id):
-			why = "a result has no record id that can be trusted"
+		if r.contradictory || !validID(id) {
+			l.odd = append(l.odd, "a result has no record id that can be trusted")
 			continue
 		}
-		if other, ok := found[value]; ok && other.RecordID != id {
-			why = "two records have one value"
-			twice = append(twice, value)
+		value, ok := l.valueOf(r)
+		if !ok {
+			l.odd = append(l.odd, "a result can't be matched to a value")
+			continue
 		}
-		f := worker.Found{RecordID: id}
-		if url := string(r.url); validText(url) {
-			f.URL = url
+		if other, ok := l.found[value]; ok && other.RecordID != id {
+			l.odd, spoilt[value] = append(l.odd, "two records have one value"), true
 		}
-		if at, err := time.Parse(time.RFC3339, string(r.createdAt)); err == nil {
-			f.CreatedAt = at
+		if other, ok := owner[id]; ok && other != value {
+			l.odd, spoilt[value], spoilt[other] = append(l.odd, "one record has two values"), true, true
 		}
-		found[value] = f
+		owner[id] = value
+		l.found[value] = l.record(r)
 	}
-	for _, value := range twice {
-		delete(found, value)
+	for _, f := range l.faults() {
+		l.absent(f)
 	}
-	return found, why
+	for value := range l.missing {
+		if _, ok := l.found[value]; ok {
+			l.odd, spoilt[value] = append(l.odd, "a value has a result, and is named as missing"), true
+		}
+	}
+	for value := range spoilt {
+		delete(l.found, value)
+		delete(l.missing, value)
+	}
+}
+
+// faults are the answer's errors, the body itself among them if it is one.
+func (l *lookup) faults() []fault { return append([]fault{l.doc.top}, l.doc.errors...) }
+
+// valueOf is the value that a result is the answer to.
+func (l *lookup) valueOf(r *result) (string, bool) {
+	echo := string(r.id)
+	if l.idProperty != "" {
+		echo = l.doc.property(r, l.idProperty)
+	}
+	if value, ok := match(echo, l.values); ok {
+		return value, true
+	}
+	// The CRM may keep another value than it was given: a number without leading zeros, a contact's first email for
+	// its second.
+	return l.values[0], len(l.values) == 1 && !slices.ContainsFunc(l.doc.results, func(other result) bool {
+		return other.contradictory || string(other.id) != string(r.id)
+	})
+}
+
+func (l *lookup) record(r *result) worker.Found {
+	f := worker.Found{RecordID: string(r.id)}
+	if url := string(r.url); validText(url) {
+		f.URL = url
+	}
+	if at, err := time.Parse(time.RFC3339, string(r.createdAt)); err == nil {
+		f.CreatedAt = at
+	}
+	if len(l.properties) > 0 {
+		names := l.properties
+		if l.idProperty != "" {
+			names = append([]string{l.idProperty}, names...)
+		}
+		f.Properties = l.doc.propertiesOf(r, names)
+	}
+	return f
+}
+
+// absent takes the values that an error names as not found.
+func (l *lookup) absent(f fault) {
+	for _, a := range f.absent {
+		if !isCode(cmp.Or(a.category, f.category, l.doc.top.category), notFound) {
+			continue
+		}
+		ids := a.ids
+		if a.java != "" {
+			ids = l.javaIDs(a.java)
+		}
+		for _, id := range ids {
+			if value, ok := match(id, l.values); ok {
+				l.missing[value] = true
+			}
+		}
+	}
+}
+
+// javaIDs takes "a, b" apart, unless it can be done in several ways.
+func (l *lookup) javaIDs(text string) []string {
+	if len(l.values) == 1 {
+		return append(strings.Split(text, ", "), text)
+	}
+	if slices.ContainsFunc(l.values, func(v string) bool { return strings.ContainsAny(v, ",]}") }) {
+		return nil
+	}
+	return strings.Split(text, ", ")
+}
+
+// why says why the answer leaves something open, in the CRM's words if there are any.
+func (l *lookup) why() string {
+	d := l.doc
+	for _, f := range l.faults() {
+		if f.category+f.message != "" && (!isCode(f.category, notFound) || len(f.absent) == 0) {
+			return "an error: " + strings.TrimSpace(f.category+" "+f.message)
+		}
+	}
+	switch {
+	case len(l.odd) > 0:
+		return l.odd[0]
+	case d.numErrors && len(d.errors) == 0:
+		return "it counts errors and has none"
+	case !d.hasResults && len(d.errors) == 0:
+		return "it has neither results nor errors"
+	case d.status != "" && !isCode(d.status, "COMPLETE"):
+		return fmt.Sprintf("its status is %q", d.status)
+	}
+	return "neither a result nor an error names them"
 }
 
 // match finds the value that an echo stands for. The CRM may have changed its case; then there must be only one that
