@@ -248,7 +248,7 @@ func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, f *findings) {
 		case !known:
 			known = true
 			f.add(fine, "CRM", "%s answers", host)
-			if class == worker.Answered || call.Status == 403 || call.Status == 404 {
+			if class == worker.Answered || call.Status == 403 || call.Status == 404 || unknownType(class, call) {
 				f.add(fine, "credential", "accepted")
 			}
 		}
@@ -266,7 +266,7 @@ func (f *findings) property(objectType, name string, property hubspot.Property, 
 	const subject = "id property"
 	const create = "create one (single-line text, with unique values, which can be chosen only then) and give it in --id-property"
 	switch {
-	case call.Status == 404:
+	case call.Status == 404 || unknownType(class, call):
 		f.add(failure, subject, "%s has no property %s, or there is no such object type (%s); %s", objectType, name, call.Detail, create)
 	case call.Status == 403:
 		f.add(warning, subject, "%s of %s can't be looked at: the credential lacks the scope to read properties (%s)", name, objectType, call.Detail)
@@ -278,10 +278,25 @@ func (f *findings) property(objectType, name string, property hubspot.Property, 
 		f.add(failure, subject, "%s of %s can't be written; %s", name, objectType, create)
 	case !property.HasUniqueValue && (objectType == "contacts" || objectType == "0-1") && name == "email":
 		f.add(fine, subject, "email of contacts: the CRM keeps it unique by itself")
+		f.rewritten(objectType, property)
 	case !property.HasUniqueValue:
 		f.add(failure, subject, "%s of %s may have one value in several records, so that nothing can be told by it; %s", name, objectType, create)
 	default:
 		f.add(fine, subject, "%s of %s is there and unique", name, objectType)
+		f.rewritten(objectType, property)
+	}
+}
+
+// unknownType tells of a 400 to an object type that the account does not know.
+func unknownType(class worker.Class, call worker.Call) bool {
+	return class == worker.PauseObjectType && call.Status == 400
+}
+
+// rewritten warns of an id property by whose values records may not be found.
+func (f *findings) rewritten(objectType string, property hubspot.Property) {
+	if form := property.Rewritten(objectType); form != "" {
+		f.add(warning, "id property", "%s of %s is %s: a record may not be found by the value that its event has; "+
+			"better take a single-line text property with unique values", property.Name, objectType, form)
 	}
 }
 

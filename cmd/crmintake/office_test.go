@@ -303,6 +303,7 @@ func TestCheck(t *testing.T) {
 		"a property that isn't there":  {[]string{"--id-property", "contracts=nobody"}, 1, []string{"contracts has no property nobody", "accepted"}},
 		"no such object type":          {[]string{"--id-property", "tickets=x"}, 1, []string{"tickets has no property x, or there is no such object type"}},
 		"a property that isn't unique": {[]string{"--id-property", "contracts=name"}, 1, []string{"one value in several records"}},
+		"one whose values change":      {[]string{"--id-property", "contracts=serial"}, 0, []string{"there and unique", "warning  id property", "leading zeros", "single-line text"}},
 		"one that can't be written":    {[]string{"--id-property", "contracts=hs_object_id"}, 1, []string{"can't be written"}},
 		"no id property":               {[]string{"--id-property", ""}, 0, []string{"warning  id property", "accepted"}},
 		"a wrong token":                {[]string{"--hubspot-token", "pat-other"}, 1, []string{"failure  credential", "401", "provide a valid access token"}},

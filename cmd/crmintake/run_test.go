@@ -24,7 +24,10 @@ const secret = "marker-of-a-secret"
 func account(t testing.TB) *hubspottest.Server {
 	t.Helper()
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, ObjectTypes: map[string]hubspottest.ObjectType{
-		"contracts": {Properties: []string{"name"}, Unique: []string{"event_id"}},
+		"contracts": {
+			Properties: []string{"name"}, Unique: []string{"event_id", "serial"},
+			Types: map[string]hubspottest.PropertyType{"serial": {Type: "number", FieldType: "number"}},
+		},
 	}})
 	if err != nil {
 		t.Fatal(err)

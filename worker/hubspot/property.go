@@ -13,6 +13,7 @@ import (
 type Property struct {
 	Name           string
 	Type           string // string, number, enumeration…
+	FieldType      string // what people fill it in with: text, phonenumber, date…
 	HasUniqueValue bool   // no two records have one value
 	ReadOnly       bool   // its value can't be given: it is calculated, or the CRM's own
 	Archived       bool
@@ -21,9 +22,27 @@ type Property struct {
 // RecordID is a property that each object type has, and nobody can give.
 const RecordID = "hs_object_id"
 
+// Rewritten says in words that the CRM keeps a property's values in another form than they were sent in, "" if that is not
+// known. By such a value a record may not be found again.
+func (p Property) Rewritten(objectType string) string {
+	switch isContact := isCode(objectType, "contacts", "contact", "0-1"); {
+	case p.Type == "number":
+		return "a number, which the CRM keeps without leading zeros and in a form of its own"
+	case p.Type == "date", p.Type == "datetime":
+		return "a " + p.Type + ", which the CRM keeps in a form of its own"
+	case p.Type == "phone_number", p.FieldType == "phonenumber":
+		return "a phone number, which the CRM formats"
+	case isContact && isCode(p.Name, "email", "hs_additional_emails"):
+		return "an email, which the CRM keeps in small letters, and a contact may have several"
+	case isCode(p.Name, "domain", "hs_additional_domains"):
+		return "a domain, which the CRM cuts down from an address and keeps in small letters"
+	}
+	return ""
+}
+
 // Property reads what the account says of a property. It changes nothing, and takes one call of the quota. It knows the
 // property only if the class is Answered. With PauseObjectType the status says more: 403, the credential is good and may
-// not read this; 404, there is no such object type or no such property.
+// not read this; 404 or 400, there is no such object type or no such property.
 //
 // The path and the members are those of HubSpot's published description of its properties API (GET
 // /crm/properties/{version}/{objectType}/{propertyName}).
@@ -42,7 +61,7 @@ func (c *Client) Property(ctx context.Context, objectType, name string) (Propert
 		return Property{}, class, call
 	}
 	var answer struct {
-		Name, Type                           string
+		Name, Type, FieldType                string
 		Archived, Calculated, HasUniqueValue bool
 		ModificationMetadata                 struct{ ReadOnlyValue bool }
 	}
@@ -52,7 +71,8 @@ func (c *Client) Property(ctx context.Context, objectType, name string) (Propert
 		return Property{}, worker.Ambiguous, call
 	}
 	return Property{
-		Name: answer.Name, Type: answer.Type, HasUniqueValue: answer.HasUniqueValue, Archived: answer.Archived,
+		Name: answer.Name, Type: answer.Type, FieldType: answer.FieldType,
+		HasUniqueValue: answer.HasUniqueValue, Archived: answer.Archived,
 		ReadOnly: answer.Calculated || answer.ModificationMetadata.ReadOnlyValue,
 	}, class, call
 }

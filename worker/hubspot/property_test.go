@@ -33,7 +33,8 @@ func TestPropertyAnswers(t *testing.T) {
 		class  worker.Class
 		want   Property
 	}{
-		"unique":         {200, `{"name":"p","type":"string","hasUniqueValue":true,"archived":false,"more":[1]}`, worker.Answered, Property{Name: "p", Type: "string", HasUniqueValue: true}},
+		"unique": {200, `{"name":"p","type":"string","fieldType":"text","hasUniqueValue":true,"archived":false,"more":[1]}`,
+			worker.Answered, Property{Name: "p", Type: "string", FieldType: "text", HasUniqueValue: true}},
 		"read-only":      {200, `{"name":"p","type":"number","modificationMetadata":{"readOnlyValue":true}}`, worker.Answered, Property{Name: "p", Type: "number", ReadOnly: true}},
 		"calculated":     {200, `{"name":"p","calculated":true,"archived":true}`, worker.Answered, Property{Name: "p", ReadOnly: true, Archived: true}},
 		"another":        {200, `{"name":"q","hasUniqueValue":true}`, worker.Ambiguous, Property{}},
@@ -54,5 +55,29 @@ func TestPropertyAnswers(t *testing.T) {
 				t.Error("no detail")
 			}
 		})
+	}
+}
+
+// By values that the CRM rewrites a record may not be found again.
+func TestRewritten(t *testing.T) {
+	for _, c := range []struct {
+		objectType string
+		p          Property
+		want       string
+	}{
+		{"contacts", Property{Name: "event_id", Type: "string", FieldType: "text"}, ""},
+		{"deals", Property{Name: "email", Type: "string", FieldType: "text"}, ""},
+		{"contacts", Property{Name: "email", Type: "string", FieldType: "text"}, "an email"},
+		{"0-1", Property{Name: "email", Type: "string", FieldType: "text"}, "an email"},
+		{"companies", Property{Name: "domain", Type: "string", FieldType: "text"}, "a domain"},
+		{"deals", Property{Name: "no", Type: "number", FieldType: "number"}, "a number"},
+		{"deals", Property{Name: "at", Type: "datetime", FieldType: "date"}, "a datetime"},
+		{"deals", Property{Name: "on", Type: "date", FieldType: "date"}, "a date,"},
+		{"deals", Property{Name: "line", Type: "string", FieldType: "phonenumber"}, "a phone number"},
+		{"deals", Property{Name: "line", Type: "phone_number"}, "a phone number"},
+	} {
+		if got := c.p.Rewritten(c.objectType); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s %+v: %q, want %q…", c.objectType, c.p, got, c.want)
+		}
 	}
 }
