@@ -10,6 +10,20 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// DataState returns the SQLSTATE of an error by which the server refused what it was to write, for its content, so that trying
+// again does not help; "" for any other error.
+func DataState(err error) string {
+	var answer *pgconn.PgError
+	if !errors.As(err, &answer) || len(answer.Code) != 5 {
+		return ""
+	}
+	switch answer.Code[:2] {
+	case "22", "23", "54": // data exception, integrity constraint violation, program limit exceeded
+		return answer.Code
+	}
+	return ""
+}
+
 // MayPass tells whether an error of Open, or another that a Postgres server gave, may be gone after some time: the server is not
 // reachable, starts, recovers, or has no room. Waiting does not mend a wrong password, an unknown database or a missing right.
 func MayPass(err error) bool {

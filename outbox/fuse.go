@@ -63,12 +63,15 @@ func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, ot
 	return reason, n, nil
 }
 
-// Dilute adds inputs that were not rejected, by object type, to the windows that hold rejections. It may be called again with
-// the same call.
+// Dilute adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them are nothing. It may be
+// called again with the same call.
 func (s *Store) Dilute(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
 	var types []string
 	var inputs []int32
 	for objectType, n := range others {
+		if n <= 0 {
+			continue
+		}
 		types, inputs = append(types, objectType), append(inputs, int32(n))
 	}
 	var b pgx.Batch

@@ -37,6 +37,7 @@ func TestFuseWindow(t *testing.T) {
 	want(t, s, `SELECT count(*) FROM fuse WHERE object_type = 'deals' AND reason = ''`, "1")
 	weigh(t, s, "deals", 0, map[string]int{"b": 80}, "b 490")
 	want(t, s, `SELECT sum(inputs) FROM fuse WHERE object_type = 'deals'`, "550") // the 900 lie before the last 500
+	dilute(t, s, map[string]int{"contracts": 0})
 	dilute(t, s, map[string]int{"deals": 450, "contracts": 10})
 	weigh(t, s, "deals", 0, map[string]int{"c": 10}, "b 40")
 	// What is far back says nothing any more, and where nothing else is left the table is empty again.

@@ -131,17 +131,7 @@ func (g *grouped[T]) doAside(r *request[T]) {
 var errApart = errors.New("outbox: not as a group")
 
 // ofTheData tells whether an error comes from what was to be written, and so perhaps from one of a group only.
-func ofTheData(err error) bool {
-	pgErr := (*pgconn.PgError)(nil)
-	if !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
-		return false
-	}
-	switch pgErr.Code[:2] {
-	case "22", "23", "54": // data exception, integrity constraint violation, program limit exceeded
-		return true
-	}
-	return false
-}
+func ofTheData(err error) bool { return DataState(err) != "" }
 
 // ofALock tells whether an error says that somebody held a lock for too long.
 func ofALock(err error) bool {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"crmintake/outbox"
 )
 
@@ -24,8 +26,14 @@ import (
 // fuseTrialMost is the longest time between two trials of a fuse's pause.
 const fuseTrialMost = 15 * time.Minute
 
-// fuse counts, by object type, the inputs that were not rejected, since the database was told last. Worker.mu guards it.
+// fuse counts, by object type, the inputs that were not rejected, since the database was told last; none is 0. Worker.mu guards it.
 type fuse map[string]int
+
+// untold is what the database was told of these, and has not answered. watchPauses owns it.
+type untold struct {
+	call   uuid.UUID
+	others fuse // nil if there is nothing
+}
 
 // weigh takes in what became of a call's inputs, and pauses their object type when that was too much.
 func (w *Worker) weigh(writes context.Context, b *batch, outcomes []Outcome, settlements []outbox.Settlement) {
@@ -45,7 +53,9 @@ func (w *Worker) weigh(writes context.Context, b *batch, outcomes []Outcome, set
 	}
 	others = min(others+w.fuse[objectType], size)
 	if len(rejected) == 0 {
-		w.fuse[objectType] = others
+		if others > 0 {
+			w.fuse[objectType] = others
+		}
 		w.mu.Unlock()
 		return
 	}
@@ -94,16 +104,25 @@ func rejection(o *Outcome) string {
 	return "for a reason that has no name"
 }
 
-// dilute tells the database what was not rejected.
+// dilute tells the database what was not rejected. What it could not be told is told again, under the same name, unless it was refused.
 func (w *Worker) dilute(ctx context.Context) error {
-	w.mu.Lock()
-	others := w.fuse
-	w.fuse = fuse{}
-	w.mu.Unlock()
-	if len(others) == 0 {
+	u := &w.untold
+	if u.others == nil {
+		w.mu.Lock()
+		if len(w.fuse) > 0 {
+			*u = untold{call: outbox.NewAttemptID(), others: w.fuse}
+			w.fuse = fuse{}
+		}
+		w.mu.Unlock()
+	}
+	if u.others == nil {
 		return nil
 	}
-	return w.store.Dilute(ctx, outbox.NewAttemptID(), others, w.cfg.Fuse.Window)
+	err := w.store.Dilute(ctx, u.call, u.others, w.cfg.Fuse.Window)
+	if err == nil || outbox.DataState(err) != "" {
+		u.others = nil
+	}
+	return err
 }
 
 // probe gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has it.

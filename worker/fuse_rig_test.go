@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,4 +88,37 @@ func TestFuseOff(t *testing.T) {
 	r.drain(cfg)
 	r.expect(`SELECT status, count(*) FROM outbox GROUP BY status`, "dead 200")
 	r.expect(`SELECT count(*) FROM fuse`, "0")
+}
+
+// Answers that tell of no input are nothing to weigh, and what the database refuses is no outage of it.
+func TestFuseWithoutAnythingToWeigh(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	cfg := fuseConfig()
+	cfg.IDProperty = nil
+	w := r.start(cfg, hubspot.StaticToken(token))
+	bad := event{"contracts", "bad", `{"properties":{"nmae":"misspelled"}}`}
+	r.publish(bad)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "dead 1")
+	r.crm.Script(hubspottest.HTMLBody)
+	r.publish(named("contracts", "c", 5)...)
+	r.until(`SELECT count(*) > 0 FROM attempt WHERE unknown > 0`, "true")
+	r.rounds()
+	if h := w.Health(); h.DatabaseFails > 0 || strings.Contains(r.log.String(), "the database") {
+		t.Errorf("the database is said to fail, for %v:\n%s", h.DatabaseFails, r.log)
+	}
+
+	r.admin().exec(`ALTER TABLE fuse ADD CONSTRAINT nothing CHECK (reason = 'nothing') NOT VALID`)
+	bad.id = "bad too"
+	r.publish(append(named("contracts", "d", 5), bad)...)
+	r.until(`SELECT count(*) FROM outbox WHERE reason = 'rejected'`, "2")
+	r.publish(named("contracts", "e", 5)...)
+	r.until(`SELECT count(*) >= 10 FROM outbox WHERE status = 'created'`, "true")
+	r.logged("sqlstate=23514")
+	r.rounds()
+	r.loggedOnce("the database refuses what it was to write")
+	if h := w.Health(); h.DatabaseFails > 0 || strings.Contains(r.log.String(), "the database fails") {
+		t.Errorf("the database is said to fail, for %v:\n%s", h.DatabaseFails, r.log)
+	}
+	w.stop()
 }

@@ -33,7 +33,7 @@ func (w *Worker) keepHouse(ctx, writes context.Context) error {
 		if err == nil {
 			w.database.worked()
 		} else if ctx.Err() == nil {
-			w.database.failed(err)
+			w.databaseFailed(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -130,12 +130,16 @@ func rotate(due, before []outbox.Due) []outbox.Due {
 // statementTimeout bounds one try at the database: so long, and the connection is taken for dead.
 const statementTimeout = 15 * time.Second
 
-// persist repeats what do does in the database until it works, or the lease is lost or a record taken, or ctx ends. Once patience has ended,
-// a failure is final.
+// dataTries is how often is tried what the database refuses for its content: for a second or two, so that who begins anew then is no
+// storm.
+const dataTries = 8
+
+// persist repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx ends. Once
+// patience has ended, a failure is final; and so is one of the data after dataTries.
 func (w *Worker) persist(patience, ctx context.Context, do func(context.Context) error) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
 		backoff.WithMaxElapsedTime(0))
-	for first := true; ; first = false {
+	for waits, refused := false, 0; ; {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 			defer cancel()
@@ -148,8 +152,12 @@ func (w *Worker) persist(patience, ctx context.Context, do func(context.Context)
 		case errors.Is(err, outbox.ErrLeaseLost), errors.Is(err, outbox.ErrRecordTaken), ctx.Err() != nil, patience.Err() != nil:
 			return err
 		}
-		w.database.failed(err)
-		if first {
+		if !w.databaseFailed(err) {
+			if refused++; refused == dataTries {
+				return err
+			}
+		} else if !waits {
+			waits = true
 			defer w.database.wait()() // once
 		}
 		if !sleep(patience, retry.NextBackOff()) && ctx.Err() != nil {

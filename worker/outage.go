@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"crmintake/outbox"
 )
 
 // outage logs a failure that repeats once, and its end once. Its methods may be called by many goroutines at once.
@@ -68,4 +70,37 @@ func (o *outage) calm(d time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return time.Since(o.last) >= d
+}
+
+// refusals logs what the database refuses for its content, which is no outage: once for each SQLSTATE, and again while it goes on.
+// Its methods may be called by many goroutines at once.
+type refusals struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	told map[string]time.Time // by SQLSTATE
+}
+
+// refusalsAgain is how long a refusal that was logged is not logged again.
+const refusalsAgain = 10 * time.Minute
+
+func (r *refusals) refused(state string, err error) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, ok := r.told[state]; ok && now.Sub(at) < refusalsAgain {
+		return
+	}
+	r.told[state] = now
+	r.log.Error("the database refuses what it was to write", "sqlstate", state, "error", err)
+}
+
+// databaseFailed tells of an error of the database: that it is away, or that it refuses data, and then repeating reports false.
+func (w *Worker) databaseFailed(err error) (repeating bool) {
+	if state := outbox.DataState(err); state != "" {
+		w.refusals.refused(state, err)
+		return false
+	}
+	w.database.failed(err)
+	return true
 }

@@ -95,7 +95,7 @@ func (w *Worker) watchPauses(ctx, writes context.Context, known chan<- struct{})
 				known = nil
 			}
 		case ctx.Err() == nil:
-			w.database.failed(err)
+			w.databaseFailed(err)
 		}
 		select {
 		case <-ctx.Done():

@@ -329,10 +329,13 @@ func (w *Worker) commitTally(writes context.Context, b *batch, call *Call, tally
 	begin, span := time.Now(), w.within(b.span, "outcome")
 	settle := func(ctx context.Context) error { return w.store.Settle(ctx, b.attempt.ID, tally, settlements) }
 	err := w.persist(writes, writes, settle)
-	for errors.Is(err, outbox.ErrRecordTaken) {
-		if err = w.leaveTaken(writes, b, &tally, settlements); err == nil {
-			err = w.persist(writes, writes, settle)
-		}
+	for errors.Is(err, outbox.ErrRecordTaken) || outbox.DataState(err) != "" && writes.Err() == nil {
+		if errors.Is(err, outbox.ErrRecordTaken) {
+			if err = w.leaveTaken(writes, b, &tally, settlements); err != nil {
+				break
+			}
+		} // else nobody else knows the outcome: for as long as the lease
+		err = w.persist(writes, writes, settle)
 	}
 	endCommit(span, err)
 	if err != nil {
@@ -351,6 +354,6 @@ func (w *Worker) lost(b *batch, err error) {
 			"object_type", b.attempt.ObjectType, "events", len(b.rows))
 		return
 	}
-	w.log.Warn("stopping before the outcome of a call is committed; it is found out when its lease has run out",
+	w.log.Warn("the outcome of a call could not be committed; it is found out when its lease has run out",
 		"attempt", b.attempt.ID, "object_type", b.attempt.ObjectType, "events", len(b.rows), "error", err)
 }

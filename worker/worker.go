@@ -25,12 +25,14 @@ type Worker struct {
 	judge  judge
 
 	database, stream *outage
-	calling          *outage // the CRM; once it is taken to be down
+	refusals         *refusals // by the database
+	calling          *outage   // the CRM; once it is taken to be down
 	replays          *operator.Feeder
 	replaying        *outage
 	metrics          *Metrics
 
 	tokens tokens
+	untold untold
 
 	wake chan struct{} // tells the dispatcher to look again; holds one
 
@@ -78,6 +80,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		cfg: cfg, source: source, store: store, crm: crm, log: log,
 		judge:     judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
 		database:  &outage{log: log, what: "the database", quiet: outageQuiet},
+		refusals:  &refusals{log: log, told: map[string]time.Time{}},
 		stream:    &outage{log: log, what: "the stream", quiet: outageQuiet},
 		calling:   &outage{log: log, what: "the CRM"}, // it is down only after several failures in a row
 		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
