@@ -161,6 +161,11 @@ func (b *Batcher[T]) Next(skip func(key string) bool) (at time.Time, ok bool) {
 // Cut takes the next batch of a key, oldest items first, ripe or not, and says why it was cut when it was. A batch that
 // is both full and due counts as full. The slice is the caller's. It is nil when the key has no items.
 func (b *Batcher[T]) Cut(key string, now time.Time) (items []T, why Reason) {
+	return b.CutFew(key, b.config.Size, now)
+}
+
+// CutFew is Cut of so many items at most, 1 at least; the others of the batch stay. The reason is that of the batch.
+func (b *Batcher[T]) CutFew(key string, most int, now time.Time) (items []T, why Reason) {
 	l := b.byKey[key]
 	if l == nil {
 		return nil, Flush
@@ -173,6 +178,9 @@ func (b *Batcher[T]) Cut(key string, now time.Time) (items []T, why Reason) {
 		why = Bytes
 	case b.due(l, now):
 		why = Age
+	}
+	if most < count {
+		count, size = l.batch(Config{Size: max(most, 1), Bytes: b.config.Bytes})
 	}
 	b.turn++
 	l.turn = b.turn

@@ -48,6 +48,40 @@ func TestRipeAndCut(t *testing.T) {
 	}
 }
 
+// A cut of few leaves the rest in its order, and says why the batch was cut when it was.
+func TestCutFew(t *testing.T) {
+	for name, c := range map[string]struct {
+		most  int
+		after time.Duration
+		want  []int
+		why   Reason
+	}{
+		"fewer than fill it":          {2, 0, []int{0, 1}, Count},
+		"one":                         {1, 0, []int{0}, Count},
+		"at least one":                {0, 0, []int{0}, Count},
+		"as many":                     {3, 0, []int{0, 1, 2}, Count},
+		"more make no larger batch":   {9, 0, []int{0, 1, 2}, Count},
+		"full and due counts as full": {2, time.Hour, []int{0, 1}, Count},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := New[int](Config{Size: 3, Wait: time.Second})
+			for i := range 4 {
+				b.Add("k", i, 10, start)
+			}
+			items, why := b.CutFew("k", c.most, start.Add(c.after))
+			if diff := cmp.Diff(c.want, items); diff != "" || why != c.why {
+				t.Errorf("cut by %s, want %s; %s", why, c.why, diff)
+			}
+			if n := 4 - len(c.want); b.Len() != n || b.Bytes() != 10*n || b.Waiting("k") != n {
+				t.Errorf("left %d items of %d bytes, want %d", b.Len(), b.Bytes(), n)
+			}
+			if rest := b.Drain("k"); len(rest) == 0 || rest[0] != len(c.want) {
+				t.Errorf("left %v", rest)
+			}
+		})
+	}
+}
+
 func TestOldestKeyFirst(t *testing.T) {
 	b := New[int](Config{Size: 1})
 	b.Add("late", 1, 1, start.Add(2))
@@ -92,12 +126,13 @@ func TestLaws(t *testing.T) {
 				if !ok {
 					continue
 				}
-				items, why := b.Cut(key, now)
+				most := rapid.IntRange(1, 6).Draw(t, "most")
+				items, why := b.CutFew(key, most, now)
 				total := 0
 				for _, i := range items {
 					total += sizes[i]
 				}
-				if why == Flush || len(items) == 0 || len(items) > cfg.Size || len(items) > 1 && total > cfg.Bytes {
+				if why == Flush || len(items) == 0 || len(items) > min(most, cfg.Size) || len(items) > 1 && total > cfg.Bytes {
 					t.Fatalf("cut %d items of %d bytes by %s under %+v", len(items), total, why, cfg)
 				}
 				check(key, items)

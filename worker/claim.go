@@ -43,7 +43,7 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 	}
 	var claimed []outbox.Row
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
-		claimed, err = w.store.Claim(ctx, b.attempt, status, w.cfg.Batch.Size, most)
+		claimed, err = w.store.Claim(ctx, b.attempt, status, j.most, most)
 		return err
 	})
 	if err != nil || len(claimed) == 0 {
@@ -54,7 +54,7 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 		payload += len(claimed[k].Payload)
 	}
 	w.claimed(b, 2*payload+len(claimed)*itemOverhead)
-	if len(claimed) == w.cfg.Batch.Size || payload > most/4 { // there may be more
+	if len(claimed) == j.most || payload > most/4 { // there may be more
 		w.more(j.objectType, j.kind)
 	} else if j.kind == retrying {
 		w.mu.Lock()

@@ -14,6 +14,7 @@ type job struct {
 	kind       jobKind
 	objectType string
 	trials     []string // the pauses whose trial it is
+	most       int      // events that it carries at most
 	token      token    // of fresh events
 }
 
@@ -42,12 +43,7 @@ func (w *Worker) dispatch(ctx, calls, writes context.Context) error {
 			return nil
 		}
 		running.Go(func() {
-			defer func() {
-				<-slots
-				w.mu.Lock()
-				w.active--
-				w.mu.Unlock()
-			}()
+			defer func() { <-slots }()
 			start()
 		})
 	}
@@ -118,7 +114,7 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 			}
 		}
 		if d.Retry && (retry.objectType == "" || w.meager(retry.objectType, now) && !w.meager(d.ObjectType, now)) {
-			if trials, ok := w.gates.passable(retrying, d.ObjectType, now); ok {
+			if trials, ok := w.passable(retrying, d.ObjectType, now); ok {
 				retry.objectType, retry.trials = d.ObjectType, trials
 			}
 		}
@@ -142,10 +138,29 @@ func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
 	return job{}, max(wait, time.Millisecond), false
 }
 
+// passable tells whether a call may be made now, and which pauses it would be the trial of. The caller holds mu.
+func (w *Worker) passable(kind jobKind, objectType string, now time.Time) (trials []string, ok bool) {
+	trials, ok = w.gates.passable(kind, objectType, now)
+	return trials, ok && (len(trials) > 0 || w.hasRoom(kind, objectType))
+}
+
+// hasRoom tells whether another call of this kind may be under way, but for a trial, which always may. The caller holds mu.
+func (w *Worker) hasRoom(kind jobKind, objectType string) bool {
+	return kind == resolving || w.cfg.Fuse.Off || w.windows.room(objectType)
+}
+
+// most bounds what a job's call carries. The fuse trips late by a twenty-fifth of what trips it. The caller holds mu.
+func (w *Worker) most(j job) int {
+	if f := w.cfg.Fuse; j.kind != resolving && len(j.trials) == 0 && !f.Off && w.windows.few(j.objectType) {
+		return min(max(int(f.Share*float64(f.Window))/25, 1), w.cfg.Batch.Size)
+	}
+	return w.cfg.Batch.Size
+}
+
 // shutAt tells of which object types no fresh events may be sent. The caller holds mu while it uses the answer.
 func (w *Worker) shutAt(now time.Time) func(objectType string) bool {
 	return func(objectType string) bool {
-		_, ok := w.gates.passable(fresh, objectType, now)
+		_, ok := w.passable(fresh, objectType, now)
 		return !ok
 	}
 }
@@ -178,36 +193,57 @@ const patience = 2
 func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var call func()
 	switch j.kind {
 	case fresh:
 		if len(j.trials) == 0 {
 			// Since it was chosen, another object type may have become more urgent, and this one paused.
-			key, ripe := w.ripe(time.Now(), func(objectType string) bool { return len(w.gates.inTheWay(fresh, objectType)) > 0 })
+			key, ripe := w.ripe(time.Now(), func(objectType string) bool {
+				return len(w.gates.inTheWay(fresh, objectType)) > 0 || !w.hasRoom(fresh, objectType)
+			})
 			if !ripe {
 				return nil, false
 			}
 			j.objectType = key
 		}
-		items, why := w.waiting.Cut(j.objectType, time.Now())
+		items, why := w.waiting.CutFew(j.objectType, w.most(j), time.Now())
 		if len(items) == 0 {
 			return nil, false
 		}
 		c := &cargo{objectType: j.objectType, items: items, cut: why, trials: j.trials, token: j.token}
 		w.unacked[c] = struct{}{}
-		start = func() { w.send(calls, writes, c) }
+		call = func() { w.send(calls, writes, c) }
 	case retrying:
-		start = func() { w.withDue(calls, writes, j, outbox.Retry, func(b *batch) { w.deliver(calls, writes, b) }) }
+		j.most = w.most(j)
+		call = func() { w.withDue(calls, writes, j, outbox.Retry, func(b *batch) { w.deliver(calls, writes, b) }) }
 	case resolving:
-		start = func() { w.withDue(calls, writes, j, outbox.Unknown, func(b *batch) { w.resolve(calls, writes, b) }) }
+		j.most = w.most(j)
+		call = func() { w.withDue(calls, writes, j, outbox.Unknown, func(b *batch) { w.resolve(calls, writes, b) }) }
 	}
 	w.active++
+	if j.kind != resolving {
+		w.windows.begin(j.objectType)
+	}
 	if j.kind != fresh {
 		w.reserve()
 	}
 	if w.freshNext = j.kind != fresh; w.freshNext {
 		w.taken(j)
 	}
-	return start, true
+	return func() {
+		defer w.end(j)
+		call()
+	}, true
+}
+
+// end tells that the call of a job is over, with what goes before and after it.
+func (w *Worker) end(j job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active--
+	if j.kind != resolving && w.windows.end(j.objectType) {
+		w.wakeUp()
+	}
 }
 
 // taken leaves out of what is due what is being claimed, until the claim says that there is more, and puts the rest of its

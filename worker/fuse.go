@@ -41,12 +41,16 @@ func (w *Worker) weigh(writes context.Context, b *batch, outcomes []Outcome, set
 		return
 	}
 	others, rejected := sortOut(outcomes, settlements)
+	objectType, size := b.attempt.ObjectType, w.cfg.Fuse.Window
+	w.mu.Lock()
+	if w.windows.learn(objectType, len(outcomes), others, sum(rejected)) {
+		w.wakeUp()
+	}
 	if b.probe != nil {
+		w.mu.Unlock()
 		b.probe.add(others, rejected)
 		return
 	}
-	objectType, size := b.attempt.ObjectType, w.cfg.Fuse.Window
-	w.mu.Lock()
 	if w.gates[objectType] != nil { // the last calls of before the pause
 		w.mu.Unlock()
 		return
@@ -88,6 +92,13 @@ func sortOut(outcomes []Outcome, settlements []outbox.Settlement) (others int, r
 		}
 	}
 	return others, rejected
+}
+
+func sum(rejected map[string]int) (all int) {
+	for _, n := range rejected {
+		all += n
+	}
+	return all
 }
 
 // rejection is a word for why an input was rejected, the same for all that were rejected for the same. It has no values of the
@@ -152,10 +163,7 @@ func (w *Worker) probeOf(b *batch) *probe {
 // endProbe lifts a fuse's pause, or prolongs it. A trial that came to nothing says nothing.
 func (w *Worker) endProbe(writes context.Context, b *batch) {
 	p, objectType := b.probe, b.attempt.ObjectType
-	bad := 0
-	for _, n := range p.rejected {
-		bad += n
-	}
+	bad := sum(p.rejected)
 	switch all := bad + p.others; {
 	case all == 0:
 	case float64(bad) <= w.cfg.Fuse.Share*float64(all):

@@ -2,7 +2,10 @@ package worker_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,5 +123,76 @@ func TestFuseWithoutAnythingToWeigh(t *testing.T) {
 	if h := w.Health(); h.DatabaseFails > 0 || strings.Contains(r.log.String(), "the database fails") {
 		t.Errorf("the database is said to fail, for %v:\n%s", h.DatabaseFails, r.log)
 	}
+	w.stop()
+}
+
+// The default fuse trips before much of a full stream is dead: the rest stays in the stream, and another object type goes on at full speed.
+func TestFuseIsInTime(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{MinLatency: 20 * time.Millisecond, KeepCalls: 100_000})
+	cfg := config()
+	cfg.InFlight, cfg.TrialInterval = worker.DefaultInFlight, time.Hour
+	list := named("contracts", "c", 2000)
+	for k := range list {
+		list[k].body = `{"properties":{"nmae":"misspelled"}}`
+	}
+	r.publish(list...)
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.until(`SELECT cause, reason LIKE '2__ of the last 500 inputs were rejected: %' FROM pause`, "fuse true")
+	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")
+	r.publish(named("deals", "d", 1000)...)
+	r.until(`SELECT count(*) FROM outbox WHERE object_type = 'deals' AND status = 'created'`, "1000")
+	w.stop()
+	var dead int
+	_, err := fmt.Sscan(r.rows(`SELECT count(*) FROM outbox WHERE object_type = 'contracts' AND status = 'dead'`)[0], &dead)
+	r.must(err)
+	if dead < 251 || dead >= 300 {
+		t.Errorf("%d events are dead, want 251 at least and fewer than 300", dead)
+	}
+	if i := r.consumer(); int(i.NumPending)+i.NumAckPending != 2000-dead {
+		t.Errorf("%d dead, %d pending and %d given back, want 2000 in all", dead, i.NumPending, i.NumAckPending)
+	}
+	few := 0
+	for _, call := range r.crm.Calls() {
+		if call.Inputs == 10 && call.Created == 0 {
+			few++
+		}
+	}
+	if few < 10 {
+		t.Errorf("%d calls carried 10 rejected events, want 10 at least", few)
+	}
+}
+
+// The first good call opens all slots to its object type again.
+func TestFullSpeedAfterRejections(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	const slots, closed = 4, 4 // three rejected, and one good
+	var calls, under atomic.Int64
+	all := make(chan struct{}) // closed once all slots are in use
+	crm, met := r.crm.CRM, sync.OnceFunc(func() { close(all) })
+	r.answer(func(w http.ResponseWriter, req *http.Request) {
+		n := under.Add(1)
+		if calls.Add(1) <= closed {
+			if n > 1 {
+				t.Errorf("%d calls are under way before anything was created", n)
+			}
+		} else {
+			if n == slots {
+				met()
+			}
+			<-all
+		}
+		under.Add(-1) // before the answer: who has it may call again
+		crm.ServeHTTP(w, req)
+	})
+	r.crm.Script(hubspottest.RejectAll, hubspottest.RejectAll, hubspottest.RejectAll)
+	cfg := config()
+	cfg.InFlight, cfg.CallTimeout, cfg.Lease = slots, time.Minute, 2*time.Minute
+	cfg.Batch.Wait = 3 * time.Second // batches are full, however slow the machine
+	cfg.Fuse.Window = 100_000
+	r.publish(named("contracts", "c", 1000)...)
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 700\ndead 300")
 	w.stop()
 }

@@ -56,6 +56,7 @@ func TestMessagesAreLetGoBeforeTheCall(t *testing.T) {
 	}
 	r.publish(named("contracts", "c", 100)...)
 	cfg := config()
+	cfg.Batch.Wait = 3 * time.Second // for all to be one call, however slow the machine
 	cfg.CallTimeout, cfg.Lease = time.Minute, 2*time.Minute
 	r.start(cfg, hubspot.StaticToken(token))
 	defer answer()

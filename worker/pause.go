@@ -23,12 +23,20 @@ func (w *Worker) pause(writes context.Context, key string, cause outbox.Cause, c
 
 func (w *Worker) stopCalls(writes context.Context, p outbox.Pause, correlationID string) {
 	p.By = w.cfg.Name
+	w.mu.Lock()
+	w.pausing++
+	w.mu.Unlock()
 	w.shut(p)
 	var fresh bool
-	if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
+	err := w.persist(writes, writes, func(ctx context.Context) (err error) {
 		fresh, err = w.store.Pause(ctx, p)
 		return err
-	}); err == nil && fresh {
+	})
+	w.mu.Lock()
+	w.pausing--
+	w.changes++
+	w.mu.Unlock()
+	if err == nil && fresh {
 		w.log.Error("calls are paused; no event is harmed", "paused", pausedName(p.ObjectType), "cause", p.Cause, "reason", p.Reason,
 			"next_trial_in", p.TrialIn, "correlation_id", correlationID)
 	}
@@ -134,7 +142,7 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 		paused[p.ObjectType] = p
 	}
 	w.mu.Lock()
-	if w.changes != before { // what was read is older than what this worker has done meanwhile
+	if w.changes != before || w.pausing > 0 { // what was read is older than what this worker has done meanwhile
 		w.mu.Unlock()
 		return nil
 	}

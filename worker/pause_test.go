@@ -186,3 +186,26 @@ func TestOperatorPausesAnObjectType(t *testing.T) {
 	w.stop()
 	r.expect(`SELECT count(*) FROM outbox WHERE status <> 'created' OR attempts <> 1`, "0")
 }
+
+// A pause is in force from the answer on, however long it takes to write it.
+func TestPauseBeforeItIsWritten(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	w := r.start(config(), hubspot.StaticToken(token))
+	r.publish(named("contracts", "a", 1)...)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 1")
+	lock := r.admin()
+	lock.exec(`BEGIN; LOCK TABLE pause IN EXCLUSIVE MODE`) // which lets everybody read
+	r.crm.Script(hubspottest.Answer403)
+	r.publish(named("contracts", "b", 1)...)
+	r.eventually("the call is refused", func() bool { return r.crm.Stats().Requests == 2 })
+	r.rounds()
+	r.publish(named("contracts", "c", 1)...)
+	r.rounds()
+	if n := r.crm.Stats().Requests; n != 2 {
+		t.Errorf("%d calls in the pause", n-2)
+	}
+	lock.exec(`COMMIT`)
+	r.untilWithin(againAfterNaks, `SELECT status, count(*) FROM outbox GROUP BY status`, "created 3")
+	w.stop()
+}

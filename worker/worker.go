@@ -52,7 +52,9 @@ type Worker struct {
 	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
 	gates     gates
 	fuse      fuse
+	windows   windows
 	changes   int                  // of the gates by this worker, counted
+	pausing   int                  // pauses of this worker's that are being written
 	reads     map[string]*outage   // by object type: reads that are refused
 	asks      map[string]*readPace // likewise: when they are made again
 	worked    map[string]time.Time // by object type: when a create call was last answered
@@ -91,6 +93,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		unacked:   map[*cargo]struct{}{},
 		gates:     gates{},
 		fuse:      fuse{},
+		windows:   windows{},
 		reads:     map[string]*outage{},
 		asks:      map[string]*readPace{},
 		worked:    map[string]time.Time{},
