@@ -14,6 +14,7 @@ type job struct {
 	kind       jobKind
 	objectType string
 	trials     []string // the pauses whose trial it is
+	scout      bool     // it finds out with one event whether the CRM is well
 	most       int      // events that it carries at most
 	token      token    // of fresh events
 }
@@ -100,8 +101,11 @@ func (w *Worker) await(ctx context.Context) (j job, ok bool) {
 // choose says what to send next, or how long to wait at most before asking again. Rows in doubt go first; fresh and due
 // events take turns, and so do object types. The caller holds mu.
 func (w *Worker) choose(now time.Time) (j job, wait time.Duration, ok bool) {
-	if now.Before(w.hold.until) {
-		return job{}, w.hold.until.Sub(now), false
+	if ok, _ := w.hold.lets(now); !ok {
+		if wait = w.hold.until.Sub(now); wait <= 0 {
+			wait = time.Hour // the scout's end wakes
+		}
+		return job{}, wait, false
 	}
 	retry := job{kind: retrying}
 	for _, d := range w.due {
@@ -151,6 +155,9 @@ func (w *Worker) hasRoom(kind jobKind, objectType string) bool {
 
 // most bounds what a job's call carries. The fuse trips late by a twenty-fifth of what trips it. The caller holds mu.
 func (w *Worker) most(j job) int {
+	if j.scout {
+		return 1
+	}
 	if f := w.cfg.Fuse; j.kind != resolving && len(j.trials) == 0 && !f.Off && w.windows.few(j.objectType) {
 		return min(max(int(f.Share*float64(f.Window))/25, 1), w.cfg.Batch.Size)
 	}
@@ -193,6 +200,11 @@ const patience = 2
 func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	ok, scout := w.hold.lets(time.Now())
+	if !ok {
+		return nil, false
+	}
+	j.scout = scout || w.gates.scout(j.trials)
 	var call func()
 	switch j.kind {
 	case fresh:
@@ -210,7 +222,7 @@ func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok b
 		if len(items) == 0 {
 			return nil, false
 		}
-		c := &cargo{objectType: j.objectType, items: items, cut: why, trials: j.trials, token: j.token}
+		c := &cargo{objectType: j.objectType, items: items, cut: why, trials: j.trials, scout: j.scout, token: j.token}
 		w.unacked[c] = struct{}{}
 		call = func() { w.send(calls, writes, c) }
 	case retrying:
@@ -221,6 +233,9 @@ func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok b
 		call = func() { w.withDue(calls, writes, j, outbox.Unknown, func(b *batch) { w.resolve(calls, writes, b) }) }
 	}
 	w.active++
+	if j.scout {
+		w.hold.scouts++
+	}
 	if j.kind != resolving {
 		w.windows.begin(j.objectType)
 	}
@@ -241,7 +256,12 @@ func (w *Worker) end(j job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.active--
-	if j.kind != resolving && w.windows.end(j.objectType) {
+	room := j.kind != resolving && w.windows.end(j.objectType)
+	if j.scout {
+		w.hold.scouts--
+		room = true
+	}
+	if room {
 		w.wakeUp()
 	}
 }

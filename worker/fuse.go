@@ -160,12 +160,12 @@ func (w *Worker) probeOf(b *batch) *probe {
 	return &probe{rejected: map[string]int{}}
 }
 
-// endProbe lifts a fuse's pause, or prolongs it. A trial that came to nothing says nothing.
+// endProbe lifts a fuse's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a scout as well.
 func (w *Worker) endProbe(writes context.Context, b *batch) {
 	p, objectType := b.probe, b.attempt.ObjectType
 	bad := sum(p.rejected)
 	switch all := bad + p.others; {
-	case all == 0:
+	case all == 0, b.scout: // one event is no share
 	case float64(bad) <= w.cfg.Fuse.Share*float64(all):
 		w.resume(writes, []string{objectType})
 	default:

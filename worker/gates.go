@@ -68,6 +68,11 @@ func (g gates) count(everything bool, cause outbox.Cause) (n int) {
 	return n
 }
 
+// scout tells whether a trial of these pauses is one event: all but a fuse's, which is judged by shares.
+func (g gates) scout(trials []string) bool {
+	return slices.ContainsFunc(trials, func(key string) bool { return g[key] != nil && g[key].cause != outbox.ByFuse })
+}
+
 // nextTrial tells when the first gate wants a trial.
 func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 	for _, gate := range g {
@@ -78,13 +83,26 @@ func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// hold keeps this worker from calling a CRM that is not well, or that wants fewer calls. Worker.mu guards it.
+// hold keeps this worker from calling a CRM that is not well, or that wants fewer calls. After one for failures a scout goes first, a call
+// with one event, and all others wait for what becomes of it. Worker.mu guards it.
 type hold struct {
-	until time.Time // no call before
-	asked time.Time // what an answer asked for of that: it ends by time alone
-	again int       // answers that asked for it once more though the wait before was obeyed
-	held  int       // holds in a row for failures
-	inRow int       // calls in a row that came to nothing
+	until  time.Time // no call before
+	asked  time.Time // what an answer asked for of that: it ends by time alone
+	again  int       // answers that asked for it once more though the wait before was obeyed
+	held   int       // holds in a row for failures
+	inRow  int       // calls in a row that came to nothing
+	scouts int       // under way, with what goes before and after them
+}
+
+// lets tells whether a call may begin, and whether it is to be a scout. If not, the end of a scout is to be waited for, or until.
+func (h *hold) lets(now time.Time) (ok, scout bool) {
+	scout = h.held > 0
+	return !now.Before(h.until) && (!scout || h.scouts == 0), scout
+}
+
+// stillLets tells the same of a call that has begun to get ready, as a scout or not.
+func (h *hold) stillLets(now time.Time, scout bool) bool {
+	return !now.Before(h.until) && (h.held == 0 || scout)
 }
 
 // longestHold bounds the wait between calls to a CRM that is down: how late its return may be noticed.
@@ -106,7 +124,7 @@ func (h *hold) throttled(now time.Time, took, wait time.Duration) {
 // it does not, as the call may be older than that.
 func (h *hold) answered(now time.Time, took time.Duration) {
 	if !now.Add(-took).Before(h.asked) {
-		*h = hold{}
+		*h = hold{scouts: h.scouts}
 		return
 	}
 	h.until, h.held, h.inRow = h.asked, 0, 0

@@ -325,3 +325,41 @@ func TestHoldIsObeyed(t *testing.T) {
 		t.Errorf("a call after the wait was answered, and what is left is %+v", h)
 	}
 }
+
+// After a hold for failures one call finds out, and the others wait for what becomes of it.
+func TestHoldSendsAScout(t *testing.T) {
+	var h hold
+	now := time.Now()
+	expect := func(when string, ok, scout, usual bool) {
+		t.Helper()
+		gotOK, gotScout := h.lets(now)
+		if gotOK != ok || ok && gotScout != scout || h.stillLets(now, false) != usual {
+			t.Errorf("%s: a call may begin: %v, as a scout: %v; one that is ready goes on: %v; want %v, %v, %v", when, gotOK, gotScout,
+				h.stillLets(now, false), ok, scout, usual)
+		}
+	}
+	fail := func() { h.failed(now, time.Second) }
+	fail()
+	fail()
+	expect("bad luck", true, false, true)
+	fail()
+	expect("in the hold", false, false, false)
+	now = h.until
+	expect("after it", true, true, false)
+	h.scouts++
+	expect("beside the scout", false, false, false)
+	if !h.stillLets(now, true) {
+		t.Error("the scout may not go on")
+	}
+	fail()
+	h.scouts--
+	expect("in the next hold", false, false, false)
+	now = h.until
+	h.scouts++
+	h.answered(now, time.Millisecond)
+	expect("the scout was answered", true, false, true)
+	h.scouts--
+	if (h != hold{}) {
+		t.Errorf("what is left is %+v", h)
+	}
+}

@@ -61,6 +61,8 @@ func TestPausesLiftThemselves(t *testing.T) {
 			r.expect(`SELECT DISTINCT attempts FROM outbox`, "1")
 			r.expect(`SELECT count(*) FROM pause`, "0")
 			r.expect(fmt.Sprintf(`SELECT count(*) FROM attempt WHERE http_status = %s`, fault), "2")
+			// A trial is one event.
+			r.expect(`SELECT inputs = 1 FROM attempt WHERE http_status > 0 ORDER BY id LIMIT 3`, "false", "true", "true")
 		})
 	}
 }

@@ -294,7 +294,7 @@ func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (
 	for len(batches) > 0 {
 		b := batches[0]
 		w.mu.Lock()
-		may := w.gates.stillPassable(b.kind, b.attempt.ObjectType, b.trials) && !time.Now().Before(w.hold.until)
+		may := w.gates.stillPassable(b.kind, b.attempt.ObjectType, b.trials) && w.hold.stillLets(time.Now(), b.scout)
 		w.mu.Unlock()
 		if !may || calls.Err() != nil {
 			return batches, false

@@ -186,6 +186,9 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 		if b.kind != resolving && !b.suspect {
 			w.pause(writes, objectType, outbox.ByAnswer, call)
 		}
+		w.mu.Lock()
+		w.hold.answered(time.Now(), call.Duration) // it is there
+		w.mu.Unlock()
 		return
 	case Answered, Refused, TooLarge:
 		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return b.probe != nil && key == objectType }))

@@ -21,6 +21,7 @@ type cargo struct {
 	bytes      int     // what they count for in hand, until the outcome
 	cut        batcher.Reason
 	trials     []string
+	scout      bool
 	token      token
 	span       trace.Span // nil if nobody traces
 	rows       *[]row     // lent to the batch that is made of it
@@ -34,6 +35,7 @@ type batch struct {
 	unfit    []outbox.Settlement // rows that are not sent
 	leaseEnd time.Time           // by our clock, no later than by the database's
 	trials   []string            // the pauses whose trial the call is
+	scout    bool                // the call has one event, to find out whether the CRM is well
 	token    token               // the call's part of the quota
 	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
 	probe    *probe              // of the trial of a fuse's pause: what became of its inputs; nil for all other calls
@@ -140,7 +142,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		events = append(events, i.row())
 	}
 
-	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, token: c.token, cut: c.cut.String(), span: c.span}
+	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.cut.String(), span: c.span}
 	begin, span := time.Now(), w.within(c.span, "intent")
 	var standing []outbox.Standing
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
