@@ -147,6 +147,7 @@ func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) 
 	}
 	if len(same) > 1 {
 		switch o := owner(same, f.Properties, idProperty); {
+		case o == nil && !r.inDoubt: // it has made no record, and adopts this one, if nobody else has
 		case o == nil:
 			return j.parked(r, fmt.Sprintf("record %s has the unique value of %d events, and what it holds does not tell whose it is", f.RecordID, len(same)), nil)
 		case o != mine:
