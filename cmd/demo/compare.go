@@ -24,17 +24,31 @@ type balance struct {
 	Removed            int            `json:"removed,omitempty"` // created rows that retention has removed
 	WrongRecords       int            `json:"wrong_record_ids"`  // created rows whose record id is no record's, or another row's too
 	DeadWithRecord     map[string]int `json:"dead_with_record"`  // dead letters whose record exists, by reason
+	Denied             int            `json:"denied"`            // those of them whose reason says that it does not
+	ClaimedTwice       int            `json:"claimed_twice"`     // rows beyond the first with one record id
+	Undecided          int            `json:"undecided"`         // rows that are neither created nor dead nor discarded
 }
 
+// good is true if nothing was lost, doubled, denied, claimed twice or left undecided.
 func (b balance) good() bool {
-	// A dead letter in doubt says that its record may exist; one with another reason says that it does not.
-	for reason, n := range b.DeadWithRecord {
-		if n > 0 && reason != string(outbox.UnknownOutcome) {
-			return false
-		}
-	}
-	return b.Published == b.Created+b.Dead+b.Removed && b.Lost == 0 && b.Duplicates == 0 && b.WrongRecords == 0
+	return b.Published == b.Created+b.Dead+b.Removed && b.Lost == 0 && b.Duplicates == 0 && b.WrongRecords == 0 &&
+		b.Denied == 0 && b.ClaimedTwice == 0 && b.Undecided == 0
 }
+
+// denies says whether a dead letter's reason says that its event has no record. One in doubt says that it may have one, and one
+// of a reused id speaks of another event's.
+func denies(reason string) bool {
+	switch outbox.Reason(reason) {
+	case outbox.Rejected, outbox.Conflict, outbox.Exhausted, outbox.InvalidEvent:
+		return true
+	}
+	return false
+}
+
+// claimedTwice counts the rows of an object type beyond the first that name one record.
+const claimedTwice = `
+SELECT coalesce(sum(n - 1), 0)::bigint FROM (
+    SELECT count(*) AS n FROM outbox WHERE record_id IS NOT NULL GROUP BY object_type, record_id HAVING count(*) > 1) x`
 
 // line is a row of the outbox, as far as the comparison wants to know it.
 type line struct {
@@ -52,8 +66,9 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 	defer conn.Close(context.WithoutCancel(ctx))
 
 	records := p.stack.CRM.Count(objectType, counted)
+	named := p.named()
 	ids := p.recordIDs()
-	named := make([]bool, len(ids)) // by a row
+	claimed := make([]bool, len(ids)) // by a row
 	settled := make([]bool, published)
 	there := make([]bool, published) // in the outbox
 	b = balance{Published: published, DeadBy: map[string]int{}, DeadWithRecord: map[string]int{}}
@@ -71,7 +86,7 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 		if ours {
 			there[n] = true
 		}
-		exists := ours && records[contractNumber(n)] > 0
+		exists := ours && records[contractNumber(n)] > 0 || named[l.id] > 0
 		switch outbox.Status(l.status) {
 		case outbox.Created:
 			b.Created++
@@ -80,10 +95,10 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 			}
 			id, _ := strconv.ParseInt(l.record, 10, 64)
 			at, found := slices.BinarySearch(ids, id)
-			if !found || named[at] {
+			if !found || claimed[at] {
 				b.WrongRecords++
 			} else {
-				named[at] = true
+				claimed[at] = true
 			}
 		case outbox.Dead:
 			b.Dead++
@@ -93,7 +108,13 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 			}
 			if exists {
 				b.DeadWithRecord[l.reason]++
+				if denies(l.reason) {
+					b.Denied++
+				}
 			}
+		case outbox.Discarded:
+		default:
+			b.Undecided++
 		}
 		if l.possible {
 			b.PossibleDuplicates++
@@ -101,6 +122,9 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 		return nil
 	})
 	if err != nil {
+		return b, err
+	}
+	if err := conn.QueryRow(ctx, claimedTwice).Scan(&b.ClaimedTwice); err != nil {
 		return b, err
 	}
 	for n, ok := range settled {
@@ -116,6 +140,14 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 		b.Duplicates += max(n-1, 0)
 	}
 	return b, nil
+}
+
+// named counts records by the event whose id they have in the id property; it is nil where the account has no such property.
+func (p *parts) named() map[string]int {
+	if !p.hasIDProperty {
+		return nil
+	}
+	return p.stack.CRM.Count(objectType, idProperty)
 }
 
 // recordIDs are the ids of all records, in order.

@@ -17,7 +17,7 @@ import (
 func TestCompare(t *testing.T) {
 	temporary(t)
 	var said bytes.Buffer
-	p, err := startParts(t.Context(), &said, local.StackConfig{CRM: hubspottest.Config{ObjectTypes: contracts()}})
+	p, err := startParts(t.Context(), &said, local.StackConfig{CRM: hubspottest.Config{ObjectTypes: contracts(idProperty)}})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &said)
 	}
@@ -26,21 +26,24 @@ func TestCompare(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	record := func(n int) string {
-		id, err := p.stack.CRM.Add(objectType, map[string]string{counted: contractNumber(n)}, time.Now())
+	add := func(property, value string) string {
+		id, err := p.stack.CRM.Add(objectType, map[string]string{property: value}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return id
 	}
+	record := func(n int) string { return add(counted, contractNumber(n)) }
 	conn, err := pgx.Connect(t.Context(), p.stack.DatabaseURL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	row := func(id, status, record, reason string) {
-		_, err := conn.Exec(t.Context(), `INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at, stream, stream_seq)
-			VALUES ($1, 'contracts', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END, 's', 1)`, id, status, record, reason)
+		_, err := conn.Exec(t.Context(), `INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at,
+				next_attempt_at, stream, stream_seq)
+			VALUES ($1, 'contracts', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END,
+				CASE WHEN $2 = 'retry' THEN now() END, 's', 1)`, id, status, record, reason)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,16 +65,29 @@ func TestCompare(t *testing.T) {
 	one := record(2)
 	row(eventID(2), "created", one, "")
 	row(eventID(3), "created", one, "") // another's record, and none of its own
-	want.Created, want.WrongRecords, want.Lost = 3, 1, 1
+	want.Created, want.WrongRecords, want.ClaimedTwice, want.Lost = 3, 1, 1, 1
 	row(eventID(4), "created", "4711", "") // nobody's
 	record(4)
 	want.Created, want.WrongRecords = 4, 2
 	record(5)
 	row(eventID(5), "dead", "", "rejected") // but it was created
 	want.Dead, want.DeadBy, want.DeadWithRecord = 2, map[string]int{"rejected": 2}, map[string]int{"rejected": 1}
+	want.Denied++
 	record(6)                                       // and no row at all
 	row("contract-07", "dead", "", "invalid_event") // nobody published it
 	want.Dead, want.DeadBy["invalid_event"] = 3, 1
 	want.Lost, want.Published = 2, 7
 	check(7)
+
+	add(idProperty, eventID(7)) // one that is known by its id only
+	row(eventID(7), "dead", "", "exhausted")
+	row(eventID(8), "dead", "", "unknown_outcome") // which does not deny its record
+	record(8)
+	row(eventID(9), "retry", "", "")
+	row(eventID(10), "discarded", "", "rejected")
+	want.Dead, want.DeadBy["exhausted"], want.DeadBy["unknown_outcome"] = 5, 1, 1
+	want.DeadWithRecord["exhausted"], want.DeadWithRecord["unknown_outcome"] = 1, 1
+	want.Denied, want.Undecided = 2, 1
+	want.Lost, want.Published = 4, 11 // what is undecided or discarded has no record
+	check(11)
 }

@@ -91,7 +91,8 @@ func TestUsage(t *testing.T) {
 func TestGood(t *testing.T) {
 	for _, b := range []balance{
 		{Published: 2, Created: 1}, {Published: 1, Created: 2}, {Published: 1, Created: 1, Lost: 1}, {Published: 1, Created: 1, Duplicates: 1},
-		{Published: 1, Created: 1, WrongRecords: 1}, {Published: 1, Dead: 1, DeadWithRecord: map[string]int{"rejected": 1}},
+		{Published: 1, Created: 1, WrongRecords: 1}, {Published: 1, Dead: 1, Denied: 1},
+		{Published: 1, Created: 1, ClaimedTwice: 1}, {Published: 1, Created: 1, Undecided: 1},
 	} {
 		if b.good() {
 			t.Errorf("%+v is taken for good", b)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,8 @@ type parts struct {
 	begin time.Time
 	// forgets tells that created rows are removed after a while.
 	forgets bool
+	// hasIDProperty tells that the account has the id property.
+	hasIDProperty bool
 }
 
 // startParts starts all but the workers. After an error nothing of it is left.
@@ -34,6 +37,7 @@ func startParts(ctx context.Context, say io.Writer, cfg local.StackConfig) (p *p
 			err = errors.Join(err, p.stop())
 		}
 	}()
+	p.hasIDProperty = slices.Contains(cfg.CRM.ObjectTypes[objectType].Unique, idProperty)
 	cfg.Progress = func(what string) { p.progress("%s", what) }
 	if p.stack, err = local.StartStack(ctx, cfg); err != nil {
 		return p, err

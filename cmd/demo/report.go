@@ -63,6 +63,9 @@ func (b balance) lines(t table) {
 	t.line("records that exist twice", b.Duplicates)
 	t.line("possible duplicates", b.PossibleDuplicates)
 	t.line("wrong record ids", b.WrongRecords)
+	t.line("denied", b.Denied)
+	t.line("claimed twice", b.ClaimedTwice)
+	t.line("undecided", b.Undecided)
 	if len(b.DeadWithRecord) > 0 {
 		t.line("dead letters whose record exists", "")
 		t.by(b.DeadWithRecord)
