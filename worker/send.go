@@ -120,7 +120,7 @@ func (w *Worker) letGo(c *cargo) {
 // intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
 func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok bool) {
 	// By event id, so that workers with overlapping batches wait for each other and don't deadlock; and of several
-	// deliveries of one event the first.
+	// deliveries of one event, by its id and content, the first. Which of an id's contents is the event, the outbox says.
 	items := slices.Clone(c.items)
 	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.ID, b.ID) })
 	lent := w.events.borrow(len(items))
@@ -129,13 +129,13 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 	unique := items[:0]
 	var reused []*item
 	var twins []twin
+	first := 0 // of unique: where those of the last id begin
 	for _, i := range items {
-		if n := len(unique); n > 0 && unique[n-1].ID == i.ID {
-			if unique[n-1].hash == i.hash {
-				twins = append(twins, twin{i, n - 1})
-			} else {
-				reused = append(reused, i)
-			}
+		if first < len(unique) && unique[first].ID != i.ID {
+			first = len(unique)
+		}
+		if k := slices.IndexFunc(unique[first:], func(u *item) bool { return u.hash == i.hash }); k >= 0 {
+			twins = append(twins, twin{i, first + k})
 			continue
 		}
 		unique = append(unique, i)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"crmintake/migrations"
+	"crmintake/outbox"
 	"crmintake/outbox/outboxtest"
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
@@ -102,6 +103,31 @@ func TestTheSameEventAgain(t *testing.T) {
 	send("b", "yet another")
 	r.drain(config())
 	r.expect(`SELECT event_id, status, reason FROM outbox WHERE event_id LIKE 'src/b#%#%'`, "src/b#CRM_EVENTS:4#CRM_EVENTS:4 dead id_reused")
+}
+
+// Only what differs from the outbox's content is another event, in whichever order a batch has them: not the repeat behind an
+// impostor, nor, after a crash, the event behind it.
+func TestTheSameEventBehindAnother(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	const one, other = `{"properties":{"name":"one"}}`, `{"properties":{"name":"other"}}`
+	r.publishCloudEvents([]event{{"contracts", "a", one}})
+	r.drain(config())
+	store, err := outbox.Open(t.Context(), r.database, 1)
+	r.must(err)
+	defer store.Close()
+	crashed := outbox.Event{ID: "src/b", ObjectType: "contracts", Payload: []byte(one), Stream: "CRM_EVENTS", StreamSeq: 5}
+	crashed.ContentHash = worker.ContentHash("crm.create.contracts", crashed.Payload)
+	attempt := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "crashed", Lease: time.Millisecond}
+	_, err = store.Intend(t.Context(), attempt, []outbox.Event{crashed})
+	r.must(err)
+	r.publishCloudEvents([]event{{"contracts", "a", other}, {"contracts", "a", one}, {"contracts", "b", other}, {"contracts", "b", one}})
+	r.drain(config())
+	r.expect(`SELECT event_id, status, convert_from(payload, 'UTF8') FROM outbox ORDER BY event_id`, "src/a created <nil>",
+		"src/a#CRM_EVENTS:2 dead "+other, "src/b created <nil>", "src/b#CRM_EVENTS:4 dead "+other)
+	if n := r.crm.Len("contracts"); n != 2 {
+		t.Errorf("%d records, want 2", n)
+	}
 }
 
 // Each fault of the CRM's list in turn, each met by a batch of its own: what can be created is created, once, and the rest is dead.
