@@ -186,7 +186,8 @@ CREATE TABLE quota (
     day_limit        integer NOT NULL DEFAULT 0,    -- what the fleet may use, as configured; 0 for any number
     day_max          integer,                       -- the account's, as the newest answer told
     day_remaining    integer,
-    day_at           timestamptz
+    day_at           timestamptz,
+    changed_at       timestamptz                    -- a clock behind it was set back
 );
 -- The row is written some twenty times a second: nothing of it is to go elsewhere.
 ALTER TABLE quota SET (toast_tuple_target = 8160);

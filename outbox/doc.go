@@ -20,7 +20,8 @@
 //   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people group them.
 //   - SendAgain takes dead rows that are as they were seen, and no others: what was edited or replayed in between is left alone. A
 //     row's `attempts` go on growing; what bounds them, and its age, count from its last replay.
-//   - Leases, schedules and the quota are by the database's clock.
+//   - Leases, schedules and the quota are by the database's clock. When that is set back, the quota goes on as if no time had passed;
+//     set forward, it takes what is less than a window old for older.
 //   - Take grants tokens for times such that no window of the CRM's holds more than the quota, whoever calls, as long as each call
 //     begins from its token's time to Grant.Late after it and no two ways to the CRM differ by more than that; quota_ledger.go
 //     says how. A token that is not used is worth nothing after that, and is made up for once it is given back; those of a

@@ -101,11 +101,12 @@ const (
 	// A worker that stops here, because its machine does, must not keep the fleet waiting.
 	boundQuota    = `SET LOCAL idle_in_transaction_session_timeout = '2s'`
 	ledgerColumns = `calls, nullif(blocked_until, '-infinity'), blocked_why, limit_calls, limit_window, effective, owed, header_max,
-  header_remaining, header_at, others, others_at, share, share_at, refused, day, day_ends, day_used, day_limit, day_max, day_remaining, day_at`
+  header_remaining, header_at, others, others_at, share, share_at, refused, day, day_ends, day_used, day_limit, day_max, day_remaining, day_at,
+  changed_at`
 	writeQuota = `UPDATE quota SET calls = $2, blocked_until = coalesce($3, '-infinity'::timestamptz), blocked_why = $4, limit_calls = $5,
   limit_window = $6, effective = $7, owed = $8, header_max = $9, header_remaining = $10, header_at = $11, others = $12, others_at = $13,
   share = $14, share_at = $15, refused = $16, day = $17, day_ends = $18, day_used = $19, day_limit = $20, day_max = $21,
-  day_remaining = $22, day_at = $23
+  day_remaining = $22, day_at = $23, changed_at = $24
 WHERE account = $1`
 )
 
@@ -141,6 +142,7 @@ func (s *Store) withQuota(ctx context.Context, account string, change func(l *le
 	if err := conn.SendBatch(ctx, &begin).Close(); err != nil {
 		return err
 	}
+	l.rewind(now)
 	change(&l, now)
 	var end pgx.Batch
 	end.Queue(writeQuota, append([]any{account}, l.values()...)...)
@@ -179,5 +181,6 @@ func (s *Store) QuotaState(ctx context.Context, account string) (state QuotaStat
 	if err != nil {
 		return state, false, fmt.Errorf("outbox: quota: %w", err)
 	}
+	l.rewind(now)
 	return l.state(account, now), true, nil
 }

@@ -36,18 +36,38 @@ type ledger struct {
 	dayUsed, dayLimit    int
 	dayMax, dayRemaining *int
 	dayAt                *time.Time
+
+	changedAt *time.Time // when it was last written, by the database's clock of then
+}
+
+// rewind keeps the ledger right when the database's clock was set back: all that it knows moves with the clock, as if no time had
+// passed since it was written. So no call seems to be longer ago than it is, and none is waited for longer than it takes.
+func (l *ledger) rewind(now time.Time) {
+	if l.changedAt != nil && l.changedAt.After(now) {
+		back := now.Sub(*l.changedAt)
+		for i := range l.calls {
+			l.calls[i] = l.calls[i].Add(back)
+		}
+		for _, at := range []**time.Time{&l.blockedUntil, &l.headerAt, &l.othersAt, &l.shareAt, &l.dayAt} {
+			if *at != nil {
+				moved := (*at).Add(back)
+				*at = &moved
+			}
+		}
+	}
+	l.changedAt = &now
 }
 
 func (l *ledger) columns() []any {
 	return []any{&l.calls, &l.blockedUntil, &l.blockedWhy, &l.limitCalls, &l.limitWindow, &l.effective, &l.owed, &l.headerMax, &l.headerRemaining,
 		&l.headerAt, &l.others, &l.othersAt, &l.share, &l.shareAt, &l.refused, &l.day, &l.dayEnds,
-		&l.dayUsed, &l.dayLimit, &l.dayMax, &l.dayRemaining, &l.dayAt}
+		&l.dayUsed, &l.dayLimit, &l.dayMax, &l.dayRemaining, &l.dayAt, &l.changedAt}
 }
 
 func (l *ledger) values() []any {
 	return []any{l.calls, l.blockedUntil, l.blockedWhy, l.limitCalls, l.limitWindow, l.effective, l.owed, l.headerMax, l.headerRemaining,
 		l.headerAt, l.others, l.othersAt, l.share, l.shareAt, l.refused, l.day, l.dayEnds,
-		l.dayUsed, l.dayLimit, l.dayMax, l.dayRemaining, l.dayAt}
+		l.dayUsed, l.dayLimit, l.dayMax, l.dayRemaining, l.dayAt, l.changedAt}
 }
 
 const (
@@ -110,7 +130,7 @@ func (l *ledger) between(from, to time.Time) int {
 
 // learn draws from an answer how many calls of the window are not ours.
 func (l *ledger) learn(q Quota, s Seen, now time.Time) {
-	if s.At.IsZero() || now.Sub(s.At) > q.reach()-q.Window {
+	if s.At.IsZero() || now.Sub(s.At).Abs() > q.reach()-q.Window { // too late to compare, or of another clock
 		return
 	}
 	if !s.refused {
@@ -237,11 +257,13 @@ func (l *ledger) throttle(q Quota, r Refusal, now time.Time) {
 	}
 }
 
-// turn begins a new day.
+// turn begins a new day. One that the clock has gone back to is none: what was used stays used.
 func (l *ledger) turn(q Quota, now time.Time) {
 	y, m, d := q.date(now)
-	if today := time.Date(y, m, d, 0, 0, 0, 0, time.UTC); l.day == nil || !l.day.Equal(today) {
+	if today := time.Date(y, m, d, 0, 0, 0, 0, time.UTC); l.day == nil || l.day.Before(today) {
 		l.day, l.dayUsed, l.dayRemaining, l.dayAt = &today, 0, nil, nil
+	} else {
+		l.day = &today
 	}
 	midnight := q.midnight(now)
 	l.dayEnds, l.dayLimit = &midnight, q.DayLimit()

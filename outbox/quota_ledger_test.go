@@ -76,6 +76,71 @@ func TestLedgerNeverExceeds(t *testing.T) {
 	})
 }
 
+// The database's clock is set back, however far and often: calls go on after a window at most, and what passed unseen, and no window
+// of the CRM's, whose clock is another, holds more than the limit.
+func TestLedgerWhenTheClockIsSetBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := Quota{Calls: rapid.IntRange(1, 40).Draw(t, "calls"), Window: 10 * time.Second}
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		var l ledger
+		var came arrivals
+		truth, last, back := epoch, epoch, time.Duration(0)
+		var gap, unseen time.Duration
+		for range 400 {
+			if rng.IntN(40) == 0 {
+				unseen += gap
+				back += time.Duration(rng.Int64N(int64(time.Millisecond) << rng.IntN(28))).Truncate(time.Microsecond)
+			}
+			now := truth.Add(-back)
+			l.rewind(now)
+			g := l.take(q, Ask{Want: 1 + rng.IntN(4), Lead: 20 * time.Millisecond}, now)
+			for _, token := range g.Tokens {
+				last, unseen = token.At.Add(back), 0
+				came = append(came, last)
+			}
+			if waited := truth.Sub(last); waited > q.Window+q.margin()+unseen {
+				t.Fatalf("no token for %v", waited)
+			}
+			gap = time.Duration(rng.Int64N(int64(q.Window) / int64(q.Calls))).Truncate(time.Microsecond)
+			truth = truth.Add(gap)
+		}
+		if most := came.most(q.Window); most > q.Calls {
+			t.Fatalf("%d calls in a window of %v", most, q)
+		}
+	})
+}
+
+// What was learned is worth as much after the database's clock was set back as before, and is forgotten as soon.
+func TestLedgerKeepsWhatItLearnedWhenTheClockIsSetBack(t *testing.T) {
+	q := Quota{Calls: 190, Window: 10 * time.Second, Daily: 1000}
+	var l ledger
+	now := l.fill(Quota{Calls: 100, Window: q.Window, Daily: q.Daily}, epoch)
+	used := l.dayUsed
+	l.learn(q, Seen{At: now, Max: 190, Remaining: 30, Window: q.Window}, now)
+	l.throttle(q, Refusal{Wait: 5 * time.Second, Asked: true}, now)
+	limit := l.limit(q, now)
+	l.rewind(now)
+	before := now
+	now = now.Add(-24 * time.Hour) // to the day before
+	l.rewind(now)
+	if got := l.limit(q, now); got != limit {
+		t.Errorf("the limit is %d, and was %d", got, limit)
+	}
+	if g := l.take(q, Ask{Want: 1}, now); len(g.Tokens) > 0 || g.Wait != 5*time.Second-tokenHorizon || l.dayUsed != used {
+		t.Errorf("%+v; %d used today, want %d", g, l.dayUsed, used)
+	}
+	l.learn(q, Seen{At: before, Max: 190, Remaining: 0, Window: q.Window}, now) // the answer to a call of before
+	if got := l.limit(q, now); got != limit {
+		t.Errorf("the limit is %d, and was %d", got, limit)
+	}
+	if got := l.limit(q, now.Add(40*time.Second)); got != 190 {
+		t.Errorf("the limit is %d in the end", got)
+	}
+	if g := l.take(q, Ask{Want: 1}, now.Add(24*time.Hour)); len(g.Tokens) != 1 || l.dayUsed != 1 {
+		t.Errorf("the next day: %+v, %d used", g, l.dayUsed)
+	}
+}
+
 // Under a backlog nearly all of the quota is used, tokens given back included, by one worker or many.
 func TestLedgerGivesAllOut(t *testing.T) {
 	q := Quota{Calls: 190, Window: 10 * time.Second}

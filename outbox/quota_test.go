@@ -60,6 +60,26 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// That the database's clock is set back by an hour costs what is left of the window, and no call more than the quota.
+func TestTakeWhenTheClockIsSetBack(t *testing.T) {
+	s := open(t)
+	q := Quota{Account: "a", Calls: 2, Window: time.Minute}
+	take(t, s, q, Ask{Want: 1})
+	// The same rows as if the clock had gone on for an hour more.
+	exec(t, s, `UPDATE quota SET calls = ARRAY(SELECT at + interval '1 hour' FROM unnest(calls) at), changed_at = changed_at + interval '1 hour'`)
+	if state, _, err := s.QuotaState(t.Context(), "a"); err != nil || state.Used != 1 {
+		t.Errorf("%d calls are known, %v", state.Used, err)
+	}
+	g := take(t, s, q, Ask{Want: 2})
+	if len(g.Tokens) > 0 || g.Wait > time.Minute {
+		t.Errorf("granted %+v", g)
+	}
+	exec(t, s, age, g.Wait+tokenHorizon)
+	if g = take(t, s, q, Ask{Want: 1}); len(g.Tokens) != 1 {
+		t.Errorf("granted %+v", g)
+	}
+}
+
 // All that is learned is kept for the fleet, and can be seen.
 func TestQuotaState(t *testing.T) {
 	s := open(t)

@@ -92,11 +92,14 @@ func (t *tokens) drop() {
 	t.have = nil
 }
 
+// setBack is how far an answer's time is behind that of the one before if the database's clock was set back: none is so late.
+const setBack = time.Minute
+
 // saw keeps what the newest answer told, for the next time that tokens are asked for.
 func (t *tokens) saw(seen outbox.Seen) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if seen.At.After(t.seen.At) {
+	if d := seen.At.Sub(t.seen.At); d > 0 || d < -setBack {
 		t.seen = seen
 	}
 }

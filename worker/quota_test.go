@@ -67,6 +67,21 @@ func TestTokensInHand(t *testing.T) {
 	}
 }
 
+// The newest answer counts, also when its time is by a clock that was set back.
+func TestNewestAnswer(t *testing.T) {
+	var in tokens
+	at := time.Unix(1000000, 0)
+	for _, c := range []struct {
+		at         time.Time
+		told, want int
+	}{{at, 1, 1}, {at.Add(-time.Second), 2, 1}, {at.Add(time.Second), 3, 3}, {at.Add(-time.Hour), 4, 4}} {
+		in.saw(outbox.Seen{At: c.at, Remaining: c.told})
+		if in.seen.Remaining != c.want {
+			t.Errorf("after %+v: %+v", c, in.seen)
+		}
+	}
+}
+
 // The answer that took least tells the time best, for a while.
 func TestDatabaseClock(t *testing.T) {
 	var c databaseClock
