@@ -240,12 +240,14 @@ CREATE TABLE replay_job (
     action_id       bigint REFERENCES operator_action,  -- who asked for it, when, why and of which events
     state           text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'cancelled', 'done')),
     allow_duplicate boolean NOT NULL,
-    rate            double precision CHECK (rate > 0),  -- events a second; null: as the fleet takes them
+    rate            double precision CHECK (rate BETWEEN 0.00001 AND 1000000), -- events a second; null: as the fleet takes them
     events          bigint NOT NULL,                    -- how many it began with
     replayed        bigint NOT NULL DEFAULT 0,          -- how many of them it has sent again
     skipped         bigint NOT NULL DEFAULT 0,          -- had changed meanwhile, or can't be sent at all
     held            bigint NOT NULL DEFAULT 0,          -- may have a record already, and stay dead
     next_at         timestamptz NOT NULL DEFAULT now(), -- when it goes on
+    failures        integer NOT NULL DEFAULT 0,         -- steps in a row that failed
+    failure         text,                               -- why the last of them did
     started_at      timestamptz NOT NULL DEFAULT now(),
     ended_at        timestamptz,
 

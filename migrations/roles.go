@@ -40,7 +40,7 @@ var rights = []struct{ table, worker, operator, reader string }{
 	{"follow", "SELECT", "SELECT, INSERT, UPDATE", "SELECT"},
 	{"operator_action", "SELECT (action, events)", "SELECT, INSERT, UPDATE (events, skipped)", "SELECT"}, // a change counts what it did when it has done it
 	{"operator_action_event", "SELECT, INSERT", "SELECT, INSERT", "SELECT"},                              // a worker says which events it replayed
-	{"replay_job", "SELECT, UPDATE (replayed, skipped, held, state, next_at, ended_at)",
+	{"replay_job", "SELECT, UPDATE (replayed, skipped, held, state, next_at, failures, failure, ended_at)",
 		"SELECT, INSERT, UPDATE (action_id, events, skipped, state, next_at, ended_at)", "SELECT"},
 	{"replay_event", "SELECT, DELETE", "SELECT, INSERT, DELETE", "SELECT"},
 	{"compatible", "SELECT", "SELECT", "SELECT"},

@@ -1,14 +1,26 @@
 package worker
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"crmintake/outbox/operator"
+)
 
 // feedSteps bounds what one round does for replay jobs, which it shares its time with.
 const feedSteps = 20
 
-// feedReplays makes dead events due that a person sends again in bulk. That it fails keeps nobody from anything else.
+// feedReplays makes dead events due that a person sends again in bulk. That it fails keeps nobody from anything else, nor a job
+// whose step fails another job: that is logged once, and kept with the job.
 func (w *Worker) feedReplays(ctx context.Context) {
 	for range feedSteps {
 		more, err := w.replays.Feed(ctx)
+		if step, ok := errors.AsType[*operator.StepError](err); ok {
+			if step.Failures == 1 {
+				w.log.Error("a step of a replay failed; trying again, with longer waits", "replay", step.Job, "error", step.Err)
+			}
+			continue
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				w.replaying.failed(err)

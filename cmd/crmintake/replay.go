@@ -49,7 +49,11 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 	}
 	t := newTable(append(columns, column{title: "REASON", fit: true})...)
 	for _, j := range list {
-		t.row(j.ID, j.State, localTime(j.StartedAt), j.Operator, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held),
+		state := string(j.State)
+		if j.Failures > 0 {
+			state += ", fails" // show tells why
+		}
+		t.row(j.ID, state, localTime(j.StartedAt), j.Operator, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held),
 			grouped(j.Left()), j.Reason)
 	}
 	return t.print(p.out, screenOf(p.out))
@@ -167,6 +171,12 @@ func printJob(w io.Writer, j *operator.ReplayJob) {
 	line("skipped", j.Skipped, "had changed meanwhile, or can't be sent")
 	line("held", j.Held, "may have a record already; --allow-duplicate sends such all the same")
 	line("left", j.Left(), "")
+	if j.Failures > 0 {
+		line("failed steps", int64(j.Failures), "in a row; the last: "+printable(j.Failure))
+	}
+	if !j.RetryAt.IsZero() {
+		fmt.Fprintf(t, "tried again\t%s\n", localTime(j.RetryAt))
+	}
 	_ = t.Flush()
 }
 

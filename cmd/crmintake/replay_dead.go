@@ -44,8 +44,8 @@ type replayView struct {
 }
 
 func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
-	if c.Rate < 0 {
-		return usagef("--rate %v: must not be less than 0", c.Rate)
+	if err := operator.CheckRate(c.Rate); err != nil {
+		return usagef("--rate: %v", err)
 	}
 	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
 	if err != nil {

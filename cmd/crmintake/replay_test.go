@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
@@ -51,8 +54,9 @@ func TestDeadReplay(t *testing.T) {
 		"unknown id":         {"e-0 nobody --yes", `no event with the id "nobody"`},
 		"all and a filter":   {"--all --text wrong --yes", "leave one out"},
 		"no terminal":        {"e-0", "no terminal to ask on"},
-		"a rate below 0":     {"--all --yes --rate=-1", "--rate -1"},
+		"a rate below 0":     {"--all --yes --rate=-1", "a rate of -1 events a second can't be kept"},
 		"a rate of nothing":  {"--all --yes --rate=NaN", "can't be kept"},
+		"too slow a rate":    {"--all --yes --rate 1e-14", "from 0.00001, about one a day, to 1,000,000"},
 		"a bad quota":        {"--all --yes --quota many", "190/10s"},
 		"no bulk replay":     {"", "--all"},
 		"a reason of no one": {"--dead-reason nonsense", "dead-reason"},
@@ -109,6 +113,16 @@ func TestReplayCommands(t *testing.T) {
 	crmintake(t, "", "dead", "replay", "--all", "--yes", "--detach", "--rate", "0.5", "--reason", "because", "--as", "anna").
 		want(t, 0, "about 5m0s at 0.5 events/s", "Replay 1 is started")
 	crmintake(t, "", "replay", "show", "1").want(t, 0, "Replay 1 is running", "by anna", "because", "0.5 events/s", "left", "150")
+	conn, err := pgx.Connect(t.Context(), os.Getenv("CRMINTAKE_DATABASE_URL"))
+	if err == nil {
+		_, err = conn.Exec(t.Context(), `UPDATE replay_job SET failures = 3, failure = 'no room'`)
+		_ = conn.Close(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	crmintake(t, "", "replay", "list").want(t, 0, "running, fails")
+	crmintake(t, "", "replay", "show", "1").want(t, 0, "failed steps  3", "in a row; the last: no room", "tried again")
 	for _, c := range []struct{ command, first, second string }{
 		{"pause", "Replay 1 is paused: 0 of 150 events sent again, 150 left.", "was already paused"},
 		{"resume", "Replay 1 is running", "was already running"},

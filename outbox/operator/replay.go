@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,9 +23,15 @@ type Records struct {
 type Replay struct {
 	// Plan says which events. Those of them that are not as they were then count as skipped.
 	Plan   ReplayPlan
-	Rate   float64 // events a second, of a job; 0: as the fleet takes them
+	Rate   float64 // events a second, of a job, from SlowestReplay to FastestReplay; 0: as the fleet takes them
 	Reason string  // why, for the audit
 }
+
+// What rates a replay job can have, in events a second. The slowest is about one a day.
+const (
+	SlowestReplay = 0.00001
+	FastestReplay = 1000000
+)
 
 // ReplayDone is what a replay has done: sent again is not created.
 type ReplayDone struct {
@@ -183,9 +188,17 @@ func (r Replay) detail(job int64) json.RawMessage {
 	return b
 }
 
+// CheckRate returns a *FilterError if no job can have this rate.
+func CheckRate(rate float64) error {
+	if rate == 0 || SlowestReplay <= rate && rate <= FastestReplay {
+		return nil
+	}
+	return &FilterError{fmt.Sprintf("a rate of %v events a second can't be kept: give one from 0.00001, about one a day, to 1,000,000", rate)}
+}
+
 func (r Replay) validate() error {
-	if r.Rate < 0 || math.IsNaN(r.Rate) || math.IsInf(r.Rate, 0) {
-		return &FilterError{fmt.Sprintf("a rate of %v events a second can't be kept", r.Rate)}
+	if err := CheckRate(r.Rate); err != nil {
+		return err
 	}
 	return r.Plan.check()
 }

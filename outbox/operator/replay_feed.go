@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,7 +31,21 @@ const (
 	feedAhead = 5000
 	// feedAgain is when a job looks again whether there is room.
 	feedAgain = 500 * time.Millisecond
+	// A job whose step fails is tried again after feedRetry, and after twice as long each time, up to feedRetryMost.
+	feedRetry, feedRetryMost = time.Second, 5 * time.Minute
 )
+
+// StepError says that a step of a job failed. Nothing was done but to note it with the job, which the others don't wait for.
+type StepError struct {
+	Job      int64
+	Failures int // of its steps in a row
+	Err      error
+}
+
+func (e *StepError) Error() string {
+	return fmt.Sprintf("operator: a step of replay %d: %v", e.Job, e.Err)
+}
+func (e *StepError) Unwrap() error { return e.Err }
 
 // Jobs take turns.
 const takeReplay = `
@@ -66,55 +81,79 @@ const candidateColumnsOrNull = `coalesce(o.event_id, ''), coalesce(o.object_type
 
 // A job is paced by what it sent again. What it could not do in time it makes up for, up to a second's worth.
 const stepReplay = `
-UPDATE replay_job SET replayed = replayed + $2, skipped = skipped + $3, held = held + $4,
+UPDATE replay_job SET replayed = replayed + $2, skipped = skipped + $3, held = held + $4, failures = 0, failure = NULL,
   next_at = CASE WHEN rate IS NULL THEN now() ELSE greatest(next_at, now() - interval '1 second') + $2 / rate * interval '1 second' END
 WHERE id = $1`
 
+const failReplay = `
+UPDATE replay_job SET failures = failures + 1, failure = left($2, 1000), next_at = now() + least($3::interval * power(2, least(failures, 20)), $4::interval)
+WHERE id = $1 AND state = 'running' RETURNING failures`
+
 // Feed makes one step of one job: it makes some of its events due. It reports false when no job can make a step now.
-// An error means that nothing was done.
+// An error means that nothing was done; after a *StepError others may go on.
 func (f *Feeder) Feed(ctx context.Context) (more bool, err error) {
-	err = pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
-		var id, action int64
-		var allowDuplicate bool
-		var rate float64
-		err := tx.QueryRow(ctx, takeReplay).Scan(&id, &action, &allowDuplicate, &rate)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		more = true
-		objectType, room, err := f.room(ctx, tx, id)
-		switch {
-		case err != nil:
-			return err
-		case room < 0:
-			_, err = tx.Exec(ctx, `UPDATE replay_job SET state = 'done', ended_at = now() WHERE id = $1`, id)
-			return err
-		case room == 0:
-			_, err = tx.Exec(ctx, `UPDATE replay_job SET next_at = now() + $2::interval WHERE id = $1`, id, feedAgain)
-			return err
-		}
-		n := min(room, feedStep)
-		if rate > 0 {
-			n = min(n, max(int64(rate), 1))
-		}
-		list, changed, err := takeEvents(ctx, tx, id, objectType, n)
-		if err != nil {
-			return err
-		}
-		done, err := f.records.replay(ctx, tx, action, list, allowDuplicate)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, stepReplay, id, done.Replayed, done.Skipped+changed, done.Held)
+	var job int64
+	err = pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) (err error) {
+		job, err = f.step(ctx, tx)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+		return job != 0, nil
+	case job == 0 || errors.Is(ctx.Err(), context.Canceled):
 		return false, replayError(err)
 	}
-	return more, nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteWait) // it may have failed for want of time
+	defer cancel()
+	failed := &StepError{Job: job, Err: err}
+	switch err := f.pool.QueryRow(ctx, failReplay, job, err.Error(), feedRetry, feedRetryMost).Scan(&failed.Failures); {
+	case errors.Is(err, pgx.ErrNoRows): // a person has just held or cancelled it
+	case err != nil:
+		return false, replayError(errors.Join(failed.Err, err))
+	}
+	return true, failed
+}
+
+// noteWait bounds how long it takes to note that a step failed.
+const noteWait = 2 * time.Second
+
+// step makes a step of the job whose turn it is; 0 if it is none's.
+func (f *Feeder) step(ctx context.Context, tx pgx.Tx) (id int64, err error) {
+	var action int64
+	var allowDuplicate bool
+	var rate float64
+	err = tx.QueryRow(ctx, takeReplay).Scan(&id, &action, &allowDuplicate, &rate)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	objectType, room, err := f.room(ctx, tx, id)
+	switch {
+	case err != nil:
+		return id, err
+	case room < 0:
+		_, err = tx.Exec(ctx, `UPDATE replay_job SET state = 'done', ended_at = now() WHERE id = $1`, id)
+		return id, err
+	case room == 0:
+		_, err = tx.Exec(ctx, `UPDATE replay_job SET next_at = now() + $2::interval WHERE id = $1`, id, feedAgain)
+		return id, err
+	}
+	n := min(room, feedStep)
+	if rate > 0 {
+		n = min(n, max(int64(rate), 1))
+	}
+	list, changed, err := takeEvents(ctx, tx, id, objectType, n)
+	if err != nil {
+		return id, err
+	}
+	done, err := f.records.replay(ctx, tx, action, list, allowDuplicate)
+	if err != nil {
+		return id, err
+	}
+	_, err = tx.Exec(ctx, stepReplay, id, done.Replayed, done.Skipped+changed, done.Held)
+	return id, err
 }
 
 // room returns the object type of the job's list that has the most room among what is due, and how much; less than 0 if

@@ -35,6 +35,10 @@ type ReplayJob struct {
 	StartedAt time.Time `json:"started_at"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 
+	Failures int       `json:"failures,omitempty"` // steps in a row that failed
+	Failure  string    `json:"failure,omitempty"`  // why the last of them did
+	RetryAt  time.Time `json:"retry_at,omitzero"`  // when the next is tried
+
 	// Now is how many of those that it sent again have which status by now. Only ReplayOf sets it.
 	Now map[outbox.Status]int64 `json:"now,omitempty"`
 }
@@ -116,15 +120,20 @@ func beginFunc(ctx context.Context, pool *pgxpool.Pool, do func(pgx.Tx) error) e
 
 const selectReplays = `
 SELECT j.id, j.state, a.operator, coalesce(a.reason, ''), a.filter, j.allow_duplicate, coalesce(j.rate, 0), j.events,
-  j.replayed, j.skipped, j.held, j.started_at, j.ended_at
+  j.replayed, j.skipped, j.held, j.started_at, j.ended_at,
+  j.failures, coalesce(j.failure, ''), CASE WHEN j.failures > 0 AND j.state = 'running' THEN j.next_at END
 FROM replay_job j JOIN operator_action a ON a.id = ANY (ARRAY[j.action_id]) `
 
 func scanReplay(r pgx.CollectableRow) (j ReplayJob, err error) {
-	var ended *time.Time
+	var ended, retry *time.Time
 	err = r.Scan(&j.ID, &j.State, &j.Operator, &j.Reason, &j.Filter, &j.AllowDuplicate, &j.Rate, &j.Events,
-		&j.Replayed, &j.Skipped, &j.Held, &j.StartedAt, &ended)
+		&j.Replayed, &j.Skipped, &j.Held, &j.StartedAt, &ended,
+		&j.Failures, &j.Failure, &retry)
 	if ended != nil {
 		j.EndedAt = *ended
+	}
+	if retry != nil {
+		j.RetryAt = *retry
 	}
 	return j, err
 }
@@ -215,7 +224,7 @@ func (o *Operator) steer(ctx context.Context, id int64, reason, action string, t
 			return nil
 		}
 		if _, err := tx.Exec(ctx, `
-UPDATE replay_job SET state = $2, next_at = greatest(next_at, now()), ended_at = CASE WHEN $2 = 'cancelled' THEN now() END
+UPDATE replay_job SET state = $2, next_at = CASE WHEN failures > 0 THEN now() ELSE greatest(next_at, now()) END, ended_at = CASE WHEN $2 = 'cancelled' THEN now() END
 WHERE id = $1`, id, string(to)); err != nil {
 			return err
 		}
