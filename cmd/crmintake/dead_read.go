@@ -243,7 +243,7 @@ func filterWords(f *operator.Filter) string {
 		return ""
 	}
 	meant := *f
-	meant.AsOf = time.Time{} // which is the action's own time, about
+	meant.AsOf, meant.Seen = time.Time{}, "" // which is the action's own time, about
 	b, err := json.Marshal(meant)
 	if err != nil {
 		return ""

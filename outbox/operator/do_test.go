@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"crmintake/outbox"
 )
@@ -52,6 +54,63 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
+// What was under way when the plan was made, and is committed after, has changed since: though its time is before the plan's.
+func TestPlanAmidChanges(t *testing.T) {
+	grey := Change{Set: map[string]string{"colour": "grey"}}
+	for name, do := range map[string]func(rig, ReplayPlan) (done, skipped int64, err error){
+		"discard": func(r rig, p ReplayPlan) (int64, int64, error) {
+			result, err := r.Discard(r.Context(), p.Plan, "why")
+			return result.Done, result.Skipped, err
+		},
+		"edit": func(r rig, p ReplayPlan) (int64, int64, error) {
+			result, err := r.EditAll(r.Context(), p.Plan, grey, "")
+			return result.Done + result.Unfit, result.Skipped, err
+		},
+		"replay": func(r rig, p ReplayPlan) (int64, int64, error) {
+			result, err := r.ReplayNow(r.Context(), Replay{Plan: p})
+			return result.Replayed, result.Skipped, err
+		},
+		"replay job": func(r rig, p ReplayPlan) (int64, int64, error) {
+			job, err := r.StartReplay(r.Context(), Replay{Plan: p})
+			return job.Left(), job.Skipped, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := sample(t)
+			begin := func(sql string) pgx.Tx {
+				tx, err := r.pool.Begin(t.Context())
+				r.ok(err)
+				t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
+				_, err = tx.Exec(t.Context(), sql)
+				r.ok(err)
+				return tx
+			}
+			late := begin(`SELECT now()`) // has its time, and writes nothing yet
+			lock := begin(`SELECT FROM event WHERE event_id = 'a' FOR UPDATE`)
+			var edit sync.WaitGroup
+			edits := r.plan(Filter{EventIDs: []string{"a", "b"}})
+			edit.Go(func() {
+				if _, err := r.EditAll(r.Context(), edits, grey, ""); err != nil {
+					t.Error(err)
+				}
+			})
+			r.waiting(1)
+			plan, err := r.PlanReplay(t.Context(), Filter{All: true}, Records{}, false)
+			r.ok(err)
+			r.ok(lock.Rollback(t.Context()))
+			edit.Wait()
+			_, err = late.Exec(t.Context(), `UPDATE event SET error = 'another', updated_at = now() WHERE event_id = 'c'`)
+			r.ok(err)
+			r.ok(late.Commit(t.Context()))
+			done, skipped, err := do(r, plan)
+			r.ok(err)
+			if plan.TotalEvents != 5 || done != 2 || skipped != 3 {
+				t.Errorf("of %d events %d are taken and %d skipped", plan.TotalEvents, done, skipped)
+			}
+		})
+	}
+}
+
 // atOnce runs all of them at once: each has begun, and waits for the first event's row, before any goes on.
 func (r rig) atOnce(do ...func()) {
 	r.Helper()
@@ -64,12 +123,18 @@ func (r rig) atOnce(do ...func()) {
 	for _, f := range do {
 		wg.Go(f)
 	}
-	for waiting := 0; waiting < len(do); { // ends by the test's own deadline
+	r.waiting(len(do))
+	r.ok(tx.Rollback(r.Context()))
+	wg.Wait()
+}
+
+// waiting returns when so many wait for a lock.
+func (r rig) waiting(n int) {
+	r.Helper()
+	for waiting := 0; waiting < n; { // ends by the test's own deadline
 		r.ok(r.pool.QueryRow(r.Context(), `
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting))
 	}
-	r.ok(tx.Rollback(r.Context()))
-	wg.Wait()
 }
 
 // together runs both at once, on an outbox of many dead events.

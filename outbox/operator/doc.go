@@ -6,9 +6,8 @@
 //   - A Filter chooses dead events; it is one condition, made in one place. What changes something refuses a filter that
 //     would take everything, unless that is what it says.
 //   - What changes many events takes a Plan, which says beforehand how many events of which groups it is about. It is done to
-//     those that are still as they were when the plan was made; what died later is left alone, and what was edited, replayed or
-//     discarded meanwhile is left alone and counted as skipped. (An event that was being committed in the very moment of the
-//     plan may be on either side.)
+//     those that are still as the plan's snapshot saw them; what died later is left alone, and what was edited, replayed or
+//     discarded meanwhile is left alone and counted as skipped.
 //   - Each change is one transaction together with its line in the audit and the list of the events that it was done to: all of it
 //     happens or nothing does. Doing it again finds nothing left to do, and says so.
 //   - An edit is a revision on top of the one that was read, and refused if that is not the last one any more. The original and all

@@ -28,8 +28,10 @@ type Filter struct {
 	All   bool      `json:"all,omitempty"`
 
 	// AsOf leaves out what has changed since then, by the database's clock: a plan's time, so that nothing is done to an
-	// event that is not as it was when a person looked.
+	// event that is not as it was when a person looked. Seen, as pg_current_snapshot writes it, leaves out what was under way
+	// then and was committed later: its time is that of its transaction's beginning.
 	AsOf time.Time `json:"as_of,omitzero"`
+	Seen string    `json:"seen,omitempty"`
 }
 
 // ErrEverything says that a filter without a criterion would take every dead event, and does not say All.
@@ -112,5 +114,15 @@ func (f Filter) where(args pgx.NamedArgs) string {
 	if !f.AsOf.IsZero() {
 		add("as_of", f.AsOf, "o.updated_at <= @as_of")
 	}
+	if f.Seen != "" && !f.AsOf.IsZero() {
+		add("seen", f.Seen, seen)
+	}
 	return strings.Join(b, "\n  AND ")
 }
+
+// seen tells whether the transaction that wrote a row is in a snapshot. Its number has 32 bits, as those of two billion transactions
+// around the snapshot have: what is older by a day than the plan can't have been under way, and is not compared.
+const seen = `(o.updated_at < @as_of - interval '1 day' OR pg_visible_in_snapshot(greatest(0,
+    pg_snapshot_xmax(@seen::pg_snapshot)::text::bigint - 2147483648
+    + (o.xmin::text::bigint - pg_snapshot_xmax(@seen::pg_snapshot)::text::bigint % 4294967296 + 6442450944) % 4294967296)::text::xid8,
+    @seen::pg_snapshot))`

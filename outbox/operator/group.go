@@ -94,7 +94,7 @@ func groups(ctx context.Context, db querier, f Filter, limit int) (Groups, error
 
 // Plan is what an operation is about to be done to. Who holds it may show it, have it confirmed, and then have it done.
 type Plan struct {
-	Filter Filter `json:"filter"` // with AsOf
+	Filter Filter `json:"filter"` // with AsOf and Seen
 	Groups
 	// NotDead are those of Filter.EventIDs that the outbox has, and that are not dead: nothing is to be done to them.
 	NotDead int64 `json:"not_dead"`
@@ -118,7 +118,7 @@ func (o *Operator) Plan(ctx context.Context, f Filter) (Plan, error) {
 	}
 	plan := Plan{Filter: f}
 	err := pgx.BeginTxFunc(ctx, o.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&plan.Filter.AsOf); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT now(), pg_current_snapshot()::text`).Scan(&plan.Filter.AsOf, &plan.Filter.Seen); err != nil {
 			return fmt.Errorf("operator: plan: %w", err)
 		}
 		if plan.NotDead, err = missing(ctx, tx, f.EventIDs); err != nil {
