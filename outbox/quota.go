@@ -16,7 +16,7 @@ type Quota struct {
 	Window  time.Duration
 	// Reserve is the share of it, and of Daily, that is left to other apps: from 0 to less than 1.
 	Reserve float64
-	// Daily is how many calls the fleet makes a day; 0 for any number. A day ends at midnight in Location; nil is UTC.
+	// Daily is how many calls the fleet makes a day; 0 for any number. A day ends with NextDay in Location; nil is UTC.
 	Daily    int
 	Location *time.Location
 }

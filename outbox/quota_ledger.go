@@ -259,8 +259,7 @@ func (l *ledger) throttle(q Quota, r Refusal, now time.Time) {
 
 // turn begins a new day. One that the clock has gone back to is none: what was used stays used.
 func (l *ledger) turn(q Quota, now time.Time) {
-	y, m, d := q.date(now)
-	if today := time.Date(y, m, d, 0, 0, 0, 0, time.UTC); l.day == nil || l.day.Before(today) {
+	if today := dateOf(q.there(now)); l.day == nil || l.day.Before(today) {
 		l.day, l.dayUsed, l.dayRemaining, l.dayAt = &today, 0, nil, nil
 	} else {
 		l.day = &today
@@ -270,20 +269,14 @@ func (l *ledger) turn(q Quota, now time.Time) {
 }
 
 // midnight is when the day ends.
-func (q Quota) midnight(now time.Time) time.Time {
-	location := q.Location
-	if location == nil {
-		location = time.UTC
-	}
-	y, m, d := q.date(now)
-	return time.Date(y, m, d+1, 0, 0, 0, 0, location)
-}
+func (q Quota) midnight(now time.Time) time.Time { return NextDay(q.there(now)) }
 
-func (q Quota) date(now time.Time) (int, time.Month, int) {
+// there is the time by the account's clocks.
+func (q Quota) there(now time.Time) time.Time {
 	if q.Location == nil {
-		return now.UTC().Date()
+		return now.UTC()
 	}
-	return now.In(q.Location).Date()
+	return now.In(q.Location)
 }
 
 // dayLeft is how many calls the day has left, and if none how long to wait.

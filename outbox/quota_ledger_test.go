@@ -367,3 +367,56 @@ func TestLedgerDaily(t *testing.T) {
 		t.Errorf("the account's day may have turned: %+v", g)
 	}
 }
+
+// A day ends with the first moment of the next date, which is no 00:00 where clocks go forward then, and the first of two where
+// they go back.
+func TestNextDay(t *testing.T) {
+	for _, c := range []struct{ zone, now, want string }{
+		{"America/Santiago", "2026-09-06T02:30:00Z", "2026-09-06T04:00:00Z"}, // forward at midnight
+		{"America/Santiago", "2026-09-06T03:59:59Z", "2026-09-06T04:00:00Z"},
+		{"America/Santiago", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"},
+		{"America/Santiago", "2026-04-05T02:30:00Z", "2026-04-05T04:00:00Z"}, // back from midnight to 23:00
+		{"America/Santiago", "2026-04-05T03:30:00Z", "2026-04-05T04:00:00Z"}, // the second 23:30
+		{"America/Havana", "2026-03-08T04:30:00Z", "2026-03-08T05:00:00Z"},
+		{"America/Havana", "2026-11-01T03:30:00Z", "2026-11-01T04:00:00Z"}, // back from 01:00 to midnight
+		{"America/Havana", "2026-11-01T04:30:00Z", "2026-11-02T05:00:00Z"},
+		{"Asia/Beirut", "2026-03-28T21:30:00Z", "2026-03-28T22:00:00Z"},
+		{"Asia/Beirut", "2026-10-24T20:30:00Z", "2026-10-24T22:00:00Z"},
+		{"Africa/Cairo", "2026-04-23T21:59:00Z", "2026-04-23T22:00:00Z"},
+		{"Africa/Cairo", "2026-10-29T21:30:00Z", "2026-10-29T22:00:00Z"},
+		{"Pacific/Apia", "2011-12-30T09:00:00Z", "2011-12-30T10:00:00Z"}, // a day was left out
+		{"Europe/Berlin", "2026-03-29T00:30:00Z", "2026-03-29T22:00:00Z"},
+		{"Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"},
+		{"UTC", "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := time.Parse(time.RFC3339, c.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (Quota{Location: zone}).midnight(now).UTC().Format(time.RFC3339); got != c.want {
+			t.Errorf("%s at %s: %s, want %s", c.zone, c.now, got, c.want)
+		}
+	}
+}
+
+// In the last hour before clocks go forward at midnight, the wait for the new day ends with the day.
+func TestLedgerDailyWhereMidnightIsLeftOut(t *testing.T) {
+	zone, err := time.LoadLocation("America/Santiago")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := Quota{Calls: 10, Window: time.Second, Daily: 1, Location: zone}
+	now := time.Date(2026, 9, 6, 3, 15, 0, 0, time.UTC) // 23:15
+	var l ledger
+	l.take(q, Ask{Want: 1}, now)
+	if g := l.take(q, Ask{Want: 1}, now); !g.Day || g.Wait != 45*time.Minute {
+		t.Errorf("%+v", g)
+	}
+	if g := l.take(q, Ask{Want: 1}, now.Add(45*time.Minute)); len(g.Tokens) != 1 {
+		t.Errorf("the day after: %+v", g)
+	}
+}

@@ -53,11 +53,15 @@ func (m *moment) UnmarshalText(b []byte) error {
 		*m = moment(time.Now().Add(-ago.Abs()))
 		return nil
 	}
-	for _, layout := range []string{time.RFC3339, time.DateTime, "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
+	for _, layout := range []string{time.RFC3339, time.DateTime, "2006-01-02T15:04:05", "2006-01-02 15:04"} {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
 			*m = moment(t)
 			return nil
 		}
+	}
+	if day, err := time.Parse(time.DateOnly, s); err == nil { // from its first moment, which need not be 00:00
+		*m = moment(outbox.NextDay(time.Date(day.Year(), day.Month(), day.Day()-1, 12, 0, 0, 0, time.Local)))
+		return nil
 	}
 	return fmt.Errorf("%q is no time: want one such as 2026-03-01T10:00:00Z, a day such as 2026-03-01, or how long ago, such as 2h", s)
 }
