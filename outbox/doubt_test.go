@@ -132,13 +132,13 @@ func TestAskedByWhatWasSent(t *testing.T) {
 			t.Fatalf("claimed %v", ids)
 		}
 		endLease(t, s, a.ID)
-		_, err := s.Expire(t.Context(), 10, 0)
+		_, err := s.Expire(t.Context(), 10, 0, 0)
 		ok(t, err)
 	}
 	want(t, s, `SELECT event_id, status, id_property FROM event ORDER BY 1`, "lost unknown old_id", "sent anew unknown event_id", "with another unknown -")
 	bare := intendWith(t, s, "event_id", map[string]string{"bare": "4"})
 	endLease(t, s, bare.ID)
-	_, err := s.Expire(t.Context(), 10, 0)
+	_, err := s.Expire(t.Context(), 10, 0, 0)
 	ok(t, err)
 	want(t, s, `SELECT status, id_property FROM event WHERE event_id = 'bare'`, "unknown event_id")
 	parent := intendWith(t, s, "event_id", map[string]string{"x": "5", "y": "6"})

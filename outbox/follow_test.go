@@ -83,7 +83,7 @@ func TestFollow(t *testing.T) {
 	_, err = s.Intend(t.Context(), lost, events("lost"))
 	ok(t, err)
 	for n := 0; n == 0; {
-		expired, err := s.Expire(t.Context(), 10, 0)
+		expired, err := s.Expire(t.Context(), 10, 0, 0)
 		ok(t, err)
 		n = len(expired)
 	}

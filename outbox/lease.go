@@ -17,7 +17,7 @@ var ErrLeaseLost = errors.New("outbox: the attempt's lease ran out and its rows 
 // Rows of a create call become `unknown`; those of a read are so already, and come due again without having paid for it.
 const expireAttempts = `
 WITH lost AS (
-  SELECT id, event_ids, payloads, id_property FROM attempt WHERE closed_at IS NULL AND lease_until < now()
+  SELECT id, event_ids, payloads, id_property FROM attempt WHERE closed_at IS NULL AND lease_until < now() - $3::interval
     AND pg_postmaster_start_time() + $2::interval <= now()
   ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
 doubtful AS (
@@ -45,10 +45,10 @@ type Expired struct {
 	Rows       int // how many it still held
 }
 
-// Expire closes attempts (up to limit) whose lease has run out, and makes their rows `unknown`, due at once. For the time of
-// grace after the database was started it does nothing: workers that are alive commit first what they could not meanwhile.
-func (s *Store) Expire(ctx context.Context, limit int, grace time.Duration) ([]Expired, error) {
-	rows, err := s.pool.Query(ctx, expireAttempts, limit, grace)
+// Expire closes attempts (up to limit) whose lease ran out so long ago, and makes their rows `unknown`, due at once. For the time
+// of grace after the database was started it does nothing: workers that are alive commit first what they could not meanwhile.
+func (s *Store) Expire(ctx context.Context, limit int, ago, grace time.Duration) ([]Expired, error) {
+	rows, err := s.pool.Query(ctx, expireAttempts, limit, grace, ago)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: expire: %w", err)
 	}

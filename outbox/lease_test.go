@@ -60,10 +60,27 @@ func TestExpireUpToALimit(t *testing.T) {
 		endLease(t, s, intend(t, s, id).ID)
 	}
 	for _, n := range []int{2, 1, 0} {
-		lost, err := s.Expire(t.Context(), 2, 0)
+		lost, err := s.Expire(t.Context(), 2, 0, 0)
 		ok(t, err)
 		if len(lost) != n {
 			t.Errorf("expired %d, want %d", len(lost), n)
+		}
+	}
+}
+
+// Where failures go on, only leases that ran out a while ago are taken.
+func TestExpireOfAWhileAgo(t *testing.T) {
+	s := open(t)
+	old, young := intend(t, s, "a"), intend(t, s, "b")
+	exec(t, s, `UPDATE attempt SET lease_until = now() - CASE id WHEN $1 THEN interval '90 seconds' ELSE interval '30 seconds' END`, old.ID)
+	for _, want := range []struct {
+		ago time.Duration
+		id  uuid.UUID
+	}{{time.Minute, old.ID}, {time.Second, young.ID}} {
+		lost, err := s.Expire(t.Context(), 10, want.ago, 0)
+		ok(t, err)
+		if len(lost) != 1 || lost[0].ID != want.id {
+			t.Errorf("%v ago: %+v", want.ago, lost)
 		}
 	}
 }

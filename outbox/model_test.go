@@ -266,7 +266,7 @@ func (m *model) expire(t *rapid.T) {
 	a := m.attempts[id]
 	_, err := m.s.pool.Exec(t.Context(), `UPDATE attempt SET lease_until = now() - interval '1 s' WHERE id = $1`, id)
 	must(t, err)
-	lost, err := m.s.Expire(t.Context(), 100, 0)
+	lost, err := m.s.Expire(t.Context(), 100, 0, 0)
 	must(t, err)
 	same(t, []Expired{{ID: id, Read: a.Kind == "read", Worker: "w", ObjectType: objectType, Rows: len(a.Held)}}, lost)
 	for _, event := range a.Held {

@@ -143,7 +143,7 @@ func endLease(t testing.TB, s *Store, id uuid.UUID) {
 
 func expire(t testing.TB, s *Store) []Expired {
 	t.Helper()
-	lost, err := s.Expire(t.Context(), 100, 0)
+	lost, err := s.Expire(t.Context(), 100, 0, 0)
 	ok(t, err)
 	return lost
 }

@@ -167,7 +167,7 @@ func TestSettleAndExpireAtOnce(t *testing.T) {
 		settling := func() { late = s.Settle(t.Context(), a.ID, Call{Created: 20}, alike(created, ids...)) }
 		expiring := func() {
 			var err error
-			if lost, err = s.Expire(t.Context(), 10, 0); err != nil {
+			if lost, err = s.Expire(t.Context(), 10, 0, 0); err != nil {
 				t.Error(err)
 			}
 		}

@@ -90,7 +90,8 @@
 //   - A call that met a refused credential of which another one is there by now was not applied, and pauses nothing.
 //   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go.
 //   - When the database was away for longer than a lease, no lease is taken for run out before the workers that are alive had
-//     the time to commit what their calls came to: 20 seconds after a failure that this worker saw, 10 after a start of the database.
+//     the time to commit what their calls came to: 20 seconds after a failure that this worker saw, 10 after a start of the database. Failures that go on while the database
+//     answers put it off for a minute at most.
 //   - Rows in doubt become `unknown` first, and are parked or sent again from there: one place does it, for calls without an
 //     answer as for workers that died.
 //   - Two events that claim the same unique value ask for the same record. Which of them made it can't be told by reading.

@@ -22,7 +22,41 @@ const expireBatch = 10
 const (
 	outageGrace  = statementTimeout + 5*time.Second // after a failure that this worker has seen
 	restartGrace = 10 * time.Second                 // after a start of the database: tries end at once then
+	// mostGrace bounds it where failures go on: a lease that ran out so long ago is taken if the database has answered all the while.
+	mostGrace = 3 * outageGrace
+	// silence is for how long beats fail that tell of more than a connection that broke.
+	silence = 5 * time.Second
 )
+
+// grace says which leases may be taken for run out. Only keepHouse uses it.
+type grace struct {
+	answered time.Time // since when the database answers, but for moments; zero: it has not yet
+	failing  time.Time // since when beats fail; zero: they don't
+}
+
+// beat is told of one that began then, and has ended now.
+func (g *grace) beat(began time.Time, err error) {
+	switch {
+	case err != nil && g.failing.IsZero():
+		g.failing = began
+	case err == nil:
+		if g.answered.IsZero() || !g.failing.IsZero() && time.Since(g.failing) > silence {
+			g.answered = time.Now()
+		}
+		g.failing = time.Time{}
+	}
+}
+
+// over tells how long ago a lease must have run out to be taken; false: none may be.
+func (g *grace) over(database *outage) (ago time.Duration, ok bool) {
+	switch {
+	case database.calm(outageGrace):
+		return 0, true
+	case time.Since(g.answered) >= mostGrace:
+		return mostGrace, true
+	}
+	return 0, false
+}
 
 // keepHouse does what has to be done now and then.
 func (w *Worker) keepHouse(ctx, writes context.Context) error {
@@ -55,11 +89,14 @@ func (w *Worker) leave(ctx context.Context) error {
 func (w *Worker) round(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	if err := w.store.Beat(ctx, w.cfg.Name, w.capacity()); err != nil {
+	began := time.Now()
+	err := w.store.Beat(ctx, w.cfg.Name, w.capacity())
+	w.grace.beat(began, err)
+	if err != nil {
 		return err
 	}
-	if w.database.calm(outageGrace) {
-		if err := w.expire(ctx); err != nil {
+	if ago, ok := w.grace.over(w.database); ok {
+		if err := w.expire(ctx, ago); err != nil {
 			return err
 		}
 	}
@@ -86,10 +123,10 @@ func (w *Worker) round(ctx context.Context) error {
 	return nil
 }
 
-// expire finds the calls of workers that did not report.
-func (w *Worker) expire(ctx context.Context) error {
+// expire finds the calls of workers that did not report, and whose lease ran out so long ago.
+func (w *Worker) expire(ctx context.Context, ago time.Duration) error {
 	for {
-		expired, err := w.store.Expire(ctx, expireBatch, restartGrace)
+		expired, err := w.store.Expire(ctx, expireBatch, ago, restartGrace)
 		if err != nil {
 			return err
 		}

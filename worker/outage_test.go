@@ -38,3 +38,61 @@ func TestOutageLastsAsLongAsOneMeetsIt(t *testing.T) {
 		expect("the next outage", 2, 1)
 	})
 }
+
+// After the database was away, no lease is taken before workers that are alive had their time; failures that go on while it
+// answers keep no lease for good.
+func TestGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g grace
+		o := &outage{log: slog.New(slog.DiscardHandler), what: "it"}
+		no := errors.New("no")
+		round := func(err error) (ago time.Duration, ok bool) {
+			time.Sleep(time.Second)
+			if err != nil {
+				o.failed(err)
+			}
+			g.beat(time.Now(), err)
+			return g.over(o)
+		}
+		first := func(when string, fail func(second int) (beat, other error), ago time.Duration, from, to int) {
+			t.Helper()
+			for second := range 1000 {
+				beat, other := fail(second)
+				if other != nil {
+					o.failed(other)
+				}
+				if got, ok := round(beat); ok && beat == nil {
+					if second < from || second > to || got != ago {
+						t.Errorf("%s: leases that ran out %v ago are taken after %d s", when, got, second)
+					}
+					return
+				}
+			}
+			t.Errorf("%s: no lease is taken", when)
+		}
+		well := func(int) (beat, other error) { return nil, nil }
+		often := func(second int) (beat, other error) { // a beat now and then, and something else all the time
+			if second%7 == 6 {
+				beat = no
+			}
+			return beat, no
+		}
+		first("at the start", well, 0, 0, 0)
+		first("after one failure", func(second int) (beat, other error) {
+			if second == 0 {
+				return no, nil
+			}
+			return nil, nil
+		}, 0, 20, 21)
+		away := func() {
+			for range 600 {
+				round(no)
+			}
+		}
+		away()
+		first("after an outage", well, 0, 19, 21)
+		away()
+		first("failures after an outage", often, mostGrace, 60, 62)
+		first("failures that go on", often, mostGrace, 0, 1)
+	})
+}

@@ -29,6 +29,7 @@ type Worker struct {
 	calling          *outage   // the CRM; once it is taken to be down
 	replays          *operator.Feeder
 	replaying        *outage
+	grace            grace
 	metrics          *Metrics
 
 	tokens tokens
