@@ -66,40 +66,69 @@ func bytesOf(rows []row) (n int) {
 }
 
 // requestSize is what answers have taught about how large a request may be, in bytes of inputs. Worker.mu guards it.
+//
+// What is refused halves the bound, down to what was accepted. Calls of about the bound that are accepted double it again: each of
+// them as long as nothing was refused after something smaller was accepted, which may be a proxy's bad day and no limit; else
+// so many in a row, and twice as many after each try in vain.
 type requestSize struct {
+	most     int // as configured
 	bound    int // of later batches
 	accepted int // the largest that was answered
+	patience int // so many calls of about the bound don't raise it yet
+	answered int // of these, since it changed
+	raised   bool
 }
 
-// learn takes in an answer, and reports whether the bound is lower for it. That a size is refused though a larger one was
-// accepted before teaches nothing: or a proxy with a bad day would leave us with tiny batches for good. Nor does an event
-// that is too large by itself.
-func (s *requestSize) learn(size, inputs int, class Class) (lowered bool) {
+const (
+	firstPatience = 32
+	mostPatience  = 1024 // a refusal in so many calls costs nothing that could be measured
+)
+
+// learn takes in an answer, and reports whether the bound has changed for it. That a size is refused though a larger one was
+// accepted before teaches nothing, nor does an event that is too large by itself. A part of what was refused does not raise the
+// bound.
+func (s *requestSize) learn(size, inputs int, part bool, class Class) (changed bool) {
+	before := s.bound
 	switch {
 	case class == Answered:
 		s.accepted = max(s.accepted, size)
-	case class == TooLarge && inputs > 1 && size > s.accepted:
-		if bound := max(size/2, s.accepted, 1); bound < s.bound {
-			s.bound = bound
-			return true
+		if part || s.bound == s.most || 2*size < s.bound {
+			break
 		}
+		if s.answered++; s.answered > s.patience {
+			s.bound = min(max(2*s.bound, s.accepted), s.most)
+			s.answered, s.raised = 0, true
+		}
+	case class == TooLarge && inputs > 1 && size > s.accepted:
+		switch {
+		case s.accepted == 0:
+		case s.raised:
+			s.patience = min(max(2*s.patience, firstPatience), mostPatience)
+		default:
+			s.patience = max(s.patience, firstPatience)
+		}
+		s.bound = min(s.bound, max(size/2, s.accepted, 1))
+		s.answered, s.raised = 0, false
 	}
-	return false
+	return s.bound != before
 }
 
 // learnSize remembers what size of a request was accepted or refused. A single event is sent however large it is.
 func (w *Worker) learnSize(b *batch, class Class) {
 	size := bytesOf(b.rows)
 	w.mu.Lock()
-	lowered := w.size.learn(size, len(b.rows), class)
-	bound := w.size.bound
-	if lowered {
+	changed := w.size.learn(size, len(b.rows), b.cut == cutSplit, class)
+	bound, most := w.size.bound, w.size.most
+	if changed {
 		w.waiting.Limit(bound)
 	}
 	w.mu.Unlock()
-	if lowered {
-		w.log.Warn("the CRM refuses requests of this size; batches are smaller from now on", "attempt", b.attempt.ID,
-			"object_type", b.attempt.ObjectType, "bytes", size, "at_most", bound)
+	args := []any{"attempt", b.attempt.ID, "object_type", b.attempt.ObjectType, "bytes", size, "at_most", bound}
+	switch {
+	case changed && class == TooLarge:
+		w.log.Warn("the CRM refuses requests of this size; batches are smaller from now on", args...)
+	case changed && bound == most:
+		w.log.Info("the CRM accepts requests of this size; batches are as large again as they may be", args...)
 	}
 }
 

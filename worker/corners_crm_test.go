@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,29 @@ func TestTooLargeIsRemembered(t *testing.T) {
 	}
 	// Half of the limit is the least that is learned, so batches stay full.
 	r.expect(fmt.Sprintf(`SELECT max(inputs) >= %d FROM attempt WHERE http_status = 201 AND parent_id IS NULL`, limit/2/3000), "true")
+}
+
+// A proxy that refuses everything for a while leaves no tiny batches behind.
+func TestTooLargeForAWhile(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.crm.Script(slices.Repeat([]hubspottest.Fault{hubspottest.Answer413}, 6)...)
+	cfg := config()
+	cfg.InFlight = 1
+	cfg.Batch.Wait = 3 * time.Second // batches fill up, however slowly they are published
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.publish(padded("contracts", "a", 100, 400)...)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 100")
+	r.expect(`SELECT count(*) FROM attempt WHERE http_status = 413`, "6")
+	if !strings.Contains(r.log.String(), "batches are smaller from now on") {
+		t.Error("nothing was learned")
+	}
+	r.publish(padded("contracts", "b", 1000, 400)...)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 1100")
+	w.stop()
+	r.exactlyOnce("contracts", 1100)
+	// A few that grow, and full ones.
+	r.expect(`SELECT count(*) < 25 FROM attempt WHERE parent_id IS NULL`, "true")
 }
 
 // One event that is too large by itself is a dead letter. The others are created, in few calls: halves are by bytes.

@@ -101,7 +101,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		hunts:     map[string]bool{},
 		suspects:  map[string]time.Time{},
 		fewDue:    map[string]time.Time{},
-		size:      requestSize{bound: cfg.Batch.Bytes},
+		size:      requestSize{most: cfg.Batch.Bytes, bound: cfg.Batch.Bytes},
 	}
 	w.room = sync.NewCond(&w.mu)
 	metrics.worker.Store(w)
