@@ -18,6 +18,8 @@
 //   - `attempts` grows with a `created` or Counted settlement of a call and with a call's expiry, never with a read.
 //     `in_doubt` and `possible_duplicate` are never taken back. `misses` begins at 0 whenever a row becomes `unknown`.
 //   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people group them.
+//   - EndAged and GiveUp end `retry` and `unknown` rows that are in no call, and no others. A row whose record may exist
+//     is never `exhausted` by it.
 //   - SendAgain takes dead rows that are as they were seen, and no others: what was edited or replayed in between is left alone. A
 //     row's `attempts` go on growing; what bounds them, and its age, count from its last replay.
 //   - Leases, schedules and the quota are by the database's clock. When that is set back, the quota goes on as if no time had passed;
@@ -55,6 +57,7 @@
 //	             │  └──► dead
 //	   Expire or Settle ► unknown ─► Claim(Unknown) ─► created | retry | unknown | dead
 //	                              └► Park ─► retry | dead
+//	                  retry, unknown ─► EndAged, GiveUp ─► dead
 //	Bury ───► dead ─► SendAgain ─► retry | unknown
 //
 // Why a fresh row is bare: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload and is

@@ -15,6 +15,7 @@ var statements = map[string]string{
 	"selectDue": selectDue, "claimedBefore": claimedBefore, "claimRetry": claimRetry, "claimUnknown": claimUnknown, "park": park,
 	"expire": expireAttempts, "renew": renew, "unfold": unfold, "split": split, "outstanding": outstanding, "replayDead": replayDead,
 	"rivals": rivals, "claimed": claimed,
+	"endAged": endAged, "giveUp": giveUp,
 }
 
 // A plan that is made while the tables are empty, and kept, must still be good for a million rows.
@@ -45,7 +46,7 @@ func TestPlansUseIndexes(t *testing.T) {
 				if strings.Contains(line, "Seq Scan on ") || !byKey && strings.Contains(line, "_pkey on ") {
 					t.Errorf("%s reads all of a table:\n%s", name, text)
 				}
-				sweeps := map[string]string{"event_retry": "claimRetry selectDue outstanding", "event_unknown": "claimUnknown selectDue outstanding park",
+				sweeps := map[string]string{"event_retry": "claimRetry selectDue outstanding endAged", "event_unknown": "claimUnknown selectDue outstanding park endAged",
 					"attempt_open": "expire outstanding rivals"}
 				for index, names := range sweeps {
 					if strings.Contains(line, index+" on ") && !strings.Contains(names, name) {

@@ -29,7 +29,7 @@
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
 // answer teaches), judge.go, pause.go and gates.go, fuse.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
-// retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures),
+// aged.go (what becomes too old in a pause), retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures),
 // health.go and trace.go.
 //
 // # Who owns what
@@ -88,7 +88,8 @@
 //     the stream has events of others as well.
 //   - A trial of a fuse's pause is judged by what becomes of its inputs; that of any other by whether the CRM looked at it.
 //   - A call that met a refused credential of which another one is there by now was not applied, and pauses nothing.
-//   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go.
+//   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go. Age counts on while
+//     calls are paused: what is too old then is dead without a call.
 //   - When the database was away for longer than a lease, no lease is taken for run out before the workers that are alive had
 //     the time to commit what their calls came to: 20 seconds after a failure that this worker saw, 10 after a start of the database. Failures that go on while the database
 //     answers put it off for a minute at most.

@@ -56,7 +56,7 @@ func TestFuse(t *testing.T) {
 	}
 	r.expect(`SELECT count(*) FROM pause`, "0")
 	r.expect(`SELECT DISTINCT status, reason, attempts FROM outbox WHERE object_type = 'contracts' ORDER BY status`, "created <nil> 1", "dead rejected 1")
-	r.loggedOnce("calls are paused; no event is harmed")
+	r.loggedOnce("calls are paused; events wait")
 }
 
 // A trial that is refused as a whole is split, and is one trial all the same.

@@ -101,6 +101,9 @@ func (w *Worker) round(ctx context.Context) error {
 		}
 	}
 	w.feedReplays(ctx)
+	if err := w.endAged(ctx); err != nil {
+		return err
+	}
 	due, err := w.store.Due(ctx)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func (w *Worker) stopCalls(writes context.Context, p outbox.Pause, correlationID
 	w.changes++
 	w.mu.Unlock()
 	if err == nil && fresh {
-		w.log.Error("calls are paused; no event is harmed", "paused", pausedName(p.ObjectType), "cause", p.Cause, "reason", p.Reason,
+		w.log.Error("calls are paused; events wait", "paused", pausedName(p.ObjectType), "cause", p.Cause, "reason", p.Reason,
 			"next_trial_in", p.TrialIn, "correlation_id", correlationID)
 	}
 }

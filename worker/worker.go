@@ -30,6 +30,7 @@ type Worker struct {
 	replays          *operator.Feeder
 	replaying        *outage
 	grace            grace
+	agedAt           time.Time // when this worker last looked for what became too old in a pause; house-keeping's own
 	metrics          *Metrics
 
 	tokens tokens

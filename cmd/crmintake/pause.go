@@ -58,8 +58,9 @@ type pauseCmd struct {
 
 func (pauseCmd) Help() string {
 	return "All workers stop within two seconds to create records of the object type, or with --all to call at all. Calls under way " +
-		"end as they would, no event is harmed, and no attempt counted. Nothing but 'crmintake resume' ends it: neither a trial " +
-		"call, nor a new credential, nor a restart."
+		"end as they would, and no attempt is counted. Nothing but 'crmintake resume' ends it: neither a trial " +
+		"call, nor a new credential, nor a restart. What comes stays in the stream. What waits as retry or unknown ages on, and " +
+		"becomes a dead letter after --retry-age, to be replayed; 'crmintake outbox give-up' does not wait for that."
 }
 
 // pauseReport is what pause did.
@@ -94,7 +95,7 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 	if already {
 		how = "was paused already, and is so now for this reason"
 	}
-	_, err = fmt.Fprintf(p.out, "%s %s. No event is harmed; type 'crmintake resume %s' to go on.\n", capital(pausedName(key)), how, resumeArgument(key))
+	_, err = fmt.Fprintf(p.out, "%s %s. Events wait; type 'crmintake resume %s' to go on.\n", capital(pausedName(key)), how, resumeArgument(key))
 	return err
 }
 

@@ -67,7 +67,7 @@ type outcomeFlags struct {
 	RetryInitial  time.Duration     `help:"The first wait before an event is sent again; each is about twice as long as the one before, at random." default:"1s" placeholder:"TIME"`
 	RetryMax      time.Duration     `help:"The longest wait." default:"1h" placeholder:"TIME"`
 	RetryAttempts int               `help:"Calls that an event takes part in before it is dead." default:"12" placeholder:"N"`
-	RetryAge      time.Duration     `help:"How old an event gets before it is dead rather than sent again." default:"24h" placeholder:"TIME"`
+	RetryAge      time.Duration     `help:"How old an event gets before it is dead rather than sent again; it ages in a pause, too." default:"24h" placeholder:"TIME"`
 	KeepPayload   bool              `help:"Keep the event of a created record, too."`
 	KeepResult    bool              `help:"Keep the API's result of a created record as received."`
 	KeepCreated   keepFlag          `help:"How long to keep the row of a created record; off (or 0) for ever. Must outlast the time after which the same event may be published or delivered again: without its row it is a new one." default:"720h" placeholder:"TIME"`

@@ -35,7 +35,7 @@ SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM
 )
 
 // Pause stops the fleet's calls that create records of an object type, or, with outbox.Account, all of its calls, until Resume.
-// Workers see it within two seconds; calls under way end as they would. No event is harmed. No trial and no answer of the CRM
+// Workers see it within two seconds; calls under way end as they would. Events wait, and age. No trial and no answer of the CRM
 // ends it. It reports whether that was paused already; then the reason and the person are replaced.
 func (o *Operator) Pause(ctx context.Context, objectType, reason string) (already bool, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
