@@ -16,8 +16,9 @@ const tooOld = "became too old while calls were paused"
 // they are when they are so old themselves.
 const agedLook = 10_000
 
-// undecidedReason is for a row that ends without an answer: that it has no record is said only where no call of its past may have made one.
-const undecidedReason = `CASE WHEN o.misses IS NULL AND NOT o.in_doubt THEN 'exhausted' ELSE 'unknown_outcome' END`
+// UndecidedReason is, in SQL, what a `retry` or `unknown` row of event AS o is dead for when it ends without an answer: that it has no
+// record is said only where no call of its past may have made one.
+const UndecidedReason = `CASE WHEN o.misses IS NULL AND NOT o.in_doubt THEN 'exhausted' ELSE 'unknown_outcome' END`
 
 // deadUndecided ends a statement that has chosen and locked `retry` and `unknown` rows which are due or wait: they are dead, for what words
 // says (a parameter), and keep what was said before; cause is what their fingerprint is of. Nothing of it came from a call, so the error
@@ -32,7 +33,7 @@ gone AS (
   RETURNING o.event_id, o.object_type, o.reason),
 told AS (
   INSERT INTO outbox_error (event_id, message) SELECT event_id, %[2]s FROM gone)
-`, undecidedReason, words, cause, fingerprint("o.object_type", undecidedReason, cause))
+`, UndecidedReason, words, cause, fingerprint("o.object_type", UndecidedReason, cause))
 }
 
 // An object type's pause is about creating: what is in doubt is asked about all the same. So there an `unknown` row is too old only when it

@@ -57,7 +57,7 @@
 //	             │  └──► dead
 //	   Expire or Settle ► unknown ─► Claim(Unknown) ─► created | retry | unknown | dead
 //	                              └► Park ─► retry | dead
-//	                  retry, unknown ─► EndAged, GiveUp ─► dead
+//	                  retry, unknown ─► EndAged | GiveUp ─► dead
 //	Bury ───► dead ─► SendAgain ─► retry | unknown
 //
 // Why a fresh row is bare: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload and is

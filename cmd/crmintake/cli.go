@@ -37,7 +37,7 @@ type cli struct {
 	Publish publishCmd `cmd:"" help:"Publish events from newline-delimited JSON."`
 	Status  statusCmd  `cmd:"" help:"Show how things stand, on one screen."`
 	Check   checkCmd   `cmd:"" help:"Look for what is wrong with settings, servers and the CRM, and change nothing."`
-	Outbox  outboxCmd  `cmd:"" help:"Look at events and what became of them."`
+	Outbox  outboxCmd  `cmd:"" help:"Look at events and what became of them, and give up on some."`
 	Dead    deadCmd    `cmd:"" help:"Find, understand, edit, discard and export the events that need a person."`
 	Replay  replayCmd  `cmd:"" help:"Look after bulk replays, which dead replay starts."`
 	Audit   auditCmd   `cmd:"" help:"List what persons did, the last first."`

@@ -16,13 +16,14 @@ func TestComplete(t *testing.T) {
 	}{
 		{"", []string{"run", "outbox", "status"}, []string{"list", "--output", completeWord}},
 		{"outb", []string{"outbox"}, []string{"run"}},
-		{"outbox ", []string{"get", "list", "tail"}, []string{"run"}},
+		{"outbox ", []string{"get", "list", "tail", "give-up"}, []string{"run"}},
 		{"outbox list --st", []string{"--status"}, []string{"--stream", "--limit"}},
 		{"status --st", []string{"--stream"}, nil},
 		{"outbox list --status ", []string{"dead", "created"}, []string{"get", "--status"}},
 		{"outbox list --status d", []string{"dead", "discarded"}, []string{"created"}},
 		{"outbox list --status=d", []string{"--status=dead"}, []string{"--status=created"}},
 		{"outbox list --status = d", []string{"--status=dead"}, nil},
+		{"outbox give-up --status ", []string{"retry", "unknown"}, []string{"dead"}},
 		{"--output json ver", []string{"version"}, []string{"run"}},
 		{"status --watch --out", []string{"--output"}, nil}, // it needs no value
 		{"completion ", []string{"bash", "zsh", "fish"}, nil},

@@ -130,7 +130,8 @@ func operatorError(err error) error {
 	case errors.Is(err, operator.ErrNoReason):
 		return usagef("say why, with --reason; nothing was changed")
 	case errors.Is(err, operator.ErrNotDead):
-		return usagef("the event is not dead, and only dead events are changed by hand; 'crmintake dead show' tells where it stands")
+		return usagef("the event is not dead, and only dead events are changed by hand; " +
+			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one that waits in retry or unknown")
 	case errors.Is(err, operator.ErrEdited):
 		return errors.New("somebody else edited the event after you read it; nothing was changed. Look at it with 'crmintake dead show', and edit it anew")
 	case errors.As(err, new(*operator.UnfitError)):

@@ -61,7 +61,7 @@ func TestRoles(t *testing.T) {
 	}
 	for _, command := range []string{
 		"dead edit --all --rename properties.nmae=properties.name --yes", "dead replay --all --yes", "dead discard --all --reason x --yes",
-		"pause contracts --reason x", "resume contracts", "outbox tail",
+		"pause contracts --reason x", "resume contracts", "outbox tail", "outbox give-up --all --reason x --yes",
 	} {
 		if command == "resume contracts" { // there is something to end
 			by(operator, "pause contracts --reason x").want(t, 0)

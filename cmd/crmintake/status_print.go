@@ -131,8 +131,12 @@ func (r *statusReport) tell(t *table) {
 		t.row(cell{red, name}, cell{red, text + ": " + p.Reason})
 		name = ""
 	}
-	if len(r.Pauses) == 0 {
+	waits := func(e operator.Events) bool { return e.Status == outbox.Retry || e.Status == outbox.Unknown }
+	switch {
+	case len(r.Pauses) == 0:
 		t.row("paused", "nothing")
+	case slices.ContainsFunc(r.Events, waits):
+		t.row("", "what waits in retry or unknown ages on; 'crmintake outbox give-up' makes dead letters of it at once")
 	}
 	alive := 0
 	var silent []string

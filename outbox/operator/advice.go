@@ -6,6 +6,19 @@ import (
 	"crmintake/outbox"
 )
 
+// Patience says what a person can do about an event that waits in this status; "" if it does not wait.
+func Patience(status outbox.Status) string {
+	switch status {
+	case outbox.Retry:
+		return "It is sent again when it is due and no pause is in the way. Who does not want to wait for that makes a dead letter of it " +
+			"with 'crmintake outbox give-up', to edit, replay or discard it."
+	case outbox.Unknown:
+		return "The CRM is asked about it when it is due and not everything is paused. Who does not want to wait for that makes a dead letter " +
+			"of it with 'crmintake outbox give-up'; its record may exist."
+	}
+	return ""
+}
+
 // Advice says in words what a person can do about events that are dead for this. The rules are those of HubSpot's property
 // validation; of one that isn't known the error's own words must do.
 func Advice(reason outbox.Reason, property, rule string) string {
@@ -21,7 +34,7 @@ func Advice(reason outbox.Reason, property, rule string) string {
 	case outbox.UnknownOutcome:
 		return "Their records may exist. Look for them in the CRM: discard the events whose record is there, replay the others. An id property spares you this."
 	case outbox.Exhausted:
-		return "The CRM did not take them for too long. Once the cause is gone, replay them."
+		return "The CRM did not take them for too long, or somebody gave up on them. Once the cause is gone, replay them."
 	case outbox.Conflict:
 		return "Another record has their unique value. If it is the record that was wanted, discard them; else edit the value, and replay them."
 	}

@@ -1,5 +1,5 @@
-// Package operator is what a person does to events that are dead: find, understand, edit, discard and take them out; and to the
-// fleet: see how it goes, pause and resume. Commands stand on it, and a web page may.
+// Package operator is what a person does to events that are dead: find, understand, edit, discard and take them out; to those that
+// wait too long: give up on them; and to the fleet: see how it goes, pause and resume. Commands stand on it, and a web page may.
 //
 // The contract:
 //
@@ -15,6 +15,8 @@
 //   - A discarded row stays, with its payload; the audit says who discarded it, and why.
 //   - Rows are locked in the order of event ids, so that persons who work at once wait for each other and don't deadlock. Workers don't
 //     touch dead rows, so nobody waits for them.
+//   - GiveUp ends what waits in `retry` or `unknown` and is in no call, past what workers or persons have locked. They are dead letters as
+//     others are, with the person's reason; none of which a record may exist is said to have none.
 //   - A replay of many is a job, whose events are listed with it, each as it was seen. Workers take them off the list step by step (see
 //     Feeder), no faster than the fleet sends them. A step is a transaction, so a job that is paused or cancelled, or whose worker is
 //     killed, has sent again just what it says, and what dies again is not taken up again.
@@ -31,6 +33,7 @@
 //	Filter ─► Groups, List, Export          what is there
 //	       ─► Plan ─► Discard, EditAll      what is done, and recorded in operator_action and operator_action_event
 //	       ─► PlanReplay ─► ReplayNow | StartReplay ─► Feeder, in each worker ─► outbox.SendAgain
+//	Undecided ─► PlanGiveUp ─► GiveUp       from `retry` and `unknown` to dead
 //	event id ─► Show ─► Edit                outbox_revision: 0 the original, 1, 2, …
 //
 // All methods may be called by many goroutines and processes at once.

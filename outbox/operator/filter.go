@@ -77,11 +77,15 @@ func (f Filter) destructive() error {
 	return nil
 }
 
-// where is the condition for a row of outbox AS o, with its values in args, under names that begin with "filter_". It is
-// the one place that makes a filter's SQL. Whoever changes rows by it locks them in the order of event ids, so that
-// two persons can't deadlock, and Postgres then tests the condition again on rows that changed meanwhile.
+// where is the condition for a row of outbox AS o, with its values in args, under names that begin with "filter_". Whoever
+// changes rows by it locks them in the order of event ids, so that two persons can't deadlock, and Postgres then tests the
+// condition again on rows that changed meanwhile.
 func (f Filter) where(args pgx.NamedArgs) string {
-	b := []string{"o.dead_at IS NOT NULL"}
+	return f.and(args, "o.dead_at IS NOT NULL")
+}
+
+// and adds the filter's conditions to others. It is the one place that makes a filter's SQL.
+func (f Filter) and(args pgx.NamedArgs, b ...string) string {
 	add := func(name string, value any, condition string) {
 		args["filter_"+name] = value
 		b = append(b, strings.ReplaceAll(condition, "@", "@filter_"))

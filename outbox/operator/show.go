@@ -20,7 +20,7 @@ import (
 type Story struct {
 	outbox.Record
 	Group     string    // its fingerprint, while it is dead or discarded
-	Advice    string    // what can be done about it, while it is dead
+	Advice    string    // what can be done about it, while it is dead or waits in `retry` or `unknown`
 	DeadAt    time.Time // zero unless dead
 	Revision  int       // the payload that is in force: how often it was edited
 	Attempts  []Attempt // that left an error, and the last one; in order
@@ -72,7 +72,7 @@ func (o *Operator) Show(ctx context.Context, eventID string) (Story, error) {
 	if err != nil {
 		return Story{}, err
 	}
-	s := Story{Record: record}
+	s := Story{Record: record, Advice: Patience(record.Status)}
 	var deadAt *time.Time
 	var property, rule string
 	err = o.pool.QueryRow(ctx, `

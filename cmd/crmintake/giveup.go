@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"crmintake/outbox"
+	"crmintake/outbox/operator"
+)
+
+type outboxGiveUpCmd struct {
+	databaseFlags
+	EventIDs   []string `arg:"" optional:"" name:"event-id" help:"Only these events."`
+	Status     string   `help:"Only this status: retry or unknown." enum:",retry,unknown" default:"" placeholder:"STATUS"`
+	ObjectType string   `help:"Only this object type." placeholder:"TYPE"`
+	OlderThan  moment   `help:"Only what came, or was last replayed, before: how long ago, such as 24h, or a time." placeholder:"TIME"`
+	Category   string   `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
+	Text       string   `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
+	asFlag
+	All    bool   `help:"Take every event in retry or unknown: without it, a filter is wanted."`
+	Yes    bool   `help:"Don't ask; for scripts."`
+	DryRun bool   `help:"Only say what would be done."`
+	Reason string `help:"Why: it becomes each event's error, before what that was." required:"" placeholder:"TEXT"`
+}
+
+func (outboxGiveUpCmd) Help() string {
+	return "It is for events that nobody is going to send or ask about, because a pause lasts, or that you want to edit first. They become dead " +
+		"letters: exhausted, or unknown_outcome where a record may exist. 'crmintake dead' edits, replays or discards them from there, and what " +
+		"may have a record is asked about before it is sent.\n\n" +
+		"It first says which events it is about, and asks. What is in a call right now is left alone, and so is what changes after that; both " +
+		"are counted. Without it, events become dead letters when they are as old as the workers' --retry-age, in a pause, too."
+}
+
+// giveUpView is what it prints for programs.
+type giveUpView struct {
+	Plan   operator.GiveUpPlan `json:"plan"`
+	DryRun bool                `json:"dry_run,omitempty"`
+	Result *operator.Result    `json:"result,omitempty"` // nil if nothing was done
+}
+
+func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
+	if strings.TrimSpace(c.Reason) == "" {
+		return operatorError(operator.ErrNoReason)
+	}
+	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	if err != nil {
+		return err
+	}
+	defer d.store.Close()
+	plan, err := d.PlanGiveUp(ctx, operator.Undecided{
+		Filter: operator.Filter{EventIDs: c.EventIDs, ObjectType: c.ObjectType, Category: c.Category, Text: c.Text, All: c.All},
+		Status: outbox.Status(c.Status), Before: time.Time(c.OlderThan),
+	})
+	if errors.Is(err, operator.ErrEverything) {
+		return usagef("this would take every event in retry or unknown: name events or give a filter, or say --all; nothing was changed")
+	}
+	if err != nil {
+		return operatorError(err)
+	}
+	text := p.out
+	if p.Output == "json" {
+		text = io.Discard
+	}
+	for i := range plan.List {
+		p.redact(&plan.List[i].Error)
+	}
+	printGiveUpPlan(text, plan)
+	v := giveUpView{Plan: plan, DryRun: c.DryRun}
+	if plan.TotalEvents > 0 && !c.DryRun {
+		if !c.Yes {
+			if err := p.confirm(fmt.Sprintf("Should crmintake give up on %s?", count(int(plan.TotalEvents), "event"))); err != nil {
+				return err
+			}
+		}
+		progress, end := p.progress("give up", plan.TotalEvents)
+		r, err := d.GiveUp(ctx, plan, c.Reason, progress)
+		end()
+		if err != nil {
+			return operatorError(err)
+		}
+		v.Result = &r
+		printResult(text, r)
+		if r.Done > 0 {
+			fmt.Fprintln(text, "They are dead letters now: 'crmintake dead groups' tells what to do about them.")
+		}
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, v)
+	}
+	return nil
+}
+
+// progress shows on a person's terminal how much of it is done, until its end.
+func (p *program) progress(what string, events int64) (tell func(done int64), end func()) {
+	if !isTerminal(p.err) {
+		return func(int64) {}, func() {}
+	}
+	bar := progressbar.NewOptions64(events, progressbar.OptionSetWriter(p.err), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionSetItsString("events"))
+	return func(done int64) { _ = bar.Set64(done) }, func() { _ = bar.Clear() }
+}
+
+func printGiveUpPlan(w io.Writer, plan operator.GiveUpPlan) {
+	if plan.NotUndecided > 0 {
+		fmt.Fprintf(w, "Neither retry nor unknown, or not any more, and so skipped: %s.\n", count(int(plan.NotUndecided), "event"))
+	}
+	if plan.InCall > 0 {
+		fmt.Fprintf(w, "In a call right now, and so left alone: %s.\n", count(int(plan.InCall), "event"))
+	}
+	if plan.TotalEvents == 0 {
+		fmt.Fprintln(w, "No events in retry or unknown to do this to.")
+		return
+	}
+	fmt.Fprintf(w, "%s:\n", count(int(plan.TotalEvents), "event"))
+	for _, g := range plan.List {
+		fmt.Fprintf(w, "  %s  %s %s, to be dead as %s; the oldest for %s, for example %s: %s\n", count(int(g.Events), "event"), printable(g.ObjectType),
+			g.Status, g.Becomes, short(plan.Filter.AsOf.Sub(g.Oldest)), printable(g.Example), shorten(printable(g.Error), 80))
+	}
+	if more := plan.TotalGroups - int64(len(plan.List)); more > 0 {
+		fmt.Fprintf(w, "  and %d more such lines\n", more)
+	}
+}
