@@ -62,7 +62,8 @@ func mixed(faults []hubspottest.Fault) map[hubspottest.Fault]float64 {
 // holding are the faults after which a worker, or all of them, wait for a second and up to ten. As often as the others they would
 // be all that happens.
 var holding = []hubspottest.Fault{
-	hubspottest.Answer400Type, hubspottest.Answer401, hubspottest.Answer403, hubspottest.Answer404, hubspottest.Answer405, hubspottest.Answer477,
+	hubspottest.Answer400Type,
+	hubspottest.Answer401, hubspottest.Answer403, hubspottest.Answer404, hubspottest.Answer405, hubspottest.Answer477,
 	hubspottest.Answer423, hubspottest.Answer429, hubspottest.Answer429RetryAfter, hubspottest.Answer429Secondly,
 }
 

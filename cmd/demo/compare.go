@@ -35,8 +35,8 @@ func (b balance) good() bool {
 		b.Denied == 0 && b.ClaimedTwice == 0 && b.Undecided == 0
 }
 
-// denies says whether a dead letter's reason says that its event has no record. One in doubt says that it may have one, and one
-// of a reused id speaks of another event's.
+// denies says whether a dead letter's reason says that its event has no record. One in doubt says that it may have
+// one, and one of a reused id speaks of another event's.
 func denies(reason string) bool {
 	switch outbox.Reason(reason) {
 	case outbox.Rejected, outbox.Conflict, outbox.Exhausted, outbox.InvalidEvent:
@@ -142,7 +142,8 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 	return b, nil
 }
 
-// named counts records by the event whose id they have in the id property; it is nil where the account has no such property.
+// named counts records by the event whose id they have in the id property; it is nil where the account has no such
+// property.
 func (p *parts) named() map[string]int {
 	if !p.hasIDProperty {
 		return nil

@@ -17,7 +17,8 @@ import (
 func TestCompare(t *testing.T) {
 	temporary(t)
 	var said bytes.Buffer
-	p, err := startParts(t.Context(), &said, local.StackConfig{CRM: hubspottest.Config{ObjectTypes: contracts(idProperty)}})
+	cfg := local.StackConfig{CRM: hubspottest.Config{ObjectTypes: contracts(idProperty)}}
+	p, err := startParts(t.Context(), &said, cfg)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &said)
 	}
@@ -40,7 +41,8 @@ func TestCompare(t *testing.T) {
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	row := func(id, status, record, reason string) {
-		_, err := conn.Exec(t.Context(), `INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at,
+		_, err := conn.Exec(t.Context(), `
+			INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at,
 				next_attempt_at, stream, stream_seq)
 			VALUES ($1, 'contracts', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END,
 				CASE WHEN $2 = 'retry' THEN now() END, 's', 1)`, id, status, record, reason)

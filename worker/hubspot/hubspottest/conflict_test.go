@@ -39,7 +39,8 @@ var forms = map[string]form{
 }
 
 const inCoordinates = "Cannot set PropertyValueCoordinates{portalId=1, " +
-	"objectTypeId=ObjectTypeId{legacyObjectType=CONTACT}, propertyName=event_id, value=e1} on <NOBODY>. <ID> already has that value."
+	"objectTypeId=ObjectTypeId{legacyObjectType=CONTACT}, " +
+	"propertyName=event_id, value=e1} on <NOBODY>. <ID> already has that value."
 
 // says whether a message is the form's, and names the record and another one.
 func (f form) says(message, id string) bool {

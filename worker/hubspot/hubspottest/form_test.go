@@ -40,8 +40,9 @@ func TestForm(t *testing.T) {
 		"no object type":         {path: "/batch/create", status: 404},
 		"an object type of two":  {path: "a/b/batch/create", status: 404},
 		"an unknown object type": {path: "tickets/batch/create", status: 400, message: unknownTickets},
-		"and in a read":          {path: "tickets/batch/read", body: readBody("name", "a"), status: 400, message: unknownTickets},
-		"a read-only one":        {path: "0-721/batch/create", status: 405},
+		"and in a read": {path: "tickets/batch/read", body: readBody("name", "a"),
+			status: 400, message: unknownTickets},
+		"a read-only one": {path: "0-721/batch/create", status: 405},
 
 		"no credential":      {spoil: func(r *http.Request) { r.Header.Del("Authorization") }, status: 401, category: "INVALID_AUTHENTICATION"},
 		"a wrong credential": {spoil: header("Authorization", "Bearer "+token+"x"), status: 401, category: "INVALID_AUTHENTICATION"},
