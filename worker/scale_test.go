@@ -93,12 +93,13 @@ func TestMemoryInHand(t *testing.T) {
 // Large events that are due again, all at once, are claimed as they find room.
 func TestMemoryOfDueRows(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, roomy(hubspottest.Config{MinLatency: 200 * time.Millisecond}))
+	r := newRig(t, roomy(hubspottest.Config{MinLatency: 200 * time.Millisecond, RetryAfter: time.Second}))
 	const events, size = 32, 4
 	for range events / size {
-		r.crm.Script(hubspottest.Answer503)
+		r.crm.Script(hubspottest.Answer429RetryAfter) // after which nobody is sent ahead
 	}
 	cfg := config()
+	cfg.Fuse.Off = true // several calls at once from the first on
 	cfg.Memory, cfg.Batch.Size = 16<<20, size
 	cfg.CallTimeout, cfg.Lease = 20*time.Second, time.Minute
 	r.publish(large(events)...)
