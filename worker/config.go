@@ -87,7 +87,7 @@ type Quota struct {
 }
 
 // Fuse: an object type is paused when more than Share of its last Window inputs, of the whole fleet, were rejected for the same
-// reason.
+// reason. Off leaves out the congestion windows too, which are there for it.
 type Fuse struct {
 	Off    bool
 	Share  float64 // above 0 and below 1

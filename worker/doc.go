@@ -28,7 +28,7 @@
 //	       ── lease ran out ──► `unknown`
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
-// answer teaches), judge.go, pause.go and gates.go, fuse.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
+// answer teaches), judge.go, rivals.go (whose a record is), hunt.go (which input has an object type refused), pause.go and gates.go, fuse.go and window.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
 // aged.go (what becomes too old in a pause), retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures),
 // health.go and trace.go.
 //
@@ -86,7 +86,14 @@
 //   - An event whose object type is paused goes back to the stream for half a minute at a time. So a pause may end a little
 //     before its events come again. One consumer delivers all object types: what is paused is fetched, and given back, as long as
 //     the stream has events of others as well.
-//   - A trial of a fuse's pause is judged by what becomes of its inputs; that of any other by whether the CRM looked at it.
+//   - A trial of a fuse's pause is a batch, and judged by what becomes of its inputs; that of any other is one event, and judged by whether
+//     the CRM looked at it. So is the first call after each hold for failures, and all others wait for its answer: an outage of the CRM
+//     leaves in doubt what was under way when it began, and one event a trial.
+//   - Of an object type that has created nothing yet one call at a time is under way, so that the fuse is in time, and after a call whose
+//     inputs were all rejected one of few events: what one worker has dead then is a batch and about what trips the fuse. What
+//     is under way can't be called back: of an object type that went well until then, some Config.InFlight batches may be dead besides.
+//   - What the database refuses for its content (SQLSTATE classes 22, 23 and 54) is no outage: it is logged as that, and given up after a
+//     second or two, but for an outcome, which is tried until its lease is lost.
 //   - A call that met a refused credential of which another one is there by now was not applied, and pauses nothing.
 //   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go. Age counts on while
 //     calls are paused: what is too old then is dead without a call.

@@ -19,6 +19,8 @@ import (
 // The database keeps the window (outbox.Weigh), and hears of it only when something was rejected; and once a second of what was not,
 // in a few numbers, if there is something to weigh it against.
 //
+// So that it is in time, an object type has a congestion window (window.go).
+//
 // A trial is one batch, and passes when no more than that share of it is rejected, for whatever reason. When it fails, the next is
 // twice as long after it, up to fuseTrialMost: what keeps coming and keeps being rejected makes a hundred dead letters in that time
 // at most.
