@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// DataState returns the SQLSTATE of an error by which the server refused what it was to write, for its content, so that trying
-// again does not help; "" for any other error.
+// DataState returns the SQLSTATE of an error by which the server refused what it was to write, for its content, so
+// that trying again does not help; "" for any other error.
 func DataState(err error) string {
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) || len(answer.Code) != 5 {

@@ -63,8 +63,8 @@ func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, ot
 	return reason, n, nil
 }
 
-// Dilute adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them are nothing. It may be
-// called again with the same call.
+// Dilute adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them are
+// nothing. It may be called again with the same call.
 func (s *Store) Dilute(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
 	var types []string
 	var inputs []int32

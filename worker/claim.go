@@ -33,7 +33,9 @@ func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Sta
 // claim takes due rows for a call. It reports false when there are none any more. The memory for them is reserved, and stays
 // so until unclaim.
 func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
-	b = &batch{attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, bytes: w.claimMost(), cut: cutDue}
+	b = &batch{
+		attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, bytes: w.claimMost(), cut: cutDue,
+	}
 	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
 	most := min(w.cfg.Batch.Bytes, w.claimPayload())
 	if status == outbox.Retry {

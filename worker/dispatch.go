@@ -148,7 +148,8 @@ func (w *Worker) passable(kind jobKind, objectType string, now time.Time) (trial
 	return trials, ok && (len(trials) > 0 || w.hasRoom(kind, objectType))
 }
 
-// hasRoom tells whether another call of this kind may be under way, but for a trial, which always may. The caller holds mu.
+// hasRoom tells whether another call of this kind may be under way, but for a trial, which always may. The caller
+// holds mu.
 func (w *Worker) hasRoom(kind jobKind, objectType string) bool {
 	return kind == resolving || w.cfg.Fuse.Off || w.windows.room(objectType)
 }

@@ -86,14 +86,16 @@
 //   - An event whose object type is paused goes back to the stream for half a minute at a time. So a pause may end a little
 //     before its events come again. One consumer delivers all object types: what is paused is fetched, and given back, as long as
 //     the stream has events of others as well.
-//   - A trial of a fuse's pause is a batch, and judged by what becomes of its inputs; that of any other is one event, and judged by whether
-//     the CRM looked at it. So is the first call after each hold for failures, and all others wait for its answer: an outage of the CRM
-//     leaves in doubt what was under way when it began, and one event a trial.
-//   - Of an object type that has created nothing yet one call at a time is under way, so that the fuse is in time, and after a call whose
-//     inputs were all rejected one of few events: what one worker has dead then is a batch and about what trips the fuse. What
-//     is under way can't be called back: of an object type that went well until then, some Config.InFlight batches may be dead besides.
-//   - What the database refuses for its content (SQLSTATE classes 22, 23 and 54) is no outage: it is logged as that, and given up after a
-//     second or two, but for an outcome, which is tried until its lease is lost.
+//   - A trial of a fuse's pause is a batch, and judged by what becomes of its inputs; that of any other is one event,
+//     and judged by whether the CRM looked at it. So is the first call after each hold for failures, and all others
+//     wait for its answer: an outage of the CRM leaves in doubt what was under way when it began, and one event a
+//     trial.
+//   - Of an object type that has created nothing yet one call at a time is under way, so that the fuse is in time,
+//     and after a call whose inputs were all rejected one of few events: what one worker has dead then is a batch and
+//     about what trips the fuse. What is under way can't be called back: of an object type that went well until then,
+//     some Config.InFlight batches may be dead besides.
+//   - What the database refuses for its content (SQLSTATE classes 22, 23 and 54) is no outage: it is logged as that,
+//     and given up after a second or two, but for an outcome, which is tried until its lease is lost.
 //   - A call that met a refused credential of which another one is there by now was not applied, and pauses nothing.
 //   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go. Age counts on while
 //     calls are paused: what is too old then is dead without a call.

@@ -28,7 +28,8 @@ import (
 // fuseTrialMost is the longest time between two trials of a fuse's pause.
 const fuseTrialMost = 15 * time.Minute
 
-// fuse counts, by object type, the inputs that were not rejected, since the database was told last; none is 0. Worker.mu guards it.
+// fuse counts, by object type, the inputs that were not rejected, since the database was told last; none is 0.
+// Worker.mu guards it.
 type fuse map[string]int
 
 // untold is what the database was told of these, and has not answered. watchPauses owns it.
@@ -117,7 +118,8 @@ func rejection(o *Outcome) string {
 	return "for a reason that has no name"
 }
 
-// dilute tells the database what was not rejected. What it could not be told is told again, under the same name, unless it was refused.
+// dilute tells the database what was not rejected. What it could not be told is told again, under the same name,
+// unless it was refused.
 func (w *Worker) dilute(ctx context.Context) error {
 	u := &w.untold
 	if u.others == nil {
@@ -162,7 +164,8 @@ func (w *Worker) probeOf(b *batch) *probe {
 	return &probe{rejected: map[string]int{}}
 }
 
-// endProbe lifts a fuse's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a scout as well.
+// endProbe lifts a fuse's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a
+// scout as well.
 func (w *Worker) endProbe(writes context.Context, b *batch) {
 	p, objectType := b.probe, b.attempt.ObjectType
 	bad := sum(p.rejected)

@@ -83,8 +83,8 @@ func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// hold keeps this worker from calling a CRM that is not well, or that wants fewer calls. After one for failures a scout goes first, a call
-// with one event, and all others wait for what becomes of it. Worker.mu guards it.
+// hold keeps this worker from calling a CRM that is not well, or that wants fewer calls. After one for failures a
+// scout goes first, a call with one event, and all others wait for what becomes of it. Worker.mu guards it.
 type hold struct {
 	until  time.Time // no call before
 	asked  time.Time // what an answer asked for of that: it ends by time alone
@@ -94,7 +94,8 @@ type hold struct {
 	scouts int       // under way, with what goes before and after them
 }
 
-// lets tells whether a call may begin, and whether it is to be a scout. If not, the end of a scout is to be waited for, or until.
+// lets tells whether a call may begin, and whether it is to be a scout. If not, the end of a scout is to be waited
+// for, or until.
 func (h *hold) lets(now time.Time) (ok, scout bool) {
 	scout = h.held > 0
 	return !now.Before(h.until) && (!scout || h.scouts == 0), scout

@@ -170,8 +170,8 @@ func rotate(due, before []outbox.Due) []outbox.Due {
 // statementTimeout bounds one try at the database: so long, and the connection is taken for dead.
 const statementTimeout = 15 * time.Second
 
-// dataTries is how often is tried what the database refuses for its content: for a second or two, so that who begins anew then is no
-// storm.
+// dataTries is how often is tried what the database refuses for its content: for a second or two, so that who begins
+// anew then is no storm.
 const dataTries = 8
 
 // persist repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx ends. Once

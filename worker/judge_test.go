@@ -334,8 +334,8 @@ func TestHoldSendsAScout(t *testing.T) {
 		t.Helper()
 		gotOK, gotScout := h.lets(now)
 		if gotOK != ok || ok && gotScout != scout || h.stillLets(now, false) != usual {
-			t.Errorf("%s: a call may begin: %v, as a scout: %v; one that is ready goes on: %v; want %v, %v, %v", when, gotOK, gotScout,
-				h.stillLets(now, false), ok, scout, usual)
+			t.Errorf("%s: a call may begin: %v, as a scout: %v; one that is ready goes on: %v; want %v, %v, %v",
+				when, gotOK, gotScout, h.stillLets(now, false), ok, scout, usual)
 		}
 	}
 	fail := func() { h.failed(now, time.Second) }

@@ -72,8 +72,8 @@ func (o *outage) calm(d time.Duration) bool {
 	return time.Since(o.last) >= d
 }
 
-// refusals logs what the database refuses for its content, which is no outage: once for each SQLSTATE, and again while it goes on.
-// Its methods may be called by many goroutines at once.
+// refusals logs what the database refuses for its content, which is no outage: once for each SQLSTATE, and again
+// while it goes on. Its methods may be called by many goroutines at once.
 type refusals struct {
 	log *slog.Logger
 
@@ -95,7 +95,8 @@ func (r *refusals) refused(state string, err error) {
 	r.log.Error("the database refuses what it was to write", "sqlstate", state, "error", err)
 }
 
-// databaseFailed tells of an error of the database: that it is away, or that it refuses data, and then repeating reports false.
+// databaseFailed tells of an error of the database: that it is away, or that it refuses data, and then repeating
+// reports false.
 func (w *Worker) databaseFailed(err error) (repeating bool) {
 	if state := outbox.DataState(err); state != "" {
 		w.refusals.refused(state, err)

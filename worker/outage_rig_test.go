@@ -8,12 +8,15 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// While the CRM is down one event at a time finds it out, be it one to create or one in doubt to ask about: what is in doubt, and without an
-// id property is dead, is what was under way when it began, and one for each trial. Then all goes on in full batches.
+// While the CRM is down one event at a time finds it out, be it one to create or one in doubt to ask about: what is
+// in doubt, and without an id property is dead, is what was under way when it began, and one for each trial. Then all
+// goes on in full batches.
 func TestOutageCostsAnEventATrial(t *testing.T) {
 	t.Parallel()
 	const slots, size, good, events = 4, 20, 20, 600
-	for objectType, fault := range map[string]hubspottest.Fault{"deals": hubspottest.Answer502, "contracts": hubspottest.BreakBefore} {
+	for objectType, fault := range map[string]hubspottest.Fault{
+		"deals": hubspottest.Answer502, "contracts": hubspottest.BreakBefore,
+	} {
 		t.Run(objectType, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, hubspottest.Config{KeepCalls: 1000})

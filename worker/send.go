@@ -142,7 +142,9 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		events = append(events, i.row())
 	}
 
-	b = &batch{attempt: w.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.cut.String(), span: c.span}
+	b = &batch{
+		attempt: w.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.cut.String(), span: c.span,
+	}
 	begin, span := time.Now(), w.within(c.span, "intent")
 	var standing []outbox.Standing
 	err := w.persist(calls, writes, func(ctx context.Context) (err error) {

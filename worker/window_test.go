@@ -22,7 +22,9 @@ func TestWindow(t *testing.T) {
 			ws := windows{}
 			for _, told := range c.told {
 				ws.begin("contracts")
-				if opened := !ws.room("contracts"); ws.learn("contracts", told.inputs, told.others, told.rejected) != (opened && ws.room("contracts")) {
+				closed := !ws.room("contracts")
+				made := ws.learn("contracts", told.inputs, told.others, told.rejected)
+				if made != (closed && ws.room("contracts")) {
 					t.Errorf("%+v: it does not tell truly whether it made room", told)
 				}
 				ws.end("contracts")
@@ -31,7 +33,8 @@ func TestWindow(t *testing.T) {
 				t.Error("nothing is under way, and there is no room")
 			}
 			ws.begin("contracts")
-			if room, few := ws.room("contracts"), ws.few("contracts"); room != c.open || few != c.few || !ws.room("deals") {
+			room, few := ws.room("contracts"), ws.few("contracts")
+			if room != c.open || few != c.few || !ws.room("deals") {
 				t.Errorf("room beside a call: %v; few inputs: %v; want %v, %v", room, few, c.open, c.few)
 			}
 			if made := ws.end("contracts"); made == c.open || !ws.room("contracts") {
