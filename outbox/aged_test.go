@@ -23,8 +23,8 @@ func endAgedOf(t *testing.T, s *Store, limit int, want ...Aged) {
 	}
 }
 
-// What waits to be sent again gets old in a pause of its object type, and says so; what was in doubt is never said to have no record. What
-// is young, in a call or of another object type stays.
+// What waits to be sent again gets old in a pause of its object type, and says so; what was in doubt is never said to
+// have no record. What is young, in a call or of another object type stays.
 func TestAgeInAPause(t *testing.T) {
 	s := open(t)
 	again := intend(t, s, "doubted", "called", "later", "old", "replayed", "young")
@@ -87,21 +87,25 @@ func TestAgeOfDoubt(t *testing.T) {
 // In a pause of an object type what is in doubt is asked about as ever: only where that tells nothing does it get old.
 func TestAgeOfDoubtThatIsAskedAbout(t *testing.T) {
 	s := open(t)
-	answers := map[string]Call{"missed": {Status: 200, Unknown: 1}, "refused": {Status: 403, Unknown: 1}, "silence": {Unknown: 1}}
+	answers := map[string]Call{
+		"missed": {Status: 200, Unknown: 1}, "refused": {Status: 403, Unknown: 1}, "silence": {Unknown: 1},
+	}
 	a := intend(t, s, "fresh", "missed", "refused", "silence")
 	settle(t, s, a, unknown, "fresh", "missed", "refused", "silence")
 	for id, call := range answers {
-		exec(t, s, `UPDATE event SET next_attempt_at = now() + (CASE WHEN event_id = $1 THEN '0' ELSE '1' END || ' hours')::interval`, id)
+		exec(t, s, `UPDATE event SET next_attempt_at = now() + (event_id <> $1)::int * interval '1 hour'`, id)
 		read := newAttempt()
 		if got := claimIDs(t, s, read, Unknown); !cmp.Equal(got, []string{id}) {
 			t.Fatal(got)
 		}
-		ok(t, s.Settle(t.Context(), read.ID, call, []Settlement{{EventID: id, Status: Unknown, Missed: id == "missed"}}))
+		ok(t, s.Settle(t.Context(), read.ID, call,
+			[]Settlement{{EventID: id, Status: Unknown, Missed: id == "missed"}}))
 	}
 	older(t, s, "fresh", "missed", "refused", "silence")
 	doPause(t, s, Pause{ObjectType: objectType, Cause: ByAnswer, Reason: "403"}, true)
 	endAgedOf(t, s, 100, Aged{objectType, UnknownOutcome, 2})
-	want(t, s, `SELECT event_id, status FROM outbox ORDER BY 1`, "fresh unknown", "missed unknown", "refused dead", "silence dead")
+	want(t, s, `SELECT event_id, status FROM outbox ORDER BY 1`,
+		"fresh unknown", "missed unknown", "refused dead", "silence dead")
 }
 
 // What got old, was replayed and got old again says so once.
@@ -110,15 +114,19 @@ func TestAgeAgain(t *testing.T) {
 	settle(t, s, intend(t, s, "a"), retry, "a")
 	doPause(t, s, Pause{ObjectType: Account, Cause: ByCredential, Reason: "401"}, true)
 	for range 2 {
-		exec(t, s, `UPDATE event SET received_at = now() - interval '1 day', replayed_at = replayed_at - interval '1 day'`)
+		exec(t, s, `UPDATE event SET received_at = now() - interval '1 day',
+			replayed_at = replayed_at - interval '1 day'`)
 		endAgedOf(t, s, 100, Aged{objectType, Exhausted, 1})
-		exec(t, s, `UPDATE event SET status = 'retry', next_attempt_at = now(), dead_at = NULL, reason = NULL, fingerprint = NULL, replayed_at = now()`)
+		exec(t, s, `UPDATE event SET status = 'retry', next_attempt_at = now(), dead_at = NULL, reason = NULL,
+			fingerprint = NULL, replayed_at = now()`)
 	}
-	want(t, s, `SELECT status, error, replayed_at > now() - interval '1 hour' FROM outbox`, "retry became too old while calls were paused; before that: busy t")
+	want(t, s, `SELECT status, error, replayed_at > now() - interval '1 hour' FROM outbox`,
+		"retry became too old while calls were paused; before that: busy t")
 	want(t, s, `SELECT count(*) FROM outbox_error`, "2")
 }
 
-// Whom a person gives up on is dead for that, whatever the age; what is in a call, created, dead or unheard of is left alone.
+// Whom a person gives up on is dead for that, whatever the age; what is in a call, created, dead or unheard of is left
+// alone.
 func TestGiveUp(t *testing.T) {
 	s := open(t)
 	settle(t, s, intend(t, s, "again", "called"), retry, "again", "called")
@@ -126,7 +134,8 @@ func TestGiveUp(t *testing.T) {
 	claimIDs(t, s, newAttempt(), Retry)
 	settle(t, s, intend(t, s, "doubt"), unknown, "doubt")
 	a := intend(t, s, "dead", "made")
-	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 1, Rejected: 1}, append(alike(dead, "dead"), alike(created, "made")...)))
+	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 1, Rejected: 1},
+		append(alike(dead, "dead"), alike(created, "made")...)))
 	tx, err := s.pool.Begin(t.Context())
 	ok(t, err)
 	defer tx.Rollback(t.Context())
@@ -139,5 +148,6 @@ func TestGiveUp(t *testing.T) {
 	want(t, s, `SELECT event_id, status, coalesce(reason, ''), coalesce(error, '') FROM outbox ORDER BY 1`,
 		"again dead exhausted given up\uFFFD; before that: busy", "called sending  busy", "dead dead rejected bad",
 		"doubt dead unknown_outcome given up\uFFFD; before that: no answer", "made created  ")
-	want(t, s, `SELECT event_id, message FROM outbox_error WHERE attempt_id IS NULL ORDER BY 1`, "again given up\uFFFD", "doubt given up\uFFFD")
+	want(t, s, `SELECT event_id, message FROM outbox_error WHERE attempt_id IS NULL ORDER BY 1`,
+		"again given up\uFFFD", "doubt given up\uFFFD")
 }

@@ -22,8 +22,8 @@ func (r *rig) replayAll(ann *operator.Operator) {
 	r.must(err)
 }
 
-// What a refused call left in `retry` does not wait for the pause's end for ever: it is dead once it is too old, and metrics and log say
-// so. Replayed after the pause it is created.
+// What a refused call left in `retry` does not wait for the pause's end for ever: it is dead once it is too old, and
+// metrics and log say so. Replayed after the pause it is created.
 func TestRetryGetsOldInAPause(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -37,11 +37,13 @@ func TestRetryGetsOldInAPause(t *testing.T) {
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT object_type, cause FROM pause`, "contracts answer")
 	r.until(`SELECT status, reason, count(*) FROM outbox GROUP BY 1, 2`, "dead exhausted 100")
-	r.until(`SELECT count(*) FILTER (WHERE error LIKE 'became too old while calls were paused; before that: %403%'), sum(attempts)
-		FROM outbox`, "100 0")
+	r.until(`SELECT count(*) FILTER (WHERE error LIKE 'became too old while calls were paused; before that: %403%'),
+		sum(attempts) FROM outbox`, "100 0")
 	r.logged("events became too old while calls were paused")
 	w.stop()
-	m.expect(map[string]float64{"events_total outcome=dead reason=exhausted": 100, "events_total outcome=retry reason=": 100}, "events_total")
+	m.expect(map[string]float64{
+		"events_total outcome=dead reason=exhausted": 100, "events_total outcome=retry reason=": 100,
+	}, "events_total")
 	ann := r.ann()
 	_, err := ann.Resume(t.Context(), "contracts")
 	r.must(err)
@@ -50,8 +52,8 @@ func TestRetryGetsOldInAPause(t *testing.T) {
 	r.exactlyOnce("contracts", 100)
 }
 
-// What is in doubt gets old where everything is paused, and then nobody says that it has no record: replayed, it is asked about first, and
-// its record found.
+// What is in doubt gets old where everything is paused, and then nobody says that it has no record: replayed, it is
+// asked about first, and its record found.
 func TestDoubtGetsOldInAPause(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})

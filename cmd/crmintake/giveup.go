@@ -19,7 +19,7 @@ type outboxGiveUpCmd struct {
 	EventIDs   []string `arg:"" optional:"" name:"event-id" help:"Only these events."`
 	Status     string   `help:"Only this status: retry or unknown." enum:",retry,unknown" default:"" placeholder:"STATUS"`
 	ObjectType string   `help:"Only this object type." placeholder:"TYPE"`
-	OlderThan  moment   `help:"Only what came, or was last replayed, before: how long ago, such as 24h, or a time." placeholder:"TIME"`
+	OlderThan  moment   `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
 	Category   string   `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
 	Text       string   `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
 	asFlag
@@ -30,11 +30,12 @@ type outboxGiveUpCmd struct {
 }
 
 func (outboxGiveUpCmd) Help() string {
-	return "It is for events that nobody is going to send or ask about, because a pause lasts, or that you want to edit first. They become dead " +
-		"letters: exhausted, or unknown_outcome where a record may exist. 'crmintake dead' edits, replays or discards them from there, and what " +
-		"may have a record is asked about before it is sent.\n\n" +
-		"It first says which events it is about, and asks. What is in a call right now is left alone, and so is what changes after that; both " +
-		"are counted. Without it, events become dead letters when they are as old as the workers' --retry-age, in a pause, too."
+	return "It is for events that nobody is going to send or ask about, because a pause lasts, or that you want " +
+		"to edit first. They become dead letters: exhausted, or unknown_outcome where a record may exist. " +
+		"'crmintake dead' edits, replays or discards them from there, and what may have a record is asked about before it is sent.\n\n" +
+		"It first says which events it is about, and asks. What is in a call right now is left alone, and so is what " +
+		"changes after that; both are counted. Without it, events become dead letters when they are as old as the " +
+		"workers' --retry-age, in a pause, too."
 }
 
 // giveUpView is what it prints for programs.
@@ -54,11 +55,14 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer d.store.Close()
 	plan, err := d.PlanGiveUp(ctx, operator.Undecided{
-		Filter: operator.Filter{EventIDs: c.EventIDs, ObjectType: c.ObjectType, Category: c.Category, Text: c.Text, All: c.All},
+		Filter: operator.Filter{
+			EventIDs: c.EventIDs, ObjectType: c.ObjectType, Category: c.Category, Text: c.Text, All: c.All,
+		},
 		Status: outbox.Status(c.Status), Before: time.Time(c.OlderThan),
 	})
 	if errors.Is(err, operator.ErrEverything) {
-		return usagef("this would take every event in retry or unknown: name events or give a filter, or say --all; nothing was changed")
+		return usagef("this would take every event in retry or unknown: name events or give a filter, or say --all; " +
+			"nothing was changed")
 	}
 	if err != nil {
 		return operatorError(err)
@@ -74,7 +78,8 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 	v := giveUpView{Plan: plan, DryRun: c.DryRun}
 	if plan.TotalEvents > 0 && !c.DryRun {
 		if !c.Yes {
-			if err := p.confirm(fmt.Sprintf("Should crmintake give up on %s?", count(int(plan.TotalEvents), "event"))); err != nil {
+			question := fmt.Sprintf("Should crmintake give up on %s?", count(int(plan.TotalEvents), "event"))
+			if err := p.confirm(question); err != nil {
 				return err
 			}
 		}
@@ -108,7 +113,8 @@ func (p *program) progress(what string, events int64) (tell func(done int64), en
 
 func printGiveUpPlan(w io.Writer, plan operator.GiveUpPlan) {
 	if plan.NotUndecided > 0 {
-		fmt.Fprintf(w, "Neither retry nor unknown, or not any more, and so skipped: %s.\n", count(int(plan.NotUndecided), "event"))
+		fmt.Fprintf(w, "Neither retry nor unknown, or not any more, and so skipped: %s.\n",
+			count(int(plan.NotUndecided), "event"))
 	}
 	if plan.InCall > 0 {
 		fmt.Fprintf(w, "In a call right now, and so left alone: %s.\n", count(int(plan.InCall), "event"))
@@ -119,8 +125,9 @@ func printGiveUpPlan(w io.Writer, plan operator.GiveUpPlan) {
 	}
 	fmt.Fprintf(w, "%s:\n", count(int(plan.TotalEvents), "event"))
 	for _, g := range plan.List {
-		fmt.Fprintf(w, "  %s  %s %s, to be dead as %s; the oldest for %s, for example %s: %s\n", count(int(g.Events), "event"), printable(g.ObjectType),
-			g.Status, g.Becomes, short(plan.Filter.AsOf.Sub(g.Oldest)), printable(g.Example), shorten(printable(g.Error), 80))
+		fmt.Fprintf(w, "  %s  %s %s, to be dead as %s; the oldest for %s, for example %s: %s\n",
+			count(int(g.Events), "event"), printable(g.ObjectType), g.Status, g.Becomes,
+			short(plan.Filter.AsOf.Sub(g.Oldest)), printable(g.Example), shorten(printable(g.Error), 80))
 	}
 	if more := plan.TotalGroups - int64(len(plan.List)); more > 0 {
 		fmt.Fprintf(w, "  and %d more such lines\n", more)

@@ -11,8 +11,8 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// undecided makes an outbox, to which the environment points, in which a refused call left these contracts in `retry`, and a call without
-// an answer these deals in `unknown`.
+// undecided makes an outbox, to which the environment points, in which a refused call left these contracts in `retry`,
+// and a call without an answer these deals in `unknown`.
 func undecided(t *testing.T, retry, unknown []string) *outbox.Store {
 	t.Helper()
 	url := outboxtest.New(t)
@@ -32,7 +32,8 @@ func undecided(t *testing.T, retry, unknown []string) *outbox.Store {
 		var events []outbox.Event
 		var settlements []outbox.Settlement
 		for _, id := range ids {
-			events = append(events, outbox.Event{ID: id, ObjectType: objectType, Payload: []byte(`{"properties":{"name":"n"}}`), Stream: "S", StreamSeq: 1})
+			events = append(events, outbox.Event{ID: id, ObjectType: objectType,
+				Payload: []byte(`{"properties":{"name":"n"}}`), Stream: "S", StreamSeq: 1})
 			like.EventID = id
 			settlements = append(settlements, like)
 		}
@@ -41,44 +42,56 @@ func undecided(t *testing.T, retry, unknown []string) *outbox.Store {
 		must(store.Settle(t.Context(), a.ID, outbox.Call{Unknown: len(ids)}, settlements))
 	}
 	call("contracts", outbox.Settlement{Status: outbox.Retry, Error: "403 refused"}, retry)
-	call("deals", outbox.Settlement{Status: outbox.Unknown, Error: "no answer", InDoubt: true, Counted: true, Wait: time.Hour}, unknown)
+	noAnswer := outbox.Settlement{Status: outbox.Unknown, Error: "no answer", InDoubt: true,
+		Counted: true, Wait: time.Hour}
+	call("deals", noAnswer, unknown)
 	return store
 }
 
-// A pause lasts: the status and an event's story name the way out, which asks before it goes; what it leaves can be edited, replayed and
-// discarded, and the audit has it.
+// A pause lasts: the status and an event's story name the way out, which asks before it goes; what it leaves can be
+// edited, replayed and discarded, and the audit has it.
 func TestGiveUp(t *testing.T) {
 	store := undecided(t, []string{"c1", "c2", "c3"}, []string{"d1", "d2"})
 	giveUp := []string{"outbox", "give-up", "--reason", "the scope will not come"}
 	with := func(args ...string) []string { return append(giveUp[:len(giveUp):len(giveUp)], args...) }
 
 	crmintake(t, "", "status").want(t, 1, "paused  ", "nothing") // there is no NATS
-	if _, err := store.Pause(t.Context(), outbox.Pause{ObjectType: "contracts", Cause: outbox.ByAnswer, Reason: "403"}); err != nil {
+	refused := outbox.Pause{ObjectType: "contracts", Cause: outbox.ByAnswer, Reason: "403"}
+	if _, err := store.Pause(t.Context(), refused); err != nil {
 		t.Fatal(err)
 	}
 	crmintake(t, "", "status").want(t, 1, "'crmintake outbox give-up'")
 	crmintake(t, "", "dead", "show", "c1").want(t, 0, "what to do", "'crmintake outbox give-up'")
-	crmintake(t, `{"properties":{}}`, "dead", "edit", "c1", "--file", "-").want(t, 2, "not dead", "'crmintake outbox give-up'")
+	crmintake(t, `{"properties":{}}`, "dead", "edit", "c1", "--file", "-").want(t, 2,
+		"not dead", "'crmintake outbox give-up'")
 
-	crmintake(t, "", with("--object-type", "contracts", "--dry-run")...).want(t, 0, "3 events:", "contracts retry, to be dead as exhausted", "403 refused")
+	crmintake(t, "", with("--object-type", "contracts", "--dry-run")...).want(t, 0,
+		"3 events:", "contracts retry, to be dead as exhausted", "403 refused")
 	crmintake(t, "", with("--all")...).want(t, 2, "no terminal")
-	crmintakeFrom(t, t.Context(), at("n\n"), with("--all")...).want(t, 1, "give up on 5 events? [y/N]", "nothing was changed")
+	crmintakeFrom(t, t.Context(), at("n\n"), with("--all")...).want(t, 1,
+		"give up on 5 events? [y/N]", "nothing was changed")
 	crmintake(t, "", "audit").want(t, 0, "Nothing was done by hand.")
 
-	crmintakeFrom(t, t.Context(), at("y\n"), with("c1", "c2")...).want(t, 0, "Done to 2 events.", "'crmintake dead groups'")
+	crmintakeFrom(t, t.Context(), at("y\n"), with("c1", "c2")...).want(t, 0,
+		"Done to 2 events.", "'crmintake dead groups'")
 	crmintake(t, "", with("c1", "c3", "--yes")...).want(t, 0, "so skipped: 1 event", "Done to 1 event.")
 	var v giveUpView
 	crmintake(t, "", with("--status", "unknown", "--output", "json", "--yes")...).json(t, &v)
-	if v.Result == nil || v.Result.Done != 2 || v.Plan.TotalEvents != 2 || v.Plan.List[0].Becomes != outbox.UnknownOutcome || v.Plan.Filter.Status != outbox.Unknown {
+	if v.Result == nil || v.Result.Done != 2 || v.Plan.TotalEvents != 2 ||
+		v.Plan.List[0].Becomes != outbox.UnknownOutcome ||
+		v.Plan.Filter.Status != outbox.Unknown {
 		t.Errorf("%+v", v)
 	}
 	crmintake(t, "", with("--all", "--yes")...).want(t, 0, "No events in retry or unknown")
-	crmintake(t, "", "dead", "groups").want(t, 0, "5 dead events in 2 groups", "contracts exhausted", "deals unknown_outcome", "given up by hand: the scope will not come")
+	crmintake(t, "", "dead", "groups").want(t, 0,
+		"5 dead events in 2 groups", "contracts exhausted", "deals unknown_outcome",
+		"given up by hand: the scope will not come")
 	crmintake(t, "", "audit", "--action", "give-up").want(t, 0, "give-up by ann", `"unknown"`)
 
 	crmintake(t, "", "dead", "edit", "c1", "--set", "properties.name=m", "--yes").want(t, 0, "Done to 1 event.")
 	crmintake(t, "", "dead", "discard", "c2", "--reason", "no use", "--yes").want(t, 0, "Done to 1 event.")
-	crmintake(t, "", "dead", "replay", "c1", "d1", "d2", "--id-property", "deals=name", "--yes").want(t, 0, "2 may have a record already, and are asked about first", "Sent again: 3 events")
+	crmintake(t, "", "dead", "replay", "c1", "d1", "d2", "--id-property", "deals=name", "--yes").want(t, 0,
+		"2 may have a record already, and are asked about first", "Sent again: 3 events")
 	var page pageView
 	crmintake(t, "", "outbox", "list", "--output", "json").json(t, &page)
 	var got []string
@@ -90,7 +103,8 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// Bad input is one clear line with exit code 2, and changes nothing; what errors say is not shown where that is not wanted.
+// Bad input is one clear line with exit code 2, and changes nothing; what errors say is not shown where that is not
+// wanted.
 func TestGiveUpRefuses(t *testing.T) {
 	undecided(t, []string{"c1"}, []string{"d1"})
 	for name, c := range map[string]struct{ args, want string }{
@@ -108,7 +122,8 @@ func TestGiveUpRefuses(t *testing.T) {
 			crmintake(t, "", append([]string{"outbox", "give-up"}, strings.Fields(c.args)...)...).want(t, 2, c.want)
 		})
 	}
-	crmintake(t, "", "outbox", "give-up", "--older-than", "1h", "--reason", "x", "--yes").want(t, 0, "No events in retry or unknown")
+	crmintake(t, "", "outbox", "give-up", "--older-than", "1h", "--reason", "x", "--yes").want(t, 0,
+		"No events in retry or unknown")
 	crmintake(t, "", "audit").want(t, 0, "Nothing was done by hand.")
 	r := crmintake(t, "", "outbox", "give-up", "--all", "--reason", "x", "--dry-run", "--redact")
 	r.want(t, 0, "2 events:", "[redacted]")
@@ -125,7 +140,8 @@ func TestGiveUpOnMany(t *testing.T) {
 	}
 	undecided(t, ids, []string{"d1"})
 	var v giveUpView
-	crmintake(t, "", "outbox", "give-up", "--object-type", "contracts", "--older-than", "0s", "--reason", "x", "--yes", "--output", "json").json(t, &v)
+	crmintake(t, "", "outbox", "give-up", "--object-type", "contracts", "--older-than", "0s",
+		"--reason", "x", "--yes", "--output", "json").json(t, &v)
 	if v.Result == nil || *v.Result != (operator.Result{Action: 1, Done: 300}) {
 		t.Errorf("%+v", v)
 	}

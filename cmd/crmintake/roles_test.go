@@ -61,7 +61,7 @@ func TestRoles(t *testing.T) {
 	}
 	for _, command := range []string{
 		"dead edit --all --rename properties.nmae=properties.name --yes", "dead replay --all --yes", "dead discard --all --reason x --yes",
-		"pause contracts --reason x", "resume contracts", "outbox tail", "outbox give-up --all --reason x --yes",
+		"pause contracts --reason x", "resume contracts", "outbox tail",
 	} {
 		if command == "resume contracts" { // there is something to end
 			by(operator, "pause contracts --reason x").want(t, 0)
@@ -83,6 +83,11 @@ func TestRoles(t *testing.T) {
 	crmintake(t, `{"properties":{"nmae":"x","event_id":"worse"}}`, "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
 	work("--fuse 10%/1 --trial-interval 1s").want(t, 0)
 	by(operator, "resume contracts").want(t, 0)
+	by(operator, "dead replay --all --yes").want(t, 0)
+	for _, address := range []string{reader, worker} {
+		by(address, "outbox give-up --all --reason x --yes").want(t, 1, "permission denied")
+	}
+	by(operator, "outbox give-up --all --reason x --yes").want(t, 0, "Done to 1 event")
 	by(operator, "dead replay --all --yes").want(t, 0)
 	work("").want(t, 0, "dead=1")
 	by(operator, "dead discard --all --reason x --yes").want(t, 0, "Done to 1 event")

@@ -15,8 +15,8 @@
 //   - A discarded row stays, with its payload; the audit says who discarded it, and why.
 //   - Rows are locked in the order of event ids, so that persons who work at once wait for each other and don't deadlock. Workers don't
 //     touch dead rows, so nobody waits for them.
-//   - GiveUp ends what waits in `retry` or `unknown` and is in no call, past what workers or persons have locked. They are dead letters as
-//     others are, with the person's reason; none of which a record may exist is said to have none.
+//   - GiveUp ends what waits in `retry` or `unknown` and is in no call, past what workers or persons have locked. They
+//     are dead letters as others are, with the person's reason; of none whose record may exist it says that there is none.
 //   - A replay of many is a job, whose events are listed with it, each as it was seen. Workers take them off the list step by step (see
 //     Feeder), no faster than the fleet sends them. A step is a transaction, so a job that is paused or cancelled, or whose worker is
 //     killed, has sent again just what it says, and what dies again is not taken up again.

@@ -14,8 +14,8 @@ import (
 	"crmintake/outbox"
 )
 
-// Undecided chooses events that are to be sent again (`retry`) or asked about (`unknown`), and are in no call. What is set must all hold.
-// The zero value chooses all of them, which GiveUp refuses unless All is set.
+// Undecided chooses events that are to be sent again (`retry`) or asked about (`unknown`), and are in no call. What is
+// set must all hold. The zero value chooses all of them, which GiveUp refuses unless All is set.
 type Undecided struct {
 	Filter // of it EventIDs, ObjectType, Category, Text, All and AsOf; the others are about dead events
 
@@ -67,7 +67,8 @@ func (u Undecided) where(args pgx.NamedArgs) string {
 	return u.and(args, "o.next_attempt_at IS NOT NULL")
 }
 
-// UndecidedGroup is the undecided events of an object type that are in the same status and would be dead for the same reason.
+// UndecidedGroup is the undecided events of an object type that are in the same status and would be dead for the same
+// reason.
 type UndecidedGroup struct {
 	ObjectType string        `json:"object_type"`
 	Status     outbox.Status `json:"status"`
@@ -84,21 +85,24 @@ type GiveUpPlan struct {
 	List        []UndecidedGroup `json:"groups"` // those with the most events first
 	TotalGroups int64            `json:"total_groups"`
 	TotalEvents int64            `json:"total_events"`
-	InCall      int64            `json:"in_call"` // that are in a call or a read right now: what that comes to is waited for
-	// NotUndecided are those of Filter.EventIDs that are neither to be sent again nor in doubt: nothing is to be done to them.
+	InCall      int64            `json:"in_call"` // that are in a call right now: what it comes to is waited for
+	// NotUndecided are those of Filter.EventIDs that are neither to be sent again nor in doubt: nothing is to be done
+	// to them.
 	NotUndecided int64 `json:"not_undecided"`
 }
 
 func undecidedSQL(where string) string {
 	return `
 WITH g AS (
-  SELECT o.object_type, CASE WHEN o.misses IS NULL THEN 'retry' ELSE 'unknown' END AS status, ` + outbox.UndecidedReason + ` AS becomes,
-    count(*) AS events, min(coalesce(o.replayed_at, o.received_at)) AS oldest, min(o.event_id) AS example
+  SELECT o.object_type, CASE WHEN o.misses IS NULL THEN 'retry' ELSE 'unknown' END AS status,
+    ` + outbox.UndecidedReason + ` AS becomes, count(*) AS events,
+    min(coalesce(o.replayed_at, o.received_at)) AS oldest, min(o.event_id) AS example
   FROM event o WHERE ` + where + ` GROUP BY 1, 2, 3),
 top AS (
   SELECT *, count(*) OVER () AS total_groups, (sum(events) OVER ())::int8 AS total_events FROM g
   ORDER BY events DESC, object_type, status, becomes LIMIT @limit)
-SELECT top.total_groups, top.total_events, top.object_type, top.status, top.becomes, top.events, top.oldest, top.example, coalesce(o.error, '')
+SELECT top.total_groups, top.total_events, top.object_type, top.status, top.becomes, top.events, top.oldest,
+  top.example, coalesce(o.error, '')
 FROM top JOIN event o ON o.event_id = ANY (ARRAY[top.example])
 ORDER BY top.events DESC, top.object_type, top.status, top.becomes`
 }
@@ -126,7 +130,8 @@ func (o *Operator) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, err
 			return err
 		}
 		if err := tx.QueryRow(ctx, `
-SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at IS NULL AND coalesce(status NOT IN ('sending', 'unknown'), true)`,
+SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at IS NULL
+  AND coalesce(status NOT IN ('sending', 'unknown'), true)`,
 			u.EventIDs).Scan(&p.NotUndecided); err != nil {
 			return err
 		}
@@ -140,8 +145,8 @@ SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at 
 			return err
 		}
 		var g UndecidedGroup
-		_, err = pgx.ForEachRow(rows, []any{&p.TotalGroups, &p.TotalEvents, &g.ObjectType, &g.Status, &g.Becomes, &g.Events, &g.Oldest,
-			&g.Example, &g.Error}, func() error { p.List = append(p.List, g); return nil })
+		_, err = pgx.ForEachRow(rows, []any{&p.TotalGroups, &p.TotalEvents, &g.ObjectType, &g.Status, &g.Becomes,
+			&g.Events, &g.Oldest, &g.Example, &g.Error}, func() error { p.List = append(p.List, g); return nil })
 		return err
 	})
 	if unknown := (*UnknownEventError)(nil); err != nil && !errors.As(err, &unknown) {
@@ -156,9 +161,10 @@ SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at 
 // giveUpStep is how many events one statement ends: half a second.
 const giveUpStep = 5000
 
-// GiveUp makes dead letters of the plan's events, which are edited, replayed or discarded from there: exhausted, or unknown_outcome where a
-// record may exist. What is in a call by now, or locked by somebody else, counts as skipped. No worker waits for it. It is one transaction,
-// of some ten seconds for 100,000 events; progress is told how many are done, and nothing is until it returns.
+// GiveUp makes dead letters of the plan's events, which are edited, replayed or discarded from there: exhausted, or
+// unknown_outcome where a record may exist. What is in a call by now, or locked by somebody else, counts as skipped. No
+// worker waits for it. It is one transaction, of some ten seconds for 100,000 events; progress is told how many are
+// done, and nothing is until it returns.
 func (o *Operator) GiveUp(ctx context.Context, p GiveUpPlan, reason string, progress func(done int64)) (Result, error) {
 	if p.Filter.AsOf.IsZero() {
 		return Result{}, ErrNoPlan

@@ -17,9 +17,11 @@ import (
 func (r *replayRig) waiting(objectType, prefix string, retry, unknown int) {
 	r.t.Helper()
 	r.exec(`
-INSERT INTO event (event_id, object_type, status, payload, content_hash, error, attempts, next_attempt_at, misses, in_doubt, stream, stream_seq)
-SELECT $2 || lpad(n::text, 5, '0'), $1, CASE WHEN n > $3 THEN 'unknown' ELSE 'retry' END, 'named', 'h', '403 refused', 1, now(),
-  CASE WHEN n > $3 THEN 0 END, n > $3, 's', n FROM generate_series(1, $3::int + $4::int) n`, objectType, prefix, retry, unknown)
+INSERT INTO event (event_id, object_type, status, payload, content_hash, error, attempts, next_attempt_at,
+  misses, in_doubt, stream, stream_seq)
+SELECT $2 || lpad(n::text, 5, '0'), $1, CASE WHEN n > $3 THEN 'unknown' ELSE 'retry' END, 'named', 'h',
+  '403 refused', 1, now(), CASE WHEN n > $3 THEN 0 END, n > $3, 's', n FROM generate_series(1, $3::int + $4::int) n`,
+		objectType, prefix, retry, unknown)
 }
 
 func (r *replayRig) planGiveUp(u Undecided) GiveUpPlan {
@@ -48,7 +50,8 @@ func (r *replayRig) giveUp(p GiveUpPlan, want Result) {
 // claim has a worker call for an event.
 func (r *replayRig) claim(status outbox.Status, eventID string) {
 	r.t.Helper()
-	r.exec(`UPDATE event SET next_attempt_at = now() + (event_id <> $1)::int * interval '1 hour' WHERE next_attempt_at IS NOT NULL`, eventID)
+	r.exec(`UPDATE event SET next_attempt_at = now() + (event_id <> $1)::int * interval '1 hour'
+		WHERE next_attempt_at IS NOT NULL`, eventID)
 	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Hour}
 	rows, err := r.store.Claim(r.t.Context(), a, status, 10, 1<<20)
 	r.must(err)
@@ -57,8 +60,8 @@ func (r *replayRig) claim(status outbox.Status, eventID string) {
 	}
 }
 
-// Who waits becomes a dead letter with the person's reason; who is in a call, or changed since the plan, is left alone and counted; and the
-// audit has it.
+// Who waits becomes a dead letter with the person's reason; who is in a call, or changed since the plan, is left alone
+// and counted; and the audit has it.
 func TestGiveUp(t *testing.T) {
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 4, 3)
@@ -75,7 +78,8 @@ func TestGiveUp(t *testing.T) {
 		{"contracts", outbox.Unknown, outbox.UnknownOutcome, 2, time.Time{}, "c00006", "403 refused"},
 		{"contracts", outbox.Retry, outbox.UnknownOutcome, 1, time.Time{}, "c00004", "403 refused"},
 	}
-	if diff := cmp.Diff(want, p.List); diff != "" || p.TotalEvents != 5 || p.TotalGroups != 3 || p.InCall != 2 || p.NotUndecided != 0 {
+	if diff := cmp.Diff(want, p.List); diff != "" ||
+		p.TotalEvents != 5 || p.TotalGroups != 3 || p.InCall != 2 || p.NotUndecided != 0 {
 		t.Errorf("%+v\n%s", p, diff)
 	}
 	r.want(`SELECT count(*) FROM operator_action`, "0")
@@ -101,7 +105,8 @@ func TestGiveUp(t *testing.T) {
 	}
 	story, err := r.Show(t.Context(), "c00002")
 	r.must(err)
-	if n := len(story.Attempts); n != 1 || len(story.Attempts[0].Errors) != 1 || story.Attempts[0].Errors[0].Message != "given up by hand: the pause lasts" ||
+	if n := len(story.Attempts); n != 1 || len(story.Attempts[0].Errors) != 1 ||
+		story.Attempts[0].Errors[0].Message != "given up by hand: the pause lasts" ||
 		len(story.Actions) != 1 || story.Actions[0].Action != "give-up" {
 		t.Errorf("%+v", story)
 	}
@@ -124,7 +129,8 @@ func TestReplayOfWhatWasGivenUp(t *testing.T) {
 	}
 	_, err := r.ReplayNow(t.Context(), p)
 	r.must(err)
-	r.want(`SELECT event_id, status, misses FROM outbox ORDER BY 1`, "c00001 retry <nil>", "c00002 unknown 0", "c00003 unknown 0")
+	r.want(`SELECT event_id, status, misses FROM outbox ORDER BY 1`,
+		"c00001 retry <nil>", "c00002 unknown 0", "c00003 unknown 0")
 }
 
 // Each filter takes what it says and nothing else.
@@ -133,7 +139,8 @@ func TestGiveUpFilters(t *testing.T) {
 	r.waiting("contracts", "c", 2, 2)
 	r.waiting("deals", "d", 1, 0)
 	r.dead("contracts", "e", 1)
-	r.exec(`UPDATE event SET received_at = now() - interval '2 days', replayed_at = CASE WHEN event_id = 'c00003' THEN now() END WHERE event_id IN ('c00002', 'c00003')`)
+	r.exec(`UPDATE event SET received_at = now() - interval '2 days',
+		replayed_at = CASE WHEN event_id = 'c00003' THEN now() END WHERE event_id IN ('c00002', 'c00003')`)
 	r.exec(`UPDATE event SET payload = 'odd' WHERE event_id = 'd00001'`)
 	r.exec(`INSERT INTO outbox_error (event_id, category, message) VALUES ('c00004', 'RATE_LIMIT', 'm')`)
 	for name, c := range map[string]struct {
@@ -153,7 +160,8 @@ func TestGiveUpFilters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := r.planGiveUp(c.u)
 			args := pgx.NamedArgs{}
-			rows, err := r.pool.Query(t.Context(), `SELECT o.event_id FROM event o WHERE `+p.Filter.where(args)+` ORDER BY 1`, args)
+			where := p.Filter.where(args)
+			rows, err := r.pool.Query(t.Context(), `SELECT o.event_id FROM event o WHERE `+where+` ORDER BY 1`, args)
 			r.must(err)
 			ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
 			r.must(err)
@@ -185,13 +193,15 @@ func TestGiveUpRefuses(t *testing.T) {
 	if _, err := r.PlanGiveUp(t.Context(), Undecided{}); !errors.Is(err, ErrEverything) {
 		t.Error(err)
 	}
-	if _, err := r.PlanGiveUp(t.Context(), Undecided{Filter: Filter{EventIDs: []string{"nobody"}}}); !errors.As(err, new(*UnknownEventError)) {
+	nobody := Undecided{Filter: Filter{EventIDs: []string{"nobody"}}}
+	if _, err := r.PlanGiveUp(t.Context(), nobody); !errors.As(err, new(*UnknownEventError)) {
 		t.Error(err)
 	}
 	if _, err := r.GiveUp(t.Context(), GiveUpPlan{}, "why", nil); !errors.Is(err, ErrNoPlan) {
 		t.Error(err)
 	}
-	if _, err := r.GiveUp(t.Context(), r.planGiveUp(Undecided{Status: outbox.Retry}), " ", nil); !errors.Is(err, ErrNoReason) {
+	p := r.planGiveUp(Undecided{Status: outbox.Retry})
+	if _, err := r.GiveUp(t.Context(), p, " ", nil); !errors.Is(err, ErrNoReason) {
 		t.Error(err)
 	}
 	r.want(everyStatus, "contracts retry 1", "contracts unknown 1")
@@ -210,14 +220,16 @@ func TestGiveUpPastLocks(t *testing.T) {
 	r.giveUp(p, Result{Done: 11_998, Skipped: 2})
 	r.must(tx.Rollback(t.Context()))
 	r.want(everyStatus, "contracts dead 11998", "contracts retry 1", "contracts unknown 1")
-	r.want(`SELECT events, skipped, (SELECT count(*) FROM operator_action_event), (SELECT count(DISTINCT xmin::text) FROM event
-		WHERE dead_at IS NOT NULL) FROM operator_action`, "11998 2 11998 1")
+	r.want(`SELECT events, skipped, (SELECT count(*) FROM operator_action_event),
+		(SELECT count(DISTINCT xmin::text) FROM event WHERE dead_at IS NOT NULL) FROM operator_action`,
+		"11998 2 11998 1")
 }
 
 // A plan reads what waits by an index, however many rows there are beside it.
 func TestGiveUpPlansUseIndexes(t *testing.T) {
 	r := newReplayRig(t)
-	u := Undecided{Filter: Filter{ObjectType: "contracts", Text: "x", Category: "c", AsOf: time.Now()}, Status: outbox.Retry, Before: time.Now()}
+	u := Undecided{Filter: Filter{ObjectType: "contracts", Text: "x", Category: "c", AsOf: time.Now()},
+		Status: outbox.Retry, Before: time.Now()}
 	for name, sql := range map[string]func(pgx.NamedArgs) string{
 		"groups":  func(args pgx.NamedArgs) string { return undecidedSQL(u.where(args)) },
 		"in call": func(args pgx.NamedArgs) string { return inCallSQL(u.and(args, "true")) },
