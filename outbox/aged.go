@@ -26,14 +26,9 @@ const UndecidedReason = `CASE WHEN o.misses IS NULL AND NOT o.in_doubt THEN 'exh
 func deadUndecided(words, cause string) string {
 	return fmt.Sprintf(`
 gone AS (
-<<<<<<< ours
   UPDATE event o SET status = 'dead', reason = %[1]s, misses = NULL, untold = NULL, next_attempt_at = NULL, dead_at = now(),
-    error = CASE WHEN starts_with(o.error, %[2]s) THEN o.error ELSE concat_ws('; before that: ', %[2]s, nullif(o.error, '')) END,
-=======
-  UPDATE event o SET status = 'dead', reason = %[1]s, misses = NULL, next_attempt_at = NULL, dead_at = now(),
     error = CASE WHEN o.error = %[2]s OR starts_with(o.error, %[2]s || '; before that: ') THEN o.error
       ELSE concat_ws('; before that: ', %[2]s, nullif(o.error, '')) END,
->>>>>>> theirs
     fingerprint = %[4]s, updated_at = now()
   FROM chosen WHERE o.event_id = ANY (ARRAY[chosen.event_id])
   RETURNING o.event_id, o.object_type, o.reason),

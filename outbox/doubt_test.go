@@ -30,7 +30,9 @@ func intendWith(t *testing.T, s *Store, idProperty string, contents map[string]s
 // Of two rows that would have one record the second one is refused, however it was settled, and its attempt stays open.
 func TestOneRecordOneRow(t *testing.T) {
 	s := open(t)
-	with := func(record string) Settlement { return Settlement{Status: Created, RecordID: record, Errors: []Error{{Message: "whole"}}} }
+	with := func(record string) Settlement {
+		return Settlement{Status: Created, RecordID: record, Errors: []Error{{Message: "whole"}}}
+	}
 	settleOne := func(id string, st Settlement) error {
 		settle(t, s, intend(t, s, id), retry, id)
 		a := newAttempt()
