@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"crmintake/worker"
+	"crmintake/worker/hubspot"
 	"crmintake/worker/hubspot/hubspottest"
 )
 
@@ -22,6 +23,26 @@ func TestSettleTimeBeforeEachQuestion(t *testing.T) {
 	r.expect(`SELECT kind, waited FROM (
 		SELECT kind, started_at >= lag(closed_at) OVER (ORDER BY started_at) + interval '1.5 seconds' AS waited FROM attempt) a
 		WHERE kind = 'read'`, "read true", "read true")
+}
+
+// Reads that are refused are made less and less often, one for all rows, so that they leave the quota to creates.
+func TestRefusedReadsGrowRare(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{ReadRates: map[hubspottest.Fault]float64{hubspottest.Answer403: 1}})
+	r.crm.Script(hubspottest.BreakAfter, hubspottest.BreakAfter, hubspottest.BreakAfter)
+	r.publish(named("contracts", "c", 60)...)
+	cfg := config()
+	cfg.Batch.Size, cfg.InFlight = 20, 3
+	cfg.Fuse.Off = true // three calls at once
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.until(`SELECT least(count(*), 4) FROM attempt WHERE kind = 'read'`, "4")
+	r.publish(named("contracts", "d", 60)...)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 60\nunknown 60")
+	w.stop()
+	// By the database's clock, which the worker does not see: nearly the trial interval of a second, twice, and four times that.
+	r.expect(`SELECT extract(epoch FROM started_at - before) > 0.9 * power(2, n - 2) FROM (
+		SELECT started_at, lag(closed_at) OVER w AS before, row_number() OVER w AS n FROM attempt WHERE kind = 'read' WINDOW w AS (ORDER BY started_at)) a
+		WHERE n BETWEEN 2 AND 4 ORDER BY n`, "true", "true", "true")
 }
 
 // One worker parks what is in doubt of one object type, and sends that of others again.
