@@ -29,11 +29,10 @@ func TestSettleTimeBeforeEachQuestion(t *testing.T) {
 func TestRefusedReadsGrowRare(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{ReadRates: map[hubspottest.Fault]float64{hubspottest.Answer403: 1}})
-	r.crm.Script(hubspottest.BreakAfter, hubspottest.BreakAfter, hubspottest.BreakAfter)
+	r.crm.Script(hubspottest.BreakAfter)
 	r.publish(named("contracts", "c", 60)...)
 	cfg := config()
-	cfg.Batch.Size, cfg.InFlight = 20, 3
-	cfg.Fuse.Off = true // three calls at once
+	cfg.Batch.Wait = time.Second // for one call
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT least(count(*), 4) FROM attempt WHERE kind = 'read'`, "4")
 	r.publish(named("contracts", "d", 60)...)
