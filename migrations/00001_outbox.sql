@@ -168,6 +168,7 @@ CREATE TABLE quota (
     calls            timestamptz[] NOT NULL DEFAULT '{}',   -- of the last moments; the last ones are still to be made
     blocked_until    timestamptz NOT NULL DEFAULT '-infinity',
     blocked_why      text,
+    resumed_at       timestamptz,                   -- when a person last ended such a wait
     limit_calls      integer NOT NULL DEFAULT 0,    -- as configured: so many calls
     limit_window     interval NOT NULL DEFAULT '0', -- in any such time
     effective        integer NOT NULL DEFAULT 0,    -- what the fleet makes of them: less the reserve, what others use, and caution

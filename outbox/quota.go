@@ -150,6 +150,16 @@ func (s *Store) withQuota(ctx context.Context, account string, change func(l *le
 	return conn.SendBatch(ctx, &end).Close()
 }
 
+// Resumed tells whether a person has ended, so long ago or later, the wait that an answer asked for.
+func (s *Store) Resumed(ctx context.Context, account string, ago time.Duration) (resumed bool, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM quota WHERE account = $1 AND resumed_at >= clock_timestamp() - $2::interval)`,
+		account, ago).Scan(&resumed)
+	if err != nil {
+		return false, fmt.Errorf("outbox: quota: %w", err)
+	}
+	return resumed, nil
+}
+
 // QuotaState is how an account's quota stands. Operators find the same in the table quota.
 type QuotaState struct {
 	Account    string

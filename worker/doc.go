@@ -51,7 +51,7 @@
 //
 // Headers, refusals and the day's count are the outbox's to judge. A 429 that the headers explain, because others use the
 // account, holds nobody: the next tokens are fewer. Any other refusal holds this worker for as long as the answer asks,
-// and the fleet from its next tokens on. When the day's calls are used up, everything pauses until midnight.
+// and the fleet from its next tokens on; a person can end that. When the day's calls are used up, everything pauses until midnight.
 //
 // Signals says how many workers would help: one, where the quota limits.
 //

@@ -87,7 +87,8 @@ func (g gates) nextTrial(now time.Time) (at time.Time, ok bool) {
 // scout goes first, a call with one event, and all others wait for what becomes of it. Worker.mu guards it.
 type hold struct {
 	until  time.Time // no call before
-	asked  time.Time // what an answer asked for of that: it ends by time alone
+	asked  time.Time // what an answer asked for of that: it ends by time, or a person ends it
+	since  time.Time // when the last of these was learned
 	again  int       // answers that asked for it once more though the wait before was obeyed
 	held   int       // holds in a row for failures
 	inRow  int       // calls in a row that came to nothing
@@ -117,7 +118,7 @@ func (h *hold) throttled(now time.Time, took, wait time.Duration) {
 		h.again++
 		wait = min(wait<<min(h.again, 10), max(longestHold, wait))
 	}
-	h.asked = later(h.asked, now.Add(wait))
+	h.since, h.asked = now, later(h.asked, now.Add(wait))
 	h.until = later(h.until, h.asked)
 }
 
@@ -142,6 +143,7 @@ func (h *hold) failed(now time.Time, wait time.Duration) {
 		return
 	}
 	h.held++
+	h.since = now
 	h.until = now.Add(min(max(wait, time.Second)<<min(h.held-1, 10), max(longestHold, wait)))
 }
 

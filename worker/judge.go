@@ -185,6 +185,9 @@ func (j judge) again(s outbox.Settlement, r *row, class Class, asked time.Durati
 		s.Status = outbox.Dead
 	case class == PauseAccount || class == PauseObjectType:
 		// The pause holds it back, and is to bring it forward when it ends.
+	case class == Throttled:
+		// A longer wait is the worker's and the quota's, and ends for all when a person ends it.
+		s.Wait = min(asked, longestHold)
 	case !s.Counted:
 		s.Wait = asked
 	default:

@@ -124,7 +124,32 @@ func (w *Worker) lookAtPauses(ctx context.Context, newCredential bool) error {
 	if err := w.refreshPauses(ctx); err != nil {
 		return err
 	}
+	if err := w.refreshHold(ctx); err != nil {
+		return err
+	}
 	return w.dilute(ctx)
+}
+
+// refreshHold ends the wait for a CRM that is not well, or that wants fewer calls, if a person wants so.
+func (w *Worker) refreshHold(ctx context.Context) error {
+	w.mu.Lock()
+	since, waits := w.hold.since, time.Now().Before(w.hold.until)
+	w.mu.Unlock()
+	if !waits {
+		return nil
+	}
+	resumed, err := w.store.Resumed(ctx, outbox.QuotaAccount, time.Since(since))
+	if err != nil || !resumed {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hold.since.Equal(since) { // nothing else was learned since
+		w.hold = hold{}
+		w.wakeUp()
+		w.log.Info("calls go on: a person ended the wait for the CRM")
+	}
+	return nil
 }
 
 // refreshPauses takes over the fleet's pauses from the database.

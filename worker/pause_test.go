@@ -10,6 +10,7 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
+	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/hubspot/hubspottest"
 )
@@ -213,4 +214,41 @@ func TestPauseBeforeItIsWritten(t *testing.T) {
 	lock.exec(`COMMIT`)
 	r.untilWithin(againAfterNaks, `SELECT status, count(*) FROM outbox GROUP BY status`, "created 3")
 	w.stop()
+}
+
+// A wait that an answer asks for is obeyed by the fleet, and a person ends it, with a quota and without.
+func TestResumeEndsAWaitThatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	for name, quota := range map[string]worker.Quota{"quota": {Calls: 100, Window: time.Second}, "off": {}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, hubspottest.Config{RetryAfter: time.Hour})
+			r.crm.Script(hubspottest.Answer429RetryAfter)
+			cfg := config()
+			cfg.Quota = quota
+			cfg.Name = "one"
+			one := r.start(cfg, hubspot.StaticToken(token))
+			r.publish(named("contracts", "a", 10)...)
+			r.until(`SELECT DISTINCT http_status FROM attempt WHERE http_status IS NOT NULL`, "429")
+			calls := r.crm.Stats().Requests
+			if quota.Calls > 0 {
+				cfg.Name = "two" // knows of it by the outbox alone
+				two := r.start(cfg, hubspot.StaticToken(token))
+				defer two.stop()
+			}
+			r.publish(named("contracts", "b", 10)...)
+			r.rounds()
+			if n := r.crm.Stats().Requests; n != calls {
+				t.Errorf("%d calls in the wait", n-calls)
+			}
+			ended, err := r.ann().Resume(t.Context(), outbox.Account)
+			r.must(err)
+			if (ended != nil) != (quota.Calls > 0) {
+				t.Errorf("ended: %+v", ended)
+			}
+			r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 20")
+			one.stop()
+			r.exactlyOnce("contracts", 20)
+		})
+	}
 }

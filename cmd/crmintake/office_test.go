@@ -146,6 +146,10 @@ func TestPauseAndResumeARunningWorker(t *testing.T) {
 	crmintake(t, "", "resume", "contracts").want(t, 0, "Contracts was not paused")
 	crmintake(t, "", "resume", "--all").want(t, 0, "Everything goes on")
 	until(t, "the second record is made", func() bool { return d.crm.Len("contracts") == 2 })
+	d.exec(t, `UPDATE quota SET blocked_until = now() + interval '1 hour', blocked_why = '429'`)
+	crmintake(t, "", "status").want(t, 0, "the CRM wants no call for another 59m", "(429); 'crmintake resume --all' ends that")
+	crmintake(t, "", "resume", "--all").want(t, 0, "Everything goes on. The CRM wanted no call until", ": 429")
+	crmintake(t, "", "resume", "--all").want(t, 0, "Everything was not paused")
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d: %s", code, log)
 	}

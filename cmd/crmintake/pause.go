@@ -107,7 +107,7 @@ type resumeCmd struct {
 
 func (resumeCmd) Help() string {
 	return "Ends a pause, a person's or one that the workers began by themselves, for all of them within two seconds. What the CRM " +
-		"still refuses pauses again by itself. --all ends the pause of everything, and not those of single object types."
+		"still refuses pauses again by itself. --all ends the pause of everything, and a wait that the CRM asked for, but not the pauses of single object types."
 }
 
 // resumeReport is what resume did.
@@ -137,11 +137,13 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	if p.Output == "json" {
 		return printJSON(p.out, r)
 	}
-	if r.Ended == nil {
+	switch e := r.Ended; {
+	case e == nil:
 		fmt.Fprintf(p.out, "%s was not paused.\n", capital(pausedName(key)))
-	} else {
-		fmt.Fprintf(p.out, "%s goes on. It was paused for %s: %s\n", capital(pausedName(key)),
-			short(time.Since(r.Ended.Since)), printable(r.Ended.Reason))
+	case e.Since.IsZero():
+		fmt.Fprintf(p.out, "%s goes on. The CRM wanted no call until %s: %s\n", capital(pausedName(key)), localTime(e.BlockedUntil), printable(e.Reason))
+	default:
+		fmt.Fprintf(p.out, "%s goes on. It was paused for %s: %s\n", capital(pausedName(key)), short(time.Since(e.Since)), printable(e.Reason))
 	}
 	for _, left := range r.Left {
 		fmt.Fprintf(p.out, "Still paused: %s (%s); type 'crmintake resume %s' to end that.\n",

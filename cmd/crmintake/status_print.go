@@ -109,7 +109,8 @@ func (r *statusReport) tell(t *table) {
 		}
 		c := cell{plain, text}
 		if !q.BlockedUntil.IsZero() {
-			c = cell{yellow, text + "; the CRM wants no call for another " + short(q.BlockedUntil.Sub(r.At))}
+			c = cell{yellow, fmt.Sprintf("%s; the CRM wants no call for another %s, until %s (%s); 'crmintake resume --all' ends that", text,
+				short(q.BlockedUntil.Sub(r.At)), localTime(q.BlockedUntil), shorten(printable(q.BlockedWhy), 200))}
 		}
 		t.row("quota", c)
 		t.row("today", today(q))

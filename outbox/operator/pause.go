@@ -18,8 +18,10 @@ type Pause struct {
 	Cause      string    `json:"cause"`       // an outbox.Cause
 	Reason     string    `json:"reason"`
 	By         string    `json:"by,omitempty"` // the person, or the worker that met it
-	Since      time.Time `json:"since"`
+	Since      time.Time `json:"since,omitzero"`
 	TrialAt    time.Time `json:"trial_at,omitzero"` // when a call tries whether it can end; zero: a person ends it
+	// BlockedUntil is for what Resume has ended: until when the CRM had asked for no call.
+	BlockedUntil time.Time `json:"blocked_until,omitzero"`
 }
 
 const (
@@ -30,6 +32,12 @@ ON CONFLICT (object_type) DO UPDATE SET reason = excluded.reason, cause = 'opera
   since = CASE WHEN p.cause = 'operator' THEN p.since ELSE now() END
 RETURNING xmax = 0`
 	resume = outbox.Unpause + `SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM gone`
+	// The CTEs see the row as it was before.
+	unblock = `
+WITH lifted AS (
+  INSERT INTO quota (account, resumed_at) VALUES ($1, clock_timestamp())
+  ON CONFLICT (account) DO UPDATE SET resumed_at = excluded.resumed_at, blocked_until = '-infinity', blocked_why = NULL)
+SELECT blocked_until, coalesce(blocked_why, '') FROM quota WHERE account = $1 AND blocked_until > clock_timestamp()`
 	pauses = `
 SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM pause ORDER BY object_type`
 )
@@ -52,8 +60,9 @@ func (o *Operator) Pause(ctx context.Context, objectType, reason string) (alread
 	return already, nil
 }
 
-// Resume ends a pause, whoever or whatever began it, and returns it; nil if there was none, which is not recorded either.
-// What the CRM still refuses will pause again by itself.
+// Resume ends a pause, whoever or whatever began it, and returns it; nil if there was none, which is not recorded either. That of the
+// account ends with it, or by itself, a wait that the CRM asked for; workers see it within two seconds. What the CRM still refuses
+// will pause again by itself.
 func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, resume, objectType, true)
@@ -61,13 +70,28 @@ func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause,
 			return err
 		}
 		p, err := pgx.CollectExactlyOneRow(rows, scanPause)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			ended = &p
+		case !errors.Is(err, pgx.ErrNoRows):
 			return err
 		}
-		ended = &p
+		if objectType == outbox.Account {
+			var until time.Time
+			var why string
+			err := tx.QueryRow(ctx, unblock, outbox.QuotaAccount).Scan(&until, &why)
+			switch {
+			case err == nil && ended == nil:
+				ended = &Pause{ObjectType: objectType, Cause: string(outbox.ByAnswer), Reason: why, BlockedUntil: until}
+			case err == nil:
+				ended.BlockedUntil = until
+			case !errors.Is(err, pgx.ErrNoRows):
+				return err
+			}
+		}
+		if ended == nil {
+			return nil
+		}
 		return o.recordPause(ctx, tx, "resume", "", objectType, ended)
 	})
 	if err != nil {

@@ -197,3 +197,53 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("%s, %v", detail, err)
 	}
 }
+
+// Resume of everything ends a wait that an answer asked for, with a pause and without, and says until when it was.
+func TestResumeEndsABlock(t *testing.T) {
+	store := openStore(t)
+	ann := New(store, Config{Name: "ann"})
+	q := outbox.Quota{Account: outbox.QuotaAccount, Calls: 10, Window: time.Second}
+	take := func() int {
+		t.Helper()
+		g, err := store.Take(t.Context(), q, outbox.Ask{Want: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(g.Tokens)
+	}
+	resume := func(objectType string) *Pause {
+		t.Helper()
+		p, err := ann.Resume(t.Context(), objectType)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if p := resume(outbox.Account); p != nil || take() != 1 {
+		t.Errorf("nothing was in the way: %+v", p)
+	}
+	for _, paused := range []bool{false, true} {
+		err := store.Throttle(t.Context(), q, outbox.Refusal{Wait: time.Hour, Asked: true, Why: "Retry-After"})
+		if err == nil && paused {
+			_, err = ann.Pause(t.Context(), outbox.Account, "wait")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := ann.Status(t.Context()); err != nil || s.Quota == nil || s.Quota.BlockedWhy != "Retry-After" || time.Until(s.Quota.BlockedUntil) < 50*time.Minute {
+			t.Errorf("status: %+v", s.Quota)
+		}
+		if p := resume("deals"); p != nil || take() != 0 {
+			t.Errorf("an object type's is not all: %+v", p)
+		}
+		p := resume(outbox.Account)
+		if p == nil || time.Until(p.BlockedUntil) < 50*time.Minute || p.Since.IsZero() == paused || take() != 1 {
+			t.Errorf("%+v", p)
+		}
+	}
+	for ago, want := range map[time.Duration]bool{0: false, time.Minute: true} {
+		if resumed, err := store.Resumed(t.Context(), outbox.QuotaAccount, ago); err != nil || resumed != want {
+			t.Errorf("%v ago: %v, %v", ago, resumed, err)
+		}
+	}
+}
