@@ -51,7 +51,8 @@
 //
 // Headers, refusals and the day's count are the outbox's to judge. A 429 that the headers explain, because others use the
 // account, holds nobody: the next tokens are fewer. Any other refusal holds this worker for as long as the answer asks,
-// and the fleet from its next tokens on; a person can end that. When the day's calls are used up, everything pauses until midnight.
+// and the fleet from its next tokens on; a person can end that. When the day's calls are used up, everything pauses until
+// midnight.
 //
 // Signals says how many workers would help: one, where the quota limits.
 //
@@ -100,8 +101,8 @@
 //   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go. Age counts on while
 //     calls are paused: what is too old then is dead without a call.
 //   - When the database was away for longer than a lease, no lease is taken for run out before the workers that are alive had
-//     the time to commit what their calls came to: 20 seconds after a failure that this worker saw, 10 after a start of the database. Failures that go on while the database
-//     answers put it off for a minute at most.
+//     the time to commit what their calls came to: 20 seconds after a failure that this worker saw, 10 after a start of the
+//     database. Failures that go on while the database answers put it off for a minute at most.
 //   - Rows in doubt become `unknown` first, and are parked or sent again from there: one place does it, for calls without an
 //     answer as for workers that died.
 //   - Two events that claim the same unique value ask for the same record. Which of them made it can't be told by reading.
