@@ -34,7 +34,7 @@ FROM event e JOIN attempt a ON a.id = e.attempt_id ORDER BY e.event_id`
 			kept := created
 			kept.Keep = true
 			ok(t, s.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 1}, append(alike(created, "b"), append(alike(retry, "a"), alike(kept, "c")...)...)))
-		}, []string{"a retry - content of a - f {a,b,c} {NULL,r,NULL}", "b - 2 - - f {a,b,c} {NULL,r,NULL}", "c created - content of c r f {a,b,c} {NULL,r,NULL}"}},
+		}, []string{"a retry - content of a - f {a,b,c} {NULL,r-b,NULL}", "b - 2 - - f {a,b,c} {NULL,r-b,NULL}", "c created - content of c r-c f {a,b,c} {NULL,r-b,NULL}"}},
 		"rejected": {func(t *testing.T, s *Store, a Attempt) { settle(t, s, a, dead, "a", "b", "c") },
 			[]string{"a dead - content of a - f {a,b,c} {NULL,NULL,NULL}", "b dead - content of b - f {a,b,c} {NULL,NULL,NULL}", "c dead - content of c - f {a,b,c} {NULL,NULL,NULL}"}},
 		"expired": {func(t *testing.T, s *Store, a Attempt) { endLease(t, s, a.ID); expire(t, s) },
@@ -66,7 +66,7 @@ func TestBarePayloads(t *testing.T) {
 	}
 	settle(t, s, a, created, "a", "b", "c")
 	for _, e := range list {
-		if got, err := s.Get(t.Context(), e.ID); err != nil || len(got.Payload) > 0 || got.Status != Created || got.RecordID != created.RecordID || got.Attempts != 1 {
+		if got, err := s.Get(t.Context(), e.ID); err != nil || len(got.Payload) > 0 || got.Status != Created || got.RecordID != created.RecordID+"-"+e.ID || got.Attempts != 1 {
 			t.Errorf("%s created: %+v, %v", e.ID, got, err)
 		}
 	}
@@ -148,9 +148,9 @@ func TestSettleWaits(t *testing.T) {
 		want []string
 	}{
 		"for a renewal": {renew, func(a Attempt) []any { return []any{[]uuid.UUID{a.ID}, a.Lease} },
-			[]string{"a created r - 1", "b retry - content of b 0"}},
+			[]string{"a created r-a - 1", "b retry - content of b 0"}},
 		"until its rows are whole": {unfold, func(a Attempt) []any { return []any{a.ID, []string{"a"}} },
-			[]string{"a created r - 1", "b retry - content of b 0"}},
+			[]string{"a created r-a - 1", "b retry - content of b 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t)
