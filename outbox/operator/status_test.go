@@ -16,7 +16,7 @@ import (
 const statusRows = `
 INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, next_attempt_at, misses, dead_at, reason, attempt_id,
   received_at, stream, stream_seq)
-SELECT $1 || n, $2, $3, 'p', 'h', 'r' || n, CASE WHEN $3 IN ('retry', 'unknown') THEN now() END, CASE WHEN $3 = 'unknown' THEN 0 END,
+SELECT $1 || n, $2, $3, 'p', 'h', 'r' || $1 || n, CASE WHEN $3 IN ('retry', 'unknown') THEN now() END, CASE WHEN $3 = 'unknown' THEN 0 END,
   CASE WHEN $3 = 'dead' THEN now() - n * interval '1 minute' END, CASE WHEN $3 = 'dead' THEN 'rejected' END, gen_random_uuid(),
   now() - n * interval '1 hour', 's', n
 FROM generate_series(1, $4::int) n`
