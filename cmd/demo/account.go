@@ -1,24 +1,38 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// contracts describes the object type, with the id property or without.
-func contracts(idProperties ...string) map[string]hubspottest.ObjectType {
-	return map[string]hubspottest.ObjectType{objectType: {
-		Properties: []string{"contract_name", "contract_number", "amount", "currency", "start_date", "end_date", "auto_renew", "status", "customer_note"},
-		Unique:     idProperties,
-		Counted:    []string{counted},
-	}}
+// objectTypes are the account's, each with the usual properties and with the id property or without.
+func objectTypes(idProperties ...string) map[string]hubspottest.ObjectType {
+	return map[string]hubspottest.ObjectType{
+		objectType: {
+			Properties: []string{"amount", "closedate", "deal_currency_code", "dealname", "dealstage", "dealtype", "description",
+				"hs_next_step", "hs_priority", "hubspot_owner_id", "pipeline"},
+			Unique:  idProperties,
+			Counted: []string{counted},
+		},
+		"contacts": {
+			Properties: []string{"address", "city", "company", "country", "email", "firstname", "hs_lead_status", "hubspot_owner_id", "jobtitle",
+				"lastname", "lifecyclestage", "mobilephone", "phone", "state", "website", "zip"},
+			Unique: slices.Concat(idProperties, []string{"email"}),
+		},
+		"companies": {
+			Properties: []string{"address", "city", "country", "description", "domain", "hubspot_owner_id", "industry", "lifecyclestage", "name",
+				"numberofemployees", "phone", "state", "website", "zip"},
+			Unique: idProperties,
+		},
+	}
 }
 
 // account describes the simulated CRM.
 func account(q quota, latency time.Duration, faults string) hubspottest.Config {
 	cfg := hubspottest.Config{
-		ObjectTypes: contracts(idProperty),
+		ObjectTypes: objectTypes(idProperty),
 		Limit:       hubspottest.Limit{Calls: q.calls, Window: q.window},
 		MinLatency:  latency / 2,
 		MaxLatency:  latency + latency/2,

@@ -90,7 +90,7 @@ func (c *chaosCmd) Run(ctx context.Context, s streams) (err error) {
 // account is one where every fault happens, most of them often.
 func (c *chaosCmd) account() hubspottest.Config {
 	cfg := hubspottest.Config{
-		ObjectTypes: contracts(),
+		ObjectTypes: objectTypes(),
 		MinLatency:  chaosLatency / 4,
 		MaxLatency:  2*chaosLatency - chaosLatency/4,
 		Rates:       stormy(hubspottest.All()),
@@ -100,7 +100,7 @@ func (c *chaosCmd) account() hubspottest.Config {
 		Seed:        c.Seed,
 	}
 	if c.IDProperty {
-		cfg.ObjectTypes = contracts(idProperty)
+		cfg.ObjectTypes = objectTypes(idProperty)
 	}
 	return cfg
 }

@@ -86,7 +86,7 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 		if ours {
 			there[n] = true
 		}
-		exists := ours && records[contractNumber(n)] > 0 || named[l.id] > 0
+		exists := ours && records[dealName(n)] > 0 || named[l.id] > 0
 		switch outbox.Status(l.status) {
 		case outbox.Created:
 			b.Created++
@@ -130,7 +130,7 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 	for n, ok := range settled {
 		switch {
 		case ok:
-		case p.forgets && !there[n] && records[contractNumber(n)] > 0:
+		case p.forgets && !there[n] && records[dealName(n)] > 0:
 			b.Removed++
 		default:
 			b.Lost++

@@ -17,7 +17,7 @@ import (
 func TestCompare(t *testing.T) {
 	temporary(t)
 	var said bytes.Buffer
-	cfg := local.StackConfig{CRM: hubspottest.Config{ObjectTypes: contracts(idProperty)}}
+	cfg := local.StackConfig{CRM: hubspottest.Config{ObjectTypes: objectTypes(idProperty)}}
 	p, err := startParts(t.Context(), &said, cfg)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &said)
@@ -34,7 +34,7 @@ func TestCompare(t *testing.T) {
 		}
 		return id
 	}
-	record := func(n int) string { return add(counted, contractNumber(n)) }
+	record := func(n int) string { return add(counted, dealName(n)) }
 	conn, err := pgx.Connect(t.Context(), p.stack.DatabaseURL())
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestCompare(t *testing.T) {
 		_, err := conn.Exec(t.Context(), `
 			INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at,
 				next_attempt_at, stream, stream_seq)
-			VALUES ($1, 'contracts', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END,
+			VALUES ($1, 'deals', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END,
 				CASE WHEN $2 = 'retry' THEN now() END, 's', 1)`, id, status, record, reason)
 		if err != nil {
 			t.Fatal(err)
@@ -75,8 +75,8 @@ func TestCompare(t *testing.T) {
 	row(eventID(5), "dead", "", "rejected") // but it was created
 	want.Dead, want.DeadBy, want.DeadWithRecord = 2, map[string]int{"rejected": 2}, map[string]int{"rejected": 1}
 	want.Denied++
-	record(6)                                       // and no row at all
-	row("contract-07", "dead", "", "invalid_event") // nobody published it
+	record(6)                                    // and no row at all
+	row("order-07", "dead", "", "invalid_event") // nobody published it
 	want.Dead, want.DeadBy["invalid_event"] = 3, 1
 	want.Lost, want.Published = 2, 7
 	check(7)

@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// crmCmd is the command crm: the simulated account alone, for a worker that somebody else runs, as deploy/compose.yaml does.
+// crmCmd is the command crm: the simulated account alone, for a worker that somebody else runs, as deploy/compose.yaml does. It knows
+// deals, contacts and companies.
 type crmCmd struct {
 	Addr    string        `help:"Where to listen. A worker talks plain http to a loopback address only." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
 	Token   string        `help:"The token that opens the account. It is no secret: the account lives for as long as the process." default:"pat-of-the-simulated-account" placeholder:"TOKEN"`
@@ -39,8 +44,17 @@ func (c *crmCmd) Run(ctx context.Context, s streams) error {
 	server := &http.Server{Handler: crm, ReadHeaderTimeout: time.Minute}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	fmt.Fprintf(s.out, "The simulated CRM answers at http://%s.\n", l.Addr())
+	tellTypes(s.out, cfg.ObjectTypes)
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// tellTypes says which object types the account knows, and with which properties.
+func tellTypes(out io.Writer, types map[string]hubspottest.ObjectType) {
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		t := types[name]
+		fmt.Fprintf(out, "%s (unique: %s): %s\n", name, strings.Join(t.Unique, ", "), strings.Join(t.Properties, ", "))
+	}
 }

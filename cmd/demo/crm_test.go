@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The simulated CRM alone: it says where it is, answers whoever has the token, and ends in order.
+// The simulated CRM alone: it says where it is and what it knows, answers whoever has the token, and ends in order.
 func TestCRM(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -21,19 +21,40 @@ func TestCRM(t *testing.T) {
 		ended <- execute(ctx, []string{"crm", "--addr", "127.0.0.1:0", "--token", "open", "--latency", "0s"}, outs, &errs)
 		outs.Close()
 	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("%v, exit code %d\n%s", err, <-ended, &errs)
+	said := bufio.NewReader(out)
+	var lines []string
+	for range 4 {
+		line, err := said.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v, exit code %d\n%s", err, <-ended, &errs)
+		}
+		lines = append(lines, line)
 	}
-	url := strings.TrimSuffix(line[strings.Index(line, "http://"):], ".\n") + "/crm/objects/2026-03/contracts/batch/create"
+	for k, want := range []string{"companies (unique: source_event_id): ", "contacts (unique: source_event_id, email): ", "deals (unique: source_event_id): "} {
+		if !strings.HasPrefix(lines[k+1], want) {
+			t.Errorf("it says %q, want %q", lines[k+1], want)
+		}
+	}
+	url := strings.TrimSuffix(lines[0][strings.Index(lines[0], "http://"):], ".\n") + "/crm/objects/2026-03/"
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	for token, want := range map[string]int{"open": http.StatusCreated, "another": http.StatusUnauthorized} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(`{"inputs": [{"properties": {"contract_name": "Lease"}, "associations": []}]}`))
+	for _, c := range []struct {
+		token, objectType, properties string
+		want                          int
+	}{
+		{"open", "deals", `{"dealname": "Order 1", "dealstage": "closedwon", "source_event_id": "1"}`, http.StatusCreated},
+		{"open", "contacts", `{"email": "anna@example.com", "firstname": "Anna"}`, http.StatusCreated},
+		{"open", "companies", `{"name": "Example", "domain": "example.com"}`, http.StatusCreated},
+		{"open", "deals", `{"dealname": "Order 2", "dealstgae": "closedwon"}`, http.StatusBadRequest},
+		{"open", "contracts", `{"hs_name": "Lease"}`, http.StatusBadRequest},
+		{"another", "deals", `{"dealname": "Order 1"}`, http.StatusUnauthorized},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+c.objectType+"/batch/create",
+			strings.NewReader(`{"inputs": [{"properties": `+c.properties+`, "associations": []}]}`))
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Authorization", "Bearer "+c.token)
 		r.Header.Set("Content-Type", "application/json")
 		answer, err := client.Do(r)
 		if err != nil {
@@ -41,8 +62,8 @@ func TestCRM(t *testing.T) {
 		}
 		body, err := io.ReadAll(answer.Body)
 		answer.Body.Close()
-		if err != nil || answer.StatusCode != want {
-			t.Errorf("with the token %q: status %d (%v), want %d\n%s", token, answer.StatusCode, err, want, body)
+		if err != nil || answer.StatusCode != c.want {
+			t.Errorf("%+v: status %d (%v)\n%s", c, answer.StatusCode, err, body)
 		}
 	}
 	stop()

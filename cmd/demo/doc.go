@@ -12,7 +12,8 @@
 // wrong, which calls were ambiguous, and how each event in doubt was settled. What went wrong is seen by the workers and the
 // publisher through proxies; the comparison goes by the servers themselves.
 //
-// The command crm serves the simulated CRM alone, for a worker that runs elsewhere: that of deploy/compose.yaml.
+// The command crm serves the simulated CRM alone, with deals, contacts and companies, for a worker that runs elsewhere: that of
+// deploy/compose.yaml.
 //
 // The command soak publishes steadily for an hour at half the quota, while the CRM answers with a fault now and then, and watches what
 // must not grow: the workers' memory and goroutines, their connections, the tables and their indexes. Created rows are removed meanwhile;

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	objectType = "contracts"
+	objectType = "deals"
 	subject    = "crm.create." + objectType
 	idProperty = "source_event_id" // the account's custom property with unique values
-	idPrefix   = "contract-"
-	counted    = "contract_number" // see contractNumber
+	idPrefix   = "order-"
+	counted    = "dealname" // see dealName
 )
 
 // Some events are bad, as they are in life.
@@ -32,9 +32,9 @@ func eventNumber(id string) (n int, ok bool) {
 	return n, err == nil && id == eventID(n)
 }
 
-// contractNumber is a value that the n-th event's record alone has, in a property that the CRM doesn't keep unique: so records
+// dealName is a value that the n-th event's record alone has, in a property that the CRM doesn't keep unique: so records
 // that exist twice are seen, with an id property or without.
-func contractNumber(n int) string { return fmt.Sprintf("C-%09d", n) }
+func dealName(n int) string { return fmt.Sprintf("Order %09d", n) }
 
 // message is the n-th event, ready to be published.
 func message(n int) jetstream.Message {
@@ -45,20 +45,20 @@ func message(n int) jetstream.Message {
 func event(n int) []byte {
 	switch {
 	case n%notJSONEach == notJSONEach-1:
-		return []byte(`{"properties": {"contract_name": "cut off in the mid`)
+		return []byte(`{"properties": {"dealname": "cut off in the mid`)
 	case n%misspelledEach == misspelledEach-1:
-		return fmt.Appendf(nil, `{"properties": {"contract_name": "Contract %d", "ammount": "12.50"}}`, n)
+		return fmt.Appendf(nil, `{"properties": {"dealname": "%s", "ammount": "12.50"}}`, dealName(n))
 	}
 	return goodEvent(n)
 }
 
 func goodEvent(n int) []byte {
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n%365)
-	return fmt.Appendf(nil, `{"properties": {"contract_name": "Contract %d", "contract_number": "%s", "amount": %d.%02d, "currency": "EUR",`+
-		` "start_date": "%s", "end_date": "%s", "auto_renew": %t, "status": "signed",`+
-		` "customer_note": "Signed by both parties and filed."},`+
+	closed := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n%365)
+	return fmt.Appendf(nil, `{"properties": {"dealname": "%s", "amount": %d.%02d, "deal_currency_code": "EUR", "pipeline": "default",`+
+		` "dealstage": "closedwon", "closedate": "%s", "dealtype": "%s",`+
+		` "description": "Ordered on the web site, to be paid by invoice."},`+
 		` "associations": []}`,
-		n, contractNumber(n), n%100000, n%100, start.Format(time.DateOnly), start.AddDate(1, 0, 0).Format(time.DateOnly), n%2 == 0)
+		dealName(n), n%100000, n%100, closed.Format(time.DateOnly), [...]string{"newbusiness", "existingbusiness"}[n%2])
 }
 
 // quota is so many calls in any window; no calls means no limit.
