@@ -13,7 +13,7 @@ import (
 
 // pausable names an object type, or everything.
 type pausable struct {
-	ObjectType string `arg:"" optional:"" name:"type" help:"Object type, such as contracts."`
+	ObjectType string `arg:"" optional:"" name:"type" help:"Object type, such as deals."`
 	All        bool   `help:"Everything: all calls, of every object type."`
 }
 

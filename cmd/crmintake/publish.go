@@ -20,8 +20,8 @@ import (
 type publishCmd struct {
 	natsFlags
 	File       string `arg:"" help:"File with one event a line; - is standard input." placeholder:"FILE"`
-	ObjectType string `help:"Object type of all the events, the last part of their subject: contacts, 0-721, 2-123456… Exported events have their own." placeholder:"TYPE"`
-	IDField    string `help:"Property whose value is the event's id, such as external_id. Without it events have no id, and publishing a file twice makes two records of each line." placeholder:"PROPERTY"`
+	ObjectType string `help:"Object type of all the events, the last part of their subject: deals, 0-3, 2-123456… Exported events have their own." placeholder:"TYPE"`
+	IDField    string `help:"Property whose value is the event's id, such as source_event_id. Without it events have no id, and publishing a file twice makes two records of each line." placeholder:"PROPERTY"`
 	IDSuffix   string `name:"id-suffix" help:"Put this behind the id of each exported event. The outbox knows an event by its id: one that was changed since must come under another." placeholder:"TEXT"`
 	Format     string `help:"json: an event a line; csv: what dead export --format csv wrote." enum:"json,csv" default:"json" placeholder:"json|csv"`
 	OnBad      string `help:"What to do at a line that is no valid event: stop, or skip it and go on." enum:"stop,skip" default:"stop" placeholder:"stop|skip"`

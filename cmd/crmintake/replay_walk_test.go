@@ -22,7 +22,7 @@ import (
 func TestReadmeWalkThrough(t *testing.T) {
 	server, _ := startNATS(t)
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, ObjectTypes: map[string]hubspottest.ObjectType{
-		"contracts": {Properties: []string{"contract_number", "status"}, Counted: []string{"contract_number", "status"}, Unique: []string{"source_event_id"}},
+		"deals": {Properties: []string{"dealname", "dealstage"}, Counted: []string{"dealname", "dealstage"}, Unique: []string{"source_event_id"}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestReadmeWalkThrough(t *testing.T) {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CRMINTAKE_") })
 	env = append(env, "PATH="+dir+":"+os.Getenv("PATH"), "USER=anna",
 		"CRMINTAKE_NATS_URL="+server.URL(), "CRMINTAKE_DATABASE_URL="+outboxtest.New(t), "CRMINTAKE_HUBSPOT_URL="+crm.URL,
-		"CRMINTAKE_HUBSPOT_TOKEN="+secret, "CRMINTAKE_ADMIN_ADDR=127.0.0.1:0", "CRMINTAKE_ID_PROPERTY=contracts=source_event_id",
+		"CRMINTAKE_HUBSPOT_TOKEN="+secret, "CRMINTAKE_ADMIN_ADDR=127.0.0.1:0", "CRMINTAKE_ID_PROPERTY=deals=source_event_id",
 		"CRMINTAKE_AS=anna")
 	shell := func(command string) (out string, err error) {
 		c := exec.CommandContext(t.Context(), "sh", "-c", command)
@@ -84,17 +84,17 @@ func TestReadmeWalkThrough(t *testing.T) {
 		}
 	}
 
-	numbers := crm.Count("contracts", "contract_number")
+	names := crm.Count("deals", "dealname")
 	for n := range 500 {
-		if number := fmt.Sprintf("L-%d", n+1); numbers[number] != 1 {
-			t.Errorf("%s has %d records, want 1", number, numbers[number])
+		if name := fmt.Sprintf("Order %d", n+1); names[name] != 1 {
+			t.Errorf("%s has %d records, want 1", name, names[name])
 		}
 	}
-	if len(numbers) != 500 {
-		t.Errorf("%d records, want 500", len(numbers))
+	if len(names) != 500 {
+		t.Errorf("%d records, want 500", len(names))
 	}
-	if signed := crm.Count("contracts", "status")["signed"]; signed != 500 {
-		t.Errorf("%d records are signed, want 500", signed)
+	if won := crm.Count("deals", "dealstage")["closedwon"]; won != 500 {
+		t.Errorf("%d records are won, want 500", won)
 	}
 }
 
