@@ -58,8 +58,8 @@ type Config struct {
 	// KeepCalls is how many of the last requests Calls tells of.
 	KeepCalls int
 
-	// Now is the CRM's clock, by which records are dated and days turn; time.Now by default. The rolling quota and all
-	// waits go by real time.
+	// Now is the CRM's clock, by which records and answers (their Date header) are dated and days turn; time.Now by default. The
+	// rolling quota and all waits go by real time. It may be called by many goroutines at once.
 	Now func() time.Time
 }
 

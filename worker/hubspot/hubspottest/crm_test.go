@@ -294,6 +294,23 @@ func TestOwnProperties(t *testing.T) {
 	}
 }
 
+// TestDate: each answer has the time of the clock that dates the records, also those of the edge before the API.
+func TestDate(t *testing.T) {
+	s := start(t, hubspottest.Config{Now: at(now), LargeAnswer: 1 << 10})
+	dated := func(name string, a answer) {
+		t.Helper()
+		if got := a.header.Get("Date"); got != "Sun, 01 Mar 2026 12:00:00 GMT" {
+			t.Errorf("%s: answered %d, dated %q", name, a.status, got)
+		}
+	}
+	for n, fault := range []hubspottest.Fault{hubspottest.None, hubspottest.Answer502, hubspottest.TruncatedBody, hubspottest.LargeBody} {
+		s.Script(fault)
+		dated(string(fault), post(t, s, "deals/batch/create", batch(fmt.Sprintf(`"name":"x%d"`, n))))
+	}
+	dated("read", post(t, s, "deals/batch/read", `{"inputs":[{"id":"1"}],"properties":[],"propertiesWithHistory":[]}`))
+	dated("not a path", post(t, s, "deals/batch/upsert", batch(`"name":"y"`)))
+}
+
 func TestUnknownObjectTypePanics(t *testing.T) {
 	s := start(t, hubspottest.Config{})
 	defer func() {

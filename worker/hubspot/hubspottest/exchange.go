@@ -63,9 +63,12 @@ func (x *exchange) end() {
 	exchanges.Put(x)
 }
 
-// record counts the request, before the first byte of its answer leaves.
+// record counts the request, and dates its answer, before the first byte of that leaves.
 func (x *exchange) record(status int) {
 	x.status, x.recorded = status, true
+	if status != 0 {
+		x.w.Header()["Date"] = []string{x.crm.cfg.Now().UTC().Format(http.TimeFormat)}
+	}
 	x.crm.record(x)
 }
 
