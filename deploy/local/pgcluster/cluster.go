@@ -38,6 +38,9 @@ type Config struct {
 	// Settings are further configuration parameters, as in postgresql.conf. They win over everything but address and port.
 	Settings map[string]string
 
+	// Faketime is the library of that name, which lets SetClock set the server's clock; "" for this machine's clock. See func Faketime.
+	Faketime string
+
 	// Log receives the server's log and initdb's output; nil for nowhere. Writes never overlap.
 	Log io.Writer
 }
@@ -48,6 +51,7 @@ type Cluster struct {
 	password string
 	log      *tail.Tail
 	guardian *guardian
+	ownClock bool // SetClock can set it
 
 	life    sync.Mutex // held while the server is started, stopped or killed; guards port and stopped
 	port    int        // fixed once Start has returned
@@ -80,9 +84,17 @@ func start(ctx context.Context, cfg Config, password string, create func(*Cluste
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, password: password, log: &tail.Tail{To: cfg.Log}}
+	c := &Cluster{dir: dir, password: password, log: &tail.Tail{To: cfg.Log}, ownClock: cfg.Faketime != ""}
+	env := environment()
+	if c.ownClock {
+		env = append(env, c.clockEnv(cfg.Faketime)...)
+		err = c.SetClock(0)
+	}
 	args := append([]string{dir, bin, initdbOptions(cfg)}, serverOptions(cfg)...)
-	if c.guardian, err = startGuardian(as, c.log, args...); err != nil {
+	if err == nil {
+		c.guardian, err = startGuardian(as, c.log, env, args...)
+	}
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := c.create(ctx, func() error { return create(c, as) }); err != nil {

@@ -9,6 +9,7 @@
 //   - A Ctrl-C on the terminal reaches this process alone, so that it can still write its last results.
 //   - PostgreSQL refuses to run as root. As root, all of it runs as user postgres, or nobody if there is no such user.
 //   - Restart, and Kill with StartAgain, keep the data, the port and the password.
+//   - With Config.Faketime the server has a clock of its own, which steps when SetClock says so, also while it runs.
 //   - Standby is a server of its own that follows a Cluster, until it is promoted.
 //
 // How the server is tied to us:

@@ -38,10 +38,10 @@ type run struct {
 	status string        // its exit status; read it after ended
 }
 
-func startGuardian(as *syscall.Credential, log io.Writer, args ...string) (*guardian, error) {
+func startGuardian(as *syscall.Credential, log io.Writer, env []string, args ...string) (*guardian, error) {
 	cmd := exec.Command("/bin/sh", append([]string{"-c", guardianScript, "crmintake-postgres-guardian"}, args...)...)
 	cmd.Dir = "/" // ours may be closed to the user that it runs as
-	cmd.Env = environment()
+	cmd.Env = env
 	cmd.Stderr = log
 	cmd.WaitDelay = 5 * time.Second // if a child of a killed server keeps the log open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as}
