@@ -17,6 +17,14 @@
 //     began with: the database refuses anything else.
 //   - `attempts` grows with a `created` or Counted settlement of a call and with a call's expiry, never with a read.
 //     `in_doubt` and `possible_duplicate` are never taken back. `misses` begins at 0 whenever a row becomes `unknown`.
+//   - A row that becomes `unknown` keeps by what it is asked about: the id property that its attempt was sent with, or the
+//     id of a record that an answer named, and the value of that where it is not the event's id. Settings that change
+//     later change nothing of it. Claim takes together only rows that are asked about by the same; `misses` grows with a
+//     proof that there is no record, `untold` with a question that brought nothing.
+//   - One record, one row. A unique index keeps a whole row from having another whole row's record (ErrRecordTaken). Those
+//     of bare rows stand in their attempts, where no index finds them: who adopts a record, or was in doubt, looks there
+//     first, by the record's time (Claimed). To enforce it for bare rows too would cost more than a tenth of what a batch
+//     costs, which was judged too much: a CRM that names one record in two answers that go well is not found out.
 //   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people group them.
 //   - EndAged and GiveUp end `retry` and `unknown` rows that are in no call, and no others. A row whose record may exist
 //     is never `exhausted` by it.

@@ -8,6 +8,11 @@
 //  2. Nothing is created twice for object types with an id property. A call that may have been applied is never repeated
 //     before the CRM was asked, twice, a settle time after it. Without an id property an event in doubt is parked for a
 //     person, or sent again and marked as a possible duplicate, as Config.OnUnknown says.
+//     And no row says what is not so: a record that exists because of an event is never denied by its row, and no two rows
+//     claim one record. A row in doubt is asked about by the id property that its call was sent with. Only what an answer
+//     names as missing, twice, is believed to be so. A refusal after a doubt is asked about before it is believed; and
+//     whose a record is, its properties say (rivals.go). What nothing tells is dead as outbox.UnknownOutcome, for a person.
+//     The outbox keeps whole rows from having another's record; who adopts one looks among the bare ones first.
 //  3. Everything adds up. Each input of each call is created, rejected, not applied or unknown; the CRM's client says which,
 //     by name, and judge.go says what that means for the row.
 //  4. Throttling, pauses, a call that never left, a refusal for another input's fault and a stop use up no attempt of an event.
@@ -28,7 +33,8 @@
 //	       ── lease ran out ──► `unknown`
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an
-// answer teaches), judge.go, rivals.go (whose a record is), hunt.go (which input has an object type refused), pause.go and gates.go, fuse.go and window.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
+// answer teaches), judge.go, rivals.go (whose a record is), pause.go and gates.go, hunt.go (a refusal in words about an object type that one event
+// brings about), fuse.go and window.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
 // aged.go (what becomes too old in a pause), retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures),
 // health.go and trace.go.
 //
@@ -90,13 +96,15 @@
 //   - A trial of a fuse's pause is a batch, and judged by what becomes of its inputs; that of any other is one event,
 //     and judged by whether the CRM looked at it. So is the first call after each hold for failures, and all others
 //     wait for its answer: an outage of the CRM leaves in doubt what was under way when it began, and one event a
-//     trial.
+//     trial. A trial that was not applied leaves no attempt behind.
 //   - Of an object type that has created nothing yet one call at a time is under way, so that the fuse is in time,
 //     and after a call whose inputs were all rejected one of few events: what one worker has dead then is a batch and
 //     about what trips the fuse. What is under way can't be called back: of an object type that went well until then,
 //     some Config.InFlight batches may be dead besides.
 //   - What the database refuses for its content (SQLSTATE classes 22, 23 and 54) is no outage: it is logged as that,
 //     and given up after a second or two, but for an outcome, which is tried until its lease is lost.
+//   - A 403 or 404 pauses its object type only if no others of the type were answered lately; else it is taken for the fault
+//     of an input, which splitting finds.
 //   - A call that met a refused credential of which another one is there by now was not applied, and pauses nothing.
 //   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go. Age counts on while
 //     calls are paused: what is too old then is dead without a call.
@@ -105,5 +113,7 @@
 //     database. Failures that go on while the database answers put it off for a minute at most.
 //   - Rows in doubt become `unknown` first, and are parked or sent again from there: one place does it, for calls without an
 //     answer as for workers that died.
-//   - Two events that claim the same unique value ask for the same record. Which of them made it can't be told by reading.
+//   - Events in doubt with the same unique value ask for the same record. It is the one's whose properties it holds, as they
+//     are read back, all that it sent and more than any other; if that does not tell, a person decides. So properties that
+//     the CRM rewrites beyond case, white space and the form of numbers, times and options count against an event.
 package worker

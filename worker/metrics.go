@@ -91,7 +91,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	for _, reason := range deadReasons {
 		m.events.WithLabelValues("dead", reason)
 	}
-	for _, result := range []string{"created", "conflict", "exhausted", "sent_again", "asked_again", "not_read", "unfit", "parked", "resent"} {
+	for _, result := range []string{"created", "rejected", "conflict", "exhausted", "sent_again", "asked_again", "not_read", "unfit", "parked", "resent"} {
 		m.reconciliations.WithLabelValues(result)
 	}
 	for _, why := range []batcher.Reason{batcher.Flush, batcher.Age, batcher.Count, batcher.Bytes} {
