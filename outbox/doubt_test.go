@@ -188,3 +188,22 @@ func TestForget(t *testing.T) {
 	want(t, s, `SELECT o.event_id, a.id IS NOT NULL FROM event o LEFT JOIN attempt a ON a.id = o.attempt_id ORDER BY 1`,
 		"created t", "nothing f", "open t", "told t")
 }
+
+// A row that was asked about by another value before, or by a record's id, is asked about by what its last call was made with, also if
+// nobody reported that.
+func TestLostCallAsksByItsOwnValue(t *testing.T) {
+	s := open(t)
+	settle(t, s, intendWith(t, s, "old_id", map[string]string{"e": "1"}), Settlement{Status: Unknown, InDoubt: true, IDProperty: "old_id", IDValue: "O-1"}, "e")
+	a := newAttempt()
+	_, err := s.Claim(t.Context(), a, Unknown, 10, 1<<20)
+	ok(t, err)
+	settle(t, s, a, retry, "e")
+	exec(t, s, `UPDATE event SET next_attempt_at = now()`)
+	a = newAttempt()
+	a.IDProperty = "event_id"
+	claimIDs(t, s, a, Retry)
+	endLease(t, s, a.ID)
+	_, err = s.Expire(t.Context(), 10, 0, 0)
+	ok(t, err)
+	want(t, s, `SELECT status, id_property, id_value FROM event`, "unknown event_id -")
+}
