@@ -184,9 +184,11 @@ func TestForget(t *testing.T) {
 	end("nothing", Call{NotApplied: 1}, retry)
 	end("told", Call{NotApplied: 1}, Settlement{Status: Retry, Errors: []Error{{Message: "why"}}})
 	end("created", Call{Created: 1}, created)
+	exec(t, s, `INSERT INTO follow (one, until) VALUES (true, now() + interval '1 h')`)
+	end("followed", Call{NotApplied: 1}, retry)
 	ok(t, s.Forget(t.Context(), intend(t, s, "open").ID))
 	want(t, s, `SELECT o.event_id, a.id IS NOT NULL FROM event o LEFT JOIN attempt a ON a.id = o.attempt_id ORDER BY 1`,
-		"created t", "nothing f", "open t", "told t")
+		"created t", "followed t", "nothing f", "open t", "told t")
 }
 
 // A row that was asked about by another value before, or by a record's id, is asked about by what its last call was made with, also if
