@@ -10,17 +10,21 @@ import (
 )
 
 // Asked is a row in doubt that is asked about by a value which other events may have, too.
-type Asked struct{ EventID, Value string }
+type Asked struct {
+	EventID, Value string
+	RecordID       string // the record that has it, if that is known
+}
 
 // Rival is another event that may have made the record with a value.
 type Rival struct {
 	EventID string
-	Value   string // of the value that was asked for
+	Value   string // by which it is asked about, of the values and record ids that were asked for
 	Payload []byte
 	Calling bool // it is in a call right now: what comes of that is not known yet
 }
 
-// Those in doubt have told their values; of those that are in a call for the first time, or once more, only the bytes tell.
+// Those in doubt have told their values, or the record that they may have made; of those that are in a call for the first time, or once
+// more, only the bytes tell.
 const rivals = `
 WITH asked AS MATERIALIZED (SELECT event_id, value FROM unnest($3::text[], $4::text[]) AS a(event_id, value)),
 told AS (
@@ -32,8 +36,9 @@ open AS MATERIALIZED (
   SELECT e.event_id, e.payload FROM attempt a, unnest(a.event_ids) AS u(event_id) JOIN event e ON e.event_id = ANY (ARRAY[u.event_id])
   WHERE a.closed_at IS NULL AND a.kind = 'create' AND a.object_type = $1 AND a.payloads IS NULL)
 SELECT e.event_id, e.id_value, e.payload, false FROM event e
-WHERE e.object_type = $1 AND e.id_property = $2 AND e.id_value = ANY($4::text[]) AND e.event_id <> ALL($3::text[])
-  AND (e.status IN ('retry', 'unknown') OR e.status = 'dead' AND e.reason = 'unknown_outcome')
+WHERE e.object_type = $1 AND e.id_value = ANY($4::text[] || $6::text[]) AND e.event_id <> ALL($3::text[]) AND e.in_doubt
+  AND (e.id_property = $2 AND (e.status IN ('retry', 'unknown') OR e.status = 'dead' AND e.reason = 'unknown_outcome')
+    OR e.id_property = '` + ByRecordID + `' AND e.status IN ('retry', 'unknown'))
 UNION ALL
 SELECT DISTINCT o.event_id, a.value, o.payload, true FROM open o, asked a
 WHERE o.event_id <> ALL($3::text[]) AND position(convert_to(a.value, 'UTF8') in o.payload) > 0
@@ -43,14 +48,17 @@ LIMIT $5`
 const maxRivals = 1000
 
 // Rivals keeps by which values rows in doubt are asked about, and lists the other events of the object type that may have made a
-// record with one of them: those in doubt themselves, and those whose call is under way and whose bytes hold the value somewhere.
+// record with one of them: those in doubt themselves, and those whose call is under way and whose bytes may hold the value somewhere.
 // Whose record exists already, Claimed tells.
 func (s *Store) Rivals(ctx context.Context, objectType, idProperty string, asked []Asked) ([]Rival, error) {
-	ids, values := make([]string, len(asked)), make([]string, len(asked))
+	ids, values, records := make([]string, len(asked)), make([]string, len(asked)), []string{}
 	for i, a := range asked {
 		ids[i], values[i] = a.EventID, text(a.Value)
+		if a.RecordID != "" {
+			records = append(records, a.RecordID)
+		}
 	}
-	rows, err := s.pool.Query(ctx, rivals, objectType, idProperty, ids, values, maxRivals)
+	rows, err := s.pool.Query(ctx, rivals, objectType, idProperty, ids, values, maxRivals, records)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: rivals: %w", err)
 	}

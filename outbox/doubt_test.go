@@ -110,7 +110,7 @@ func TestRivals(t *testing.T) {
 	mine := Settlement{Status: Unknown, InDoubt: true, IDProperty: "p"}
 	put("mine", mine)
 
-	rivals, err := s.Rivals(t.Context(), objectType, "p", []Asked{{"mine", "SAME"}})
+	rivals, err := s.Rivals(t.Context(), objectType, "p", []Asked{{EventID: "mine", Value: "SAME"}})
 	ok(t, err)
 	if diff := cmp.Diff([]Rival{
 		{"doubt", "SAME", []byte("doubt has SAME"), false}, {"parked", "SAME", []byte("parked has SAME"), false},

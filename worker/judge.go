@@ -148,6 +148,15 @@ func (j judge) notRead(r *row, wait time.Duration, call *Call) outbox.Settlement
 	return s
 }
 
+// asked is for a row of which is known why nothing is known yet: it is asked about again.
+func (j judge) asked(r *row, why string) outbox.Settlement {
+	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Wait: j.settle, Reason: r.pending}
+	if r.pending == "" {
+		s.Error = why
+	}
+	return s
+}
+
 // parked leaves a row in doubt to a person.
 func (j judge) parked(r *row, why string, raw []byte) outbox.Settlement {
 	return outbox.Settlement{

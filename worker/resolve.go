@@ -11,13 +11,17 @@ import (
 
 // resolve asks the CRM about rows in doubt, by what their calls were made with, and commits what it says. A read that fails concludes nothing.
 func (w *Worker) resolve(calls, writes context.Context, b *batch) {
-	rivals, err := w.rivalsOf(writes, b)
+	rivals, err := w.rivalsOf(writes, b, nil)
 	if err != nil {
 		w.lost(b, err)
 		return
 	}
 	answer, ok := w.read(calls, writes, b, rivals)
 	if !ok {
+		return
+	}
+	if rivals, err = w.newRivals(writes, b, answer.Found, rivals); err != nil {
+		w.lost(b, err)
 		return
 	}
 	settlements := make([]outbox.Settlement, len(b.rows))

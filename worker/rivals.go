@@ -16,23 +16,48 @@ import (
 // A record is one event's only. Events that put the same value into their id property, all of them in doubt, ask for the same record: it is
 // the one's whose properties it holds, and nobody's if that does not tell. An id property that holds the event's id has no rivals.
 
-// rival is another event that may have made the record which a row in doubt is asked about by.
+// rival is an event that may have made the record which a row is asked about by, or may be making it.
 type rival struct {
 	id, value string
 	sent      map[string]string
+	inDoubt   bool
 	calling   bool // what comes of its call is not known yet
 }
 
-// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others may have.
-func (w *Worker) rivalsOf(ctx context.Context, b *batch) (list []*rival, err error) {
+// propertyOf is the id property that tells of the rows of a batch, also of those that are asked about by record ids; "" for none.
+func (w *Worker) propertyOf(b *batch) string {
 	if b.attempt.IDProperty == outbox.ByRecordID {
+		return w.cfg.IDProperty[b.attempt.ObjectType]
+	}
+	return b.attempt.IDProperty
+}
+
+// unique is the value of a row's id property.
+func (b *batch) unique(r *row) string {
+	if b.attempt.IDProperty == outbox.ByRecordID {
+		return r.input.IDValue
+	}
+	return r.value
+}
+
+// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others may have. What was
+// found tells of those, too, that are asked about by its record id.
+func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]Found) (list []*rival, err error) {
+	property := w.propertyOf(b)
+	if property == "" {
 		return nil, nil
 	}
 	var asked []outbox.Asked
+	values := map[string]bool{}
 	for k := range b.rows {
 		if r := &b.rows[k]; r.explicit() {
-			asked = append(asked, outbox.Asked{EventID: r.id, Value: r.value})
-			list = append(list, &rival{id: r.id, value: r.value, sent: sentProperties(&r.input)})
+			a := outbox.Asked{EventID: r.id, Value: b.unique(r), RecordID: found[r.value].RecordID}
+			if b.attempt.IDProperty == outbox.ByRecordID {
+				a.RecordID = r.value
+			}
+			asked = append(asked, a)
+			values[a.Value] = true
+			list = append(list, &rival{id: r.id, value: a.Value, sent: sentProperties(&r.input), inDoubt: r.inDoubt})
 		}
 	}
 	if len(asked) == 0 {
@@ -40,19 +65,39 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch) (list []*rival, err err
 	}
 	var others []outbox.Rival
 	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
-		others, err = w.store.Rivals(ctx, b.attempt.ObjectType, b.attempt.IDProperty, asked)
+		others, err = w.store.Rivals(ctx, b.attempt.ObjectType, property, asked)
 		return err
 	}); err != nil {
 		return nil, err
 	}
 	for _, o := range others {
-		input, err := Decode(o.Payload, b.attempt.IDProperty, o.EventID)
-		if err != nil || input.IDValue != o.Value {
+		input, err := Decode(o.Payload, property, o.EventID)
+		if err != nil || !values[input.IDValue] {
 			continue // its bytes hold the value somewhere else
 		}
-		list = append(list, &rival{id: o.EventID, value: o.Value, sent: sentProperties(&input), calling: o.Calling})
+		list = append(list, &rival{id: o.EventID, value: input.IDValue, sent: sentProperties(&input), inDoubt: true, calling: o.Calling})
 	}
 	return list, nil
+}
+
+// newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked for: that they are
+// there is to be known, and then it is asked again.
+func (w *Worker) newRivals(ctx context.Context, b *batch, found map[string]Found, rivals []*rival) ([]*rival, error) {
+	if len(rivals) == 0 || len(found) == 0 {
+		return rivals, nil
+	}
+	known := map[string]bool{}
+	for _, r := range rivals {
+		known[r.id] = true
+	}
+	now, err := w.rivalsOf(ctx, b, found)
+	for _, r := range now {
+		if r.calling || !known[r.id] {
+			r.calling = true
+			rivals = append(rivals, r)
+		}
+	}
+	return rivals, err
 }
 
 // sentProperties are the properties of an input, as they were sent.
@@ -121,11 +166,11 @@ func owner(events []*rival, held map[string]string, idProperty string) *rival {
 	return best
 }
 
-// whose judges a record that was found for a row in doubt.
+// whose judges a record that was found for a row.
 func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) outbox.Settlement {
-	j, idProperty := w.judge, b.attempt.IDProperty
-	if idProperty == outbox.ByRecordID {
-		return w.whoseExisting(b, r, f, call)
+	j, idProperty, value := w.judge, w.propertyOf(b), b.unique(r)
+	if b.attempt.IDProperty == outbox.ByRecordID && (idProperty == "" || !alike(value, f.Properties[idProperty])) {
+		return w.whoseExisting(r, f, idProperty, call)
 	}
 	if !r.explicit() {
 		return j.created(r, *f, nil) // nobody else has the event's id
@@ -134,20 +179,24 @@ func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) 
 	var mine *rival
 	for _, other := range rivals {
 		switch {
-		case other.value != r.value:
-		case other.calling:
-			return outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Wait: j.settle, Reason: r.pending,
-				Error: fmt.Sprintf("event %q has the same unique value and is being sent; asking again when that is known", other.id)}
-		default:
+		case other.value != value:
+		case other.calling && r.age < j.retry.Age:
+			return j.asked(r, fmt.Sprintf("event %q has the same unique value and is being sent; asking again when that is known", other.id))
+		case other.calling && r.inDoubt:
+			return j.parked(r, fmt.Sprintf("record %s has the same unique value as event %q, of which nothing is known for too long", f.RecordID, other.id), nil)
+		case other.id == r.id:
+			mine = other
+		case other.calling, other.inDoubt:
 			same = append(same, other)
-			if other.id == r.id {
-				mine = other
-			}
 		}
 	}
-	if len(same) > 1 {
+	switch {
+	case len(same) == 0:
+	case !r.inDoubt: // it has made no record, and adopts none that may be another event's
+		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and may be that of event %q", f.RecordID, same[0].id))
+	default:
+		same = append(same, mine)
 		switch o := owner(same, f.Properties, idProperty); {
-		case o == nil && !r.inDoubt: // it has made no record, and adopts this one, if nobody else has
 		case o == nil:
 			return j.parked(r, fmt.Sprintf("record %s has the unique value of %d events, and what it holds does not tell whose it is", f.RecordID, len(same)), nil)
 		case o != mine:
@@ -164,19 +213,19 @@ func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) 
 	}
 	if _, other, _ := agreement(mine.sent, f.Properties, idProperty); other > 0 && r.untold == 0 {
 		// Perhaps of an event whose call was lost with its worker, and that has not told its value yet; else the CRM has rewritten what was sent.
-		return outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Wait: j.settle, Reason: r.pending, Untold: true,
-			Error: fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more", f.RecordID)}
+		s := j.asked(r, fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more", f.RecordID))
+		s.Untold = true
+		return s
 	}
 	return j.created(r, *f, nil)
 }
 
-// whoseExisting judges the record that was named as having a unique value of a row. A row in doubt may have made it itself.
-func (w *Worker) whoseExisting(b *batch, r *row, f *Found, call *Call) outbox.Settlement {
-	j, idProperty := w.judge, w.cfg.IDProperty[b.attempt.ObjectType]
+// whoseExisting judges the record that was named as having a unique value of a row, other than that of its id property. Without one, a row
+// in doubt may have made it itself.
+func (w *Worker) whoseExisting(r *row, f *Found, idProperty string, call *Call) outbox.Settlement {
+	j := w.judge
 	own, known := false, true
-	if r.inDoubt && idProperty != "" {
-		own = alike(r.input.IDValue, f.Properties[idProperty])
-	} else if r.inDoubt {
+	if r.inDoubt && idProperty == "" {
 		same, other, absent := agreement(sentProperties(&r.input), f.Properties, "")
 		age := ageOf(r, f, call)
 		own = age == younger && same > 0 && other == 0 && absent == 0
