@@ -24,7 +24,7 @@ type Rival struct {
 }
 
 // Those in doubt have told their values, or the record that they may have made; of those that are in a call for the first time, or once
-// more, only the bytes tell.
+// more, only the bytes tell, which may have a value's characters escaped.
 const rivals = `
 WITH asked AS MATERIALIZED (SELECT event_id, value FROM unnest($3::text[], $4::text[]) AS a(event_id, value)),
 told AS (
@@ -41,7 +41,8 @@ WHERE e.object_type = $1 AND e.id_value = ANY($4::text[] || $6::text[]) AND e.ev
     OR e.id_property = '` + ByRecordID + `' AND e.status IN ('retry', 'unknown'))
 UNION ALL
 SELECT DISTINCT o.event_id, a.value, o.payload, true FROM open o, asked a
-WHERE o.event_id <> ALL($3::text[]) AND position(convert_to(a.value, 'UTF8') in o.payload) > 0
+WHERE o.event_id <> ALL($3::text[]) AND (position(convert_to(a.value, 'UTF8') in o.payload) > 0
+  OR a.value ~ '[^A-Za-z0-9_.:@ -]' AND position('\x5c'::bytea in o.payload) > 0)
 LIMIT $5`
 
 // maxRivals bounds what one look brings.

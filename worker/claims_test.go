@@ -118,13 +118,14 @@ func TestToldAnOlderRecord(t *testing.T) {
 }
 
 // An event in doubt asks for a record while another's call that made it is under way: it waits for what comes of that call. The other call
-// begins while it is asked.
+// has the value escaped, or begins while it is asked.
 func TestRivalIsBeingSent(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		value     string // as JSON
 		whileRead bool
 	}{
+		"escaped":          {`"M\u00fcller"`, false},
 		"while it is read": {`"SAME"`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
