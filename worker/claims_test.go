@@ -117,6 +117,18 @@ func TestToldAnOlderRecord(t *testing.T) {
 	r.expect(`SELECT status, reason, in_doubt FROM outbox`, "dead conflict true")
 }
 
+// An event says in its id property what another's id is: one record is one event's all the same.
+func TestAnothersIDForValue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dealing())
+	r.publish(deal("maker", `"ext":"T-1","source_event_id":"d1"`))
+	r.drain(dealingConfig())
+	r.crm.Script(hubspottest.BreakBefore)
+	r.publish(deal("d1", `"ext":"T-2"`))
+	r.drain(dealingConfig())
+	r.expect(`SELECT event_id, status, reason FROM outbox ORDER BY 1`, "d1 dead conflict", "maker created <nil>")
+}
+
 // An event in doubt asks for a record while another's call that made it is under way: it waits for what comes of that call. The other call
 // has the value escaped, or begins while it is asked.
 func TestRivalIsBeingSent(t *testing.T) {

@@ -240,13 +240,12 @@ func (w *Worker) whoseExisting(r *row, f *Found, idProperty string, call *Call) 
 	return j.conflict(r, fmt.Sprintf("record %s has a unique value of this event, and is not its own", f.RecordID))
 }
 
-// leaveClaimed leaves records to the events that have them already. It looks only for what others could have, too.
+// leaveClaimed leaves records to the events that have them already.
 func (w *Worker) leaveClaimed(ctx context.Context, b *batch, found map[string]Found, settlements []outbox.Settlement) error {
 	var claims []outbox.Claim
 	for k := range b.rows {
-		r := &b.rows[k]
-		if settlements[k].Status == outbox.Created && (r.explicit() || b.attempt.IDProperty == outbox.ByRecordID) {
-			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, CreatedAt: found[r.value].CreatedAt})
+		if settlements[k].Status == outbox.Created {
+			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, CreatedAt: found[b.rows[k].value].CreatedAt})
 		}
 	}
 	if len(claims) == 0 {
