@@ -141,7 +141,11 @@ func (w *Worker) putBack(writes context.Context, batches []*batch) {
 		}
 		settlements := make([]outbox.Settlement, len(b.rows))
 		for k := range b.rows {
-			settlements[k] = outbox.Settlement{EventID: b.rows[k].id, Status: status, Error: "put off before the call, by a pause or a stop"}
+			r, s := &b.rows[k], &settlements[k]
+			s.EventID, s.Status, s.Reason = r.id, status, r.pending
+			if r.pending == "" {
+				s.Error = "put off before the call, by a pause or a stop"
+			}
 		}
 		w.commit(writes, b, &Call{Detail: "not called: put off by a pause or a stop"}, settlements)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"crmintake/outbox"
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/hubspot/hubspottest"
@@ -208,4 +209,26 @@ func TestRivalsWithoutEnd(t *testing.T) {
 	answer()
 	r.until(`SELECT status FROM outbox WHERE event_id = 'maker'`, "created")
 	w.stop()
+}
+
+// A refusal that is believed once the record is missing twice stays known, in its words, while the questions are put off by a stop.
+func TestStopKeepsWhatIsPending(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dealing())
+	cfg := dealingConfig()
+	cfg.Quota = worker.Quota{Calls: 1, Window: time.Minute}
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.publish(threeDeals()[0])
+	r.until(`SELECT status FROM outbox`, "created") // with the only call of the next minute
+	store, err := outbox.Open(t.Context(), r.database, 2)
+	r.must(err)
+	defer store.Close()
+	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "deals", Worker: "other", Lease: time.Minute, IDProperty: sourceID}
+	_, err = store.Intend(t.Context(), a, []outbox.Event{{ID: "d2", ObjectType: "deals", Stream: "S", Payload: []byte(threeDeals()[1].body)}})
+	r.must(err)
+	r.must(store.Settle(t.Context(), a.ID, outbox.Call{Rejected: 1}, []outbox.Settlement{{EventID: "d2", Status: outbox.Unknown, InDoubt: true,
+		Reason: outbox.Rejected, Error: "no such stage", IDProperty: sourceID, IDValue: "E-2"}}))
+	r.until(`SELECT count(*) FROM attempt WHERE kind = 'read' AND state = 'open'`, "1")
+	w.stop()
+	r.expect(`SELECT status, reason, error FROM event WHERE event_id = 'd2'`, "unknown rejected no such stage")
 }
