@@ -26,7 +26,9 @@ type Rival struct {
 // Those in doubt have told their values, or the record that they may have made; of those that are in a call for the first time, or once
 // more, only the bytes tell, which may have a value's characters escaped.
 const rivals = `
-WITH asked AS MATERIALIZED (SELECT event_id, value FROM unnest($3::text[], $4::text[]) AS a(event_id, value)),
+WITH asked AS MATERIALIZED (
+  SELECT event_id, value, convert_to(value, 'UTF8') AS bytes, value ~ '[^A-Za-z0-9_.:@ -]' AS escaped
+  FROM unnest($3::text[], $4::text[]) AS a(event_id, value)),
 told AS (
   UPDATE event o SET id_value = a.value FROM asked a WHERE o.event_id = ANY (ARRAY[a.event_id]) AND o.id_value IS NULL),
 open AS MATERIALIZED (
@@ -41,8 +43,8 @@ WHERE e.object_type = $1 AND e.id_value = ANY($4::text[] || $6::text[]) AND e.ev
     OR e.id_property = '` + ByRecordID + `' AND e.status IN ('retry', 'unknown'))
 UNION ALL
 SELECT DISTINCT o.event_id, a.value, o.payload, true FROM open o, asked a
-WHERE o.event_id <> ALL($3::text[]) AND (position(convert_to(a.value, 'UTF8') in o.payload) > 0
-  OR a.value ~ '[^A-Za-z0-9_.:@ -]' AND position('\x5c'::bytea in o.payload) > 0)
+WHERE o.event_id <> ALL($3::text[]) AND (position(a.bytes in o.payload) > 0
+  OR a.escaped AND position('\x5c'::bytea in o.payload) > 0)
 LIMIT $5`
 
 // maxRivals bounds what one look brings.
@@ -76,13 +78,16 @@ type Claim struct {
 	CreatedAt time.Time // by the CRM's clock; zero if that is not known
 }
 
-// Bare rows are found by the time of their call, for attempts are named by the time.
+// Bare rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be made a join: so its list
+// is hashed, and a record costs one look-up whatever the planner believes.
 const claimed = `
+WITH named AS MATERIALIZED (
+  SELECT a.id, k.record_id, k.event_id FROM attempt a, unnest(a.record_ids, a.bare) AS k(record_id, event_id)
+  WHERE a.id BETWEEN $3 AND $4 AND a.object_type = $1 AND coalesce(k.record_id IN (SELECT unnest($2::text[])), false))
 SELECT record_id, event_id FROM event WHERE object_type = $1 AND record_id = ANY($2::text[])
 UNION ALL
-SELECT k.record_id, k.event_id FROM attempt a, unnest(a.record_ids, a.bare) AS k(record_id, event_id)
-WHERE a.id BETWEEN $3 AND $4 AND a.object_type = $1 AND a.record_ids && $2::text[] AND k.record_id = ANY($2::text[])
-  AND EXISTS (SELECT FROM event e WHERE e.event_id = ANY (ARRAY[k.event_id]) AND e.status IS NULL AND e.attempt_id = a.id)`
+SELECT n.record_id, n.event_id FROM named n
+WHERE EXISTS (SELECT FROM event e WHERE e.event_id = ANY (ARRAY[n.event_id]) AND e.status IS NULL AND e.attempt_id = n.id)`
 
 // recordMargin is how long before and after a record's time the call that made it may have got its name: it may have waited for the quota, and
 // clocks differ.
