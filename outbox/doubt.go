@@ -23,8 +23,8 @@ type Rival struct {
 	Calling bool // it is in a call right now: what comes of that is not known yet
 }
 
-// Those in doubt have told their values, or the record that they may have made; of those that are in a call for the first time, or once
-// more, only the bytes tell, which may have a value's characters escaped.
+// Those in doubt have told their values, or the record that they may have made; of those that are in a call for the first
+// time, or once more, only the bytes tell, which may have a value's characters escaped.
 const rivals = `
 WITH asked AS MATERIALIZED (
   SELECT event_id, value, convert_to(value, 'UTF8') AS bytes, value ~ '[^A-Za-z0-9_.:@ -]' AS escaped
@@ -51,7 +51,8 @@ LIMIT $5`
 const maxRivals = 1000
 
 // Rivals keeps by which values rows in doubt are asked about, and lists the other events of the object type that may have made a
-// record with one of them: those in doubt themselves, and those whose call is under way and whose bytes may hold the value somewhere.
+// record with one of them: those in doubt themselves, and those whose call is under way and whose bytes may hold the value
+// somewhere.
 // Whose record exists already, Claimed tells.
 func (s *Store) Rivals(ctx context.Context, objectType, idProperty string, asked []Asked) ([]Rival, error) {
 	ids, values, records := make([]string, len(asked)), make([]string, len(asked)), []string{}
@@ -78,8 +79,8 @@ type Claim struct {
 	CreatedAt time.Time // by the CRM's clock; zero if that is not known
 }
 
-// Bare rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be made a join: so its list
-// is hashed, and a record costs one look-up whatever the planner believes.
+// Bare rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be made a
+// join: so its list is hashed, and a record costs one look-up whatever the planner believes.
 const claimed = `
 WITH named AS MATERIALIZED (
   SELECT a.id, k.record_id, k.event_id FROM attempt a, unnest(a.record_ids, a.bare) AS k(record_id, event_id)

@@ -22,7 +22,8 @@ WITH lost AS (
   ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED),
 doubtful AS (
   UPDATE event o SET status = 'unknown', nth = NULL, payload = coalesce(o.payload, u.payload), next_attempt_at = now(), in_doubt = true, misses = 0,
-    attempts = o.attempts + 1, id_property = lost.id_property, id_value = CASE WHEN o.id_property = lost.id_property THEN o.id_value END,
+    attempts = o.attempts + 1, id_property = lost.id_property,
+    id_value = CASE WHEN o.id_property = lost.id_property THEN o.id_value END,
     error = 'the worker did not report: the call may or may not have been made', updated_at = now()
   FROM lost, unnest(lost.event_ids, lost.payloads) AS u(event_id, payload)
   WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = lost.id AND coalesce(o.status, 'sending') = 'sending'

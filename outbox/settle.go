@@ -129,8 +129,8 @@ func (s *Store) Settle(ctx context.Context, attempt uuid.UUID, call Call, settle
 // ErrRecordTaken says that a record id of a settlement is another event's already; Claimed tells whose. Nothing was changed.
 var ErrRecordTaken = errors.New("outbox: outcome: a record is another event's already")
 
-// Forget removes a settled attempt that came to nothing, as the trial of a pause does, whose reason tells all. One that any
-// error names stays, and one whose rows somebody who follows is still to be told.
+// Forget removes a settled attempt that came to nothing, as the trial of a pause does, whose reason tells all. One
+// that any error names stays, and one whose rows somebody who follows is still to be told.
 func (s *Store) Forget(ctx context.Context, attempt uuid.UUID) error {
 	_, err := s.pool.Exec(ctx, `
 DELETE FROM attempt WHERE id = $1 AND state = 'settled' AND not_applied = inputs AND followed IS NULL

@@ -54,8 +54,8 @@ func (e *exchanged) missAll() {
 	}
 	e.Header().Set("Content-Type", "application/json")
 	e.WriteHeader(http.StatusMultiStatus)
-	fmt.Fprintf(e, `{"status":"COMPLETE","results":[],"numErrors":1,"errors":[{"status":"error","category":"OBJECT_NOT_FOUND",`+
-		`"message":"Could not get some objects","context":{"ids":[%s]}}]}`, strings.Join(ids, ","))
+	fmt.Fprintf(e, `{"status":"COMPLETE","results":[],"numErrors":1,"errors":[{"status":"error",`+
+		`"category":"OBJECT_NOT_FOUND","message":"Could not get some objects","context":{"ids":[%s]}}]}`, strings.Join(ids, ","))
 }
 
 // inDoubt publishes an event whose call breaks off, before it reaches the CRM or after that has worked on it.
@@ -80,7 +80,8 @@ func TestAdoptedWhileItsEventIsInDoubt(t *testing.T) {
 	r.expect(`SELECT event_id, status, reason FROM outbox ORDER BY 1`, "maker created <nil>", "other dead conflict")
 }
 
-// Two events in doubt have one value, reads see no record of it for too long, and both are told its id as they are sent again.
+// Two events in doubt have one value, reads see no record of it for too long, and both are told its id as they are sent
+// again.
 func TestTwoInDoubtAreToldOneRecord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dealing())
@@ -130,8 +131,8 @@ func TestAnothersIDForValue(t *testing.T) {
 	r.expect(`SELECT event_id, status, reason FROM outbox ORDER BY 1`, "d1 dead conflict", "maker created <nil>")
 }
 
-// An event in doubt asks for a record while another's call that made it is under way: it waits for what comes of that call. The other call
-// has the value escaped, or begins while it is asked.
+// An event in doubt asks for a record while another's call that made it is under way: it waits for what comes of that
+// call. The other call has the value escaped, or begins while it is asked.
 func TestRivalIsBeingSent(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -211,7 +212,8 @@ func TestRivalsWithoutEnd(t *testing.T) {
 	w.stop()
 }
 
-// A refusal that is believed once the record is missing twice stays known, in its words, while the questions are put off by a stop.
+// A refusal that is believed once the record is missing twice stays known, in its words, while the questions are put off
+// by a stop.
 func TestStopKeepsWhatIsPending(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dealing())
@@ -223,11 +225,14 @@ func TestStopKeepsWhatIsPending(t *testing.T) {
 	store, err := outbox.Open(t.Context(), r.database, 2)
 	r.must(err)
 	defer store.Close()
-	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "deals", Worker: "other", Lease: time.Minute, IDProperty: sourceID}
-	_, err = store.Intend(t.Context(), a, []outbox.Event{{ID: "d2", ObjectType: "deals", Stream: "S", Payload: []byte(threeDeals()[1].body)}})
+	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "deals", Worker: "other", Lease: time.Minute,
+		IDProperty: sourceID}
+	d2 := outbox.Event{ID: "d2", ObjectType: "deals", Stream: "S", Payload: []byte(threeDeals()[1].body)}
+	_, err = store.Intend(t.Context(), a, []outbox.Event{d2})
 	r.must(err)
-	r.must(store.Settle(t.Context(), a.ID, outbox.Call{Rejected: 1}, []outbox.Settlement{{EventID: "d2", Status: outbox.Unknown, InDoubt: true,
-		Reason: outbox.Rejected, Error: "no such stage", IDProperty: sourceID, IDValue: "E-2"}}))
+	r.must(store.Settle(t.Context(), a.ID, outbox.Call{Rejected: 1}, []outbox.Settlement{{EventID: d2.ID,
+		Status: outbox.Unknown, InDoubt: true, Reason: outbox.Rejected, Error: "no such stage", IDProperty: sourceID,
+		IDValue: "E-2"}}))
 	r.until(`SELECT count(*) FROM attempt WHERE kind = 'read' AND state = 'open'`, "1")
 	w.stop()
 	r.expect(`SELECT status, reason, error FROM event WHERE event_id = 'd2'`, "unknown rejected no such stage")

@@ -24,7 +24,8 @@ type rival struct {
 	calling   bool // what comes of its call is not known yet
 }
 
-// propertyOf is the id property that tells of the rows of a batch, also of those that are asked about by record ids; "" for none.
+// propertyOf is the id property that tells of the rows of a batch, also of those that are asked about by record ids; ""
+// for none.
 func (w *Worker) propertyOf(b *batch) string {
 	if b.attempt.IDProperty == outbox.ByRecordID {
 		return w.cfg.IDProperty[b.attempt.ObjectType]
@@ -40,8 +41,8 @@ func (b *batch) unique(r *row) string {
 	return r.value
 }
 
-// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others may have. What was
-// found tells of those, too, that are asked about by its record id.
+// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others may
+// have. What was found tells of those, too, that are asked about by its record id.
 func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]Found) (list []*rival, err error) {
 	property := w.propertyOf(b)
 	if property == "" {
@@ -80,8 +81,8 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]Found)
 	return list, nil
 }
 
-// newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked for: that they are
-// there is to be known, and then it is asked again.
+// newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked for:
+// that they are there is to be known, and then it is asked again.
 func (w *Worker) newRivals(ctx context.Context, b *batch, found map[string]Found, rivals []*rival) ([]*rival, error) {
 	if len(rivals) == 0 || len(found) == 0 {
 		return rivals, nil
@@ -220,8 +221,8 @@ func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) 
 	return j.created(r, *f, nil)
 }
 
-// whoseExisting judges the record that was named as having a unique value of a row, other than that of its id property. Without one, a row
-// in doubt may have made it itself.
+// whoseExisting judges the record that was named as having a unique value of a row, other than that of its id property.
+// Without one, a row in doubt may have made it itself.
 func (w *Worker) whoseExisting(r *row, f *Found, idProperty string, call *Call) outbox.Settlement {
 	j := w.judge
 	own, known := false, true
