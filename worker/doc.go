@@ -90,9 +90,9 @@
 //
 // # Where this differs from what one might expect
 //
-//   - An event whose object type is paused goes back to the stream for half a minute at a time. So a pause may end a little
-//     before its events come again. One consumer delivers all object types: what is paused is fetched, and given back, as long as
-//     the stream has events of others as well.
+//   - An event whose object type is paused goes back to the stream, once, and is not fetched until a trial or the pause's end: from the first
+//     pause on the source fetches object types apart from each other. Where it can't, because the stream is no work queue or rights
+//     are missing, what is paused goes back for half a minute at a time, as long as the stream has events of others as well.
 //   - A trial of a fuse's pause is a batch, and judged by what becomes of its inputs; that of any other is one event,
 //     and judged by whether the CRM looked at it. So is the first call after each hold for failures, and all others
 //     wait for its answer: an outage of the CRM leaves in doubt what was under way when it began, and one event a

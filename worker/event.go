@@ -29,6 +29,8 @@ type Event struct {
 	Published time.Time
 	// Redelivered tells that the stream has delivered the message before.
 	Redelivered bool
+	// Apart tells that the stream delivers its object type apart from others, and so only when it is fetched.
+	Apart bool
 
 	// Publisher is the span that the message was published in; nil if nobody traces, or the message tells none.
 	Publisher *trace.SpanContext

@@ -52,12 +52,6 @@ func (g gates) stillPassable(kind jobKind, objectType string, trials []string) b
 	return !slices.ContainsFunc(g.inTheWay(kind, objectType), func(key string) bool { return !slices.Contains(trials, key) })
 }
 
-// types tells whether an object type is paused.
-func (g gates) types() bool {
-	_, account := g[outbox.Account]
-	return len(g) > 1 || len(g) == 1 && !account
-}
-
 // count counts the pauses of a cause: of everything, or of object types.
 func (g gates) count(everything bool, cause outbox.Cause) (n int) {
 	for key, gate := range g {

@@ -34,10 +34,7 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 			w.giveBack(func(string) bool { return true }, 0)
 			return nil
 		}
-		if count = w.withoutPaused(ctx, count); count == 0 {
-			sleep(ctx, rounds)
-			continue
-		}
+		w.source.Restrict(w.restricted())
 		var invalid []*item
 		err := w.source.Fetch(ctx, count, bytes, func(e *Event) {
 			w.metrics.received.Inc()
@@ -108,7 +105,7 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	defer w.mu.Unlock()
 	if e.Invalid == "" && w.paused(e.ObjectType, now) {
 		w.metrics.givenBack.Inc()
-		_ = e.Message.Nak(giveBackDelay)
+		_ = e.Message.Nak(backAfter(e, giveBackDelay))
 		return nil
 	}
 	w.hand++
@@ -125,12 +122,23 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 
 // paused tells whether an event of this type is not to be taken in hand. The caller holds mu.
 func (w *Worker) paused(objectType string, now time.Time) bool {
-	trials, ok := w.gates.passable(fresh, objectType, now)
-	return !ok || len(trials) > 0 && w.waiting.Waiting(objectType) >= w.cfg.Batch.Size
+	n, limited := w.roomOf(objectType, now)
+	return limited && n == 0
 }
 
-// giveBackDelay is how long the stream keeps what was given back because it is paused.
-const giveBackDelay = 30 * time.Second
+// How long the stream keeps what was given back because it is paused. What it delivers apart from others is not fetched again before it
+// may be sent; the delay is until all workers know that.
+const (
+	giveBackDelay = 30 * time.Second
+	apartDelay    = time.Second
+)
+
+func backAfter(e *Event, delay time.Duration) time.Duration {
+	if e.Apart {
+		return min(delay, apartDelay)
+	}
+	return delay
+}
 
 // giveBack returns to the stream what waits under the object types that which names.
 func (w *Worker) giveBack(which func(objectType string) bool, delay time.Duration) {
@@ -143,7 +151,7 @@ func (w *Worker) giveBack(which func(objectType string) bool, delay time.Duratio
 			continue
 		}
 		for _, i := range w.waiting.Drain(key) {
-			_ = i.Message.Nak(delay) // if it is lost, the message comes again after the ack wait
+			_ = i.Message.Nak(backAfter(i.Event, delay)) // if it is lost, the message comes again after the ack wait
 			w.metrics.givenBack.Inc()
 			w.release(i)
 		}

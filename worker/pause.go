@@ -206,33 +206,32 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 	return nil
 }
 
-// withoutPaused bounds a fetch of so many events while object types are paused: nothing is fetched when the stream has only theirs,
-// and no more than a batch when only their trials could send it. One consumer delivers all object types, so with others among
-// them what is paused is fetched too, and given back.
-func (w *Worker) withoutPaused(ctx context.Context, count int) int {
-	w.mu.Lock()
-	some := w.gates.types()
-	w.mu.Unlock()
-	if !some {
-		return count
-	}
-	types, err := w.source.ObjectTypes(ctx)
-	if err != nil || len(types) == 0 {
-		return count // the fetch waits for what comes, or tells
-	}
+// restricted tells of how many events of each paused object type a fetch may bring: of none, or what its trial wants.
+func (w *Worker) restricted() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	trial, now := false, time.Now()
-	for _, objectType := range types {
-		switch trials, ok := w.gates.passable(fresh, objectType, now); {
-		case ok && len(trials) == 0:
-			return count
-		case ok && !w.paused(objectType, now):
-			trial = true
+	if len(w.gates) == 0 {
+		return nil
+	}
+	now := time.Now()
+	most := map[string]int{}
+	for key := range w.gates {
+		if key != outbox.Account {
+			most[key], _ = w.roomOf(key, now)
 		}
 	}
-	if trial {
-		return min(count, w.cfg.Batch.Size)
+	return most
+}
+
+// roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial a batch. The caller
+// holds mu.
+func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) {
+	trials, ok := w.gates.passable(fresh, objectType, now)
+	switch {
+	case !ok:
+		return 0, true
+	case len(trials) > 0:
+		return max(0, w.cfg.Batch.Size-w.waiting.Waiting(objectType)), true
 	}
-	return 0
+	return 0, false
 }

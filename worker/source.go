@@ -12,11 +12,12 @@ type Source interface {
 	// error too. An error is for the log: the source mends itself, and Fetch may be called again after a pause.
 	Fetch(ctx context.Context, max, maxBytes int, deliver func(*Event)) error
 
-	// ObjectTypes tells of which object types the stream has messages, "" for a subject that names none. They may be more than the
-	// consumer has still to deliver, and never fewer.
-	ObjectTypes(ctx context.Context) ([]string, error)
+	// Restrict tells of how many messages of an object type each Fetch from now on may deliver, 0 for none; those that most does not
+	// name have no limit of their own. It is obeyed as soon as the source can: until then, and where it can't, more are delivered, which
+	// are to be given back. It is called by Fetch's goroutine; most is the source's then.
+	Restrict(most map[string]int)
 
-	// Outstanding counts the messages that the consumer has not delivered yet, and those delivered and not acked.
+	// Outstanding counts the messages that were not delivered yet, and those delivered and not acked. It may be called at any time.
 	Outstanding(ctx context.Context) (pending, unacked int, err error)
 }
 

@@ -155,7 +155,11 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 	if f.fail("stream", err) {
 		return
 	}
-	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked", c.Stream, c.Consumer, grouped(pending), grouped(unacked))
+	apart := ""
+	if source.Apart() {
+		apart = "; each object type has a consumer of its own now, as one was paused: there is one again once the stream was empty"
+	}
+	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, grouped(pending), grouped(unacked), apart)
 	// The ack wait is the consumer's; what else is wrong was told by settings.
 	if c.positive() == nil && c.config(c.BatchWait+time.Hour).Validate() == nil {
 		f.fail("stream", c.config(source.AckWait()).Validate())

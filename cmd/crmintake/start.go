@@ -117,6 +117,8 @@ func (c *runCmd) awaitNATS(ctx context.Context, log *slog.Logger) (*nats.Conn, e
 
 func (c *runCmd) awaitSource(ctx context.Context, log *slog.Logger, nc *nats.Conn) (*jetstream.Source, error) {
 	return await(ctx, log, "JetStream", jetstream.MayPass, func(ctx context.Context) (*jetstream.Source, error) {
-		return jetstream.Open(ctx, nc, c.source())
+		source := c.source()
+		source.Log = log
+		return jetstream.Open(ctx, nc, source)
 	})
 }

@@ -76,8 +76,9 @@ type statusReport struct {
 type backlog struct {
 	Stream   string `json:"stream"`
 	Consumer string `json:"consumer"`
-	Pending  int    `json:"pending"` // not delivered yet
-	Unacked  int    `json:"unacked"` // in the hands of workers, or put off
+	Pending  int    `json:"pending"`         // not delivered yet
+	Unacked  int    `json:"unacked"`         // in the hands of workers, or put off
+	Apart    bool   `json:"apart,omitempty"` // each object type has a consumer of its own at the moment
 }
 
 // scaling is what there is to do, and how many workers it wants. What is not known, or has no bound, is left out.
@@ -243,6 +244,7 @@ func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 	if b.Pending, b.Unacked, err = q.source.Outstanding(ctx); err != nil {
 		return nil, err
 	}
+	b.Apart = q.source.Apart()
 	return b, nil
 }
 

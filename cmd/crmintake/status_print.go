@@ -27,7 +27,11 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 		t.row(cell{red, f.Part}, cell{red, f.Error})
 	}
 	if b := r.Backlog; b != nil {
-		t.row("backlog", fmt.Sprintf("%s pending, %s unacked, in stream %s", grouped(b.Pending), grouped(b.Unacked), b.Stream))
+		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", grouped(b.Pending), grouped(b.Unacked), b.Stream)
+		if b.Apart {
+			text += "; object types are fetched apart"
+		}
+		t.row("backlog", text)
 	}
 	if r.Status != nil {
 		r.tell(t)

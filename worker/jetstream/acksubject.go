@@ -58,6 +58,18 @@ func parseAckSubject(subject string) (d metadata, ok bool) {
 	return d, true
 }
 
+// consumerOf tells which consumer a message is from, by the subject that it is acked on.
+func consumerOf(subject string) string {
+	tokens := strings.Split(subject, ".")
+	switch {
+	case len(tokens) == 9:
+		return tokens[3]
+	case len(tokens) >= 11:
+		return tokens[5]
+	}
+	return ""
+}
+
 // cutNumber takes a number of 63 bits at most, and the dot behind it.
 func cutNumber(s string) (n uint64, rest string, ok bool) {
 	const most = 19 // digits: so many are less than 64 bits

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 )
 
@@ -11,6 +12,15 @@ type Config struct {
 	Subject  string // the filter, default crm.create.>; the object type is the token in the place of its wildcard
 	Consumer string // the durable's name, default crmintake
 	Traces   bool   // read from the headers which span a message was published in
+
+	Log *slog.Logger // for what Source does by itself; nil for nowhere
+}
+
+func (c Config) log() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
 }
 
 func (c Config) withDefaults() Config {

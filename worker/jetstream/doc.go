@@ -1,8 +1,9 @@
-// Package jetstream is the way to and from NATS JetStream: the source of events, which is a durable pull consumer; the
-// creation of stream and consumer; and a publisher.
+// Package jetstream is the way to and from NATS JetStream: the source of events, which is a durable pull consumer, or one for each
+// object type; the creation of stream and consumer; and a publisher.
 //
 //	Publisher ──► stream (file, work queue) ──► consumer (pull, explicit acks) ──► Source ──► worker.Event
 //	              └─────────────── Init creates, Open checks ───────────────┘
+//	                                        └──► a lane for each object type ──►┘   from a pause until the stream is empty
 //
 // The contract of Source, beyond worker.Source's:
 //
@@ -15,12 +16,15 @@
 //   - Acks do not wait for the server. One that is lost costs a redelivery, which the outbox recognises.
 //   - A lost server is waited for as long as it takes; the loss is logged once, and the recovery once. Meanwhile no
 //     requests pile up.
+//   - What is restricted is not fetched: from the first restriction on, object types have consumers of their own (lanes.go), which are
+//     asked in turn, and waited for together (fetch.go). The fleet sees by the shared consumer's filter which way it is. What is delivered
+//     twice at the change is what was in hand.
 //   - A consumer or stream that disappears is an error that says what to type. Created again, it is used again.
 //
 // Auth is every way to prove who we are and to know who they are (auth.go). Its files are read again at each connection; none of
 // it is in an error or a log.
 //
-// Init creates and never alters. Init and Open judge what they find by the same rules (check.go): what would lose or misread
+// Init creates and never alters; Source makes and removes lanes, and changes the shared consumer's filter. Init and Open judge what they find by the same rules (check.go): what would lose or misread
 // events stops them, what might is a warning, and each says what to type.
 //
 // The Publisher has its confirmations in the order of publishing, so that "up to line 7" is a promise. It sends again only what

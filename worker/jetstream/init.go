@@ -125,7 +125,7 @@ func (c InitConfig) initStream(ctx context.Context, js jetstream.JetStream, part
 func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, part *Part) error {
 	consumer, err := stream.Consumer(ctx, c.Consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		consumer, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		wanted := jetstream.ConsumerConfig{
 			Durable:       c.Consumer,
 			Description:   "Workers of crmintake",
 			FilterSubject: c.Subject,
@@ -134,7 +134,14 @@ func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, p
 			AckWait:       c.AckWait,
 			MaxDeliver:    -1,
 			MaxAckPending: -1,
-		})
+		}
+		consumer, err = stream.CreateConsumer(ctx, wanted)
+		if err != nil && notUnique(err) == nil { // it was deleted while object types had consumers of their own
+			wanted.FilterSubject = c.apartFilter()
+			if again, againErr := stream.CreateConsumer(ctx, wanted); againErr == nil {
+				consumer, err = again, nil
+			}
+		}
 		part.Created = err == nil
 		if errors.Is(err, jetstream.ErrConsumerExists) { // another was faster, with other settings
 			consumer, err = stream.Consumer(ctx, c.Consumer)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,15 +25,19 @@ const (
 	infoWait = 5 * time.Second
 )
 
-// Source pulls from a durable consumer. Open makes one.
+const nextSubject = "$JS.API.CONSUMER.MSG.NEXT."
+
+// Source pulls from a durable consumer, or from one for each object type. Open makes one.
 type Source struct {
 	cfg      Config
 	prefix   string // of subjects
 	nc       *nats.Conn
-	stream   jetstream.Stream // Open and ObjectTypes use it
-	consumer jetstream.Consumer
-	next     string // the subject of pull requests
-	subject  string // of the last message; Fetch's
+	js       jetstream.JetStream
+	stream   jetstream.Stream
+	consumer jetstream.Consumer // the shared one
+	next     string             // the subject of its pull requests
+	subject  string             // of the last message; Fetch's
+	lanes    lanes              // Fetch's
 	warnings []string
 
 	lateness time.Duration // the constant, more in tests; withdraw's
@@ -69,9 +72,11 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 		cfg:      cfg,
 		prefix:   cfg.Prefix(),
 		nc:       nc,
+		js:       js,
 		stream:   stream,
 		consumer: consumer,
-		next:     "$JS.API.CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Consumer,
+		next:     nextSubject + cfg.Stream + "." + cfg.Consumer,
+		lanes:    lanes{apart: cfg.isApart(consumer.CachedInfo().Config), of: map[string]*lane{}, idle: laneIdle},
 		warnings: found.warnings(),
 		lateness: lateness,
 	}, nil
@@ -99,6 +104,9 @@ func (c Config) explain(err error) error {
 // Warnings tells what Open found that works but had better be otherwise, a sentence each, with what to type.
 func (s *Source) Warnings() []string { return s.warnings }
 
+// Apart tells whether each object type had a consumer of its own when the server was last asked, by Open or Outstanding.
+func (s *Source) Apart() bool { return s.cfg.isApart(s.consumer.CachedInfo().Config) }
+
 // AckWait is the consumer's: how long a message may be in hand before it is delivered again.
 func (s *Source) AckWait() time.Duration { return s.consumer.CachedInfo().Config.AckWait }
 
@@ -106,7 +114,8 @@ func (s *Source) AckWait() time.Duration { return s.consumer.CachedInfo().Config
 type pullRequest struct {
 	Batch    int           `json:"batch"`
 	MaxBytes int           `json:"max_bytes,omitempty"` // subjects and headers count as well
-	Expires  time.Duration `json:"expires"`
+	Expires  time.Duration `json:"expires,omitempty"`
+	NoWait   bool          `json:"no_wait,omitempty"` // instead of Expires
 }
 
 // errTooBig: the server holds back a message that is larger than what is left of the request's bytes.
@@ -122,18 +131,42 @@ func (s *Source) Fetch(ctx context.Context, max, maxBytes int, deliver func(*wor
 	if !waitConnected(ctx, s.nc, fetchWait) {
 		return nil // Connect's log has said why
 	}
-	limits := s.consumer.CachedInfo().Config
-	r := pullRequest{Batch: atMost(max, limits.MaxRequestBatch), MaxBytes: atMost(maxBytes, limits.MaxRequestMaxBytes),
-		Expires: time.Duration(atMost(int(fetchWait), int(limits.MaxRequestExpires)))}
-	n, err := s.pull(ctx, r, deliver)
-	if errors.Is(err, errTooBig) && n == 0 {
-		r.Batch, r.MaxBytes = 1, 0
-		_, err = s.pull(ctx, r, deliver)
+	lookErr := s.arrange(ctx)
+	if s.lanes.apart {
+		return errors.Join(lookErr, s.fetchLanes(ctx, max, maxBytes, deliver))
 	}
-	if errors.Is(err, errTooBig) {
-		return nil // the next fetch begins with it
+	// With one consumer, what a look could tell the fetch does.
+	if max = s.unrestricted(ctx, max); max == 0 {
+		sleep(ctx, fetchWait)
+		return nil
+	}
+	n, err := s.fetchFrom(ctx, s.next, s.request(max, maxBytes), deliver)
+	s.lanes.nothing = n == 0
+	if errors.Is(err, errAbsent) {
+		s.lanes.looked = time.Time{}
+		err = s.absent(ctx)
 	}
 	return err
+}
+
+// request asks for so much, and waits for it.
+func (s *Source) request(max, maxBytes int) pullRequest {
+	limits := s.consumer.CachedInfo().Config
+	return pullRequest{Batch: atMost(max, limits.MaxRequestBatch), MaxBytes: atMost(maxBytes, limits.MaxRequestMaxBytes),
+		Expires: time.Duration(atMost(int(fetchWait), int(limits.MaxRequestExpires)))}
+}
+
+// fetchFrom is Fetch for one consumer.
+func (s *Source) fetchFrom(ctx context.Context, next string, r pullRequest, deliver func(*worker.Event)) (n int, err error) {
+	n, err = s.pull(ctx, next, r, deliver)
+	if errors.Is(err, errTooBig) && n == 0 {
+		r.Batch, r.MaxBytes = 1, 0
+		n, err = s.pull(ctx, next, r, deliver)
+	}
+	if errors.Is(err, errTooBig) {
+		err = nil // the next fetch begins with it
+	}
+	return n, err
 }
 
 // atMost returns n, or the consumer's limit if it has one that is lower.
@@ -146,7 +179,7 @@ func atMost(n, limit int) int {
 
 // pull makes one request, with an inbox of its own, and returns how many messages it has delivered. When it returns,
 // the request is over for the server, too.
-func (s *Source) pull(ctx context.Context, r pullRequest, deliver func(*worker.Event)) (n int, err error) {
+func (s *Source) pull(ctx context.Context, next string, r pullRequest, deliver func(*worker.Event)) (n int, err error) {
 	// The client drops what finds no room: all messages of the request, and its final status.
 	incoming := make(chan *nats.Msg, r.Batch+1)
 	sub, err := s.nc.ChanSubscribe(s.nc.NewInbox(), incoming)
@@ -155,7 +188,7 @@ func (s *Source) pull(ctx context.Context, r pullRequest, deliver func(*worker.E
 	}
 	body, err := json.Marshal(r)
 	if err == nil {
-		err = s.nc.PublishRequest(s.next, sub.Subject, body)
+		err = s.nc.PublishRequest(next, sub.Subject, body)
 	}
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("jetstream: %w", err), sub.Unsubscribe())
@@ -170,14 +203,19 @@ func (s *Source) pull(ctx context.Context, r pullRequest, deliver func(*worker.E
 			select {
 			case m = <-incoming:
 			case <-timer.C:
-				return n + s.withdraw(sub, incoming, deliver), nil
 			case <-ctx.Done():
-				return n + s.withdraw(sub, incoming, deliver), nil
 			}
+		}
+		if m == nil {
+			s.withdraw(sub, incoming, func(m *nats.Msg) {
+				deliver(s.event(m))
+				n++
+			})
+			return n, nil
 		}
 		// Only the server's own words come without a subject to ack on, whatever headers a publisher may choose.
 		if m.Reply == "" {
-			return n, errors.Join(s.status(ctx, m), sub.Unsubscribe())
+			return n, errors.Join(s.status(m), sub.Unsubscribe())
 		}
 		deliver(s.event(m))
 		n++
@@ -188,9 +226,9 @@ func (s *Source) pull(ctx context.Context, r pullRequest, deliver func(*worker.E
 	return n, sub.Unsubscribe()
 }
 
-// withdraw ends a request early and delivers what the server has sent on it until then. It does not send on a request
+// withdraw ends requests early and takes what the server has sent on them until then. It does not send on a request
 // that nobody listens to.
-func (s *Source) withdraw(sub *nats.Subscription, incoming <-chan *nats.Msg, deliver func(*worker.Event)) (n int) {
+func (s *Source) withdraw(sub *nats.Subscription, incoming <-chan *nats.Msg, take func(*nats.Msg)) {
 	// Drain tells the server and goes on listening; its answer to the flush comes after the last message. Without a
 	// connection no message comes either, and the new one will not know of the inbox.
 	if err := sub.Drain(); err == nil && s.nc.IsConnected() {
@@ -200,24 +238,23 @@ func (s *Source) withdraw(sub *nats.Subscription, incoming <-chan *nats.Msg, del
 		select {
 		case m := <-incoming:
 			if m.Reply != "" {
-				deliver(s.event(m))
-				n++
+				take(m)
 			}
 		default:
-			return n
+			return
 		}
 	}
 }
 
 // status is the error that the server's word on a request amounts to; nil when it only says that the request is over.
-func (s *Source) status(ctx context.Context, m *nats.Msg) error {
+func (s *Source) status(m *nats.Msg) error {
 	code, text := m.Header.Get("Status"), m.Header.Get("Description")
 	lower := strings.ToLower(text)
 	switch {
 	case code == "408", code == "404":
 		return nil
 	case code == "503", strings.Contains(lower, "consumer deleted"):
-		return s.absent(ctx)
+		return errAbsent
 	case strings.Contains(lower, "message size exceeds maxbytes"):
 		return errTooBig
 	case strings.Contains(lower, "batch completed"), strings.Contains(lower, "leadership change"), strings.Contains(lower, "server shutdown"):
@@ -227,7 +264,7 @@ func (s *Source) status(ctx context.Context, m *nats.Msg) error {
 	}
 }
 
-// absent finds out why nobody answers for the consumer: it is gone, or the server is about to start or change leader.
+// absent finds out why nobody answers for the shared consumer: it is gone, or the server is about to start or change leader.
 func (s *Source) absent(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait) // a part of the fetch
 	defer cancel()
@@ -237,24 +274,14 @@ func (s *Source) absent(ctx context.Context) error {
 	return nil
 }
 
-// ObjectTypes implements worker.Source. A stream that keeps what is acked has more than is to be delivered.
-func (s *Source) ObjectTypes(ctx context.Context) (list []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, infoWait)
-	defer cancel()
+// state tells what the stream has of our subjects, and how much of each. A stream that keeps what is acked has more than is to be
+// delivered.
+func (s *Source) state(ctx context.Context) (jetstream.StreamState, error) {
 	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+">"))
 	if err != nil {
-		return nil, s.cfg.explain(err)
+		return jetstream.StreamState{}, s.cfg.explain(err)
 	}
-	for subject := range info.State.Subjects {
-		objectType, invalid := worker.ObjectTypeOf(subject, s.prefix)
-		if invalid != "" {
-			objectType = ""
-		}
-		if !slices.Contains(list, objectType) {
-			list = append(list, objectType)
-		}
-	}
-	return list, nil
+	return info.State, nil
 }
 
 // Outstanding implements worker.Source.
@@ -265,7 +292,19 @@ func (s *Source) Outstanding(ctx context.Context) (pending, unacked int, err err
 	if err != nil {
 		return 0, 0, s.cfg.explain(err)
 	}
-	return int(info.NumPending), info.NumAckPending, nil
+	if s.cfg.isApart(info.Config) {
+		return s.outstandingApart(ctx)
+	}
+	pending, unacked = int(info.NumPending), info.NumAckPending
+	if unacked > 0 && s.stream.CachedInfo().Config.Retention == jetstream.WorkQueuePolicy {
+		// The server goes on counting what it delivered before there were lanes, until it looks at it, though lanes have acked it.
+		total, err := s.total(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		unacked = min(unacked, total)
+	}
+	return pending, unacked, nil
 }
 
 // delivery is an event and the answer to its message, allocated together.

@@ -53,36 +53,6 @@ func TestFetchMakesEvents(t *testing.T) {
 	}
 }
 
-// What the stream still has, by object type: what is acked is gone from a work queue.
-func TestObjectTypes(t *testing.T) {
-	e := newEnv(t)
-	s := e.init(t, InitConfig{})
-	has := func(want ...string) {
-		t.Helper()
-		got, err := s.ObjectTypes(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got, cmpopts.SortSlices(strings.Compare), cmpopts.EquateEmpty()); diff != "" {
-			t.Error(diff)
-		}
-	}
-	has()
-	for _, objectType := range []string{"deals", "deals", "2-77", "a.b", "c.d"} {
-		e.publish(t, &nats.Msg{Subject: "crm.create." + objectType})
-	}
-	has("", "2-77", "deals")
-	for _, ev := range fetch(t, s, 5) {
-		if ev.ObjectType == "deals" {
-			_ = ev.Message.Nak(time.Hour)
-		} else {
-			_ = ev.Message.Ack()
-		}
-	}
-	settled(t, s, 0, 2)
-	has("deals")
-}
-
 func TestAnswers(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
