@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"time"
 )
 
 // Server is what a database server is, as far as the outbox depends on it.
@@ -14,6 +15,8 @@ type Server struct {
 	// Addr is where it was reached, and Encrypted says that nobody on the way can read what is said.
 	Addr      string
 	Encrypted bool
+	// Ahead is by how much its clock is ahead of this machine's, as exactly as half of the time that its answer took.
+	Ahead time.Duration
 }
 
 // Inspect looks at the server and changes nothing.
@@ -26,9 +29,13 @@ func (s *Store) Inspect(ctx context.Context) (v Server, err error) {
 	wire := conn.Conn().PgConn().Conn()
 	v.Addr = wire.RemoteAddr().String()
 	_, v.Encrypted = wire.(*tls.Conn)
+	var now time.Time
+	asked := time.Now()
 	err = conn.QueryRow(ctx, `
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
-  pg_is_in_recovery() OR current_setting('transaction_read_only')::bool`).Scan(&v.Version, &v.Encoding, &v.ReadOnly)
+  pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, now()`).
+		Scan(&v.Version, &v.Encoding, &v.ReadOnly, &now)
+	v.Ahead = now.Sub(asked.Add(time.Since(asked) / 2))
 	if err != nil {
 		return Server{}, fmt.Errorf("outbox: inspect: %w", err)
 	}

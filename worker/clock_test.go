@@ -7,11 +7,14 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// The clocks of the database and of the CRM may be minutes apart: what a call in doubt has made is its events' own all the same, and what
-// is really older is another's.
+// The clocks of the database and of the CRM may be minutes apart: what a call in doubt has made is its events' own
+// all the same, and what is really older is another's.
 func TestClocksApart(t *testing.T) {
 	t.Parallel()
-	for name, ahead := range map[string]time.Duration{"the database's ahead": -2 * time.Minute, "the CRM's ahead": 2 * time.Minute} {
+	for name, ahead := range map[string]time.Duration{
+		"the database's ahead": -2 * time.Minute,
+		"the CRM's ahead":      2 * time.Minute,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			account := dealing()

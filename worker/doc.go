@@ -113,6 +113,9 @@
 //     database. Failures that go on while the database answers put it off for a minute at most.
 //   - Rows in doubt become `unknown` first, and are parked or sent again from there: one place does it, for calls without an
 //     answer as for workers that died.
+//   - A database's clock that is set forward by more than a lease ends the leases of calls that are under way: they are
+//     asked about, and after a settle time sent again, while the first may be applied still. The CRM's unique value keeps
+//     the records one. It can't where the id property was changed at the same time: then an event may have a record by each.
 //   - Events in doubt with the same unique value ask for the same record. It is the one's whose properties it holds, as they
 //     are read back, all that it sent and more than any other; if that does not tell, a person decides. So properties that
 //     the CRM rewrites beyond case, white space and the form of numbers, times and options count against an event.

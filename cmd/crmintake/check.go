@@ -19,8 +19,9 @@ import (
 type checkCmd struct{ runCmd }
 
 func (checkCmd) Help() string {
-	return "Takes the settings of 'crmintake run'. It changes nothing: of NATS and Postgres it asks what is there, and of the CRM what " +
-		"the id properties are, one call of the quota each. Exit code 0 if there are warnings at most, 1 if there is a failure."
+	return "Takes the settings of 'crmintake run'. It changes nothing: of NATS and Postgres it asks what is there and what the " +
+		"time is, and of the CRM what the id properties are, one call of the quota each. Exit code 0 if there are warnings " +
+		"at most, 1 if there is a failure."
 }
 
 // level is how bad a finding is.
@@ -65,10 +66,12 @@ const checkPatience = 20 * time.Second
 
 func (c *checkCmd) Run(ctx context.Context, p *program) error {
 	var f findings
+	var times clocks
 	vault := &lateVault{}
 	crm := c.settings(&f, vault)
 	for _, part := range []func(context.Context, *program, *findings){
-		c.nats, c.database,
+		c.nats,
+		func(ctx context.Context, _ *program, f *findings) { c.database(ctx, &times, f) },
 		func(ctx context.Context, _ *program, f *findings) {
 			if crm != nil {
 				defer crm.Close()
@@ -78,7 +81,7 @@ func (c *checkCmd) Run(ctx context.Context, p *program) error {
 						vault.store.Store(store)
 					}
 				}
-				c.crm(ctx, crm, f)
+				c.crm(ctx, crm, &times, f)
 			}
 		},
 	} {
@@ -86,6 +89,7 @@ func (c *checkCmd) Run(ctx context.Context, p *program) error {
 		part(ctx, p, &f)
 		cancel()
 	}
+	times.judge(&f)
 	if err := f.print(p); err != nil {
 		return err
 	}
@@ -169,7 +173,7 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 // testedVersion is the oldest version of Postgres that the tests ran on.
 const testedVersion = 150000
 
-func (c *checkCmd) database(ctx context.Context, _ *program, f *findings) {
+func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
 	if f.fail("database", c.databaseFlags.validate()) {
 		return
 	}
@@ -197,6 +201,7 @@ func (c *checkCmd) database(ctx context.Context, _ *program, f *findings) {
 	if f.fail("database", err) {
 		return
 	}
+	times.database = &server.Ahead
 	if server.ReadOnly {
 		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; give the primary's address in --database-url")
 	}
@@ -224,7 +229,7 @@ func onThisMachine(addr string) bool {
 }
 
 // crm asks what the id properties are, and learns from the answers what the credential and the quota are worth.
-func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, f *findings) {
+func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, times *clocks, f *findings) {
 	host := c.HubspotURL
 	if u, err := url.Parse(host); err == nil {
 		host = u.Host
@@ -239,6 +244,7 @@ func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, f *findings) {
 	known := false // whether address and credential were told of
 	for _, objectType := range slices.Sorted(maps.Keys(asked)) {
 		property, class, call := crm.Property(ctx, objectType, asked[objectType])
+		times.answered(call.Date, time.Now())
 		if call.Limits.Max >= 0 || call.Limits.DailyMax >= 0 {
 			limits = call.Limits
 		}

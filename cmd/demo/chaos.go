@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,8 @@ type chaosCmd struct {
 	Rate       int     `help:"How many events are published a second." default:"1700" placeholder:"N"`
 	Seed       uint64  `help:"Repeats what happens and when, as far as it is up to chance here; 0 for another one each time." default:"0" placeholder:"N"`
 	IDProperty bool    `name:"id-property" help:"The object type has an id property. Without one, events in doubt become dead letters." default:"true" negatable:""`
+	Backlog    int     `help:"Events of a type that is paused to the end; -1: 20,000 a minute, 100,000 at most." default:"-1" placeholder:"N"`
+	ClockSteps bool    `help:"The database's clock steps, where libfaketime is installed." default:"true" negatable:""`
 	Output     string  `help:"How to print the result: text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
 	Log        string  `help:"A directory for the logs of workers, NATS and Postgres." placeholder:"DIR"`
 }
@@ -42,6 +45,12 @@ const (
 // drainLimit bounds the time after the chaos in which everything must come to its end.
 const drainLimit = 5 * time.Minute
 
+// longestStep is how far the database's clock goes at once.
+const longestStep = 2 * time.Minute
+
+// workerStream begins the numbers of the workers' random settings; those below are the mischief's.
+const workerStream = 1 << 32
+
 // Run does it all, tells the result, and cleans up.
 func (c *chaosCmd) Run(ctx context.Context, s streams) (err error) {
 	switch {
@@ -51,11 +60,19 @@ func (c *chaosCmd) Run(ctx context.Context, s streams) (err error) {
 		return usagef("--workers: want at least 1")
 	case c.Rate < 1:
 		return usagef("--rate: want at least 1")
+	case c.Backlog < -1:
+		return usagef("--backlog: want at least 0, or -1")
 	}
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64()
 	}
 	cfg := local.StackConfig{CRM: c.account(), Postgres: pgcluster.Config{Durable: true}}
+	leftOut := map[string]string{}
+	if !c.ClockSteps {
+		leftOut[stepClock] = "--no-clock-steps"
+	} else if cfg.Postgres.Faketime, err = pgcluster.Faketime(); err != nil {
+		leftOut[stepClock] = err.Error()
+	}
 	if c.Log != "" {
 		if err := os.MkdirAll(c.Log, 0o755); err != nil {
 			return err
@@ -74,7 +91,7 @@ func (c *chaosCmd) Run(ctx context.Context, s streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	r, err := (&chaos{chaosCmd: c, parts: p}).run(ctx)
+	r, err := (&chaos{chaosCmd: c, parts: p, leftOut: leftOut}).run(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,26 +107,35 @@ func (c *chaosCmd) Run(ctx context.Context, s streams) (err error) {
 // account is one where every fault happens, most of them often.
 func (c *chaosCmd) account() hubspottest.Config {
 	cfg := hubspottest.Config{
-		ObjectTypes: objectTypes(),
-		MinLatency:  chaosLatency / 4,
-		MaxLatency:  2*chaosLatency - chaosLatency/4,
-		Rates:       stormy(hubspottest.All()),
-		ReadRates:   stormy(hubspottest.AllReads()),
-		Delay:       slowAnswer,
-		RetryAfter:  time.Second,
-		Seed:        c.Seed,
+		MinLatency: chaosLatency / 4,
+		MaxLatency: 2*chaosLatency - chaosLatency/4,
+		Rates:      stormy(hubspottest.All()),
+		ReadRates:  stormy(hubspottest.AllReads()),
+		Delay:      slowAnswer,
+		RetryAfter: time.Second,
+		Seed:       c.Seed,
 	}
+	var ids []string
 	if c.IDProperty {
-		cfg.ObjectTypes = objectTypes(idProperty)
+		ids = idProperties
 	}
+	cfg.ObjectTypes = objectTypes(ids...)
+	cfg.ObjectTypes[backlogType] = companies(ids)
 	return cfg
 }
 
-func (c *chaosCmd) workerArgs() []string {
+// idProperties are the account's unique properties. Which of them the workers use is up to each.
+var idProperties = []string{idProperty, "old_id"}
+
+// workerArgs are those of one worker. Some settings are other ones with each.
+func (c *chaosCmd) workerArgs(rng *rand.Rand) []string {
+	between := func(least, most int) string { return strconv.Itoa(least + rng.IntN(most-least+1)) }
 	args := []string{"run", "--quota", "off", "--lease", chaosLease.String(), "--call-timeout", callTimeout.String(), "--settle", settle.String(),
-		"--trial-interval", "1s", "--retry-initial", "200ms", "--retry-max", "5s", "--retry-attempts", "1000"}
+		"--trial-interval", "1s", "--retry-initial", "200ms", "--retry-max", "5s",
+		"--retry-attempts", between(100, 1000), "--batch-size", between(30, 100), "--in-flight", between(8, 64)}
 	if c.IDProperty {
-		args = append(args, "--id-property", objectType+"="+idProperty)
+		property := idProperties[rng.IntN(len(idProperties))]
+		args = append(args, "--id-property", objectType+"="+property+","+backlogType+"="+property)
 	}
 	return args
 }
@@ -121,7 +147,11 @@ type chaos struct {
 	*chaosCmd
 	*parts
 	storm     *storm
+	leftOut   map[string]string
 	confirmed atomic.Int64 // events that JetStream has confirmed
+	starts    atomic.Uint64
+	sent      []time.Time // when each event was published
+	ticks     []tick
 }
 
 func (c *chaos) run(ctx context.Context) (r chaosReport, err error) {
@@ -138,9 +168,25 @@ func (c *chaos) run(ctx context.Context) (r chaosReport, err error) {
 		return r, err
 	}
 	fleet := newFleet(c.Workers, c.Log, func(ctx context.Context, log io.Writer) (*local.Process, error) {
-		return local.StartProcess(ctx, local.ProcessConfig{Path: c.stack.Worker, Args: c.workerArgs(), Env: append(cleanEnviron(), env...), Stderr: log})
+		rng := rand.New(rand.NewPCG(c.Seed, workerStream+c.starts.Add(1)))
+		return local.StartProcess(ctx, local.ProcessConfig{Path: c.stack.Worker, Args: c.workerArgs(rng),
+			Env: append(cleanEnviron(), env...), Stderr: log})
 	})
 	c.storm = &storm{seed: c.Seed, stack: c.stack, fleet: fleet, ways: ways, lease: chaosLease}
+	if c.leftOut[stepClock] == "" {
+		c.storm.step = min(longestStep, c.long()/2) // what waits for a time when it steps back waits so much longer
+	}
+	backlog, err := c.fillBacklog(ctx)
+	if err != nil {
+		return r, err
+	}
+	ticking, stopTicks := context.WithCancel(ctx)
+	ticked := make(chan struct{})
+	go func() {
+		defer close(ticked)
+		c.keepTicks(ticking)
+	}()
+	defer func() { stopTicks(); <-ticked }()
 
 	c.progress("chaos for %v with %d workers, %d events a second, seed %d", c.long(), c.Workers, c.Rate, c.Seed)
 	start := time.Now()
@@ -156,14 +202,20 @@ func (c *chaos) run(ctx context.Context) (r chaosReport, err error) {
 		}
 		r.Seconds = time.Since(start).Seconds()
 		c.progress("chaos is over; working off what is left")
+		if err := c.freeBacklog(ctxAll); err != nil {
+			return err
+		}
 		return c.drain(ctxAll)
 	})
 	if err := group.Wait(); err != nil {
 		return r, err
 	}
 	r.DrainSeconds = time.Since(start).Seconds() - r.Seconds
+	pause(ctx, 2*tickEach) // so that there is one after the last row
+	stopTicks()
+	<-ticked
 	c.progress("comparing")
-	err = c.fillIn(ctx, &r, published)
+	err = c.fillIn(ctx, &r, published, backlog)
 	return r, err
 }
 
@@ -222,6 +274,7 @@ func (c *chaos) publish(ctx context.Context) (int, error) {
 	defer p.Close()
 	if err := steadily(ctx, c.long(), float64(c.Rate), func(n int) error {
 		c.confirmed.Store(int64(p.Progress().Confirmed))
+		c.sent = append(c.sent, time.Now())
 		return p.Publish(ctx, message(n))
 	}); err != nil {
 		return 0, fmt.Errorf("publish: %w", err)

@@ -34,6 +34,13 @@ func TestChaos(t *testing.T) {
 			if r.Kills == 0 || r.Restarts == 0 || r.Ambiguous == 0 || r.InDoubt == 0 || r.Recovery[killWorker].Worst <= 0 || sum(r.Faults) == 0 {
 				t.Errorf("it was a calm day: %+v", r)
 			}
+			if r.Backlog < 4000 || r.BacklogCreated == 0 || r.BacklogCreated > r.Backlog || r.OtherSettings == 0 ||
+				r.P99Wait <= 0 || r.LongestWait < r.P99Wait {
+				t.Errorf("%+v", r)
+			}
+			if left := r.LeftOut[stepClock]; (left == "") != (r.WentWrong[stepClock] > 0) {
+				t.Errorf("%d steps of the clock, left out: %q", r.WentWrong[stepClock], left)
+			}
 			read := r.Settled["found by a read"] > 0
 			if (name == "id property") != read {
 				t.Errorf("events in doubt were settled so: %v", r.Settled)
@@ -55,10 +62,22 @@ func TestChaosInterrupted(t *testing.T) {
 }
 
 func TestChaosUsage(t *testing.T) {
-	for _, args := range [][]string{{"--minutes", "0"}, {"--minutes", "NaN"}, {"--workers", "0"}, {"--rate", "0"}, {"--events", "5"}, {"--output", "xml"}} {
+	for _, args := range [][]string{{"--minutes", "0"}, {"--minutes", "NaN"}, {"--workers", "0"}, {"--rate", "0"},
+		{"--backlog", "-2"}, {"--events", "5"}, {"--output", "xml"}} {
 		var out, errs bytes.Buffer
 		if code := execute(t.Context(), append([]string{"chaos"}, args...), &out, &errs); code != 2 || errs.Len() == 0 {
 			t.Errorf("%q: exit code %d, %s", args, code, &errs)
+		}
+	}
+}
+
+// A transaction's time is that of the first tick that had seen it, also where the database's clock says another one.
+func TestTimeOf(t *testing.T) {
+	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
+	ticks := []tick{{100, at(1)}, {100, at(2)}, {103, at(3)}, {103, at(4)}, {110, at(9)}}
+	for number, want := range map[uint32]int64{99: 1, 100: 3, 102: 3, 103: 9, 109: 9, 110: 9} {
+		if got := timeOf(ticks, number); got != at(want) {
+			t.Errorf("transaction %d at %v, want %v", number, got, at(want))
 		}
 	}
 }

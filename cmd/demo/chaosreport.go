@@ -13,13 +13,20 @@ import (
 
 // chaosReport is what came of a run of chaos.
 type chaosReport struct {
-	Events int `json:"events"` // as published
+	Events  int `json:"events"`  // as published
+	Backlog int `json:"backlog"` // those of them whose object type was paused until the end of the chaos
+	// The CRM rejects some of those too.
+	BacklogCreated int `json:"backlog_created"`
 	balance
-	Kills       int            `json:"kills"`    // of workers, SIGKILL
-	Restarts    int            `json:"restarts"` // of NATS and Postgres, after a crash too
-	Cuts        int            `json:"cuts"`     // of all connections to a server
-	WentWrong   map[string]int `json:"went_wrong"`
-	FailedExits int            `json:"failed_exits"` // workers that ended with an error unkilled, as when a server is away at their start
+	Kills     int            `json:"kills"`    // of workers, SIGKILL
+	Restarts  int            `json:"restarts"` // of NATS and Postgres, after a crash too
+	Cuts      int            `json:"cuts"`     // of all connections to a server
+	WentWrong map[string]int `json:"went_wrong"`
+	// Starts of workers in the place of others, with other settings, and kinds of trouble that there were none of, with
+	// the reason.
+	OtherSettings int               `json:"other_settings"`
+	LeftOut       map[string]string `json:"left_out"`
+	FailedExits   int               `json:"failed_exits"` // workers that ended with an error unkilled, as when a server is away at their start
 
 	Faults       map[string]int `json:"faults_by_kind"`
 	Ambiguous    int            `json:"ambiguous"`     // create calls whose outcome was unknown
@@ -31,6 +38,10 @@ type chaosReport struct {
 	RecoverMedian float64             `json:"recover_median_seconds"` // over kills and restarts
 	RecoverWorst  float64             `json:"recover_worst_seconds"`
 	Recovery      map[string]recovery `json:"recovery"`
+
+	// From publishing to the created row, over the events whose object type was not paused.
+	LongestWait float64 `json:"longest_wait_seconds"`
+	P99Wait     float64 `json:"p99_wait_seconds"`
 
 	Workers      int     `json:"workers"`
 	Seed         uint64  `json:"seed"`
@@ -45,19 +56,25 @@ type recovery struct {
 }
 
 // fillIn looks at all accounts after the end.
-func (c *chaos) fillIn(ctx context.Context, r *chaosReport, published int) (err error) {
-	var created []time.Time
-	r.balance, err = c.compare(ctx, published, func(l *line) {
-		if l.status == "created" {
-			created = append(created, l.updated)
-		}
-	})
+func (c *chaos) fillIn(ctx context.Context, r *chaosReport, published, backlog int) (err error) {
+	if r.balance, err = c.compare(ctx, ordinary(published), backlogOf(backlog)); err != nil {
+		return err
+	}
+	err = c.query(ctx, `SELECT count(*) FROM outbox WHERE object_type = $1 AND status = 'created'`,
+		func(rows pgx.Rows) error { return rows.Scan(&r.BacklogCreated) }, backlogType)
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(created, time.Time.Compare)
+	created, waits, err := c.created(ctx)
+	if err != nil {
+		return err
+	}
+	if n := len(waits); n > 0 {
+		r.LongestWait, r.P99Wait = waits[n-1].Seconds(), waits[n*99/100].Seconds()
+	}
 	moments := c.storm.soFar()
-	r.Events, r.Workers, r.Seed = published, c.Workers, c.Seed
+	r.Events, r.Backlog, r.Workers, r.Seed = r.Published, backlog, c.Workers, c.Seed
+	r.OtherSettings, r.LeftOut = int(c.starts.Load())-c.Workers, c.leftOut
 	r.WentWrong = counts(moments)
 	n := r.WentWrong
 	r.Kills, r.Restarts = n[killWorker], n[restartNATS]+n[restartPostgres]+n[killPostgres]
@@ -140,11 +157,17 @@ func (c *chaos) doubts(ctx context.Context, r *chaosReport) error {
 func (r chaosReport) print(out io.Writer) error {
 	t := newTable(out)
 	r.lines(t)
+	t.line("of a paused object type", r.Backlog)
+	t.line("  created", r.BacklogCreated)
 	t.line("kills of workers", r.Kills)
 	t.line("restarts of servers", r.Restarts)
 	t.line("cuts of connections", r.Cuts)
 	t.line("what went wrong, in all", sum(r.WentWrong))
 	t.by(r.WentWrong)
+	for _, what := range slices.Sorted(maps.Keys(r.LeftOut)) {
+		t.line("  "+what, "left out: "+r.LeftOut[what])
+	}
+	t.line("workers started with other settings", r.OtherSettings)
 	t.line("workers that failed by themselves", r.FailedExits)
 	t.line("calls that met a fault", sum(r.Faults))
 	t.by(r.Faults)
@@ -159,6 +182,8 @@ func (r chaosReport) print(out io.Writer) error {
 		seconds("  "+what+", median", r.Recovery[what].Median)
 		seconds("  "+what+", worst", r.Recovery[what].Worst)
 	}
+	seconds("seconds from publishing to the created row, p99", r.P99Wait)
+	seconds("  longest", r.LongestWait)
 	t.seconds("seconds of chaos", r.Seconds)
 	t.seconds("seconds until the rest was done", r.DrainSeconds)
 	t.line("seed", r.Seed)

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -50,75 +50,49 @@ const claimedTwice = `
 SELECT coalesce(sum(n - 1), 0)::bigint FROM (
     SELECT count(*) AS n FROM outbox WHERE record_id IS NOT NULL GROUP BY object_type, record_id HAVING count(*) > 1) x`
 
-// line is a row of the outbox, as far as the comparison wants to know it.
-type line struct {
-	id, status, reason, record string
-	possible                   bool
-	updated                    time.Time
+// books is what the CRM has of a series, and what was seen of it in the outbox.
+type books struct {
+	series
+	records map[string]int // by counted value
+	named   map[string]int // by the event whose id they have in an id property
+	ids     []int64        // of all records, in order
+	claimed []bool         // by a row, each id
+	settled []bool         // each event
+	there   []bool         // in the outbox
 }
 
-// compare calls look, unless it is nil, with each row that it reads.
-func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b balance, err error) {
+func (p *parts) booksOf(s series) *books {
+	ids := p.recordIDs(s.objectType)
+	return &books{series: s, records: p.stack.CRM.Count(s.objectType, s.counted), named: p.named(s.objectType), ids: ids,
+		claimed: make([]bool, len(ids)), settled: make([]bool, s.published), there: make([]bool, s.published)}
+}
+
+// compare judges all events together.
+func (p *parts) compare(ctx context.Context, all ...series) (b balance, err error) {
 	conn, err := pgx.Connect(ctx, p.stack.DatabaseURL())
 	if err != nil {
 		return b, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 
-	records := p.stack.CRM.Count(objectType, counted)
-	named := p.named()
-	ids := p.recordIDs()
-	claimed := make([]bool, len(ids)) // by a row
-	settled := make([]bool, published)
-	there := make([]bool, published) // in the outbox
-	b = balance{Published: published, DeadBy: map[string]int{}, DeadWithRecord: map[string]int{}}
-	rows, err := conn.Query(ctx, `SELECT event_id, status, coalesce(reason, ''), coalesce(record_id, ''), possible_duplicate, updated_at FROM outbox`)
+	b = balance{DeadBy: map[string]int{}, DeadWithRecord: map[string]int{}}
+	byType := map[string]*books{}
+	for _, s := range all {
+		byType[s.objectType] = p.booksOf(s)
+		b.Published += s.published
+	}
+	rows, err := conn.Query(ctx, `
+SELECT event_id, object_type, status, coalesce(reason, ''), coalesce(record_id, ''), possible_duplicate FROM outbox`)
 	if err != nil {
 		return b, err
 	}
 	var l line
-	_, err = pgx.ForEachRow(rows, []any{&l.id, &l.status, &l.reason, &l.record, &l.possible, &l.updated}, func() error {
-		if look != nil {
-			look(&l)
+	_, err = pgx.ForEachRow(rows, []any{&l.id, &l.objectType, &l.status, &l.reason, &l.record, &l.possible}, func() error {
+		a := byType[l.objectType]
+		if a == nil {
+			return fmt.Errorf("the outbox has events of %s, of which none was published", l.objectType)
 		}
-		n, ours := eventNumber(l.id)
-		ours = ours && n < published
-		if ours {
-			there[n] = true
-		}
-		exists := ours && records[dealName(n)] > 0 || named[l.id] > 0
-		switch outbox.Status(l.status) {
-		case outbox.Created:
-			b.Created++
-			if ours {
-				settled[n] = exists // a row that says so is not enough
-			}
-			id, _ := strconv.ParseInt(l.record, 10, 64)
-			at, found := slices.BinarySearch(ids, id)
-			if !found || claimed[at] {
-				b.WrongRecords++
-			} else {
-				claimed[at] = true
-			}
-		case outbox.Dead:
-			b.Dead++
-			b.DeadBy[l.reason]++
-			if ours {
-				settled[n] = true
-			}
-			if exists {
-				b.DeadWithRecord[l.reason]++
-				if denies(l.reason) {
-					b.Denied++
-				}
-			}
-		case outbox.Discarded:
-		default:
-			b.Undecided++
-		}
-		if l.possible {
-			b.PossibleDuplicates++
-		}
+		b.take(a, &l)
 		return nil
 	})
 	if err != nil {
@@ -127,32 +101,89 @@ func (p *parts) compare(ctx context.Context, published int, look func(*line)) (b
 	if err := conn.QueryRow(ctx, claimedTwice).Scan(&b.ClaimedTwice); err != nil {
 		return b, err
 	}
-	for n, ok := range settled {
+	for _, a := range byType {
+		b.close(a, p.forgets)
+	}
+	return b, nil
+}
+
+// line is a row of the outbox, as far as the comparison wants to know it.
+type line struct {
+	id, objectType, status, reason, record string
+	possible                               bool
+}
+
+// take counts a row.
+func (b *balance) take(a *books, l *line) {
+	n, ours := a.number(l.id)
+	if ours {
+		a.there[n] = true
+	}
+	exists := ours && a.records[a.value(n)] > 0 || a.named[l.id] > 0
+	switch outbox.Status(l.status) {
+	case outbox.Created:
+		b.Created++
+		if ours {
+			a.settled[n] = exists // a row that says so is not enough
+		}
+		id, _ := strconv.ParseInt(l.record, 10, 64)
+		at, found := slices.BinarySearch(a.ids, id)
+		if !found || a.claimed[at] {
+			b.WrongRecords++
+		} else {
+			a.claimed[at] = true
+		}
+	case outbox.Dead:
+		b.Dead++
+		b.DeadBy[l.reason]++
+		if ours {
+			a.settled[n] = true
+		}
+		if exists {
+			b.DeadWithRecord[l.reason]++
+			if denies(l.reason) {
+				b.Denied++
+			}
+		}
+	case outbox.Discarded:
+	default:
+		b.Undecided++
+	}
+	if l.possible {
+		b.PossibleDuplicates++
+	}
+}
+
+// close counts what no row tells of. Where created rows are forgotten, an event without a row may have its record.
+func (b *balance) close(a *books, forgets bool) {
+	for n, ok := range a.settled {
 		switch {
 		case ok:
-		case p.forgets && !there[n] && records[dealName(n)] > 0:
+		case forgets && !a.there[n] && a.records[a.value(n)] > 0:
 			b.Removed++
 		default:
 			b.Lost++
 		}
 	}
-	for _, n := range records {
+	for _, n := range a.records {
 		b.Duplicates += max(n-1, 0)
 	}
-	return b, nil
 }
 
-// named counts records by the event whose id they have in the id property; it is nil where the account has no such
-// property.
-func (p *parts) named() map[string]int {
-	if !p.hasIDProperty {
-		return nil
+// named counts records by the event whose id they have in an id property, whichever of them it is; it is empty where
+// the account has none.
+func (p *parts) named(objectType string) map[string]int {
+	by := map[string]int{}
+	for _, property := range p.idProperties[objectType] {
+		for id, n := range p.stack.CRM.Count(objectType, property) {
+			by[id] += n
+		}
 	}
-	return p.stack.CRM.Count(objectType, idProperty)
+	return by
 }
 
-// recordIDs are the ids of all records, in order.
-func (p *parts) recordIDs() []int64 {
+// recordIDs are the ids of all records of an object type, in order.
+func (p *parts) recordIDs(objectType string) []int64 {
 	ids := make([]int64, 0, p.stack.CRM.Len(objectType))
 	for r := range p.stack.CRM.Records(objectType) {
 		id, _ := strconv.ParseInt(r.ID, 10, 64) // they are numbers

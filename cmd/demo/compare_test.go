@@ -17,8 +17,9 @@ import (
 func TestCompare(t *testing.T) {
 	temporary(t)
 	var said bytes.Buffer
-	cfg := local.StackConfig{CRM: hubspottest.Config{ObjectTypes: objectTypes(idProperty)}}
-	p, err := startParts(t.Context(), &said, cfg)
+	types := objectTypes(idProperties...)
+	types[backlogType] = companies(idProperties)
+	p, err := startParts(t.Context(), &said, local.StackConfig{CRM: hubspottest.Config{ObjectTypes: types}})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &said)
 	}
@@ -40,22 +41,27 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	row := func(id, status, record, reason string) {
-		_, err := conn.Exec(t.Context(), `
-			INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at,
+	// Of bare rows the index knows nothing, so that what it forbids here is looked for.
+	if _, err := conn.Exec(t.Context(), `DROP INDEX event_record`); err != nil {
+		t.Fatal(err)
+	}
+	rowOf := func(objectType, id, status, record, reason string) {
+		t.Helper()
+		_, err := conn.Exec(t.Context(), `INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at,
 				next_attempt_at, stream, stream_seq)
-			VALUES ($1, 'deals', $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END,
-				CASE WHEN $2 = 'retry' THEN now() END, 's', 1)`, id, status, record, reason)
+			VALUES ($1, $5, $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END,
+				CASE WHEN $2 = 'retry' THEN now() END, 's', 1)`, id, status, record, reason, objectType)
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	row := func(id, status, record, reason string) { t.Helper(); rowOf(objectType, id, status, record, reason) }
 	row(eventID(0), "created", record(0), "")
 	row(eventID(1), "dead", "", "rejected")
 	want := balance{Published: 2, Created: 1, Dead: 1, DeadBy: map[string]int{"rejected": 1}, DeadWithRecord: map[string]int{}}
 	check := func(published int) {
 		t.Helper()
-		got, err := p.compare(t.Context(), published, nil)
+		got, err := p.compare(t.Context(), ordinary(published))
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v, (-want +got)\n%s", err, diff)
 		}
@@ -96,4 +102,24 @@ func TestCompare(t *testing.T) {
 	want.Denied, want.Undecided = 2, 1
 	want.Lost, want.Published = 4, 11 // what is undecided or discarded has no record
 	check(11)
+
+	// The other id property names events as well, and events of another type are held against that type's records.
+	add(idProperties[1], eventID(11))
+	row(eventID(11), "dead", "", "exhausted")
+	want.Dead, want.DeadBy["exhausted"], want.DeadWithRecord["exhausted"], want.Denied, want.Published = 6, 2, 2, 3, 12
+	check(12)
+	others := backlogOf(3)
+	for n := range 2 {
+		id, err := p.stack.CRM.Add(backlogType, map[string]string{backlogCounted: others.value(n)}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rowOf(backlogType, others.id(n), "created", id, "")
+	}
+	want.Created, want.Published = 6, 15
+	want.Lost++ // the third
+	got, err := p.compare(t.Context(), ordinary(12), others)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, (-want +got)\n%s", err, diff)
+	}
 }

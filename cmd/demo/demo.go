@@ -91,7 +91,7 @@ func (d *demo) run(ctx context.Context, tell func(report) error) error {
 		return err
 	}
 	seconds := time.Since(start).Seconds()
-	b, err := d.compare(ctx, published, nil)
+	b, err := d.compare(ctx, ordinary(published))
 	if err != nil {
 		return err
 	}

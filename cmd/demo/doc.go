@@ -8,9 +8,13 @@
 //
 // The command chaos does the same for minutes while, at random moments, workers are killed, frozen beyond their lease and stopped,
 // NATS and Postgres are restarted or crashed, connections are cut or held back, and the CRM answers with every fault of
-// its list. Then everything behaves, what is left is worked off within five minutes, and the report tells beside the accounts what went
-// wrong, which calls were ambiguous, and how each event in doubt was settled. What went wrong is seen by the workers and the
-// publisher through proxies; the comparison goes by the servers themselves.
+// its list. Each worker that takes another's place has other settings: the id property is one of two, batches, calls
+// at once and attempts are more or fewer. The database's clock steps forward and back by up to two minutes, or half
+// the chaos if that is shorter, where libfaketime is installed. From the start events of a second object type, which
+// an operator has paused, wait in the stream. Then everything behaves, the pause ends, what is left is worked off
+// within five minutes, and the report tells beside the accounts what went wrong, which calls were ambiguous, how each
+// event in doubt was settled, and how long events waited. What went wrong is seen by the workers and the publisher
+// through proxies; the comparison goes by the servers themselves. Times go by this machine's clock.
 //
 // The command crm serves the simulated CRM alone, with deals, contacts and companies, for a worker that runs elsewhere: that of
 // deploy/compose.yaml.

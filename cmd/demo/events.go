@@ -26,12 +26,6 @@ const (
 // eventID is the n-th event's, from 0 on. They sort in the order of their time.
 func eventID(n int) string { return fmt.Sprintf("%s%09d", idPrefix, n) }
 
-// eventNumber is the n of an event id; false if no event has it.
-func eventNumber(id string) (n int, ok bool) {
-	n, err := strconv.Atoi(strings.TrimPrefix(id, idPrefix))
-	return n, err == nil && id == eventID(n)
-}
-
 // dealName is a value that the n-th event's record alone has, in a property that the CRM doesn't keep unique: so records
 // that exist twice are seen, with an id property or without.
 func dealName(n int) string { return fmt.Sprintf("Order %09d", n) }

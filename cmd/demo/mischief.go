@@ -28,6 +28,7 @@ const (
 	partPostgres    = "partition Postgres"
 	cutCRM          = "cut CRM"
 	partCRM         = "partition CRM"
+	stepClock       = "step Postgres' clock"
 )
 
 // mischief is a kind of fault that comes again and again, at random distances.
@@ -49,6 +50,7 @@ type storm struct {
 	fleet *fleet
 	ways  ways
 	lease time.Duration
+	step  time.Duration // of the database's clock, at most; 0 if it has none of its own
 
 	mu      sync.Mutex
 	moments []moment
@@ -105,7 +107,7 @@ func (w ways) env(s *local.Stack) ([]string, error) {
 // for lost within 20 s, nor does anybody within 10 s of the database's start. Forty quiet seconds leave time for what
 // has expired to be found.
 func (s *storm) kinds() []mischief {
-	return []mischief{
+	kinds := []mischief{
 		{1500 * time.Millisecond, 4 * time.Second, func(_ context.Context, rng *rand.Rand) error {
 			s.did(killWorker, func() bool { return s.fleet.kill(rng) })
 			return nil
@@ -133,6 +135,16 @@ func (s *storm) kinds() []mischief {
 		}},
 		{40 * time.Second, 60 * time.Second, s.hurtPostgres},
 	}
+	if s.step > 0 {
+		kinds = append(kinds, mischief{8 * time.Second, 25 * time.Second, s.stepClock})
+	}
+	return kinds
+}
+
+func (s *storm) stepClock(_ context.Context, rng *rand.Rand) (err error) {
+	ahead := upTo(rng, s.step) - s.step/2
+	s.did(stepClock, func() bool { err = s.stack.Postgres.SetClock(ahead); return err == nil })
+	return err
 }
 
 // longestPartition is longer than a lease, so that some calls outlive theirs.

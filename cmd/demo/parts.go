@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,19 +24,21 @@ type parts struct {
 	begin time.Time
 	// forgets tells that created rows are removed after a while.
 	forgets bool
-	// hasIDProperty tells that the account has the id property.
-	hasIDProperty bool
+	// idProperties are the account's properties that may hold an event's id, by object type.
+	idProperties map[string][]string
 }
 
 // startParts starts all but the workers. After an error nothing of it is left.
 func startParts(ctx context.Context, say io.Writer, cfg local.StackConfig) (p *parts, err error) {
-	p = &parts{say: say, begin: time.Now()}
+	p = &parts{say: say, begin: time.Now(), idProperties: map[string][]string{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.stop())
 		}
 	}()
-	p.hasIDProperty = slices.Contains(cfg.CRM.ObjectTypes[objectType].Unique, idProperty)
+	for name, t := range cfg.CRM.ObjectTypes {
+		p.idProperties[name] = t.Unique
+	}
 	cfg.Progress = func(what string) { p.progress("%s", what) }
 	if p.stack, err = local.StartStack(ctx, cfg); err != nil {
 		return p, err

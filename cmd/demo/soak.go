@@ -168,7 +168,7 @@ func (c *soak) run(ctx context.Context) (r soakReport, err error) {
 		return r, err
 	}
 	c.progress("comparing")
-	if r.balance, err = c.compare(ctx, published, nil); err != nil {
+	if r.balance, err = c.compare(ctx, ordinary(published)); err != nil {
 		return r, err
 	}
 	r.report = newReport(r.balance, c.stack.CRM.Stats(), time.Since(begin).Seconds())

@@ -61,13 +61,13 @@ func (c *chaos) unsettled(ctx context.Context) (string, error) {
 }
 
 // query asks the database on a connection of its own: those of a pool may have been broken meanwhile.
-func (c *chaos) query(ctx context.Context, sql string, row func(pgx.Rows) error) error {
+func (c *chaos) query(ctx context.Context, sql string, row func(pgx.Rows) error, args ...any) error {
 	conn, err := pgx.Connect(ctx, c.stack.DatabaseURL())
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	rows, err := conn.Query(ctx, sql)
+	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}

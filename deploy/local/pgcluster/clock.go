@@ -9,9 +9,11 @@ import (
 )
 
 // errNoFaketime tells why a server can have no clock of its own. One line, because people read it in a report.
-var errNoFaketime = errors.New("libfaketime is not installed: on Debian or Ubuntu type 'apt-get install -y libfaketime'")
+var errNoFaketime = errors.New("libfaketime is not installed: " +
+	"on Debian or Ubuntu type 'apt-get install -y libfaketime'")
 
-// Faketime returns the library that gives a server a clock of its own, for Config.Faketime. The error says how to get it.
+// Faketime returns the library that gives a server a clock of its own, for Config.Faketime. The error says how to get
+// it.
 func Faketime() (path string, err error) {
 	for _, pattern := range []string{
 		"/usr/lib/*/faketime/libfaketime.so.1", // Debian, Ubuntu
@@ -24,16 +26,17 @@ func Faketime() (path string, err error) {
 	return "", errNoFaketime
 }
 
-// clockEnv has all that the server starts read its clock's lead from a file at each look at the time. The monotonic clock, by which it waits,
-// is the machine's.
+// clockEnv has all that the server starts read its clock's lead from a file at each look at the time. The monotonic
+// clock, by which it waits, is the machine's.
 func (c *Cluster) clockEnv(library string) []string {
-	return []string{"LD_PRELOAD=" + library, "FAKETIME_TIMESTAMP_FILE=" + c.clockFile(), "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"}
+	return []string{"LD_PRELOAD=" + library, "FAKETIME_TIMESTAMP_FILE=" + c.clockFile(), "FAKETIME_NO_CACHE=1",
+		"FAKETIME_DONT_FAKE_MONOTONIC=1"}
 }
 
 func (c *Cluster) clockFile() string { return filepath.Join(c.dir, "clock") }
 
-// SetClock has the server's clock go ahead of this machine's by so much, or behind it if that is less than 0, at once and over restarts.
-// The cluster needs Config.Faketime.
+// SetClock has the server's clock go ahead of this machine's by so much, or behind it if that is less than 0, at once
+// and over restarts. The cluster needs Config.Faketime.
 func (c *Cluster) SetClock(ahead time.Duration) error {
 	if !c.ownClock {
 		return errors.New("set PostgreSQL's clock: the cluster has none of its own")

@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The clock steps under a server that runs, for connections that are there as for new ones, and stays so after a crash and a restart.
+// The clock steps under a server that runs, for connections that are there as for new ones, and stays so after a
+// crash and a restart.
 func TestClock(t *testing.T) {
 	library, err := Faketime()
 	if err != nil {
@@ -41,7 +42,8 @@ func TestClock(t *testing.T) {
 		before := time.Now()
 		must(conn.QueryRow(t.Context(), `SELECT now()`).Scan(&now))
 		// To the microsecond that the server counts in and the millisecond of a step.
-		if early, late := before.Add(ahead-2*time.Millisecond), time.Now().Add(ahead+2*time.Millisecond); now.Before(early) || now.After(late) {
+		early, late := before.Add(ahead-2*time.Millisecond), time.Now().Add(ahead+2*time.Millisecond)
+		if now.Before(early) || now.After(late) {
 			t.Errorf("it is %v there, want %v to %v", now, early, late)
 		}
 	}

@@ -38,7 +38,8 @@ type Config struct {
 	// Settings are further configuration parameters, as in postgresql.conf. They win over everything but address and port.
 	Settings map[string]string
 
-	// Faketime is the library of that name, which lets SetClock set the server's clock; "" for this machine's clock. See func Faketime.
+	// Faketime is the library of that name, which lets SetClock set the server's clock; "" for this machine's clock. See
+	// func Faketime.
 	Faketime string
 
 	// Log receives the server's log and initdb's output; nil for nowhere. Writes never overlap.
