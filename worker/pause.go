@@ -223,15 +223,19 @@ func (w *Worker) restricted() map[string]int {
 	return most
 }
 
-// roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial a batch. The caller
-// holds mu.
+// roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial one, of a fuse a
+// batch. The caller holds mu.
 func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) {
 	trials, ok := w.gates.passable(fresh, objectType, now)
 	switch {
 	case !ok:
 		return 0, true
 	case len(trials) > 0:
-		return max(0, w.cfg.Batch.Size-w.waiting.Waiting(objectType)), true
+		n = 1
+		if g := w.gates[objectType]; g != nil && g.cause == outbox.ByFuse {
+			n = w.cfg.Batch.Size
+		}
+		return max(0, n-w.waiting.Waiting(objectType)), true
 	}
 	return 0, false
 }
