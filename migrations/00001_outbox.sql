@@ -62,8 +62,8 @@ CREATE INDEX event_dead ON event (dead_at, event_id) WHERE dead_at IS NOT NULL;
 CREATE INDEX event_dead_type ON event (object_type, dead_at) WHERE dead_at IS NOT NULL;
 CREATE INDEX event_group ON event (fingerprint, dead_at, event_id) WHERE dead_at IS NOT NULL;
 
--- No two rows have one record. The record ids of bare rows stand in their attempts, where no index could say so at less than a tenth of
--- what a batch costs: those are looked up by whoever else would have the record (outbox/doubt.go).
+-- No two rows have one record. The record ids of bare rows stand in their attempts, where an index would cost a batch too much: those
+-- are looked up by whoever else would have the record (outbox/doc.go).
 CREATE UNIQUE INDEX event_record ON event (object_type, record_id) WHERE record_id IS NOT NULL;
 CREATE INDEX event_claim ON event (object_type, id_value) WHERE id_value IS NOT NULL;
 

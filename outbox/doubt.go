@@ -90,11 +90,11 @@ UNION ALL
 SELECT n.record_id, n.event_id FROM named n
 WHERE EXISTS (SELECT FROM event e WHERE e.event_id = ANY (ARRAY[n.event_id]) AND e.status IS NULL AND e.attempt_id = n.id)`
 
-// recordMargin is how long before and after a record's time the call that made it may have got its name: it may have waited for the quota, and
-// clocks differ.
-const recordMargin = 10 * time.Minute
+// recordMargin is how long before and after a record's time the call that made it may have got its name, by clocks that may
+// differ: a fresh batch is named when its call is about to begin.
+const recordMargin = 3 * time.Minute
 
-// Claimed tells which of the records are an event's already: event ids by record ids. It reads the attempts of ten minutes before and after the
+// Claimed tells which of the records are an event's already: event ids by record ids. It reads the attempts of three minutes before and after the
 // records were made, or of all times for one without a time: it is for what is adopted or was in doubt, and not for each call.
 func (s *Store) Claimed(ctx context.Context, objectType string, claims []Claim) (eventIDs map[string]string, err error) {
 	ids := make([]string, len(claims))
