@@ -23,8 +23,8 @@ type Rival struct {
 	Calling bool // it is in a call right now: what comes of that is not known yet
 }
 
-// Those in doubt have told their values, or the record that they may have made; of those that are in a call for the first
-// time, or once more, only the bytes tell, which may have a value's characters escaped.
+// Those in doubt have told their values, or the record that they may have made; of those that are in a call for the
+// first time, or once more, only the bytes tell, which may have a value's characters escaped.
 const rivals = `
 WITH asked AS MATERIALIZED (
   SELECT event_id, value, convert_to(value, 'UTF8') AS bytes, value ~ '[^A-Za-z0-9_.:@ -]' AS escaped
@@ -50,10 +50,9 @@ LIMIT $5`
 // maxRivals bounds what one look brings.
 const maxRivals = 1000
 
-// Rivals keeps by which values rows in doubt are asked about, and lists the other events of the object type that may have made a
-// record with one of them: those in doubt themselves, and those whose call is under way and whose bytes may hold the value
-// somewhere.
-// Whose record exists already, Claimed tells.
+// Rivals keeps by which values rows in doubt are asked about, and lists the other events of the object type that may
+// have made a record with one of them: those in doubt themselves, and those whose call is under way and whose bytes
+// may hold the value somewhere. Whose record exists already, Claimed tells.
 func (s *Store) Rivals(ctx context.Context, objectType, idProperty string, asked []Asked) ([]Rival, error) {
 	ids, values, records := make([]string, len(asked)), make([]string, len(asked)), []string{}
 	for i, a := range asked {
@@ -90,12 +89,13 @@ UNION ALL
 SELECT n.record_id, n.event_id FROM named n
 WHERE EXISTS (SELECT FROM event e WHERE e.event_id = ANY (ARRAY[n.event_id]) AND e.status IS NULL AND e.attempt_id = n.id)`
 
-// recordMargin is how long before and after a record's time the call that made it may have got its name, by clocks that may
-// differ: a fresh batch is named when its call is about to begin.
+// recordMargin is how long before and after a record's time the call that made it may have got its name, by clocks
+// that may differ: a fresh batch is named when its call is about to begin.
 const recordMargin = 3 * time.Minute
 
-// Claimed tells which of the records are an event's already: event ids by record ids. It reads the attempts of three minutes before and after the
-// records were made, or of all times for one without a time: it is for what is adopted or was in doubt, and not for each call.
+// Claimed tells which of the records are an event's already: event ids by record ids. It reads the attempts of three
+// minutes before and after the records were made, or of all times for one without a time: it is for what is adopted
+// or was in doubt, and not for each call.
 func (s *Store) Claimed(ctx context.Context, objectType string, claims []Claim) (eventIDs map[string]string, err error) {
 	ids := make([]string, len(claims))
 	var first, last time.Time

@@ -19,21 +19,19 @@ func nobodyNamed(a *Answer) bool {
 	return !slices.ContainsFunc(a.Outcomes, func(o Outcome) bool { return o.Verdict != NotApplied })
 }
 
-// bisect sends the two halves of a refused batch as calls of their own, and their halves, until the inputs that are at
-// fault stand alone: 100 inputs with one bad one take 15 calls. One that is too large is halved by bytes, and the others by count. The leases of all parts that wait are renewed with each call.
+// bisect sends the two halves of a refused batch as calls of their own, and their halves, until the inputs that are
+// at fault stand alone: 100 inputs with one bad one take 15 calls. One that is too large is halved by bytes, and the
+// others by count. The leases of all parts that wait are renewed with each call.
 func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *Answer) {
 	parts := w.halve(calls, writes, refused, answer)
 	for len(parts) > 0 {
-		var ok bool
-		if parts, ok = w.takeTokenFor(calls, writes, w.renewAll(calls, writes, parts)); !ok {
-			w.putBack(writes, parts)
+		b, rest, answer, ok := w.callFirst(calls, writes, parts)
+		if !ok {
 			return
 		}
-		b := parts[0]
-		parts = parts[1:]
-		answer, called := w.call(calls, writes, b)
+		parts = rest
 		switch {
-		case !called:
+		case b == nil:
 		case len(b.rows) > 1 && nobodyNamed(&answer):
 			parts = append(w.halve(calls, writes, b, &answer), parts...)
 		default:
@@ -42,7 +40,23 @@ func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *A
 	}
 }
 
-// middle is where the rows of a refused batch are split: in the middle by count, or else by bytes. Both parts have rows.
+// callFirst makes the call of the first of the parts of a batch, and renews the leases of all; b is nil if its lease
+// was lost. It reports false when the parts were put back, for a pause or a stop.
+func (w *Worker) callFirst(calls, writes context.Context, parts []*batch) (b *batch, rest []*batch, answer Answer, ok bool) {
+	parts, ok = w.takeTokenFor(calls, writes, w.renewAll(calls, writes, parts))
+	if !ok {
+		w.putBack(writes, parts)
+		return nil, nil, Answer{}, false
+	}
+	answer, called := w.call(calls, writes, parts[0])
+	if called {
+		b = parts[0]
+	}
+	return b, parts[1:], answer, true
+}
+
+// middle is where the rows of a refused batch are split: in the middle by count, or else by bytes. Both parts have
+// rows.
 func middle(rows []row, byBytes bool) int {
 	if !byBytes {
 		return len(rows) / 2
@@ -67,9 +81,9 @@ func bytesOf(rows []row) (n int) {
 
 // requestSize is what answers have taught about how large a request may be, in bytes of inputs. Worker.mu guards it.
 //
-// What is refused halves the bound, down to what was accepted. Calls of about the bound that are accepted double it again: each of
-// them as long as nothing was refused after something smaller was accepted, which may be a proxy's bad day and no limit; else
-// so many in a row, and twice as many after each try in vain.
+// What is refused halves the bound, down to what was accepted. Calls of about the bound that are accepted double it
+// again: each of them as long as nothing was refused after something smaller was accepted, which may be a proxy's bad
+// day and no limit; else so many in a row, and twice as many after each try in vain.
 type requestSize struct {
 	most     int // as configured
 	bound    int // of later batches
@@ -84,9 +98,9 @@ const (
 	mostPatience  = 1024 // a refusal in so many calls costs nothing that could be measured
 )
 
-// learn takes in an answer, and reports whether the bound has changed for it. That a size is refused though a larger one was
-// accepted before teaches nothing, nor does an event that is too large by itself. A part of what was refused does not raise the
-// bound.
+// learn takes in an answer, and reports whether the bound has changed for it. That a size is refused though a larger
+// one was accepted before teaches nothing, nor does an event that is too large by itself. A part of what was refused
+// does not raise the bound.
 func (s *requestSize) learn(size, inputs int, part bool, class Class) (changed bool) {
 	before := s.bound
 	switch {

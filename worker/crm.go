@@ -102,7 +102,7 @@ type Call struct {
 	Asked         bool          // the answer itself asks for the wait, by Retry-After
 	Detail        string        // one line for people: status, category and message, or the transport's error; never a secret
 	Gist          string        // Detail without the CRM's own words about events, which may repeat their values: for logs; "" if it has none
-	Raw           []byte        // an error answer as received, at most 64 KiB of it; nil for Answered and when there was no answer
+	Raw           []byte        // an answer that is no success, or a read's that leaves something open, as received, at most 64 KiB of it; else nil
 	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type (403, 404). A lone
 	// input's Outcome has the error then, and is NotApplied all the same.
 	PerhapsOneInput bool

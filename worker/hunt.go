@@ -7,16 +7,17 @@ import (
 	"crmintake/outbox"
 )
 
-// A refusal in words about the object type (a scope, a path) may be one input's doing: a property that wants a scope of its own, a target
-// that does not exist. It is taken for that only while others of the object type are answered: else the object type is paused, and a trial
-// of one event says when they are again. The input at fault is found by splitting; it is dead once it was refused alone, others were
-// answered after that, and it was refused alone again.
+// A refusal in words about the object type (a scope, a path) may be one input's doing: a property that wants a scope
+// of its own, a target that does not exist. It is taken for that only while others of the object type are answered:
+// else the object type is paused, and a trial of one event says when they are again. The input at fault is found by
+// splitting; it is dead once it was refused alone, others were answered after that, and it was refused alone again.
 
-// worksFor is for how long after an answer an object type is taken to work, at least; as long as two trials may be apart otherwise.
+// worksFor is for how long after an answer an object type is taken to work, at least; as long as two trials may be
+// apart otherwise.
 const worksFor = time.Minute
 
-// mostRefusals is how many parts of a batch may be refused in a row before it is the object type after all: as many as lead from a full
-// batch to one input, and two.
+// mostRefusals is how many parts of a batch may be refused in a row before it is the object type after all: as many
+// as lead from a full batch to one input, and two.
 const mostRefusals = 10
 
 // mostSuspects bounds what is remembered.
@@ -30,8 +31,8 @@ func (w *Worker) works(objectType string) bool {
 	return ok && time.Since(at) < max(worksFor, 2*w.cfg.TrialInterval)
 }
 
-// hunt splits a batch until the inputs stand alone that bring about its refusal. One batch of an object type is split at a time: others come
-// again later, as they may be refused for the same reason.
+// hunt splits a batch until the inputs stand alone that bring about its refusal. One batch of an object type is split
+// at a time: others come again later, as they may be refused for the same reason.
 func (w *Worker) hunt(calls, writes context.Context, refused *batch, answer *Answer) {
 	objectType := refused.attempt.ObjectType
 	if !w.beginHunt(objectType) {
@@ -42,15 +43,11 @@ func (w *Worker) hunt(calls, writes context.Context, refused *batch, answer *Ans
 	parts := w.halve(calls, writes, refused, answer)
 	inRow, asked := 1, map[string]bool{} // by event id: was refused alone in this hunt
 	for len(parts) > 0 {
-		var ok bool
-		if parts, ok = w.takeTokenFor(calls, writes, w.renewAll(calls, writes, parts)); !ok {
-			w.putBack(writes, parts)
+		b, rest, answer, ok := w.callFirst(calls, writes, parts)
+		if !ok {
 			return
 		}
-		b := parts[0]
-		parts = parts[1:]
-		answer, called := w.call(calls, writes, b)
-		if !called {
+		if parts = rest; b == nil {
 			continue
 		}
 		if !b.suspect {
@@ -99,7 +96,8 @@ func (w *Worker) endHunt(objectType string) {
 	delete(w.hunts, objectType)
 }
 
-// guilty tells whether an event that was refused alone was so before, and others of its object type were answered in between.
+// guilty tells whether an event that was refused alone was so before, and others of its object type were answered in
+// between.
 func (w *Worker) guilty(b *batch) bool {
 	id := b.rows[0].id
 	w.mu.Lock()

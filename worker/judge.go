@@ -45,8 +45,8 @@ func (j judge) outcome(r *row, o *Outcome, class Class, call *Call, idProperty s
 	return j.refused(s, r, o, idProperty)
 }
 
-// refused judges an input that was rejected. What was in doubt before may have a record all the same, above all where a unique value is in
-// the way: it is asked about before the refusal is believed.
+// refused judges an input that was rejected. What was in doubt before may have a record all the same, above all where
+// a unique value is in the way: it is asked about before the refusal is believed.
 func (j judge) refused(s outbox.Settlement, r *row, o *Outcome, idProperty string) outbox.Settlement {
 	adopt := o.Conflict && j.onConflict == Adopt
 	s.Reason = outbox.Rejected
@@ -94,8 +94,8 @@ func aboutIDProperty(o *Outcome, idProperty string) bool {
 	return true
 }
 
-// missing is for a row in doubt of which a read has proven that it has no record. That is believed the second time; where it contradicts a
-// conflict, it is asked for as long as an event may be sent again.
+// missing is for a row in doubt of which a read has proven that it has no record. That is believed the second time;
+// where it contradicts a conflict, it is asked for as long as an event may be sent again.
 func (j judge) missing(r *row) outbox.Settlement {
 	s := outbox.Settlement{EventID: r.id, Missed: true, Reason: r.pending}
 	contradiction := r.pending == outbox.UnknownOutcome
@@ -118,8 +118,9 @@ func (j judge) missing(r *row) outbox.Settlement {
 	return s
 }
 
-// untold is for a row of which the answer to a read told nothing. A row of many is asked about again at once, alone if the answer told
-// something of others; one that was asked about alone, later, for as long as an event may be sent again. Then a person decides.
+// untold is for a row of which the answer to a read told nothing. A row of many is asked about again at once, alone
+// if the answer told something of others; one that was asked about alone, later, for as long as an event may be sent
+// again. Then a person decides.
 func (j judge) untold(r *row, answer *ReadAnswer, alone bool) outbox.Settlement {
 	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Reason: r.pending, Untold: len(answer.Found) > 0 || len(answer.Missing) == 0}
 	if r.pending == "" {
@@ -135,8 +136,8 @@ func (j judge) untold(r *row, answer *ReadAnswer, alone bool) outbox.Settlement 
 	return s
 }
 
-// notRead is for a row that could not be asked about. It is due again after wait, and some time more: not always together with the rows
-// that it was asked about with.
+// notRead is for a row that could not be asked about. It is due again after wait, and some time more: not always
+// together with the rows that it was asked about with.
 func (j judge) notRead(r *row, wait time.Duration, call *Call) outbox.Settlement {
 	if r.age >= j.retry.Age {
 		return j.parked(r, "for too long it could not be asked whether the record exists: "+call.Detail, call.Raw)
@@ -179,7 +180,8 @@ func (j judge) created(r *row, f Found, o *Outcome) outbox.Settlement {
 	return s
 }
 
-// again is for what was certainly not applied by this call. What was in doubt before is asked about once more before it ends.
+// again is for what was certainly not applied by this call. What was in doubt before is asked about once more before
+// it ends.
 func (j judge) again(s outbox.Settlement, r *row, class Class, asked time.Duration, idProperty string) outbox.Settlement {
 	s.Status = outbox.Retry
 	switch {
@@ -221,8 +223,8 @@ func (j judge) wait(attempts int) time.Duration {
 	return b.NextBackOff()
 }
 
-// counts tells whether a call counts as an attempt of an event: the CRM has looked at it, or may have. What was refused for
-// another's fault does not.
+// counts tells whether a call counts as an attempt of an event: the CRM has looked at it, or may have. What was
+// refused for another's fault does not.
 func counts(c Class, v Verdict) bool {
 	switch c {
 	case Answered, Ambiguous:

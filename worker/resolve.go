@@ -9,7 +9,8 @@ import (
 	"crmintake/outbox"
 )
 
-// resolve asks the CRM about rows in doubt, by what their calls were made with, and commits what it says. A read that fails concludes nothing.
+// resolve asks the CRM about rows in doubt, by what their calls were made with, and commits what it says. A read that
+// fails concludes nothing.
 func (w *Worker) resolve(calls, writes context.Context, b *batch) {
 	rivals, err := w.rivalsOf(writes, b, nil)
 	if err != nil {
@@ -77,8 +78,8 @@ func (w *Worker) read(calls, writes context.Context, b *batch, rivals []*rival) 
 	return answer, true
 }
 
-// giveUpDoubt settles rows in doubt that nothing can be asked about, since their call was made without an id property, as parkUnknown does
-// where the object type has none now either.
+// giveUpDoubt settles rows in doubt that nothing can be asked about, since their call was made without an id
+// property, as parkUnknown does where the object type has none now either.
 func (w *Worker) giveUpDoubt(writes context.Context, b *batch) {
 	again := w.cfg.onUnknown(b.attempt.ObjectType) == Resend
 	settlements := make([]outbox.Settlement, len(b.rows))
@@ -97,8 +98,8 @@ func (w *Worker) giveUpDoubt(writes context.Context, b *batch) {
 // refusedRead tells of an answer that will be the same until a person changes something.
 func refusedRead(c Class) bool { return c == PauseObjectType || c == Refused || c == TooLarge }
 
-// readPace is how an object type's rows in doubt are asked about while the CRM refuses that: it costs creates little of the quota. Worker.mu
-// guards it.
+// readPace is how an object type's rows in doubt are asked about while the CRM refuses that: it costs creates little
+// of the quota. Worker.mu guards it.
 type readPace struct {
 	refused int       // times in a row
 	next    time.Time // nobody asks before
@@ -140,7 +141,8 @@ func (w *Worker) mayAsk(objectType string, now time.Time) bool {
 // parkBatch is how many rows in doubt are parked by one statement.
 const parkBatch = 1000
 
-// parkUnknown settles rows in doubt of an object type without an id property that nothing can be asked about, as Config.OnUnknown and OnUnknownOf say.
+// parkUnknown settles rows in doubt of an object type without an id property that nothing can be asked about, as
+// Config.OnUnknown and OnUnknownOf say.
 func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
 	var how *outbox.Resend
 	if r := w.cfg.Retry; w.cfg.onUnknown(objectType) == Resend {
@@ -220,7 +222,8 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	}
 }
 
-// learnOfReading logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing: creating goes on.
+// learnOfReading logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing:
+// creating goes on.
 func (w *Worker) learnOfReading(objectType string, class Class, call *Call) {
 	w.mu.Lock()
 	o := w.reads[objectType]

@@ -13,8 +13,9 @@ import (
 	"crmintake/outbox"
 )
 
-// A record is one event's only. Events that put the same value into their id property, all of them in doubt, ask for the same record: it is
-// the one's whose properties it holds, and nobody's if that does not tell. An id property that holds the event's id has no rivals.
+// A record is one event's only. Events that put the same value into their id property, all of them in doubt, ask for
+// the same record: it is the one's whose properties it holds, and nobody's if that does not tell. An id property that
+// holds the event's id has no rivals.
 
 // rival is an event that may have made the record which a row is asked about by, or may be making it.
 type rival struct {
@@ -41,8 +42,8 @@ func (b *batch) unique(r *row) string {
 	return r.value
 }
 
-// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others may
-// have. What was found tells of those, too, that are asked about by its record id.
+// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others
+// may have. What was found tells of those, too, that are asked about by its record id.
 func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]Found) (list []*rival, err error) {
 	property := w.propertyOf(b)
 	if property == "" {
@@ -81,8 +82,8 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]Found)
 	return list, nil
 }
 
-// newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked for:
-// that they are there is to be known, and then it is asked again.
+// newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked
+// for: that they are there is to be known, and then it is asked again.
 func (w *Worker) newRivals(ctx context.Context, b *batch, found map[string]Found, rivals []*rival) ([]*rival, error) {
 	if len(rivals) == 0 || len(found) == 0 {
 		return rivals, nil
@@ -132,8 +133,8 @@ func (w *Worker) evidence(b *batch, rivals []*rival) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// agreement counts of what was sent, but for the property that the record was found by, what the record holds, what it holds another
-// value of, and what it does not hold.
+// agreement counts of what was sent, but for the property that the record was found by, what the record holds, what
+// it holds another value of, and what it does not hold.
 func agreement(sent, held map[string]string, but string) (same, other, absent int) {
 	for name, value := range sent {
 		kept, told := held[name]
@@ -150,8 +151,8 @@ func agreement(sent, held map[string]string, but string) (same, other, absent in
 	return same, other, absent
 }
 
-// owner is the one of several events whose properties a record holds: all that it sent, and more of them than any other's. nil if
-// that does not tell.
+// owner is the one of several events whose properties a record holds: all that it sent, and more of them than any
+// other's. nil if that does not tell.
 func owner(events []*rival, held map[string]string, idProperty string) *rival {
 	var best *rival
 	most := 0
@@ -213,7 +214,8 @@ func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) 
 		return j.parked(r, fmt.Sprintf("record %s has the same unique value and seems to be older than this event, but the CRM's clock is not known", f.RecordID), nil)
 	}
 	if _, other, _ := agreement(mine.sent, f.Properties, idProperty); other > 0 && r.untold == 0 {
-		// Perhaps of an event whose call was lost with its worker, and that has not told its value yet; else the CRM has rewritten what was sent.
+		// Perhaps of an event whose call was lost with its worker, and that has not told its value yet; else the CRM
+		// has rewritten what was sent.
 		s := j.asked(r, fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more", f.RecordID))
 		s.Untold = true
 		return s
@@ -252,11 +254,8 @@ func (w *Worker) leaveClaimed(ctx context.Context, b *batch, found map[string]Fo
 	if len(claims) == 0 {
 		return nil
 	}
-	var claimed map[string]string
-	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
-		claimed, err = w.store.Claimed(ctx, b.attempt.ObjectType, claims)
-		return err
-	}); err != nil {
+	claimed, err := w.owners(ctx, b.attempt.ObjectType, claims)
+	if err != nil {
 		return err
 	}
 	for k := range settlements {
@@ -273,6 +272,15 @@ func (w *Worker) leaveClaimed(ctx context.Context, b *batch, found map[string]Fo
 	return nil
 }
 
+// owners tells which records are an event's already: event ids by record ids.
+func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
+	err = w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		eventIDs, err = w.store.Claimed(ctx, objectType, claims)
+		return err
+	})
+	return eventIDs, err
+}
+
 // leaveTaken parks rows whose record is another event's, by what the database says: a record is one event's only.
 func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, settlements []outbox.Settlement) error {
 	now := time.Now() // only whole rows are in the way: those of no attempt are read
@@ -282,11 +290,8 @@ func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, s
 			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, CreatedAt: now})
 		}
 	}
-	var claimed map[string]string
-	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
-		claimed, err = w.store.Claimed(ctx, b.attempt.ObjectType, claims)
-		return err
-	}); err != nil {
+	claimed, err := w.owners(ctx, b.attempt.ObjectType, claims)
+	if err != nil {
 		return err
 	}
 	for k := range settlements {
@@ -334,8 +339,8 @@ func ageOf(r *row, f *Found, call *Call) relative {
 	return notKnown
 }
 
-// alike tells whether a value that was sent and one that the CRM keeps are the same, but for what it is known to rewrite: case, white space,
-// the form of numbers, times and telephone numbers, the order of several options.
+// alike tells whether a value that was sent and one that the CRM keeps are the same, but for what it is known to
+// rewrite: case, white space, the form of numbers, times and telephone numbers, the order of several options.
 func alike(sent, kept string) bool {
 	a, b := strings.ToLower(strings.Join(strings.Fields(sent), " ")), strings.ToLower(strings.Join(strings.Fields(kept), " "))
 	if a == b {
