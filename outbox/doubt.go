@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,7 +24,7 @@ type Rival struct {
 	Calling bool // it is in a call right now: what comes of that is not known yet
 }
 
-// Those in doubt have told their values, or the record that they may have made; of those that are in a call for the
+// Those in doubt have told their values, where these are not their ids, or the record that they may have made; of those that are in a call for the
 // first time, or once more, only the bytes tell, which may have a value's characters escaped.
 const rivals = `
 WITH asked AS MATERIALIZED (
@@ -41,6 +42,10 @@ SELECT e.event_id, e.id_value, e.payload, false FROM event e
 WHERE e.object_type = $1 AND e.id_value = ANY($4::text[] || $6::text[]) AND e.event_id <> ALL($3::text[]) AND e.in_doubt
   AND (e.id_property = $2 AND (e.status IN ('retry', 'unknown') OR e.status = 'dead' AND e.reason = 'unknown_outcome')
     OR e.id_property = '` + ByRecordID + `' AND e.status IN ('retry', 'unknown'))
+UNION ALL
+SELECT e.event_id, e.event_id, e.payload, false FROM event e
+WHERE e.event_id = ANY($4::text[]) AND e.event_id <> ALL($3::text[]) AND e.object_type = $1 AND e.in_doubt AND e.id_value IS NULL
+  AND e.id_property = $2 AND (e.status IN ('retry', 'unknown') OR e.status = 'dead' AND e.reason = 'unknown_outcome')
 UNION ALL
 SELECT DISTINCT o.event_id, a.value, o.payload, true FROM open o, asked a
 WHERE o.event_id <> ALL($3::text[]) AND (position(a.bytes in o.payload) > 0
@@ -72,48 +77,52 @@ func (s *Store) Rivals(ctx context.Context, objectType, idProperty string, asked
 	return list, nil
 }
 
-// Claim is a record that an event would have.
+// Contested tells which of these event ids another event in doubt of the object type is asked about by.
+func (s *Store) Contested(ctx context.Context, objectType string, eventIDs []string) (map[string]bool, error) {
+	rows, err := s.pool.Query(ctx, `
+SELECT DISTINCT id_value FROM event WHERE object_type = $1 AND id_value = ANY($2::text[]) AND event_id <> id_value AND in_doubt
+  AND (status IN ('retry', 'unknown') OR status = 'dead' AND reason = 'unknown_outcome')`, objectType, eventIDs)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: contested: %w", err)
+	}
+	contested := map[string]bool{}
+	var id string
+	if _, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+		contested[id] = true
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("outbox: contested: %w", err)
+	}
+	return contested, nil
+}
+
+// Claim is a record that an event would have, and between which times the call may have been named (NewAttemptID) that
+// made it for another; zero times are any.
 type Claim struct {
-	RecordID  string
-	CreatedAt time.Time // by the CRM's clock; zero if that is not known
+	RecordID string
+	From, To time.Time
 }
 
 // Bare rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be made a
 // join: so its list is hashed, and a record costs one look-up whatever the planner believes.
 const claimed = `
 WITH named AS MATERIALIZED (
-  SELECT a.id, k.record_id, k.event_id FROM attempt a, unnest(a.record_ids, a.bare) AS k(record_id, event_id)
-  WHERE a.id BETWEEN $3 AND $4 AND a.object_type = $1 AND coalesce(k.record_id IN (SELECT unnest($2::text[])), false))
+  SELECT a.id, k.record_id, k.event_id FROM unnest($3::uuid[], $4::uuid[]) AS r(first, last), attempt a,
+    unnest(a.record_ids, a.bare) AS k(record_id, event_id)
+  WHERE a.id BETWEEN r.first AND r.last AND a.object_type = $1 AND coalesce(k.record_id IN (SELECT unnest($2::text[])), false))
 SELECT record_id, event_id FROM event WHERE object_type = $1 AND record_id = ANY($2::text[])
 UNION ALL
 SELECT n.record_id, n.event_id FROM named n
 WHERE EXISTS (SELECT FROM event e WHERE e.event_id = ANY (ARRAY[n.event_id]) AND e.status IS NULL AND e.attempt_id = n.id)`
 
-// recordMargin is how long before and after a record's time the call that made it may have got its name, by clocks
-// that may differ: a fresh batch is named when its call is about to begin.
-const recordMargin = 3 * time.Minute
-
-// Claimed tells which of the records are an event's already: event ids by record ids. It reads the attempts of three
-// minutes before and after the records were made, or of all times for one without a time: it is for what is adopted
-// or was in doubt, and not for each call.
+// Claimed tells which of the records are an event's already: event ids by record ids. It reads all attempts of the
+// claims' times: it is for what is adopted or was in doubt, and not for each call.
 func (s *Store) Claimed(ctx context.Context, objectType string, claims []Claim) (eventIDs map[string]string, err error) {
 	ids := make([]string, len(claims))
-	var first, last time.Time
-	timeless := false
 	for i, c := range claims {
 		ids[i] = c.RecordID
-		timeless = timeless || c.CreatedAt.IsZero()
-		if i == 0 || c.CreatedAt.Before(first) {
-			first = c.CreatedAt
-		}
-		if c.CreatedAt.After(last) {
-			last = c.CreatedAt
-		}
 	}
-	from, to := uuid.Nil, uuid.Max
-	if !timeless {
-		from, to = attemptIDAt(first.Add(-recordMargin), 0), attemptIDAt(last.Add(recordMargin), 0xff)
-	}
+	from, to := spans(claims)
 	rows, err := s.pool.Query(ctx, claimed, objectType, ids, from, to)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: claimed: %w", err)
@@ -127,6 +136,26 @@ func (s *Store) Claimed(ctx context.Context, objectType string, claims []Claim) 
 		return nil, fmt.Errorf("outbox: claimed: %w", err)
 	}
 	return eventIDs, nil
+}
+
+// spans are the times of claims as ranges of attempt ids that do not overlap.
+func spans(claims []Claim) (from, to []uuid.UUID) {
+	claims = slices.SortedFunc(slices.Values(claims), func(a, b Claim) int { return a.From.Compare(b.From) })
+	var last time.Time
+	for _, c := range claims {
+		switch {
+		case c.From.IsZero():
+			return []uuid.UUID{uuid.Nil}, []uuid.UUID{uuid.Max}
+		case len(from) > 0 && !c.From.After(last):
+			if c.To.After(last) {
+				last, to[len(to)-1] = c.To, attemptIDAt(c.To, 0xff)
+			}
+		default:
+			last = c.To
+			from, to = append(from, attemptIDAt(c.From, 0)), append(to, attemptIDAt(c.To, 0xff))
+		}
+	}
+	return from, to
 }
 
 // attemptIDAt is the first or the last id that NewAttemptID could make in a millisecond, by what fills the rest.

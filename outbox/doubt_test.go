@@ -60,26 +60,34 @@ func TestClaimed(t *testing.T) {
 	settle(t, s, a, Settlement{Status: Created, RecordID: "r", Errors: []Error{{Message: "whole"}}}, "whole")
 	want(t, s, `SELECT event_id, status FROM event ORDER BY 1`, "bare -", "whole created")
 	now := time.Now()
-	look := func(at time.Time, ids ...string) map[string]string {
+	look := func(from, to time.Time, ids ...string) map[string]string {
 		t.Helper()
 		var claims []Claim
 		for _, id := range ids {
-			claims = append(claims, Claim{id, at})
+			claims = append(claims, Claim{id, from, to})
 		}
 		got, err := s.Claimed(t.Context(), objectType, claims)
 		ok(t, err)
 		return got
 	}
+	at := func(ago time.Duration) time.Time { return now.Add(-ago) }
 	both := map[string]string{"r-bare": "bare", "r-whole": "whole"}
 	for name, c := range map[string]struct{ got, want map[string]string }{
-		"now":                         {look(now, "r-bare", "r-whole", "nobody's"), both},
-		"a clock is some minutes off": {look(now.Add(-150*time.Second), "r-bare", "r-whole"), both},
-		"at any time":                 {look(time.Time{}, "r-bare"), map[string]string{"r-bare": "bare"}},
-		"at another time":             {look(now.Add(-time.Hour), "r-bare", "r-whole"), map[string]string{"r-whole": "whole"}},
+		"about then":      {look(at(time.Minute), at(-time.Minute), "r-bare", "r-whole", "nobody's"), both},
+		"at any time":     {look(time.Time{}, time.Time{}, "r-bare"), map[string]string{"r-bare": "bare"}},
+		"at another time": {look(at(time.Hour), at(time.Minute), "r-bare", "r-whole"), map[string]string{"r-whole": "whole"}},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+	several, err := s.Claimed(t.Context(), objectType, []Claim{
+		{"x", at(time.Hour), at(50 * time.Minute)}, {"r-bare", at(time.Minute), at(-time.Second)},
+		{"y", at(30 * time.Second), at(-time.Minute)}, {"z", at(55 * time.Minute), at(54 * time.Minute)},
+	})
+	ok(t, err)
+	if diff := cmp.Diff(map[string]string{"r-bare": "bare"}, several); diff != "" {
+		t.Error(diff)
 	}
 }
 

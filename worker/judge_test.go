@@ -363,3 +363,48 @@ func TestHoldSendsAScout(t *testing.T) {
 		t.Errorf("what is left is %+v", h)
 	}
 }
+
+// A value is others' too if the event brought it and it is not its id, however the event was encoded.
+func TestExplicit(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"properties":{"name":"n"}}`:                       false,
+		`{"properties":{"amount":1}}`:                       false, // which is sent as a copy
+		`{"properties":{"source_event_id":"e-1"}}`:          false,
+		`{"properties":{"source_event_id":"e-2"}}`:          true,
+		`{"properties":{"source_event_id":"","amount":1}}`:  false,
+		`{"properties":{"source_event_id":"e-2","a":true}}`: true,
+	} {
+		input, err := Decode([]byte(body), "source_event_id", "e-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := (&row{id: "e-1", input: input}); r.explicit() != want {
+			t.Errorf("%s: explicit %t, want %t", body, !want, want)
+		}
+	}
+	if (&row{id: "e-1", input: Input{IDValue: "e-1"}, contested: true}).explicit() == false {
+		t.Error("what another event has for value is contested")
+	}
+}
+
+// How old a record is, beside an event: what clocks that differ can't tell is not told.
+func TestAgeOf(t *testing.T) {
+	now := time.Now()
+	r := &row{received: now}
+	for name, c := range map[string]struct {
+		made, date time.Time
+		want       relative
+	}{
+		"after it came":                         {now.Add(time.Second), now, younger},
+		"a little before":                       {now.Add(-50 * time.Second), now, younger},
+		"at a time that is not told":            {time.Time{}, now, younger},
+		"minutes before":                        {now.Add(-5 * time.Minute), now, unsure},
+		"long before":                           {now.Add(-time.Hour), now, older},
+		"long before, by a clock nobody knows":  {now.Add(-time.Hour), time.Time{}, unsure},
+		"after it, by a CRM's clock far behind": {now.Add(-2*time.Hour + time.Second), now.Add(-2 * time.Hour), younger},
+	} {
+		if got := ageOf(r, &Found{CreatedAt: c.made}, &Call{Date: c.date}); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}

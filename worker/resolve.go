@@ -41,7 +41,7 @@ func (w *Worker) resolve(calls, writes context.Context, b *batch) {
 			settlements[k] = w.judge.notRead(r, wait, &answer.Call)
 		}
 	}
-	if err := w.leaveClaimed(writes, b, answer.Found, settlements); err != nil {
+	if err := w.leaveClaimed(writes, b, &answer, settlements); err != nil {
 		w.lost(b, err)
 		return
 	}

@@ -49,6 +49,9 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]Found)
 	if property == "" {
 		return nil, nil
 	}
+	if err := w.contest(ctx, b); err != nil {
+		return nil, err
+	}
 	var asked []outbox.Asked
 	values := map[string]bool{}
 	for k := range b.rows {
@@ -80,6 +83,28 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]Found)
 		list = append(list, &rival{id: o.EventID, value: input.IDValue, sent: sentProperties(&input), inDoubt: true, calling: o.Calling})
 	}
 	return list, nil
+}
+
+// contest finds the rows of a batch whose event id another event in doubt has for value.
+func (w *Worker) contest(ctx context.Context, b *batch) error {
+	var ids []string
+	for k := range b.rows {
+		if r := &b.rows[k]; b.unique(r) == r.id {
+			ids = append(ids, r.id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var contested map[string]bool
+	err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		contested, err = w.store.Contested(ctx, b.attempt.ObjectType, ids)
+		return err
+	})
+	for k := range b.rows {
+		b.rows[k].contested = contested[b.rows[k].id]
+	}
+	return err
 }
 
 // newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked
@@ -206,14 +231,16 @@ func (w *Worker) whose(b *batch, r *row, f *Found, rivals []*rival, call *Call) 
 		}
 		return j.created(r, *f, nil)
 	}
+	alike, other, absent := agreement(mine.sent, f.Properties, idProperty)
 	switch age := ageOf(r, f, call); {
 	case age == younger, j.onConflict == Adopt:
 	case age == older:
 		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and is older than this event", f.RecordID))
-	default:
-		return j.parked(r, fmt.Sprintf("record %s has the same unique value and seems to be older than this event, but the CRM's clock is not known", f.RecordID), nil)
+	case alike == 0 || other > 0 || absent > 0:
+		return j.parked(r, fmt.Sprintf("record %s has the same unique value, seems to be older than this event by clocks that may differ, "+
+			"and does not hold all that was sent", f.RecordID), nil)
 	}
-	if _, other, _ := agreement(mine.sent, f.Properties, idProperty); other > 0 && r.untold == 0 {
+	if other > 0 && r.untold == 0 {
 		// Perhaps of an event whose call was lost with its worker, and that has not told its value yet; else the CRM
 		// has rewritten what was sent.
 		s := j.asked(r, fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more", f.RecordID))
@@ -244,11 +271,11 @@ func (w *Worker) whoseExisting(r *row, f *Found, idProperty string, call *Call) 
 }
 
 // leaveClaimed leaves records to the events that have them already.
-func (w *Worker) leaveClaimed(ctx context.Context, b *batch, found map[string]Found, settlements []outbox.Settlement) error {
+func (w *Worker) leaveClaimed(ctx context.Context, b *batch, a *ReadAnswer, settlements []outbox.Settlement) error {
 	var claims []outbox.Claim
 	for k := range b.rows {
 		if settlements[k].Status == outbox.Created {
-			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, CreatedAt: found[b.rows[k].value].CreatedAt})
+			claims = append(claims, w.claimOf(b, &b.rows[k], settlements[k].RecordID, a))
 		}
 	}
 	if len(claims) == 0 {
@@ -272,6 +299,31 @@ func (w *Worker) leaveClaimed(ctx context.Context, b *batch, found map[string]Fo
 	return nil
 }
 
+// farApart and closeBy are how far a record's time may be from that of the call that made it, as the worker named it. Of what
+// nobody else but by mistake has for value, less is looked through.
+const (
+	farApart = 3 * time.Minute
+	closeBy  = 10 * time.Second
+)
+
+// claimOf says when the call was named that may have made a record for another event: by our clock, if the answer
+// tells what time it is by the CRM's.
+func (w *Worker) claimOf(b *batch, r *row, recordID string, a *ReadAnswer) outbox.Claim {
+	c := outbox.Claim{RecordID: recordID}
+	at := a.Found[r.value].CreatedAt
+	if at.IsZero() {
+		return c // at any time
+	}
+	if date := a.Call.Date; !date.IsZero() {
+		at = at.Add(-time.Until(date))
+	}
+	c.From, c.To = at.Add(-farApart), at.Add(farApart)
+	if !r.explicit() && b.attempt.IDProperty != outbox.ByRecordID {
+		c.From, c.To = at.Add(-w.cfg.CallTimeout-closeBy), at.Add(closeBy)
+	}
+	return c
+}
+
 // owners tells which records are an event's already: event ids by record ids.
 func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
 	err = w.persist(ctx, ctx, func(ctx context.Context) (err error) {
@@ -283,11 +335,11 @@ func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.
 
 // leaveTaken parks rows whose record is another event's, by what the database says: a record is one event's only.
 func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, settlements []outbox.Settlement) error {
-	now := time.Now() // only whole rows are in the way: those of no attempt are read
+	now := time.Now() // only whole rows are in the way: no attempts are looked through
 	var claims []outbox.Claim
 	for k := range settlements {
 		if settlements[k].Status == outbox.Created {
-			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, CreatedAt: now})
+			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, From: now, To: now})
 		}
 	}
 	claimed, err := w.owners(ctx, b.attempt.ObjectType, claims)
@@ -319,12 +371,16 @@ const clockSkew = time.Minute
 type relative uint8
 
 const (
-	younger  relative = iota
-	older             // for certain
-	notKnown          // it would be older if the clocks of the CRM and of this machine were alike
+	younger relative = iota
+	older            // for certain
+	unsure           // by clocks that may be as far apart as that
 )
 
-// ageOf compares when a record was made with when the event came, by the CRM's clock, which its answer tells.
+// longAgo is how much older a record is than an event that is older whatever the clocks are: the CRM's, and the
+// database's, which may have been set since the event came.
+const longAgo = 30 * time.Minute
+
+// ageOf compares when a record was made with when the event came, by the CRM's clock, if its answer tells that.
 func ageOf(r *row, f *Found, call *Call) relative {
 	received, known := r.received, !call.Date.IsZero()
 	if known {
@@ -333,10 +389,10 @@ func ageOf(r *row, f *Found, call *Call) relative {
 	switch {
 	case f.CreatedAt.IsZero() || !f.CreatedAt.Before(received.Add(-clockSkew)):
 		return younger
-	case known:
+	case known && f.CreatedAt.Before(received.Add(-longAgo)):
 		return older
 	}
-	return notKnown
+	return unsure
 }
 
 // alike tells whether a value that was sent and one that the CRM keeps are the same, but for what it is known to

@@ -62,15 +62,19 @@ type row struct {
 	published time.Time // or when it came to the outbox or was replayed, of what was claimed; by our clock
 
 	// Of what is asked about:
-	value    string        // by this
-	misses   int           // how often its record was proven missing
-	untold   int           // how often a question told nothing of it
-	pending  outbox.Reason // what it is dead for if it has no record; "" if it is sent again then
-	received time.Time     // when it came to the outbox; by our clock
+	value     string        // by this
+	contested bool          // another event in doubt has this event's id for value
+	misses    int           // how often its record was proven missing
+	untold    int           // how often a question told nothing of it
+	pending   outbox.Reason // what it is dead for if it has no record; "" if it is sent again then
+	received  time.Time     // when it came to the outbox; by our clock
 }
 
-// explicit tells that the event itself has the value of its id property, which others may have, too; else it is the event's id.
-func (r *row) explicit() bool { return r.input.IDValue != "" && r.input.IDAt == 0 }
+// explicit tells that other events may have the row's value of its id property, too: it is not the event's own id, or
+// another event in doubt brought that.
+func (r *row) explicit() bool {
+	return r.input.IDValue != "" && (r.input.IDValue != r.id || r.contested)
+}
 
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
 func (w *Worker) send(calls, writes context.Context, c *cargo) {
