@@ -171,6 +171,32 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// Of what is paused nothing is delivered, and all of the other type is created.
+func TestPaused(t *testing.T) {
+	var report struct {
+		Events, Runs int
+		Backlogs     []pausedFigures
+	}
+	decode(t, bench(t, "paused", "--backlog", "0,3000", "--events", "2000", "--runs", "1", "--output", "json"), &report)
+	if report.Events != 2000 || report.Runs != 1 || len(report.Backlogs) != 2 || report.Backlogs[1].Backlog != 3000 {
+		t.Fatalf("%+v", report)
+	}
+	for n, b := range report.Backlogs {
+		for _, row := range pausedRows[:len(pausedRows)-1] {
+			if b.Figures[row.key].Min <= 0 || n == 0 && b.Ratios[row.key].Median != 1 || b.Ratios[row.key].Median <= 0 {
+				t.Errorf("%d wait: %s is %+v", b.Backlog, row.key, b)
+			}
+		}
+		if f, ok := b.Figures["paused_deliveries"]; !ok || f.Max != 0 {
+			t.Errorf("%d wait: deliveries of what is paused: %+v", b.Backlog, f)
+		}
+	}
+	var b bytes.Buffer
+	if err := (&pausedCmd{Events: 7}).print(&b, report.Backlogs); err != nil || !strings.Contains(b.String(), "3000 paused events wait") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+}
+
 func TestPlotOfASoak(t *testing.T) {
 	var list []string
 	for n := range 30 {
@@ -212,6 +238,8 @@ func TestWrongUsage(t *testing.T) {
 		"growth --rows 1":                 "--rows: want at least",
 		"start --runs 0":                  "want at least 1",
 		"start --backlog 100,99":          "a full batch",
+		"paused --events 0":               "want at least 1",
+		"paused --backlog=0,-1":           "want at least 0",
 		"plot " + file + " --out " + out:  "is not what compare, growth or demo soak print",
 		"plot /nowhere.json --out " + out: "/nowhere.json",
 		"latency --rate often":            "often",

@@ -20,6 +20,7 @@ type cli struct {
 	Latency latencyCmd `cmd:"" help:"Measure the time from an event's publishing to the commit of its outcome, at several rates."`
 	Growth  growthCmd  `cmd:"" help:"Measure with an empty outbox, and with one that holds millions of created rows."`
 	Start   startCmd   `cmd:"" help:"Measure the time from the start of the program to its first call."`
+	Paused  pausedCmd  `cmd:"" help:"Measure what a paused object type with a backlog costs the others."`
 	Plot    plotCmd    `cmd:"" help:"Draw the JSON of compare or growth as SVG."`
 
 	// What follows are the parts that bench runs as processes of their own.

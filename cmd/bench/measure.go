@@ -182,7 +182,7 @@ func (s *site) open(ctx context.Context, database string, crm ...string) (r *rou
 	if r.crm, err = startPart(ctx, append([]string{"part-crm"}, crm...)...); err != nil {
 		return nil, err
 	}
-	if err := r.init(ctx); err != nil {
+	if err := r.command(ctx, "init"); err != nil {
 		return nil, err
 	}
 	if r.conn, err = pgx.Connect(ctx, r.database); err != nil {
@@ -200,13 +200,14 @@ func (r *round) close(ctx context.Context) {
 	}
 }
 
-func (r *round) init(ctx context.Context) error {
-	init, err := r.start(ctx, nil, "init")
+// command runs a command of the program that ends by itself.
+func (r *round) command(ctx context.Context, args ...string) error {
+	p, err := r.start(ctx, nil, args...)
 	if err != nil {
 		return err
 	}
-	if err := init.Wait(); err != nil {
-		return fmt.Errorf("crmintake init: %w\n%s", err, init.LogEnd())
+	if err := p.Wait(); err != nil {
+		return fmt.Errorf("crmintake %s: %w\n%s", args[0], err, p.LogEnd())
 	}
 	return nil
 }
