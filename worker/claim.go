@@ -56,8 +56,8 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 		payload += len(claimed[k].Payload)
 	}
 	w.claimed(b, 2*payload+len(claimed)*itemOverhead)
-	if len(claimed) == j.most || payload > most/4 { // there may be more
-		w.more(j.objectType, j.kind)
+	if len(claimed) == j.most || payload > most/4 || j.kind == resolving {
+		w.more(j.objectType, j.kind) // perhaps: what is asked about is claimed only with its like
 	} else if j.kind == retrying {
 		w.mu.Lock()
 		w.fewDue[j.objectType] = time.Now()

@@ -25,6 +25,33 @@ func TestSettleTimeBeforeEachQuestion(t *testing.T) {
 		WHERE kind = 'read'`, "read true", "read true")
 }
 
+// What is asked about alone is so one after the other, and not one at each round of the worker, none of which ends here.
+func TestQuestionsFollowEachOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.crm.Script(hubspottest.BreakAfter)
+	r.publish(named("contracts", "c", 40)...)
+	cfg := config()
+	cfg.Batch.Wait = time.Second // for one call
+	cfg.Settle = time.Hour
+	w := r.start(cfg, hubspot.StaticToken(token))
+	r.until(`SELECT count(*) FROM outbox WHERE in_doubt`, "40")
+	w.stop()
+	lock := r.admin()
+	lock.exec(`UPDATE event SET untold = 1, next_attempt_at = now()`)
+	locked := make(chan struct{})
+	r.beforeCalls(func() { <-locked })
+	w = r.start(cfg, hubspot.StaticToken(token))
+	r.until(`SELECT count(*) > 0 FROM attempt WHERE kind = 'read'`, "true")
+	lock.exec(`BEGIN; LOCK TABLE worker IN ACCESS EXCLUSIVE MODE`) // so no round comes past its heartbeat
+	close(locked)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 40")
+	lock.exec(`COMMIT`)
+	w.stop()
+	r.expect(`SELECT count(*), max(inputs) FROM attempt WHERE kind = 'read'`, "40 1")
+	r.exactlyOnce("contracts", 40)
+}
+
 // Reads that are refused are made less and less often, one for all rows, so that they leave the quota to creates.
 func TestRefusedReadsGrowRare(t *testing.T) {
 	t.Parallel()
