@@ -44,8 +44,10 @@ func (f deadFilterFlags) filter() operator.Filter {
 // moment is a time on the command line.
 type moment time.Time
 
-func (m *moment) UnmarshalText(b []byte) error {
-	s := string(b)
+func (m *moment) UnmarshalText(b []byte) error { return m.parse(string(b), time.Local) }
+
+// parse reads a time; one that names no zone is the zone's.
+func (m *moment) parse(s string, zone *time.Location) error {
 	if s == "" {
 		return nil
 	}
@@ -54,13 +56,13 @@ func (m *moment) UnmarshalText(b []byte) error {
 		return nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateTime, "2006-01-02T15:04:05", "2006-01-02 15:04"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
 			*m = moment(t)
 			return nil
 		}
 	}
 	if day, err := time.Parse(time.DateOnly, s); err == nil { // from its first moment, which need not be 00:00
-		*m = moment(outbox.NextDay(time.Date(day.Year(), day.Month(), day.Day()-1, 12, 0, 0, 0, time.Local)))
+		*m = moment(outbox.NextDay(time.Date(day.Year(), day.Month(), day.Day()-1, 12, 0, 0, 0, zone)))
 		return nil
 	}
 	return fmt.Errorf("%q is no time: want one such as 2026-03-01T10:00:00Z, a day such as 2026-03-01, or how long ago, such as 2h", s)
