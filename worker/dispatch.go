@@ -231,6 +231,9 @@ func (w *Worker) begin(j job, calls, writes context.Context) (start func(), ok b
 		call = func() { w.withDue(calls, writes, j, outbox.Retry, func(b *batch) { w.deliver(calls, writes, b) }) }
 	case resolving:
 		j.most = w.most(j)
+		if a := w.asks[j.objectType]; a != nil {
+			a.lent = time.Now().Add(w.cfg.CallTimeout)
+		}
 		call = func() { w.withDue(calls, writes, j, outbox.Unknown, func(b *batch) { w.resolve(calls, writes, b) }) }
 	}
 	w.active++

@@ -103,6 +103,7 @@ func refusedRead(c Class) bool { return c == PauseObjectType || c == Refused || 
 type readPace struct {
 	refused int       // times in a row
 	next    time.Time // nobody asks before
+	lent    time.Time // nor before this, while one asks
 }
 
 // longestAsking is the longest time between two reads that may be refused.
@@ -128,14 +129,14 @@ func (w *Worker) askAgain(objectType string, class Class) time.Duration {
 	}
 	wait := max(min(w.cfg.TrialInterval<<min(a.refused, 10), longestAsking), w.cfg.TrialInterval)
 	a.refused++
-	a.next = now.Add(wait)
+	a.next, a.lent = now.Add(wait), time.Time{}
 	return wait
 }
 
 // mayAsk tells whether rows in doubt may be asked about. The caller holds mu.
 func (w *Worker) mayAsk(objectType string, now time.Time) bool {
 	a := w.asks[objectType]
-	return a == nil || !now.Before(a.next)
+	return a == nil || !now.Before(a.next) && !now.Before(a.lent)
 }
 
 // parkBatch is how many rows in doubt are parked by one statement.

@@ -333,7 +333,7 @@ func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.
 	return eventIDs, err
 }
 
-// leaveTaken parks rows whose record is another event's, by what the database says: a record is one event's only.
+// leaveTaken leaves records to the events that have them, by what the database says.
 func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, settlements []outbox.Settlement) error {
 	now := time.Now() // only whole rows are in the way: no attempts are looked through
 	var claims []outbox.Claim
@@ -352,10 +352,15 @@ func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, s
 			continue
 		}
 		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
+			tally.Created--
+			if b.kind == resolving { // another has claimed it since that was looked for
+				*s = w.judge.conflict(&row{id: s.EventID}, fmt.Sprintf("record %s is event %q's", s.RecordID, other))
+				tally.Rejected++
+				continue
+			}
 			counted := s.Counted
 			*s = w.judge.parked(&row{id: s.EventID}, fmt.Sprintf("the CRM names record %s, which is event %q's", s.RecordID, other), nil)
 			s.Counted, s.InDoubt = counted, true
-			tally.Created--
 			tally.Unknown++
 			continue
 		}

@@ -178,6 +178,7 @@ func TestPauseOnACluster(t *testing.T) {
 		now, ok := c.ConsumerLeader(streamName, consumerName+"-deals")
 		return ok && now != leader
 	})
+	r.eventually("the stream answers", func() bool { _, err := r.js().Stream(t.Context(), streamName); return err == nil })
 	r.publish(named("deals", "e", 500)...)
 	r.until(`SELECT object_type, status, count(*) FROM outbox GROUP BY 1, 2`, "deals created 1000")
 	r.must(c.StartServer(leader))
