@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 
 	"crmintake/deploy/local"
 	"crmintake/worker/jetstream"
@@ -126,6 +127,7 @@ func (c *pausedCmd) measure(ctx context.Context, s *site, backlog int) (run paus
 	if err := r.publish(ctx, c.Events, numbered); err != nil {
 		return run, err
 	}
+	unix.Sync() // the system's writing of what has just been published is no part of it
 	var worker *local.Process
 	work := func(ctx context.Context, r *round) (_ *local.Process, last time.Time, err error) {
 		worker, err = r.start(ctx, nil, "run", "--quota", "off", "--id-property", objectType+"="+idProperty)
