@@ -61,6 +61,9 @@ func (s *Stack) start(ctx context.Context, cfg StackConfig) (err error) {
 	if s.Worker, err = BuildWorker(ctx, s.Dir); err != nil {
 		return err
 	}
+	if err = pgcluster.Install(ctx, tell); err != nil {
+		return err
+	}
 	tell("starting Postgres")
 	if s.Postgres, err = pgcluster.Start(ctx, cfg.Postgres); err != nil {
 		return err

@@ -45,11 +45,11 @@ func Main(m *testing.M) {
 // New returns the URL of a new, migrated database, which is dropped at the end of the test.
 func New(t testing.TB) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	if err := shared.open(ctx); err != nil {
+	if err := shared.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
 	name := unique("test")
 	if err := shared.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+shared.template); err != nil {
 		t.Fatal(err)
@@ -69,6 +69,9 @@ func New(t testing.TB) string {
 // pgcluster.Cluster.Kill. Its databases are not migrated.
 func Cluster(t testing.TB) *pgcluster.Cluster {
 	t.Helper()
+	if err := pgcluster.Install(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: map[string]string{"synchronous_commit": "on"}})
@@ -106,6 +109,13 @@ func (h *home) open(ctx context.Context) error {
 
 func (h *home) prepare(ctx context.Context) error {
 	address := os.Getenv(variable)
+	if address == "" {
+		if err := pgcluster.Install(ctx, nil); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	if address == "" {
 		c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: map[string]string{
 			"max_connections": "200",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,11 +12,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"crmintake/deploy/local/pgcluster/download"
 )
 
-// errNotInstalled is what Start returns when there is no server to start. One line, because people read it in a test's output.
+// versionVariable names the version to test with instead of the installed one.
+const versionVariable = "CRMINTAKE_TEST_POSTGRES"
+
+// errNotInstalled is what Start returns when there is no server to start, and why it can't be downloaded. One line, because people read it
+// in a test's output.
 var errNotInstalled = errors.New("PostgreSQL's server binaries (initdb, postgres) are not installed: " +
-	"on Debian or Ubuntu type 'apt-get install -y postgresql', on macOS 'brew install postgresql'")
+	"on Debian or Ubuntu type 'apt-get install -y postgresql', on macOS 'brew install postgresql'; they can't be downloaded")
 
 // installed are the places where packages put the binaries without linking them into PATH.
 var installed = []string{
@@ -26,20 +33,45 @@ var installed = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-// findBinaries returns the directory that holds both initdb and postgres.
-func findBinaries(ctx context.Context) (string, error) {
+// Install downloads a server if none is installed, as Start does, too. It is for who has somebody to tell of it, or a context that
+// has to end soon after.
+func Install(ctx context.Context, progress func(what string)) error {
+	_, err := getBinaries(ctx, progress)
+	return err
+}
+
+// getBinaries returns the directory that holds both initdb and postgres: what is installed, else what can be downloaded.
+func getBinaries(ctx context.Context, progress func(what string)) (string, error) {
+	version := os.Getenv(versionVariable)
+	if version == "" {
+		if bin := findBinaries(ctx); bin != "" {
+			return bin, nil
+		}
+	}
+	bin, err := download.Get(ctx, download.Config{Version: version, Progress: progress})
+	switch {
+	case err == nil:
+		return bin, nil
+	case version != "":
+		return "", fmt.Errorf("%s: %w", versionVariable, err)
+	}
+	return "", fmt.Errorf("%w: %w", errNotInstalled, err)
+}
+
+// findBinaries looks for what is installed. It returns "" if there is none.
+func findBinaries(ctx context.Context) string {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		// A link leads to where the others are, those that nobody linked.
 		if real, err := filepath.EvalSymlinks(path); err == nil && complete(filepath.Dir(real)) {
-			return filepath.Abs(filepath.Dir(real))
+			return absolute(filepath.Dir(real))
 		}
 		if dir := filepath.Dir(path); complete(dir) {
-			return filepath.Abs(dir)
+			return absolute(dir)
 		}
 	}
 	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
 		if dir := strings.TrimSpace(string(out)); complete(dir) {
-			return dir, nil
+			return dir
 		}
 	}
 	for _, pattern := range installed {
@@ -47,11 +79,18 @@ func findBinaries(ctx context.Context) (string, error) {
 		newestFirst(dirs)
 		for _, dir := range dirs {
 			if complete(dir) {
-				return dir, nil
+				return dir
 			}
 		}
 	}
-	return "", errNotInstalled
+	return ""
+}
+
+func absolute(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir
 }
 
 func complete(dir string) bool {

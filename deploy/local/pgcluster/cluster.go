@@ -73,7 +73,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 
 // start starts a cluster whose data create makes. The cluster's life is held while it does.
 func start(ctx context.Context, cfg Config, password string, create func(*Cluster, *syscall.Credential) error) (*Cluster, error) {
-	bin, err := findBinaries(ctx)
+	bin, err := getBinaries(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

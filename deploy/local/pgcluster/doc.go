@@ -6,6 +6,7 @@
 //     listens anywhere else, and no Unix socket is made.
 //   - The server and its directory go away with Stop, and also when this process exits without it, panics, is interrupted
 //     or is killed with SIGKILL. Only the death of the machine or of the guardian below leaves something behind.
+//   - The server is the installed one, else one that package download gets.
 //   - A Ctrl-C on the terminal reaches this process alone, so that it can still write its last results.
 //   - PostgreSQL refuses to run as root. As root, all of it runs as user postgres, or nobody if there is no such user.
 //   - Restart, and Kill with StartAgain, keep the data, the port and the password.

@@ -109,9 +109,9 @@ func (g *guardian) initdb() error {
 	return g.make("initdb", "init\n")
 }
 
-// basebackup makes the cluster as a copy of a running one.
-func (g *guardian) basebackup(connection string) error {
-	return g.make("pg_basebackup", "copy "+connection+"\n")
+// copy makes the cluster as a copy of a running one, whose backup has begun.
+func (g *guardian) copy(dir string) error {
+	return g.make("the copy of "+dir, "copy "+dir+"\n")
 }
 
 func (g *guardian) make(program, command string) error {

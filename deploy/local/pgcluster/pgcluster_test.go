@@ -300,11 +300,31 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 	eventually(t, "its directory is gone", func() bool { return missing(dir) })
 }
 
-func TestNotInstalled(t *testing.T) {
+// nothingInstalled hides this machine's server, and has npm's registry, and the cache, elsewhere.
+func nothingInstalled(t *testing.T, registry string) {
 	t.Setenv("PATH", t.TempDir())
 	saved := installed
 	installed = nil
-	defer func() { installed = saved }()
+	t.Cleanup(func() { installed = saved })
+	cache, err := os.MkdirTemp("", "crmintake-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(cache); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(cache, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("npm_config_registry", registry)
+	t.Setenv(versionVariable, "")
+}
+
+func TestNotInstalled(t *testing.T) {
+	nothingInstalled(t, "http://127.0.0.1:1")
 	_, err := Start(t.Context(), Config{})
 	if !errors.Is(err, errNotInstalled) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("error %v, want one line, %v", err, errNotInstalled)
