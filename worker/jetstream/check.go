@@ -1,91 +1,101 @@
 package jetstream
 
 import (
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"crmintake/worker"
 )
-
-// finding is what is odd about an existing stream or consumer, in a sentence, with what to type about it.
-type finding struct {
-	fatal bool // events would be lost or misread, or none would come: don't start so
-	text  string
-}
-
-type findings []finding
-
-func (f *findings) fatalf(format string, args ...any) {
-	*f = append(*f, finding{true, fmt.Sprintf(format, args...)})
-}
-
-func (f *findings) warnf(format string, args ...any) {
-	*f = append(*f, finding{false, fmt.Sprintf(format, args...)})
-}
-
-// err joins what is fatal; nil if nothing is.
-func (f findings) err() error {
-	var errs []error
-	for _, one := range f {
-		if one.fatal {
-			errs = append(errs, errors.New(one.text))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (f findings) warnings() (texts []string) {
-	for _, one := range f {
-		if !one.fatal {
-			texts = append(texts, one.text)
-		}
-	}
-	return texts
-}
 
 // judgeStream says what is odd about a stream. Any retention will do.
 func judgeStream(cfg Config, s jetstream.StreamConfig) (f findings) {
-	edit := "nats stream edit " + s.Name + " "
-	// A mirror or an aggregate of other streams has no subjects of its own, or not only.
-	if s.Mirror == nil && len(s.Sources) == 0 && !coveredBy(s.Subjects, cfg.Subject) {
-		f.fatalf("the stream %s takes the subjects %s, and not all of %s; type '%s--subjects=%s'", s.Name,
-			strings.Join(s.Subjects, ", "), cfg.Subject, edit, strings.Join(append(s.Subjects, cfg.Subject), ","))
+	f = judgeSubjects(cfg, s)
+	if s.NoAck {
+		f.fatalf("the stream %s confirms nothing: what it refuses or loses is missed by nobody; type '%s'", s.Name, cfg.editStream("--ack"))
 	}
 	if s.Storage == jetstream.MemoryStorage {
-		f.warnf("the stream %s is in memory: a restart of the server loses the events in it. The storage of a stream can't be changed", s.Name)
+		f.warnf("the stream %s is in memory: a restart of the server loses the events in it; %s", s.Name, cfg.anew())
 	}
-	limits := map[string]int64{"messages": s.MaxMsgs, "bytes": s.MaxBytes, "messages a subject": s.MaxMsgsPerSubject}
-	for _, what := range []string{"messages", "bytes", "messages a subject"} {
-		if n := limits[what]; n > 0 && s.Discard == jetstream.DiscardOld {
-			f.warnf("the stream %s drops its oldest events, taken or not, beyond %d %s; type '%s--discard=new', and the publisher is told instead",
-				s.Name, n, what, edit)
-		}
+	if s.PersistMode == jetstream.AsyncPersistMode {
+		f.warnf("the stream %s confirms events before they are written (persist_mode async): a server that dies loses them; %s",
+			s.Name, cfg.anew())
 	}
-	if s.MaxAge > 0 {
-		f.warnf("the stream %s drops events, taken or not, after %v; type '%s--max-age=-1'", s.Name, s.MaxAge, edit)
+	judgeLimits(cfg, s, &f)
+	judgeHeaders(cfg, s, &f)
+	if l := s.ConsumerLimits; l.InactiveThreshold > 0 {
+		f.warnf("the stream %s removes consumers, and with them what was acked, when no worker has run for %v; type '%s'",
+			s.Name, l.InactiveThreshold, cfg.withoutLimit("inactive_threshold"))
+	}
+	if most := s.ConsumerLimits.MaxAckPending; most > 0 && most < fewAckPending {
+		f.warnf("the stream %s lets a consumer have at most %d events in hand, over all workers, and those put off count; type '%s'",
+			s.Name, most, cfg.withoutLimit("max_ack_pending"))
 	}
 	return f
 }
 
-func coveredBy(patterns []string, subject string) bool {
-	for _, p := range patterns {
-		if covers(p, subject) {
-			return true
+// withoutLimit removes one of a stream's limits for its consumers, for which natscli has no flag.
+func (c Config) withoutLimit(name string) string {
+	return `EDITOR="sed -i.before /` + name + `:/d" ` + c.nats("stream edit", word(c.Stream), "--interactive", "--force")
+}
+
+// judgeLimits looks at what a stream drops, taken or not.
+func judgeLimits(cfg Config, s jetstream.StreamConfig, f *findings) {
+	for _, l := range []struct {
+		most       int64
+		what, flag string
+	}{{s.MaxMsgs, "messages", "--max-msgs=-1"}, {s.MaxBytes, "bytes", "--max-bytes=-1"}} {
+		if l.most > 0 && s.Discard == jetstream.DiscardOld {
+			f.warnf("the stream %s drops its oldest events, taken or not, beyond %d %s; %s", s.Name, l.most, l.what,
+				cfg.refuse(s, l.flag, "--discard=new"))
 		}
 	}
-	return false
+	if s.MaxMsgsPerSubject > 0 && !(s.Discard == jetstream.DiscardNew && s.DiscardNewPerSubject) {
+		f.warnf("the stream %s drops the oldest events of a subject, taken or not, beyond %d messages; %s", s.Name, s.MaxMsgsPerSubject,
+			cfg.refuse(s, "--max-msgs-per-subject=-1", "--discard=new", "--discard-per-subject"))
+	}
+	if s.MaxAge > 0 {
+		f.warnf("the stream %s drops events, taken or not, after %v; type '%s'", s.Name, s.MaxAge, cfg.editStream("--max-age=0s"))
+	}
+}
+
+// refuse has a full stream refuse what is new. One with schedules can't: its limit goes.
+func (c Config) refuse(s jetstream.StreamConfig, lift string, flags ...string) string {
+	if s.AllowMsgSchedules {
+		return "type '" + c.editStream(lift) + "'"
+	}
+	return "type '" + c.editStream(flags...) + "', and the publisher is told instead"
+}
+
+// judgeHeaders looks at what a publisher's headers may do to the events of others.
+func judgeHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
+	switch {
+	case s.SubjectDeleteMarkerTTL > 0:
+		f.warnf("the stream %s puts a marker where its last event of a subject was dropped; type '%s'", s.Name,
+			cfg.editStream("--subject-del-markers-ttl=0s", "--no-allow-rollup"))
+	case s.AllowRollup && !s.AllowMsgSchedules: // which bring it with them
+		f.warnf("the stream %s lets a publisher replace the events of a subject, taken or not (Nats-Rollup); type '%s'", s.Name,
+			cfg.editStream("--no-allow-rollup"))
+	}
+	if s.AllowMsgTTL {
+		f.warnf("the stream %s lets a publisher say when an event is dropped, taken or not (Nats-TTL); if one does, %s", s.Name, cfg.anew())
+	}
+	inner := func(subject string) bool { return covers(cfg.Subject, subject) }
+	if s.AllowMsgSchedules && !slices.ContainsFunc(s.Subjects, func(subject string) bool { return !inner(subject) }) {
+		aside := strings.TrimSuffix(cfg.Prefix(), ".") + "-schedules.>"
+		f.warnf("the stream %s takes schedules (Nats-Schedule), which are no events, among the events only: they are left there, "+
+			"and 'crmintake run --drain' waits for them; type '%s', and publish them there", s.Name,
+			cfg.editStream("--subjects="+word(strings.Join(append(slices.Clone(s.Subjects), aside), ","))))
+	}
 }
 
 // judgeConsumer says what is odd about a consumer of the stream.
 func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamConfig) (f findings) {
 	c := info.Config
-	name := fmt.Sprintf("the consumer %s of stream %s", info.Name, s.Name)
-	edit := fmt.Sprintf("nats consumer edit %s %s ", s.Name, info.Name)
-	// Acks and the like can't be changed. To remove a consumer forgets what has been acked: on a stream that keeps acked
-	// messages they come again, and the outbox recognises them.
-	again := fmt.Sprintf("type 'nats consumer rm %s %s', then 'crmintake init'", s.Name, info.Name)
+	name := "the consumer " + info.Name + " of stream " + s.Name
+	again := cfg.again(s.Retention, c.AckWait)
 
 	if c.AckPolicy != jetstream.AckExplicitPolicy {
 		f.fatalf("%s has ack policy %q; crmintake needs explicit acks: %s", name, c.AckPolicy, again)
@@ -94,14 +104,25 @@ func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamC
 		f.fatalf("%s has priority groups, which crmintake does not ask for; %s", name, again)
 	}
 	if c.HeadersOnly {
-		f.fatalf("%s delivers headers only, and so no events; type '%s--no-headers-only'", name, edit)
+		f.fatalf("%s delivers headers only, and so no events; type '%s'", name, cfg.editConsumer("--no-headers-only"))
 	}
 	f = append(f, judgeFilter(cfg, info, s)...)
 	if c.MaxDeliver > 0 {
-		f.fatalf("%s delivers an event %d times at most: what is not taken by then is lost; type '%s--max-deliver=-1'", name, c.MaxDeliver, edit)
+		// A higher number, or none, brings back nothing that was delivered so often.
+		f.fatalf("%s delivers an event %d times at most: what is not taken by then is delivered to nobody, whatever the number is later; %s",
+			name, c.MaxDeliver, again)
 	}
 	if c.MaxAckPending > 0 && c.MaxAckPending < fewAckPending {
-		f.warnf("%s has at most %d events in hand, over all workers, and those put off count; type '%s--max-pending=-1'", name, c.MaxAckPending, edit)
+		// natscli takes -1 for "as it is".
+		f.warnf("%s has at most %d events in hand, over all workers, and those put off count; type '%s'", name, c.MaxAckPending,
+			cfg.editConsumer("--max-pending=1000000"))
+	}
+	if shortest := shortestWait(c); len(c.BackOff) > 0 && shortest < worker.DefaultCallTimeout {
+		f.warnf("%s gives an event to another worker after %v (backoff), while the first may have it in a call; type '%s'", name, shortest,
+			cfg.editConsumer("--backoff=none", "--wait="+defaultAckWait.String()))
+	}
+	if c.MemoryStorage {
+		f.warnf("%s is in memory: a restart of the server forgets what was acked and put off; %s", name, again)
 	}
 	if c.InactiveThreshold > 0 {
 		f.warnf("%s disappears when no worker has run for %v; %s", name, c.InactiveThreshold, again)
@@ -113,7 +134,8 @@ func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamC
 		f.warnf("%s began with deliver policy %q: older events do not come; %s", name, c.DeliverPolicy, again)
 	}
 	if info.Paused {
-		f.warnf("%s is paused for %v yet; type 'nats consumer resume %s %s'", name, info.PauseRemaining.Round(time.Second), s.Name, info.Name)
+		f.warnf("%s is paused for %v yet; type '%s'", name, info.PauseRemaining.Round(time.Second),
+			cfg.nats("consumer resume", word(s.Name), word(info.Name), "--force"))
 	}
 	return f
 }
@@ -122,29 +144,7 @@ func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamC
 // The server's default of 1,000 is among them.
 const fewAckPending = 10_000
 
-// judgeFilter compares what the consumer delivers with the subject that we are to read.
-func judgeFilter(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamConfig) (f findings) {
-	if cfg.isApart(info.Config) {
-		return nil // the object types have consumers of their own now
-	}
-	filters := info.Config.FilterSubjects
-	if one := info.Config.FilterSubject; one != "" {
-		filters = []string{one}
-	}
-	if len(filters) == 0 {
-		filters = s.Subjects // all of the stream
-	}
-	shown := strings.Join(filters, ", ")
-	type_ := fmt.Sprintf("type 'nats consumer edit %s %s --filter=%s', or give the subject with --subject", s.Name, info.Name, cfg.Subject)
-	for _, one := range filters {
-		if !covers(cfg.Subject, one) {
-			f.fatalf("the consumer %s of stream %s delivers %s, and not only %s: other messages would be taken for invalid events; %s",
-				info.Name, s.Name, shown, cfg.Subject, type_)
-			return f
-		}
-	}
-	if len(filters) > 0 && !coveredBy(filters, cfg.Subject) {
-		f.warnf("the consumer %s of stream %s delivers %s, and not all of %s: other events wait; %s", info.Name, s.Name, shown, cfg.Subject, type_)
-	}
-	return f
+// shortestWait is how long a message may be in hand before it is delivered again.
+func shortestWait(c jetstream.ConsumerConfig) time.Duration {
+	return slices.Min(append([]time.Duration{c.AckWait}, c.BackOff...))
 }

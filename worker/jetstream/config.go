@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Config tells where the events are.
@@ -11,6 +14,7 @@ type Config struct {
 	Stream   string // default CRM_EVENTS
 	Subject  string // the filter, default crm.create.>; the object type is the token in the place of its wildcard
 	Consumer string // the durable's name, default crmintake
+	Domain   string // of JetStream; "" for that of the server that we are connected to
 	Traces   bool   // read from the headers which span a message was published in
 
 	Log *slog.Logger // for what Source does by itself; nil for nowhere
@@ -36,6 +40,28 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// jetStream is the API of the domain.
+func (c Config) jetStream(nc *nats.Conn) (js jetstream.JetStream, err error) {
+	if c.Domain == "" {
+		js, err = jetstream.New(nc)
+	} else {
+		js, err = jetstream.NewWithDomain(nc, c.Domain)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	return js, nil
+}
+
+// nextSubject is the subject of pull requests to a consumer.
+func (c Config) nextSubject(consumer string) string {
+	api := "$JS.API"
+	if c.Domain != "" {
+		api = "$JS." + c.Domain + ".API"
+	}
+	return api + ".CONSUMER.MSG.NEXT." + c.Stream + "." + consumer
+}
+
 // Prefix is what a subject has before the object type, with its last dot.
 func (c Config) Prefix() string { return strings.TrimRight(c.withDefaults().Subject, "*>") }
 
@@ -48,6 +74,9 @@ func (c Config) Validate() error {
 		if strings.ContainsAny(name, `.*>/\ `) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return fmt.Errorf("%s %q: a name has no white space, dots, slashes, * or >", kind, name)
 		}
+	}
+	if strings.ContainsAny(c.Domain, ".*> \t\r\n") {
+		return fmt.Errorf("NATS domain %q: a name has no white space, dots, * or >", c.Domain)
 	}
 	p := c.Prefix()
 	if len(c.Subject)-len(p) != 1 || strings.ContainsAny(p, "*> \t\r\n") || !strings.HasSuffix(p, ".") ||

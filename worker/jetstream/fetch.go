@@ -134,6 +134,7 @@ func apart(deliver func(*worker.Event)) func(*worker.Event) {
 
 // await waits for lanes together, until one of them has brought its share or the request's time is over.
 func (s *Source) await(ctx context.Context, list []*lane, r pullRequest, deliver func(*worker.Event)) error {
+	deliver = apart(deliver)
 	shares := map[string]*share{}
 	r.Batch, r.MaxBytes = r.Batch/len(list), max(1, r.MaxBytes/len(list))
 	total := 0
@@ -169,9 +170,7 @@ func (s *Source) await(ctx context.Context, list []*lane, r pullRequest, deliver
 		return errors.Join(failed, sub.Unsubscribe())
 	}
 	take := func(m *nats.Msg) (full bool) {
-		e := s.event(m)
-		e.Apart = true
-		deliver(e)
+		s.give(m, deliver)
 		x := shares[consumerOf(m.Reply)]
 		if x == nil {
 			return false

@@ -17,6 +17,8 @@ type InitConfig struct {
 	AckWait  time.Duration // of the consumer: how long an event may be in hand unacked; default 60 s
 }
 
+const defaultAckWait = time.Minute
+
 // Validate reports what Init can't create.
 func (c InitConfig) Validate() error {
 	if c.Replicas < 0 || c.Replicas > 5 {
@@ -68,12 +70,12 @@ func Init(ctx context.Context, nc *nats.Conn, cfg InitConfig) (InitReport, error
 		cfg.Replicas = 1
 	}
 	if cfg.AckWait == 0 {
-		cfg.AckWait = time.Minute
+		cfg.AckWait = defaultAckWait
 	}
 	report := InitReport{Stream: Part{Name: cfg.Stream}, Consumer: Part{Name: cfg.Consumer}}
-	js, err := jetstream.New(nc)
+	js, err := cfg.jetStream(nc)
 	if err != nil {
-		return report, fmt.Errorf("jetstream: %w", err)
+		return report, err
 	}
 	stream, streamErr := cfg.initStream(ctx, js, &report.Stream)
 	if stream == nil {
@@ -87,6 +89,9 @@ func Init(ctx context.Context, nc *nats.Conn, cfg InitConfig) (InitReport, error
 func (c InitConfig) initStream(ctx context.Context, js jetstream.JetStream, part *Part) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, c.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := c.whichDomain(ctx, js); err != nil {
+			return nil, err
+		}
 		stream, err = js.CreateStream(ctx, jetstream.StreamConfig{
 			Name:        c.Stream,
 			Description: "Record-creation events for crmintake",
@@ -116,10 +121,26 @@ func (c InitConfig) initStream(ctx context.Context, js jetstream.JetStream, part
 		found.warnf("the stream %s keeps events only for the consumers that it has; this works, as long as the consumer %s exists", have.Name, c.Consumer)
 	}
 	if have.Replicas != c.Replicas {
-		found.warnf("the stream %s has %d replicas, and not %d; type 'nats stream edit %s --replicas=%d' to change that",
-			have.Name, have.Replicas, c.Replicas, have.Name, c.Replicas)
+		found.warnf("the stream %s has %d replicas, and not %d; type '%s' to change that",
+			have.Name, have.Replicas, c.Replicas, c.editStream(fmt.Sprintf("--replicas=%d", c.Replicas)))
 	}
 	return stream, part.judge(found)
+}
+
+// whichDomain refuses to make a stream where a domain was not asked for: at a leaf node the hub may have the stream, and two that take the
+// same subjects both store what is published.
+func (c InitConfig) whichDomain(ctx context.Context, js jetstream.JetStream) error {
+	if c.Domain != "" {
+		return nil
+	}
+	domain := domainOf(ctx, js)
+	if domain == "" {
+		return nil
+	}
+	here := c.Config
+	here.Domain = domain
+	return fmt.Errorf("there is no stream %s in %s, the JetStream domain of this server, and another domain may have it: two would both "+
+		"store what is published; if it belongs here type '%s', else name the domain in --nats-domain", c.Stream, domain, here.program("init"))
 }
 
 func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, part *Part) error {
@@ -160,9 +181,9 @@ func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, p
 	}
 	have := consumer.CachedInfo()
 	found := judgeConsumer(c.Config, have, stream.CachedInfo().Config)
-	if have.Config.AckWait != c.AckWait {
-		found.warnf("the consumer %s has an ack wait of %v, and not %v; type 'nats consumer edit %s %s --wait=%v' to change that",
-			have.Name, have.Config.AckWait, c.AckWait, c.Stream, have.Name, c.AckWait)
+	if have.Config.AckWait != c.AckWait && have.Config.BackOff == nil { // which says how long each time
+		found.warnf("the consumer %s has an ack wait of %v, and not %v; type '%s' to change that",
+			have.Name, have.Config.AckWait, c.AckWait, c.editConsumer("--wait="+c.AckWait.String()))
 	}
 	return part.judge(found)
 }

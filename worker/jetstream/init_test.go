@@ -73,6 +73,7 @@ func TestInitConfigValidate(t *testing.T) {
 
 // What exists is judged and left alone: by Init, which says what differs, and by Open.
 func TestExisting(t *testing.T) {
+	e := newEnv(t)
 	usualStream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew}
 	usualConsumer := jetstream.ConsumerConfig{Durable: "crmintake", FilterSubject: "crm.create.>", AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: time.Minute, MaxAckPending: -1}
@@ -88,16 +89,60 @@ func TestExisting(t *testing.T) {
 		"interest": {stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.InterestPolicy }, note: "as long as the consumer crmintake exists", silent: true},
 		"memory":   {stream: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, note: "loses the events in it"},
 		"drops old": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.MaxMsgs = jetstream.DiscardOld, 10 },
-			note: "beyond 10 messages; type 'nats stream edit CRM_EVENTS --discard=new'"},
+			note: "beyond 10 messages; type 'nats stream edit CRM_EVENTS --discard=new --force'"},
 		"drops old of a subject": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.MaxMsgsPerSubject = jetstream.DiscardOld, 1 },
-			note: "beyond 1 messages a subject"},
-		"refuses new":   {stream: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }},
-		"age":           {stream: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }, note: "after 1h0m0s; type 'nats stream edit CRM_EVENTS --max-age=-1'"},
+			note: "beyond 1 messages; type 'nats stream edit CRM_EVENTS --discard=new --discard-per-subject --force'"},
+		"drops old of a subject all the same": {stream: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 1 },
+			note: "drops the oldest events of a subject, taken or not, beyond 1 messages; type 'nats stream edit CRM_EVENTS --discard=new --discard-per-subject"},
+		"refuses new of a subject": {stream: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject, s.DiscardNewPerSubject = 1, true }},
+		"refuses new":              {stream: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }},
+		"age":                      {stream: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }, note: "after 1h0m0s; type 'nats stream edit CRM_EVENTS --max-age=0s --force'"},
+		"confirms nothing":         {stream: func(s *jetstream.StreamConfig) { s.NoAck = true }, fault: "missed by nobody; type 'nats stream edit CRM_EVENTS --ack --force'"},
+		"confirms early": {stream: func(s *jetstream.StreamConfig) { s.PersistMode = jetstream.AsyncPersistMode },
+			note: "stop the publishers, then type 'crmintake run --drain', 'nats stream rm CRM_EVENTS --force' and 'crmintake init'"},
+		"times to live": {stream: func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, note: "(Nats-TTL); if one does, that can't be changed: stop the publishers"},
+		"rollup":        {stream: func(s *jetstream.StreamConfig) { s.AllowRollup = true }, note: "type 'nats stream edit CRM_EVENTS --no-allow-rollup --force'"},
+		"markers": {stream: func(s *jetstream.StreamConfig) { s.SubjectDeleteMarkerTTL = time.Hour },
+			note: "type 'nats stream edit CRM_EVENTS --subject-del-markers-ttl=0s --no-allow-rollup --force'"},
+		"schedules": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.AllowMsgSchedules = jetstream.DiscardOld, true },
+			note: `type 'nats stream edit CRM_EVENTS --subjects="crm.create.>,crm.create-schedules.>" --force', and publish them there`},
+		"schedules aside": {stream: func(s *jetstream.StreamConfig) {
+			s.Discard, s.AllowMsgSchedules, s.Subjects = jetstream.DiscardOld, true, []string{"crm.create.>", "later.>"}
+		}},
+		"limits of consumers": {stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.InactiveThreshold = time.Hour },
+			note: `type 'EDITOR="sed -i.before /inactive_threshold:/d" nats stream edit CRM_EVENTS --interactive --force'`},
+		"few in hand by the stream": {
+			stream:   func(s *jetstream.StreamConfig) { s.ConsumerLimits.MaxAckPending = 100 },
+			consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 100 },
+			note:     `type 'EDITOR="sed -i.before /max_ack_pending:/d" nats stream edit CRM_EVENTS --interactive --force'`,
+		},
+		"stores as": {stream: func(s *jetstream.StreamConfig) {
+			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.>", Destination: "made.>"}
+		}, fault: `type 'export CRMINTAKE_SUBJECT="made.>"', 'nats consumer rm CRM_EVENTS crmintake --force' and 'crmintake init', and`},
+		"stores some as": {stream: func(s *jetstream.StreamConfig) {
+			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.*.new", Destination: "new.{{wildcard(1)}}.x"}
+		}, fault: "as new.*.x, which is not read as crm.create.>; type 'nats stream edit CRM_EVENTS --no-transform --force'"},
+		"stores others as ours": {stream: func(s *jetstream.StreamConfig) {
+			s.Subjects, s.SubjectTransform = []string{"raw.>"}, &jetstream.SubjectTransformConfig{Source: "raw.>", Destination: "crm.create.>"}
+		}},
+		"copies others": {stream: func(s *jetstream.StreamConfig) {
+			s.Subjects, s.Sources = nil, []*jetstream.StreamSource{{Name: "OTHER", FilterSubject: "old.>"}}
+		}, fault: `stores what it copies from OTHER as old.>, and crmintake reads crm.create.>; to read that, type 'export CRMINTAKE_SUBJECT="old.>"'`},
+		"copies others as ours": {stream: func(s *jetstream.StreamConfig) {
+			s.Subjects, s.Sources = nil, []*jetstream.StreamSource{{Name: "OTHER",
+				SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: "old.>", Destination: "crm.create.>"}}}}
+		}},
+		"copies others as well": {stream: func(s *jetstream.StreamConfig) {
+			s.Sources = []*jetstream.StreamSource{{Name: "OTHER", FilterSubject: "old.>"}}
+		}, note: "stores what it copies from OTHER as old.>"},
+		"mirror": {stream: func(s *jetstream.StreamConfig) {
+			s.Subjects, s.Mirror = nil, &jetstream.StreamSource{Name: "OTHER"}
+		}},
 		"more subjects": {stream: func(s *jetstream.StreamConfig) { s.Subjects = []string{"crm.>", "other"} }},
 		"no subject": {
 			stream:   func(s *jetstream.StreamConfig) { s.Subjects = []string{"other.x"} },
 			consumer: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "other.x" },
-			fault:    "type 'nats stream edit CRM_EVENTS --subjects=other.x,crm.create.>'",
+			fault:    `type 'nats stream edit CRM_EVENTS --subjects="other.x,crm.create.>" --force'`,
 		},
 		"no filter, same subject": {consumer: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "" }},
 		"no filter": {
@@ -109,21 +154,27 @@ func TestExisting(t *testing.T) {
 			consumer: func(c *jetstream.ConsumerConfig) {
 				c.FilterSubject, c.FilterSubjects = "", []string{"crm.create.a", "crm.create.b"}
 			},
-			note: "delivers crm.create.a, crm.create.b, and not all of crm.create.>: other events wait; type 'nats consumer edit CRM_EVENTS crmintake --filter=crm.create.>'",
+			note: "delivers crm.create.a, crm.create.b, and not all of crm.create.>: other events wait; type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init', or",
 		},
 		"no acks": {
 			stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
 			consumer: func(c *jetstream.ConsumerConfig) {
 				c.AckPolicy, c.AckWait, c.MaxAckPending = jetstream.AckNonePolicy, 0, 0
 			},
-			fault: `ack policy "AckNone"; crmintake needs explicit acks: type 'nats consumer rm CRM_EVENTS crmintake', then 'crmintake init'`,
+			fault: `ack policy "AckNone"; crmintake needs explicit acks: type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init'`,
 		},
 		"headers only": {consumer: func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true }, fault: "--no-headers-only"},
 		"priorities": {consumer: func(c *jetstream.ConsumerConfig) {
 			c.PriorityPolicy, c.PriorityGroups = jetstream.PriorityPolicyOverflow, []string{"a"}
 		}, fault: "priority groups"},
-		"max deliver": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, fault: "5 times at most: what is not taken by then is lost; type 'nats consumer edit CRM_EVENTS crmintake --max-deliver=-1'"},
-		"few in hand": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 }, note: "at most 1000 events in hand"},
+		"max deliver": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, fault: "5 times at most: what is not taken by then is delivered to nobody, whatever the number is later; type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init'"},
+		"backoff": {consumer: func(c *jetstream.ConsumerConfig) {
+			c.BackOff, c.AckWait = []time.Duration{time.Minute, 5 * time.Second}, 0
+		}, note: "another worker after 5s (backoff), while the first may have it in a call; type 'nats consumer edit CRM_EVENTS crmintake --backoff=none --wait=1m0s --force'"},
+		"long backoff": {consumer: func(c *jetstream.ConsumerConfig) { c.BackOff, c.AckWait = []time.Duration{time.Minute, time.Hour}, 0 }},
+		"consumer in memory": {consumer: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true },
+			note: "forgets what was acked and put off; type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init'"},
+		"few in hand": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 }, note: "at most 1000 events in hand, over all workers, and those put off count; type 'nats consumer edit CRM_EVENTS crmintake --max-pending=1000000 --force'"},
 		"inactive":    {consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }, note: "disappears when no worker has run for 1h0m0s"},
 		"replay":      {consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, note: "at the speed at which it was published"},
 		"new only": {
@@ -131,10 +182,10 @@ func TestExisting(t *testing.T) {
 			consumer: func(c *jetstream.ConsumerConfig) { c.DeliverPolicy = jetstream.DeliverNewPolicy },
 			note:     `deliver policy "new"`,
 		},
-		"ack wait": {consumer: func(c *jetstream.ConsumerConfig) { c.AckWait = 7 * time.Second }, note: "ack wait of 7s, and not 1m0s; type 'nats consumer edit CRM_EVENTS crmintake --wait=1m0s'", silent: true},
+		"ack wait": {consumer: func(c *jetstream.ConsumerConfig) { c.AckWait = 7 * time.Second }, note: "ack wait of 7s, and not 1m0s; type 'nats consumer edit CRM_EVENTS crmintake --wait=1m0s --force'", silent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t)
+			defer func() { _ = e.js.DeleteStream(t.Context(), "CRM_EVENTS") }()
 			stream, consumer := usualStream, usualConsumer
 			if c.stream != nil {
 				c.stream(&stream)
@@ -212,7 +263,7 @@ func TestPushConsumer(t *testing.T) {
 	if err == nil || len(report.Consumer.Faults) != 1 {
 		t.Fatalf("%v, %+v", err, report)
 	}
-	contains(t, err.Error(), "is a push consumer", "--consumer")
+	contains(t, err.Error(), "is a push consumer", "type 'nats consumer rm CRM_EVENTS crmintake --force'", "--consumer")
 	if _, err := Open(t.Context(), e.nc, Config{}); err == nil {
 		t.Error("a push consumer can be opened")
 	}

@@ -104,7 +104,7 @@ func (s *Source) laneOf(subject string) *lane {
 	default:
 		l.objectType, l.name = objectType, s.cfg.Consumer+"-"+objectType
 	}
-	l.next = nextSubject + s.cfg.Stream + "." + l.name
+	l.next = s.cfg.nextSubject(l.name)
 	return l
 }
 
@@ -130,12 +130,17 @@ func (s *Source) arrange(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, infoWait)
 		defer cancel()
 		return s.look(ctx)
-	case !s.lanes.apart && len(s.lanes.most) > 0 && now.Sub(s.lanes.failed) >= partRetry:
+	case !s.lanes.apart && (len(s.lanes.most) > 0 || s.mend.Load()) && now.Sub(s.lanes.failed) >= partRetry:
 		ctx, cancel := context.WithTimeout(ctx, partWait)
 		defer cancel()
+		what := "a paused object type's backlog will slow down the others"
+		if len(s.lanes.most) == 0 {
+			what = "events that the consumer has passed over can't be fetched; type 'crmintake check'"
+		}
+		s.mend.Store(false)
 		if err := s.part(ctx); err != nil {
 			if s.lanes.failed.IsZero() && !errors.Is(err, context.Canceled) {
-				s.cfg.log().Warn("a paused object type's backlog will slow down the others", "error", s.cfg.explain(err))
+				s.cfg.log().Warn(what, "error", s.cfg.explain(err))
 			}
 			s.lanes.failed = now
 			return nil // all is fetched then
@@ -168,7 +173,8 @@ func (s *Source) part(ctx context.Context) error {
 	case len(f) != 1 || f[0] != s.cfg.Subject:
 		return fmt.Errorf("%w: the consumer %s does not deliver %s", errLanes, s.cfg.Consumer, s.cfg.Subject)
 	case stream.MaxConsumers > 0:
-		return fmt.Errorf("%w: the stream %s is limited to %d; type 'nats stream edit %[2]s --max-consumers=-1'", errLanes, s.cfg.Stream, stream.MaxConsumers)
+		return fmt.Errorf("%w: the stream %s is limited to %d; type '%s'", errLanes, s.cfg.Stream, stream.MaxConsumers,
+			s.cfg.editStream("--max-consumers=0")) // natscli takes -1 for "as it is"
 	}
 	account, err := s.js.AccountInfo(ctx)
 	if err != nil {
@@ -341,11 +347,12 @@ func (s *Source) remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// configOf is all that the shared consumer has but the filter.
+// configOf is all that the shared consumer has but the filter, and what would strand events.
 func (s *Source) configOf(l *lane) jetstream.ConsumerConfig {
 	c := s.consumer.CachedInfo().Config
 	c.Name, c.Durable, c.FilterSubject, c.FilterSubjects, c.Metadata = l.name, l.name, l.filter, nil, nil
 	c.DeliverPolicy, c.OptStartSeq, c.OptStartTime, c.PauseUntil = jetstream.DeliverAllPolicy, 0, nil, nil
+	c.MaxDeliver = -1 // whatever somebody has made of the shared one's
 	return c
 }
 

@@ -30,6 +30,7 @@ const (
 // PublisherConfig says where to publish.
 type PublisherConfig struct {
 	Stream  string // default CRM_EVENTS
+	Domain  string // of JetStream; "" for that of the server that we are connected to
 	Subject string // what will be published: a subject, or a pattern such as the default crm.create.>
 	Window  int    // how many messages may be unconfirmed at a time; default 4,096
 }
@@ -97,17 +98,17 @@ type unconfirmed struct {
 // OpenPublisher checks that the stream exists and takes the subject; the error says what to type. The connection stays
 // the caller's. Close ends the publisher.
 func OpenPublisher(ctx context.Context, nc *nats.Conn, cfg PublisherConfig) (*Publisher, error) {
-	defaults := Config{Stream: cfg.Stream, Subject: cfg.Subject}.withDefaults()
+	defaults := Config{Stream: cfg.Stream, Subject: cfg.Subject, Domain: cfg.Domain}.withDefaults()
 	if cfg.Window <= 0 {
 		cfg.Window = defaultWindow
 	}
-	js, err := jetstream.New(nc)
+	js, err := defaults.jetStream(nc)
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, err
 	}
 	stream, err := js.Stream(ctx, defaults.Stream)
 	if err != nil {
-		return nil, defaults.explain(err)
+		return nil, defaults.explainAt(ctx, js, err)
 	}
 	have := stream.CachedInfo().Config
 	if !coveredBy(have.Subjects, defaults.Subject) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,8 +26,6 @@ const (
 	infoWait = 5 * time.Second
 )
 
-const nextSubject = "$JS.API.CONSUMER.MSG.NEXT."
-
 // Source pulls from a durable consumer, or from one for each object type. Open makes one.
 type Source struct {
 	cfg      Config
@@ -39,6 +38,8 @@ type Source struct {
 	subject  string             // of the last message; Fetch's
 	lanes    lanes              // Fetch's
 	warnings []string
+	aside    map[string]bool // what was left out and logged; Fetch's
+	mend     atomic.Bool     // the shared consumer has passed over messages, which lanes would deliver
 
 	lateness time.Duration // the constant, more in tests; withdraw's
 }
@@ -52,13 +53,13 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	js, err := jetstream.New(nc)
+	js, err := cfg.jetStream(nc)
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, err
 	}
 	stream, err := js.Stream(ctx, cfg.Stream)
 	if err != nil {
-		return nil, cfg.explain(err)
+		return nil, cfg.explainAt(ctx, js, err)
 	}
 	consumer, err := stream.Consumer(ctx, cfg.Consumer)
 	if err != nil {
@@ -75,23 +76,44 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 		js:       js,
 		stream:   stream,
 		consumer: consumer,
-		next:     nextSubject + cfg.Stream + "." + cfg.Consumer,
+		next:     cfg.nextSubject(cfg.Consumer),
 		lanes:    lanes{apart: cfg.isApart(consumer.CachedInfo().Config), of: map[string]*lane{}, idle: laneIdle},
 		warnings: found.warnings(),
+		aside:    map[string]bool{},
 		lateness: lateness,
 	}, nil
+}
+
+// explainAt is explain that tells of a server's domain: a stream that is missing may be in another one.
+func (c Config) explainAt(ctx context.Context, js jetstream.JetStream, err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) && c.Domain == "" {
+		if domain := domainOf(ctx, js); domain != "" {
+			return fmt.Errorf("%w; this server's JetStream is the domain %s: if the stream is in another one, give that in --nats-domain",
+				c.explain(err), domain)
+		}
+	}
+	return c.explain(err)
+}
+
+// domainOf is the domain of the JetStream that answers; "" if it has none, or does not tell.
+func domainOf(ctx context.Context, js jetstream.JetStream) string {
+	info, err := js.AccountInfo(ctx)
+	if err != nil {
+		return ""
+	}
+	return info.Domain
 }
 
 // explain says what to type about an error of the JetStream API.
 func (c Config) explain(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fmt.Errorf("the stream %s does not exist on this NATS server; type 'crmintake init' to create it", c.Stream)
+		return fmt.Errorf("the stream %s does not exist on this NATS server; type '%s' to create it", c.Stream, c.program("init"))
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return fmt.Errorf("the stream %s has no consumer %s; type 'crmintake init' to create it", c.Stream, c.Consumer)
+		return fmt.Errorf("the stream %s has no consumer %s; type '%s' to create it", c.Stream, c.Consumer, c.program("init"))
 	case errors.Is(err, jetstream.ErrNotPullConsumer):
-		return fmt.Errorf("the consumer %s of stream %s is a push consumer; crmintake needs a pull consumer: choose another name with --consumer and type 'crmintake init'",
-			c.Consumer, c.Stream)
+		return fmt.Errorf("the consumer %s of stream %s is a push consumer; crmintake needs a pull consumer: if nobody else uses it %s, "+
+			"else choose another name with --consumer", c.Consumer, c.Stream, c.again(jetstream.WorkQueuePolicy, 0))
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("the NATS server has JetStream switched off for this account; start nats-server with --jetstream: %w", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
@@ -107,8 +129,8 @@ func (s *Source) Warnings() []string { return s.warnings }
 // Apart tells whether each object type had a consumer of its own when the server was last asked, by Open or Outstanding.
 func (s *Source) Apart() bool { return s.cfg.isApart(s.consumer.CachedInfo().Config) }
 
-// AckWait is the consumer's: how long a message may be in hand before it is delivered again.
-func (s *Source) AckWait() time.Duration { return s.consumer.CachedInfo().Config.AckWait }
+// AckWait is the consumer's: how long a message may be in hand before it is delivered again. With a backoff, its shortest.
+func (s *Source) AckWait() time.Duration { return shortestWait(s.consumer.CachedInfo().Config) }
 
 // pullRequest is the body of a request for messages, as the server wants it.
 type pullRequest struct {
@@ -208,7 +230,7 @@ func (s *Source) pull(ctx context.Context, next string, r pullRequest, deliver f
 		}
 		if m == nil {
 			s.withdraw(sub, incoming, func(m *nats.Msg) {
-				deliver(s.event(m))
+				s.give(m, deliver)
 				n++
 			})
 			return n, nil
@@ -217,7 +239,7 @@ func (s *Source) pull(ctx context.Context, next string, r pullRequest, deliver f
 		if m.Reply == "" {
 			return n, errors.Join(s.status(m), sub.Unsubscribe())
 		}
-		deliver(s.event(m))
+		s.give(m, deliver)
 		n++
 		if bytes += m.Size(); bytes == r.MaxBytes {
 			return n, sub.Unsubscribe() // to the byte: the server ends the request without a word
@@ -292,10 +314,15 @@ func (s *Source) Outstanding(ctx context.Context) (pending, unacked int, err err
 	if err != nil {
 		return 0, 0, s.cfg.explain(err)
 	}
-	if s.cfg.isApart(info.Config) {
-		return s.outstandingApart(ctx)
+	behind, err := s.behind(ctx)
+	if err != nil {
+		return 0, 0, err
 	}
-	pending, unacked = int(info.NumPending), info.NumAckPending
+	if s.cfg.isApart(info.Config) {
+		pending, unacked, err = s.outstandingApart(ctx)
+		return pending + behind, unacked, err
+	}
+	pending, unacked = int(info.NumPending)+behind, info.NumAckPending
 	if unacked > 0 && s.stream.CachedInfo().Config.Retention == jetstream.WorkQueuePolicy {
 		// The server goes on counting what it delivered before there were lanes, until it looks at it, though lanes have acked it.
 		total, err := s.total(ctx)
@@ -305,6 +332,24 @@ func (s *Source) Outstanding(ctx context.Context) (pending, unacked int, err err
 		unacked = min(unacked, total)
 	}
 	return pending, unacked, nil
+}
+
+// behind is how many messages the stream has yet to copy from others, as it was last told.
+func (s *Source) behind(ctx context.Context) (n int, err error) {
+	if c := s.stream.CachedInfo().Config; c.Mirror == nil && len(c.Sources) == 0 {
+		return 0, nil
+	}
+	info, err := s.stream.Info(ctx)
+	if err != nil {
+		return 0, s.cfg.explain(err)
+	}
+	if info.Mirror != nil {
+		n = int(info.Mirror.Lag)
+	}
+	for _, from := range info.Sources {
+		n += int(from.Lag)
+	}
+	return n, nil
 }
 
 // delivery is an event and the answer to its message, allocated together.
