@@ -10,6 +10,8 @@
 //   - Only an event whose standing is Ours may be sent. No event is Ours twice, whoever asks and however often, but when it
 //     is claimed again after `retry`.
 //   - An event's id with other content is Reused, and never taken for the event, for as long as the row stays.
+//   - An event that an older program kept under another id is a Duplicate of that row when the same message comes again: it stands at
+//     the same place, and was published before the row was made, by clocks within three minutes of each other (former.go).
 //   - A row that is in a call or a read belongs to one open attempt, which names it: it is not due, and nobody else claims
 //     it. Once the attempt's lease has run out, Expire closes it and makes its rows `unknown`, due at once; a Settle that
 //     comes later returns ErrLeaseLost and changes nothing. A read that expires costs its rows nothing.

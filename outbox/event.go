@@ -39,6 +39,17 @@ type Event struct {
 	ContentHash [16]byte
 	Stream      string
 	StreamSeq   uint64
+
+	// Published is when the stream took its message in, by the stream's clock, and Former what an older program would have kept it as, if
+	// that differs. Neither is kept.
+	Published time.Time
+	Former    *Former
+}
+
+// Former is what an older program kept an event as.
+type Former struct {
+	ID          string
+	ContentHash [16]byte
 }
 
 // Standing says what an intent made of an event.

@@ -45,9 +45,18 @@ ON CONFLICT (event_id) DO NOTHING`
 // twice: the first of them can be ours. ErrLeaseLost means that the attempt, intended before, was closed, and that events
 // of it are not in the outbox.
 func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
-	in := &intent{attempt: a, events: events}
-	if err := s.intents.do(ctx, in); err != nil {
-		return nil, fmt.Errorf("outbox: intent: %w", err)
+	known, err := s.formerly(ctx, len(events), func(i int) *Event { return &events[i] })
+	if err != nil {
+		return nil, err
+	}
+	in := &intent{attempt: a, events: without(events, known)}
+	if len(in.events) > 0 {
+		if err := s.intents.do(ctx, in); err != nil {
+			return nil, fmt.Errorf("outbox: intent: %w", err)
+		}
+	}
+	for _, at := range known {
+		in.standing = slices.Insert(in.standing, at, Duplicate)
 	}
 	return in.standing, nil
 }
@@ -254,6 +263,24 @@ INSERT INTO outbox_error (event_id, category, message) SELECT event_id, reason, 
 // content it is the same event, in whatever status; those with other content are not kept, and their indexes returned,
 // sorted. They are to be buried again under another id. An id may be there twice: the first of them is kept.
 func (s *Store) Bury(ctx context.Context, dead []Burial) (reused []int, err error) {
+	known, err := s.formerly(ctx, len(dead), func(i int) *Event { return &dead[i].Event })
+	if err != nil {
+		return nil, err
+	}
+	if dead = without(dead, known); len(dead) > 0 {
+		reused, err = s.bury(ctx, dead)
+	}
+	for k := range reused {
+		for _, at := range known { // sorted
+			if at <= reused[k] {
+				reused[k]++
+			}
+		}
+	}
+	return reused, err
+}
+
+func (s *Store) bury(ctx context.Context, dead []Burial) (reused []int, err error) {
 	n := len(dead)
 	c := columnsOf(n, func(i int) *Event { return &dead[i].Event })
 	types, reasons, errors, causes := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -273,7 +300,7 @@ func (s *Store) Bury(ctx context.Context, dead []Burial) (reused []int, err erro
 		return nil, fmt.Errorf("outbox: bury: %w", err)
 	}
 	if standing == nil {
-		return s.Bury(ctx, dead) // a row that was in the way went in between
+		return s.bury(ctx, dead) // a row that was in the way went in between
 	}
 	for i, st := range standing {
 		if st == Reused {

@@ -21,6 +21,7 @@ type Store struct {
 	intents  *grouped[*intent]
 	outcomes *grouped[*outcome]
 	buffer   atomic.Pointer[[]byte] // of the last pipeline, for the next
+	former   sync.Map               // of formerStream, by the stream's name
 }
 
 // errURL does without pgx's own words, which can hold a part of the password.

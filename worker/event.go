@@ -27,6 +27,8 @@ type Event struct {
 
 	// Published is when the stream took the message in, by its clock; zero if that is not known.
 	Published time.Time
+	// Former is the id under which an older program kept the event; "" if it is the same.
+	Former string
 	// Redelivered tells that the stream has delivered the message before.
 	Redelivered bool
 	// Apart tells that the stream delivers its object type apart from others, and so only when it is fetched.
@@ -41,6 +43,9 @@ type Event struct {
 	// Message answers the stream for this event. It is nil for an event that came back from the outbox.
 	Message Message
 }
+
+// place is where the event's message stands.
+func (e *Event) place() Place { return Place{e.Stream, e.StreamSeq, e.Published} }
 
 // Input is one element of a batch create call, made from an event by Decode.
 type Input struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -15,36 +16,53 @@ import (
 const maxObjectTypeBytes = 100
 
 // EventID says which event a message carries: the header Nats-Msg-Id; else CloudEvents' ce-source and ce-id, when both
-// are there, joined by "/"; else the message's place in its stream. The header function returns "" for a header that is
-// absent.
+// are there, joined by JoinID; else the message's place in its stream. The header function returns "" for a header that is
+// absent, and whether the name of one that is there is written so.
 //
 // An id that can't be kept gives the message's place instead, and invalid says why: the event is then an invalid event,
 // for without its own id a second delivery by the publisher would be a second record.
-func EventID(header func(string) string, stream string, seq uint64) (id string, invalid string) {
+//
+// Older programs wrote places otherwise, joined source and id by "/" as they were, and knew no header in other letters: former is the
+// id that such a one gave the event, "" if it was the same.
+func EventID(header func(name string) (value string, asWritten bool), place Place) (id, former, invalid string) {
 	name := "Nats-Msg-Id"
-	if id = header(name); id == "" {
+	id, known := header(name)
+	if id == "" {
 		name = "ce-source/ce-id"
-		source, ceID := header("ce-source"), header("ce-id")
+		source, asWritten := header("ce-source")
+		ceID, alsoSo := header("ce-id")
 		if source == "" || ceID == "" {
-			return placeOf(stream, seq), ""
+			return place.String(), place.former(), ""
 		}
-		id = source + "/" + ceID
+		id, known = JoinID(source, ceID), asWritten && alsoSo
+		if joined := source + "/" + ceID; joined != id {
+			former = joined
+		}
 	}
+	invalid = CheckID(id, name)
+	if invalid != "" {
+		id = place.String()
+	}
+	if !known || invalid != "" && (former == "" || CheckID(former, name) != "") {
+		former = place.former()
+	}
+	return id, former, invalid
+}
+
+// CheckID says why an event's id, which comes from what is named, can't be kept; "" if it can.
+func CheckID(id, name string) (invalid string) {
 	switch {
 	case isShortAndPlain(id):
-		return id, ""
+		return ""
 	case len(id) > MaxEventIDBytes:
-		invalid = fmt.Sprintf("the event id in %s has %d bytes, more than the %d that are accepted", name, len(id), MaxEventIDBytes)
+		return fmt.Sprintf("the event id in %s has %d bytes, more than the %d that are accepted", name, len(id), MaxEventIDBytes)
 	case !utf8.ValidString(id):
-		invalid = fmt.Sprintf("the event id in %s is not valid UTF-8", name)
-	default:
-		at := strings.IndexFunc(id, unicode.IsControl)
-		if at < 0 {
-			return id, ""
-		}
-		invalid = fmt.Sprintf("the event id in %s has a control character at byte %d", name, at)
+		return fmt.Sprintf("the event id in %s is not valid UTF-8", name)
 	}
-	return placeOf(stream, seq), invalid
+	if at := strings.IndexFunc(id, unicode.IsControl); at >= 0 {
+		return fmt.Sprintf("the event id in %s has a control character at byte %d", name, at)
+	}
+	return ""
 }
 
 // isShortAndPlain tells of the usual id that nothing is wrong with it, at a look.
@@ -57,15 +75,44 @@ func isShortAndPlain(id string) bool {
 	return len(id) <= MaxEventIDBytes
 }
 
-// ReusedID is the id under which an event is kept whose own id belongs to another event already. It may be longer than
-// MaxEventIDBytes.
-func ReusedID(id, stream string, seq uint64) string {
-	return id + "#" + placeOf(stream, seq)
+// JoinID makes one id of CloudEvents' source and id, and never the same of two different pairs: the last "/" is the one between
+// them, since those of the id are written as %2F, and its % as %25.
+func JoinID(source, id string) string {
+	if strings.ContainsAny(id, "/%") {
+		id = escapeID.Replace(id)
+	}
+	return source + "/" + id
 }
 
-// placeOf names a message by its place in its stream.
-func placeOf(stream string, seq uint64) string {
-	return stream + ":" + strconv.FormatUint(seq, 10)
+var escapeID = strings.NewReplacer("%", "%25", "/", "%2F")
+
+// ReusedID is the id under which an event is kept whose own id belongs to another event already. It may be longer than
+// MaxEventIDBytes.
+func ReusedID(id string, place Place) string {
+	return id + "#" + place.String()
+}
+
+// Place is where a message stands. It is the same for each delivery of it.
+type Place struct {
+	Stream    string
+	Seq       uint64
+	Published time.Time // when the stream took the message in, by its clock
+}
+
+// String names the place, and no other message's ever: the sequences of a stream that is made anew, or put back to an older state,
+// come again, but not with the same nanosecond. The time goes first, so that names that are made one after the other lie beside each
+// other in an index.
+func (p Place) String() string {
+	b := make([]byte, 0, len(p.Stream)+2*20+2)
+	b = append(append(b, p.Stream...), '@')
+	b = strconv.AppendInt(b, p.Published.UnixNano(), 10)
+	b = strconv.AppendUint(append(b, ':'), p.Seq, 10)
+	return string(b)
+}
+
+// former is the name that older programs gave the place.
+func (p Place) former() string {
+	return p.Stream + ":" + strconv.FormatUint(p.Seq, 10)
 }
 
 // ObjectTypeOf takes the object type from a message's subject, which must be the prefix (with its final dot, as in

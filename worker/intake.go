@@ -197,7 +197,7 @@ func (w *Worker) bury(ctx, writes context.Context, items []*item) {
 }
 
 // buryAll keeps dead letters. One whose id belongs to another event is kept under an id that says so, and says it once more
-// if that is taken too, as it may be when a stream was made anew.
+// if that is taken too, as it may be by a publisher.
 func (w *Worker) buryAll(ctx, writes context.Context, burials []outbox.Burial) error {
 	for len(burials) > 0 {
 		var reused []int
@@ -223,7 +223,14 @@ func reuse(b outbox.Burial) outbox.Burial {
 		b.Error = "and it is invalid: " + b.Error
 	}
 	b.Error = strings.TrimSuffix(fmt.Sprintf("the event id %q belongs to another event already, of other content; %s", b.ID, b.Error), "; ")
-	b.ID = ReusedID(b.ID, b.Stream, b.StreamSeq)
+	place := Place{b.Stream, b.StreamSeq, b.Published}
+	former := outbox.Former{ID: b.ID, ContentHash: b.ContentHash}
+	if b.Former != nil {
+		former = *b.Former
+	}
+	former.ID += "#" + place.former()
+	b.Former = &former
+	b.ID = ReusedID(b.ID, place)
 	b.Reason = outbox.IDReused
 	return b
 }
@@ -243,7 +250,16 @@ func (w *Worker) answer(items []*item, err error) {
 func (i *item) row() outbox.Event {
 	return outbox.Event{
 		ID: i.ID, ObjectType: i.ObjectType, Payload: i.Payload, ContentHash: i.hash, Stream: i.Stream, StreamSeq: i.StreamSeq,
+		Published: i.Published, Former: i.former(),
 	}
+}
+
+// former is what an older program kept the event as, if it was another id.
+func (i *item) former() *outbox.Former {
+	if i.Former == "" {
+		return nil
+	}
+	return &outbox.Former{ID: i.Former, ContentHash: i.hash}
 }
 
 // keepInHand tells the stream, for as long as it takes, that what is in hand is still being worked on.

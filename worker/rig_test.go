@@ -89,6 +89,9 @@ func (r *rig) must(err error) {
 	}
 }
 
+// placeless is an event's id without the time in the name of a place.
+const placeless = `regexp_replace(event_id, '@[0-9]{19}:', '@:')`
+
 // event is one message to publish.
 type event struct{ objectType, id, body string }
 

@@ -71,8 +71,8 @@ func TestDeadLetters(t *testing.T) {
 	if g.Events != 20 || g.Property != "nmae" || g.Rule != "PROPERTY_DOESNT_EXIST" || g.ObjectType != "contracts" || g.Reason != "rejected" {
 		t.Errorf("%+v", g)
 	}
-	crmintake(t, "", "dead", "list", "--group", g.Fingerprint, "--limit", "3").want(t, 0, "CRM_EVENTS:9", "There are more; add --from ")
-	crmintake(t, "", "dead", "show", "CRM_EVENTS:7").want(t, 0, "dead (rejected)", g.Fingerprint, "attempt 1", "correlation id", "nmae", "lease 6", "what to do")
+	crmintake(t, "", "dead", "list", "--group", g.Fingerprint, "--limit", "3").want(t, 0, idAt(t, 20), "There are more; add --from ")
+	crmintake(t, "", "dead", "show", idAt(t, 7)).want(t, 0, "dead (rejected)", g.Fingerprint, "attempt 1", "correlation id", "nmae", "lease 6", "what to do")
 	edit := []string{"dead", "edit", "--group", g.Fingerprint, "--rename", "properties.nmae=properties.name", "--as", "ann", "--reason", "typo"}
 	crmintake(t, "", append(edit, "--dry-run")...).want(t, 0, "20 events in 1 group")
 	crmintake(t, "", edit...).want(t, 2, "no terminal")
@@ -85,14 +85,14 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("again: %+v", change.Result)
 	}
 	var story storyView
-	crmintake(t, "", "dead", "show", "CRM_EVENTS:7", "--output", "json").json(t, &story)
+	crmintake(t, "", "dead", "show", idAt(t, 7), "--output", "json").json(t, &story)
 	if story.Payload.Text != `{"properties":{"name":"lease 6"}}` || story.Revision != 1 || len(story.Actions) != 1 || story.Actions[0].Operator != "ann" ||
 		story.Attempts[0].Errors[0].Value != "lease 6" {
 		t.Errorf("%+v", story)
 	}
-	crmintake(t, "", "dead", "discard", "CRM_EVENTS:7", "CRM_EVENTS:8", "--reason", "not wanted", "--yes", "--as", "bob").want(t, 0, "2 events in 1 group", "Done to 2 events.")
-	crmintake(t, "", "dead", "discard", "CRM_EVENTS:7", "--reason", "not wanted", "--yes").want(t, 0, "skipped: 1 event", "No dead events")
-	crmintake(t, "", "dead", "show", "CRM_EVENTS:7").want(t, 0, "discarded", "discard by bob: not wanted")
+	crmintake(t, "", "dead", "discard", idAt(t, 7), idAt(t, 8), "--reason", "not wanted", "--yes", "--as", "bob").want(t, 0, "2 events in 1 group", "Done to 2 events.")
+	crmintake(t, "", "dead", "discard", idAt(t, 7), "--reason", "not wanted", "--yes").want(t, 0, "skipped: 1 event", "No dead events")
+	crmintake(t, "", "dead", "show", idAt(t, 7)).want(t, 0, "discarded", "discard by bob: not wanted")
 	crmintake(t, "", "audit").want(t, 0, "edit by ann", "discard by bob: not wanted", "typo")
 	crmintake(t, "", "audit", "--limit", "1").want(t, 0, "There are more; add --before ")
 }

@@ -316,13 +316,7 @@ func (f *feed) checkID(id, place string) (string, error) {
 	if strings.Trim(id, " \t") != id {
 		return "", fmt.Errorf("%s begins or ends with white space, which an id can't", place)
 	}
-	header := func(name string) string {
-		if name == "Nats-Msg-Id" {
-			return id
-		}
-		return ""
-	}
-	if _, invalid := worker.EventID(header, f.Stream, 0); invalid != "" {
+	if invalid := worker.CheckID(id, "Nats-Msg-Id"); invalid != "" {
 		return "", errors.New(invalid)
 	}
 	return id, nil

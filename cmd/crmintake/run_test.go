@@ -56,22 +56,22 @@ func TestInitPublishRunGet(t *testing.T) {
 		t.Errorf("the log tells the credential:\n%s", r.err)
 	}
 
-	crmintake(t, "", "outbox", "get", "CRM_EVENTS:1").want(t, 0, "CRM_EVENTS:1", "created", "contracts")
-	crmintake(t, "", "outbox", "get", "CRM_EVENTS:2").want(t, 0, "dead (rejected)", "PROPERTY_DOESNT_EXIST", "nmae", "correlation id")
+	crmintake(t, "", "outbox", "get", idAt(t, 1)).want(t, 0, idAt(t, 1), "created", "contracts")
+	crmintake(t, "", "outbox", "get", idAt(t, 2)).want(t, 0, "dead (rejected)", "PROPERTY_DOESNT_EXIST", "nmae", "correlation id")
 	crmintake(t, "", "outbox", "get", "nobody").want(t, 2, `no event with the id "nobody"`)
 	var got view
-	crmintake(t, "", "outbox", "get", "CRM_EVENTS:2", "--output", "json").json(t, &got)
+	crmintake(t, "", "outbox", "get", idAt(t, 2), "--output", "json").json(t, &got)
 	if got.Status != "dead" || got.Payload.Text != `{"properties":{"nmae":"b"}}` || len(got.Errors) != 1 || got.Errors[0].Raw == nil {
 		t.Errorf("%+v", got)
 	}
-	crmintake(t, "", "dead", "list").want(t, 0, "CRM_EVENTS:2", "rejected")
+	crmintake(t, "", "dead", "list").want(t, 0, idAt(t, 2), "rejected")
 	crmintake(t, "", "dead", "list", "--dead-reason", "conflict").want(t, 0, "No dead events")
 	var list operator.Page
 	crmintake(t, "", "dead", "list", "--output", "json", "--object-type", "contracts").json(t, &list)
-	if len(list.Events) != 1 || list.Events[0].EventID != "CRM_EVENTS:2" {
+	if len(list.Events) != 1 || list.Events[0].EventID != idAt(t, 2) {
 		t.Errorf("%+v", list)
 	}
-	if n := crm.Count("contracts", "event_id"); n["CRM_EVENTS:1"] != 1 || n["mine"] != 1 || len(n) != 2 {
+	if n := crm.Count("contracts", "event_id"); n[idAt(t, 1)] != 1 || n["mine"] != 1 || len(n) != 2 {
 		t.Errorf("records: %v", n)
 	}
 }

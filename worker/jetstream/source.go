@@ -368,7 +368,8 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 		return e
 	}
 	e.Stream, e.StreamSeq, e.Published, e.Redelivered = meta.stream, meta.seq, meta.at, meta.deliveries > 1
-	e.ID, e.Invalid = worker.EventID(m.Header.Get, e.Stream, e.StreamSeq)
+	header := func(name string) (string, bool) { return headerOf(m.Header, name) }
+	e.ID, e.Former, e.Invalid = worker.EventID(header, worker.Place{Stream: e.Stream, Seq: e.StreamSeq, Published: e.Published})
 	if s.cfg.Traces {
 		e.Publisher = worker.PublisherOf(m.Header.Get)
 	}
@@ -383,6 +384,21 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 		e.Invalid = invalid
 	}
 	return e
+}
+
+// headerOf is the value of a header, however the letters of its name are: NATS tells Ce-Id from ce-id, which publishers don't. A name as it
+// is wanted goes first, and else the least of them, so that each delivery has the same; "" if there is none.
+func headerOf(h nats.Header, name string) (value string, asWritten bool) {
+	if value = h.Get(name); value != "" {
+		return value, true
+	}
+	found := ""
+	for key, values := range h {
+		if len(key) == len(name) && strings.EqualFold(key, name) && len(values) > 0 && values[0] != "" && (found == "" || key < found) {
+			found, value = key, values[0]
+		}
+	}
+	return value, false
 }
 
 // message answers the stream. The answers are the server's protocol; they may be sent again, which does nothing.

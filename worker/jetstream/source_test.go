@@ -26,17 +26,29 @@ func TestFetchMakesEvents(t *testing.T) {
 		{Subject: "crm.create.deals", Header: nats.Header{"Nats-Msg-Id": {long}}},
 		// Headers that the client would take for the server's words.
 		{Subject: "crm.create.deals", Header: nats.Header{"Status": {"409"}, "Description": {"Consumer Deleted"}}},
+		// Other letters: what Go's net/http makes of a header, and others.
+		{Subject: "crm.create.deals", Header: nats.Header{"Ce-Id": {"8"}, "CE-SOURCE": {"/s"}}},
+		{Subject: "crm.create.deals", Header: nats.Header{"nats-msg-id": {"id-3"}, "ce-id": {"9"}, "ce-source": {"/s"}}},
+		{Subject: "crm.create.deals", Header: nats.Header{"Ce-Id": {"c"}, "CE-ID": {"b"}, "cE-id": {"d"}, "Ce-Source": {"", "/t"}, "ce-Source": {"/s"}}},
+		{Subject: "crm.create.deals", Header: nats.Header{"Ce-Id": {"other"}, "ce-id": {"10"}, "ce-source": {"/s"}}},
 	} {
 		e.publish(t, m)
 	}
-	got := fetch(t, s, 6)
+	got := fetch(t, s, 10)
+	place := func(i int) string {
+		return worker.Place{Stream: "CRM_EVENTS", Seq: uint64(i + 1), Published: got[i].Published}.String()
+	}
 	want := []*worker.Event{
-		{ID: "CRM_EVENTS:1", ObjectType: "contacts", Subject: "crm.create.contacts", Payload: []byte(`{"properties":{}}`)},
+		{ID: place(0), Former: "CRM_EVENTS:1", ObjectType: "contacts", Subject: "crm.create.contacts", Payload: []byte(`{"properties":{}}`)},
 		{ID: "id-1", ObjectType: "deals", Subject: "crm.create.deals", Payload: []byte("not \x00 JSON")},
 		{ID: "/s/7", ObjectType: "2-77", Subject: "crm.create.2-77"},
 		{ID: "id-2", Subject: "crm.create.a.b", Invalid: "the subject"},
-		{ID: "CRM_EVENTS:5", ObjectType: "deals", Subject: "crm.create.deals", Invalid: "the event id in Nats-Msg-Id has 257 bytes"},
-		{ID: "CRM_EVENTS:6", ObjectType: "deals", Subject: "crm.create.deals"},
+		{ID: place(4), Former: "CRM_EVENTS:5", ObjectType: "deals", Subject: "crm.create.deals", Invalid: "the event id in Nats-Msg-Id has 257 bytes"},
+		{ID: place(5), Former: "CRM_EVENTS:6", ObjectType: "deals", Subject: "crm.create.deals"},
+		{ID: "/s/8", Former: "CRM_EVENTS:7", ObjectType: "deals", Subject: "crm.create.deals"},
+		{ID: "id-3", Former: "CRM_EVENTS:8", ObjectType: "deals", Subject: "crm.create.deals"},
+		{ID: "/s/b", Former: "CRM_EVENTS:9", ObjectType: "deals", Subject: "crm.create.deals"},
+		{ID: "/s/10", ObjectType: "deals", Subject: "crm.create.deals"},
 	}
 	for i, w := range want {
 		w.Stream, w.StreamSeq = "CRM_EVENTS", uint64(i+1)
@@ -51,6 +63,43 @@ func TestFetchMakesEvents(t *testing.T) {
 	if diff := cmp.Diff(want, got, ignore, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// A message without an id has the same one at each delivery, by whichever consumer, and before and after a restart.
+func TestPlaceIsTheMessages(t *testing.T) {
+	e := newEnv(t)
+	s := e.init(t, InitConfig{AckWait: time.Second})
+	e.publish(t, &nats.Msg{Subject: "crm.create.deals", Data: []byte("{}")})
+	stream, err := e.js.Stream(t.Context(), "CRM_EVENTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := stream.GetMsg(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := worker.Place{Stream: "CRM_EVENTS", Seq: 1, Published: stored.Time}.String()
+	look := func(when string) {
+		t.Helper()
+		got := fetch(t, s, 1)[0]
+		if got.ID != want {
+			t.Errorf("%s: %s, want %s", when, got.ID, want)
+		}
+		if err := got.Message.Nak(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look("first")
+	look("again")
+	if err := e.server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	look("after a restart")
+	if err := e.js.DeleteConsumer(t.Context(), "CRM_EVENTS", "crmintake"); err != nil {
+		t.Fatal(err)
+	}
+	s = e.init(t, InitConfig{AckWait: time.Second})
+	look("by another consumer")
 }
 
 func TestAnswers(t *testing.T) {
