@@ -1,6 +1,7 @@
 // Package migrations holds the schema, as numbered SQL files that go both ways, and applies them; and the roles that may use it.
 //
 // Up may be called by many processes at once: a Postgres advisory lock lets one at a time through, and the others find the work done.
+// It works through a pooler as well, and wants two connections there.
 // Each migration is one transaction. "migrate up" comes before a new version is rolled out, and workers of the version before go on
 // meanwhile, and beside the new ones.
 //

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -41,12 +42,7 @@ func with(databaseURL string, prepare []Prepare, do func(*goose.Provider) error)
 		return err
 	}
 	defer db.Close()
-	// Workers that start together wait for each other: look again each second, for five minutes.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker))
+	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(&turn{db: db}))
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
@@ -61,6 +57,7 @@ func open(databaseURL string, prepare []Prepare) (*sql.DB, error) {
 	if err != nil {
 		return nil, errors.New("migrations: the database's address can't be read") // pgx's own words can hold a part of the password
 	}
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // a pooler forgets prepared statements
 	return stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(func(ctx context.Context, c *pgx.ConnConfig) error {
 		for _, p := range prepare {
 			if err := p(ctx, c); err != nil {
@@ -70,3 +67,50 @@ func open(databaseURL string, prepare []Prepare) (*sql.DB, error) {
 		return nil
 	})), nil
 }
+
+// turn lets one process at a time through. A transaction beside the migrations' own holds the lock: behind a pooler a session's would
+// stay with whichever server process took it.
+type turn struct {
+	db *sql.DB
+	tx *sql.Tx
+}
+
+const (
+	turnPace = 200 * time.Millisecond
+	turnMost = 5 * time.Minute // how long one waits for others
+)
+
+// The migrations may take their time.
+const endless = `
+SELECT set_config('idle_in_transaction_session_timeout', '0', true),
+  CASE WHEN current_setting('server_version_num')::int >= 170000 THEN set_config('transaction_timeout', '0', true) END`
+
+// SessionLock implements lock.SessionLocker. It looks again and again: a statement that waited would hold a snapshot, for the end of which
+// an index that is made concurrently waits in turn. So would a transaction of a stricter isolation level.
+func (l *turn) SessionLock(ctx context.Context, _ *sql.Conn) (err error) {
+	if l.tx, err = l.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}); err != nil {
+		return err
+	}
+	_, err = l.tx.ExecContext(ctx, endless)
+	for limit := time.Now().Add(turnMost); err == nil; {
+		var ours bool
+		err = l.tx.QueryRowContext(ctx, `SELECT pg_try_advisory_xact_lock($1)`, int64(lock.DefaultLockID)).Scan(&ours)
+		if err == nil && ours {
+			return nil
+		}
+		if err == nil && time.Now().After(limit) {
+			err = fmt.Errorf("another process has been at the migrations for %v", turnMost)
+		}
+		if err == nil {
+			select {
+			case <-time.After(turnPace):
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+	}
+	return errors.Join(err, l.tx.Rollback())
+}
+
+// SessionUnlock implements lock.SessionLocker.
+func (l *turn) SessionUnlock(context.Context, *sql.Conn) error { return l.tx.Rollback() }

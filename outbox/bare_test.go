@@ -112,12 +112,19 @@ func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
 	want(t, s, `SELECT bare, record_ids, inputs FROM attempt`, "- - 2")
 }
 
-// Where a pooler forgets statements, its user says so in the address.
+// Nothing is left with a server process where the address says that it is not ours alone.
 func TestWithoutPreparedStatements(t *testing.T) {
-	s := openAt(t, outboxtest.New(t)+"&default_query_exec_mode=cache_describe", 2)
-	settle(t, s, intend(t, s, "a", "b"), created, "a", "b")
-	want(t, s, `SELECT count(*) FROM outbox WHERE status = 'created'`, "2")
-	want(t, s, `SELECT count(*) FROM pg_prepared_statements`, "0")
+	for _, said := range []string{"default_query_exec_mode=cache_describe", "statement_cache_capacity=0&description_cache_capacity=0"} {
+		address := outboxtest.New(t)
+		s := openAt(t, address+"&"+said, 1)
+		settle(t, s, intend(t, s, "a", "b"), created, "a", "b")
+		want(t, openAt(t, address, 1), `SELECT count(*) FROM outbox WHERE status = 'created'`, "2")
+		var statements int
+		ok(t, s.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_prepared_statements`).Scan(&statements))
+		if statements != 0 {
+			t.Errorf("%s: %d prepared statements", said, statements)
+		}
+	}
 }
 
 // A session that has lost its prepared statements costs one try.
@@ -131,10 +138,10 @@ func TestLostStatements(t *testing.T) {
 	intend(t, s, "b")
 }
 
-func TestOpenRefusesModesWithoutTypes(t *testing.T) {
-	for _, mode := range []string{"exec", "simple_protocol"} {
+func TestOpenRefusesModes(t *testing.T) {
+	for _, mode := range []string{"exec", "simple_protocol", "describe_exec"} {
 		_, err := Open(t.Context(), outboxtest.New(t)+"&default_query_exec_mode="+mode, 1)
-		if err == nil || !strings.Contains(err.Error(), "cache_describe") {
+		if err == nil || !strings.Contains(err.Error(), "leave it out") {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}

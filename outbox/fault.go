@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -29,10 +31,10 @@ func DataState(err error) string {
 func MayPass(err error) bool {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
-		return passingState(answer.Code)
+		return passingState(answer.Code) && !final(answer)
 	}
-	// Of several hosts, none is the primary: a failover is under way.
-	if errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrStandbyConnection) {
+	// None is the primary: a failover is under way.
+	if errors.Is(err, errNoWrites) || errors.Is(err, errPooled) || errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrStandbyConnection) {
 		return true
 	}
 	return errors.As(err, new(net.Error)) || errors.Is(err, context.DeadlineExceeded) ||
@@ -42,7 +44,7 @@ func MayPass(err error) bool {
 // passingState knows SQLSTATEs by https://www.postgresql.org/docs/current/errcodes-appendix.html
 func passingState(code string) bool {
 	switch code {
-	case readOnly, "55P03": // in a failover; a lock is held
+	case readOnly, "55P03", "25P03", "25P04": // in a failover; a lock is held; a transaction that stalled, or took too long
 		return true
 	case "57P04": // the database was dropped
 		return false
@@ -56,4 +58,21 @@ func passingState(code string) bool {
 		return true
 	}
 	return false
+}
+
+// poolerState is the SQLSTATE of whatever PgBouncer itself has to say: a protocol violation, as which no server refuses anybody.
+const poolerState = "08P01"
+
+// poolerFinal are words by which PgBouncer says what waiting does not mend. It has no codes for them.
+var poolerFinal = []string{"authentication failed", "no such user", "no such database", "does not exist", "unsupported startup parameter", "statement pooling mode"}
+
+// final tells whether a pooler refuses for good.
+func final(answer *pgconn.PgError) bool {
+	return answer.Code == poolerState && slices.ContainsFunc(poolerFinal, func(words string) bool { return strings.Contains(answer.Message, words) })
+}
+
+// saysPooler tells whether an error has these words of a pooler's.
+func saysPooler(err error, words string) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && answer.Code == poolerState && strings.Contains(answer.Message, words)
 }

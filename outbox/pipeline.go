@@ -42,6 +42,9 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 		return err
 	}
 	defer conn.Release()
+	if s.pool.pooled.Load() {
+		statements = append([]statement{{sql: readCommitted}, {sql: s.pool.local(), row: func([][]byte) error { return nil }}}, statements...)
+	}
 	names := make([]string, len(statements))
 	if conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // not where a pooler forgets them
 		for i := range statements {

@@ -133,7 +133,10 @@ func (s *Store) withQuota(ctx context.Context, account string, change func(l *le
 	var l ledger
 	var now time.Time
 	var begin pgx.Batch
-	begin.Queue(`BEGIN`)
+	begin.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED`)
+	if s.pool.pooled.Load() {
+		begin.Queue(s.pool.local())
+	}
 	begin.Queue(boundQuota)
 	begin.Queue(lockQuota, account)
 	begin.Queue(readQuota, account).QueryRow(func(row pgx.Row) error {

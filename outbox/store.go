@@ -17,7 +17,7 @@ import (
 
 // Store is the outbox.
 type Store struct {
-	pool     *pgxpool.Pool
+	pool     *Pool
 	intents  *grouped[*intent]
 	outcomes *grouped[*outcome]
 	buffer   atomic.Pointer[[]byte] // of the last pipeline, for the next
@@ -43,10 +43,21 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 	case err != nil:
 		return nil, errURL
 	}
-	switch cfg.ConnConfig.DefaultQueryExecMode {
+	c := cfg.ConnConfig
+	switch c.DefaultQueryExecMode {
 	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
 		return nil, errors.New("the database's address has a default_query_exec_mode without types, which is too little for crmintake's arrays; " +
-			"take cache_describe, where a pooler forgets prepared statements")
+			"leave it out: behind a pooler the right one is taken")
+	case pgx.QueryExecModeDescribeExec:
+		return nil, errors.New("the database's address has default_query_exec_mode=describe_exec, whose second round trip a pooler takes elsewhere; " +
+			"leave it out: behind a pooler the right one is taken")
+	case pgx.QueryExecModeCacheStatement:
+		if c.StatementCacheCapacity == 0 { // which some say for a pooler
+			c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		}
+	}
+	if c.DescriptionCacheCapacity == 0 {
+		c.DescriptionCacheCapacity = 512 // pgx's own default
 	}
 	return cfg, nil
 }
@@ -54,28 +65,38 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 // Prepare completes the settings of a connection that is about to be made, for example with a password that has changed since.
 type Prepare func(ctx context.Context, cfg *pgx.ConnConfig) error
 
-// Open connects. maxConns bounds the connections that are used at once; each is prepared, if there is something to do so.
+// Open connects. maxConns bounds the connections that are used at once; each is prepared, if there is something to do so. Of several hosts in
+// the address one that takes writes is found, unless the address has target_session_attrs.
 func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
+	return connect(ctx, databaseURL, maxConns, session{}, prepare)
+}
+
+// OpenWorker is Open for a worker: each connection leads to a server that takes writes, also where there is one host, or an error says that there is
+// none (see MayPass); and where Postgres is 17 or later, a transaction ends after half a minute.
+func OpenWorker(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
+	return connect(ctx, databaseURL, maxConns, session{writes: true, bounded: true}, prepare)
+}
+
+func connect(ctx context.Context, databaseURL string, maxConns int, begun session, prepare []Prepare) (*Store, error) {
 	cfg, err := parse(databaseURL)
 	if err != nil {
 		return nil, err
 	}
+	begun.pooled = new(atomic.Bool)
+	begun.pooled.Store(cfg.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheDescribe)
 	cfg.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 		for _, p := range prepare {
 			if err := p(ctx, c); err != nil {
 				return err
 			}
 		}
+		begun.configure(c)
 		return nil
 	}
 	cfg.MaxConns = int32(maxConns)
 	cfg.ConnConfig.RuntimeParams["application_name"] = "crmintake"
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
-	}
-	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, planByKeys+"; "+missUs)
-		return err
 	}
 	keep := cfg.ConnConfig.OnPgError
 	cfg.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
@@ -86,11 +107,14 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err = pool.Ping(ctx); errors.Is(err, errPooled) {
+		err = pool.Ping(ctx)
+	}
+	if err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	s := &Store{pool: pool}
+	s := &Store{pool: &Pool{pool, begun}}
 	turn, aside := new(sync.Mutex), make(chan struct{}, asideMost)
 	s.intents = &grouped[*intent]{turn: turn, aside: aside, weight: (*intent).bytes, alone: s.intendAlone,
 		commit: func(ctx context.Context, group []*intent) error { return s.intendTogether(ctx, waitShort, group) }}
@@ -106,22 +130,9 @@ const readOnly = "25006"
 // Close ends all connections, when what uses them is done.
 func (s *Store) Close() { s.pool.Close() }
 
-// planByKeys: each statement here finds its rows by a key, some hundred at most. The planner, which meets them first when
-// the tables are empty and keeps its plans while they grow, would read whole tables instead. (It would compile what has
-// no key, small tables, because of the price that this sets on them: hence jit.)
-//
-// It would also read a whole index, if a merge join could use its order. So statements join the tables by
-// "id = ANY (ARRAY[…])", which an index can look up and a merge can't use; and they look up an attempt by its id and
-// "state = 'open'", not "closed_at IS NULL", which would lead them through the index of open attempts and what is dead in it.
-const planByKeys = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off`
-
-// missUs has the server notice within half a minute that we are gone without a word, as when a machine or a network fails, and let go of our
-// locks. By itself it would take two hours, and no timeout of its own ends a session of which it has a part of a pipeline.
-const missUs = `SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3`
-
 // planAnew is for what reads the view, whose tables are joined in the way that suits everybody's questions: a plan that was made
-// while they were small would not do later.
-const planAnew = pgx.QueryExecModeDescribeExec
+// while they were small would not do later. The statement goes with its parameters, and so is never another's.
+const planAnew = pgx.QueryExecModeCacheDescribe
 
 // NewAttemptID returns an id that sorts by time.
 func NewAttemptID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

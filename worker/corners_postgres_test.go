@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"crmintake/deploy/local/proxy"
+	"crmintake/outbox/outboxtest"
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/hubspot/hubspottest"
@@ -149,29 +150,65 @@ func TestDeadlock(t *testing.T) {
 	r.loggedOnce(fails, works, "40P01")
 }
 
-// Under an isolation level that is stricter than needed, transactions are refused now and then.
-func TestSerializationFailures(t *testing.T) {
+// A stricter isolation level than is needed is not what the workers have: no transaction is refused, where three share a quota.
+func TestStricterIsolation(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, hubspottest.Config{MinLatency: 50 * time.Millisecond})
+	for _, level := range []string{"repeatable read", "serializable"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, hubspottest.Config{MinLatency: 20 * time.Millisecond})
+			a := r.admin()
+			a.exec(fmt.Sprintf(`DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET default_transaction_isolation = %q', current_database()); END$$`, level))
+			cfg := config()
+			cfg.Quota = worker.Quota{Calls: 1000, Window: time.Second}
+			cfg.Batch.Size = 5
+			var workers []*running
+			for _, cfg.Name = range []string{"one", "two", "three"} {
+				workers = append(workers, r.start(cfg, hubspot.StaticToken(token)))
+			}
+			r.publish(named("contracts", "a", 1500)...)
+			r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 1500")
+			for _, w := range workers {
+				w.stop()
+			}
+			r.exactlyOnce("contracts", 1500)
+			if strings.Contains(r.log.String(), fails) || strings.Contains(r.log.String(), "40001") {
+				t.Errorf("transactions were refused:\n%s", r.log)
+			}
+		})
+	}
+}
+
+// Behind a pooler that gives each transaction another session, with fewer of them than the workers have connections, all goes on as without.
+func TestBehindAPooler(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.WholeBatch: 0.1, hubspottest.BreakAfter: 0.1, hubspottest.Answer503: 0.1}})
+	pooled := outboxtest.Pooled(t, r.database, map[string]string{"default_pool_size": "5"})
 	cfg := config()
 	cfg.Quota = worker.Quota{Calls: 1000, Window: time.Second}
-	cfg.Batch.Size = 10
-	w := r.through(setting("default_transaction_isolation", "serializable")).start(cfg, hubspot.StaticToken(token))
-	a, watch := r.admin(), r.admin()
-	r.publish(named("contracts", "a", 10)...)
-	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 10")
-	for range 3 {
-		a.exec(`BEGIN; UPDATE quota SET blocked_until = '-infinity'`)
-		r.publish(named("contracts", rand.Text(), 100)...)
-		r.eventually("the worker waits for us", watch.waiting)
-		a.exec(`COMMIT`)
+	cfg.Batch.Size = 20
+	var workers []*running
+	for _, cfg.Name = range []string{"one", "two", "three"} {
+		workers = append(workers, r.through(func(u *url.URL) { *u = *mustParse(t, pooled) }).start(cfg, hubspot.StaticToken(token)))
 	}
-	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 310")
-	w.stop()
-	r.exactlyOnce("contracts", 310)
-	if !strings.Contains(r.log.String(), "40001") {
-		t.Errorf("nothing was refused:\n%s", r.log)
+	r.publish(named("contracts", "c", 3000)...)
+	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 3000")
+	for _, w := range workers {
+		w.stop()
 	}
+	r.exactlyOnce("contracts", 3000)
+	if strings.Contains(r.log.String(), fails) {
+		t.Errorf("the database was taken for failing:\n%s", r.log)
+	}
+}
+
+func mustParse(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 // A worker that gets fewer connections than it wants makes do with them.

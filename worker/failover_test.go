@@ -78,7 +78,7 @@ func stopAfter(t *testing.T, c *pgcluster.Cluster) {
 	})
 }
 
-// bothHosts is the address of whichever takes writes.
+// bothHosts is the address of whichever takes writes, which is looked for unasked.
 func bothHosts(t *testing.T, primary, standby *pgcluster.Cluster) string {
 	t.Helper()
 	u, err := url.Parse(primary.URL("postgres"))
@@ -90,8 +90,5 @@ func bothHosts(t *testing.T, primary, standby *pgcluster.Cluster) string {
 		t.Fatal(err)
 	}
 	u.Host += "," + other.Host
-	q := u.Query()
-	q.Set("target_session_attrs", "read-write")
-	u.RawQuery = q.Encode()
 	return u.String()
 }

@@ -170,7 +170,7 @@ func (r *rig) beforeCalls(wait func()) {
 // start runs a worker until the test stops it or it has drained.
 func (r *rig) start(cfg worker.Config, secret hubspot.TokenSource) *running {
 	r.t.Helper()
-	store, err := outbox.Open(r.t.Context(), r.database, 4)
+	store, err := outbox.OpenWorker(r.t.Context(), r.database, 4)
 	r.must(err)
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	nc, err := jetstream.Connect(r.natsURL, "worker", log)

@@ -59,7 +59,7 @@ func (f databaseFlags) prepare(_ context.Context, c *pgx.ConnConfig) error {
 
 // mayWork tells what a worker needs and may not do. Else each of its statements would fail, again and again.
 func mayWork(ctx context.Context, store *outbox.Store) error {
-	missing, err := migrations.MissingRights(ctx, store.Pool(), migrations.WorkerRole)
+	missing, err := migrations.MissingRights(ctx, store.Pool().Pool, migrations.WorkerRole)
 	if err == nil && len(missing) > 0 {
 		err = fmt.Errorf("the role lacks %s; type 'crmintake migrate up --roles', then have GRANT %s TO it", strings.Join(missing, ", "), migrations.WorkerRole)
 	}
@@ -80,7 +80,7 @@ func openStore(ctx context.Context, f databaseFlags, maxConns int) (*outbox.Stor
 	if err != nil {
 		return nil, err
 	}
-	schema, err := migrations.InspectPool(ctx, store.Pool())
+	schema, err := migrations.InspectPool(ctx, store.Pool().Pool)
 	if err == nil {
 		err = schema.Fit()
 	}

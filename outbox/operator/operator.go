@@ -1,15 +1,11 @@
 package operator
 
-import (
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"crmintake/outbox"
-)
+import "crmintake/outbox"
 
 // Operator is a person at work on the outbox.
 type Operator struct {
 	store *outbox.Store
-	pool  *pgxpool.Pool
+	pool  *outbox.Pool
 	cfg   Config
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"crmintake/outbox"
 )
@@ -15,7 +14,7 @@ import (
 // Feeder does replay jobs, step by step. Any number may be at it: a job belongs to one of them for the time of a step, which
 // is a transaction. So whoever is killed leaves nothing behind, and a job that is paused or cancelled makes no step more.
 type Feeder struct {
-	pool    *pgxpool.Pool
+	pool    *outbox.Pool
 	records Records
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"crmintake/outbox"
 )
@@ -103,7 +102,7 @@ SELECT @job, o.object_type, o.event_id, o.updated_at FROM event o WHERE `+r.Plan
 const lastWait = 10 * time.Second
 
 // beginFunc is pgx.BeginFunc, but a commit that has begun is not given up when ctx ends: it would be done all the same, and nobody told.
-func beginFunc(ctx context.Context, pool *pgxpool.Pool, do func(pgx.Tx) error) error {
+func beginFunc(ctx context.Context, pool *outbox.Pool, do func(pgx.Tx) error) error {
 	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWait, cancel) })()

@@ -5,7 +5,7 @@
 //   - A package's TestMain calls Main, its tests call New.
 //   - A database is fresh, has all migrations, belongs to one test, and is dropped at the end of that test with whatever is
 //     still connected to it.
-//   - No Postgres is a failure, never a skip.
+//   - No Postgres is a failure, never a skip. No PgBouncer is a skip.
 //   - Main fails the run if goroutines outlive the tests.
 //
 // The server is started when the first test asks, once per test process, and goes away with it, however it ends.

@@ -86,6 +86,27 @@ func Cluster(t testing.TB) *pgcluster.Cluster {
 	return c
 }
 
+// Pooled is the way to a database of New's through a PgBouncer of the test's own, as it is installed but for the settings; it pools transactions
+// unless they say otherwise. Without PgBouncer the test is skipped.
+func Pooled(t testing.TB, database string, settings map[string]string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	p, err := pgcluster.StartPooler(ctx, database, settings)
+	if errors.Is(err, pgcluster.ErrNoPooler) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p.URL()
+}
+
 // home is where the databases live: a server, ours or another's, and a template on it.
 type home struct {
 	mu     sync.Mutex // guards all that follows until opened
