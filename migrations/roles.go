@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -194,4 +195,23 @@ func missingRights(ctx context.Context, db interface {
 		missing = append(missing, one)
 	}
 	return missing, rows.Err()
+}
+
+const selectSecured = `SELECT t FROM unnest($1::text[]) WITH ORDINALITY AS u(t, n) WHERE row_security_active(t) ORDER BY n`
+
+// Secured lists the tables of which row-level security hides rows from the one that connects.
+func Secured(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+	var tables []string
+	for _, r := range rights {
+		tables = append(tables, r.table)
+	}
+	rows, err := pool.Query(ctx, selectSecured, tables)
+	if err != nil {
+		return nil, fmt.Errorf("migrations: row-level security: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("migrations: row-level security: %w", err)
+	}
+	return list, nil
 }

@@ -23,14 +23,26 @@ type Schema struct {
 	Migrations []Status // this program's, in order
 	Newer      int      // how many of later programs' are applied beside them
 	// Since is the migration that a program must know to work with the schema; 0 if there is no schema yet. See the table compatible.
-	Since int64
+	Since    int64
+	Encoding string // the database's
 }
 
 // Latest is the last migration that this program knows.
 func (s Schema) Latest() int64 { return s.Migrations[len(s.Migrations)-1].Version }
 
+// Holds returns nil if the database can hold whatever events have in them, else what to do.
+func (s Schema) Holds() error {
+	if s.Encoding != "UTF8" {
+		return fmt.Errorf("the database's encoding is %s, and events can hold any character; create one with CREATE DATABASE crm ENCODING 'UTF8' TEMPLATE template0", s.Encoding)
+	}
+	return nil
+}
+
 // Fit returns nil if this program can work with the schema, else what to do.
 func (s Schema) Fit() error {
+	if err := s.Holds(); err != nil {
+		return err
+	}
 	for _, m := range s.Migrations {
 		if m.AppliedAt.IsZero() {
 			return fmt.Errorf("the database's schema is behind: migration %d (%s) is not applied; type 'crmintake migrate up'", m.Version, m.Name)
@@ -87,7 +99,8 @@ func inspect(ctx context.Context, db *sql.DB) (s Schema, err error) {
 		s.Migrations = append(s.Migrations, Status{Version: source.Version, Name: source.Path})
 	}
 	var begun bool
-	if err := db.QueryRowContext(ctx, `SELECT to_regclass('`+goose.DefaultTablename+`') IS NOT NULL`).Scan(&begun); err != nil || !begun {
+	err = db.QueryRowContext(ctx, `SELECT to_regclass('`+goose.DefaultTablename+`') IS NOT NULL, current_setting('server_encoding')`).Scan(&begun, &s.Encoding)
+	if err != nil || !begun {
 		return s, err
 	}
 	rows, err := db.QueryContext(ctx, appliedMigrations)

@@ -9,9 +9,9 @@ import (
 
 // Server is what a database server is, as far as the outbox depends on it.
 type Server struct {
-	Version  int    // as server_version_num: 150004 for 15.4
-	Encoding string // of the database; the outbox wants UTF8
-	ReadOnly bool   // it takes no writes: a standby, or set so
+	Version  int  // as server_version_num: 150004 for 15.4
+	ReadOnly bool // it takes no writes: a standby, or set so
+	Pooled   bool // there is a pooler in between, in whichever mode
 	// Addr is where it was reached, and Encrypted says that nobody on the way can read what is said.
 	Addr      string
 	Encrypted bool
@@ -32,9 +32,9 @@ func (s *Store) Inspect(ctx context.Context) (v Server, err error) {
 	var now time.Time
 	asked := time.Now()
 	err = conn.QueryRow(ctx, `
-SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
-  pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, now()`).
-		Scan(&v.Version, &v.Encoding, &v.ReadOnly, &now)
+SELECT current_setting('server_version_num')::int,
+  pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, pg_backend_pid() <> $1::bigint, now()`, conn.Conn().PgConn().PID()).
+		Scan(&v.Version, &v.ReadOnly, &v.Pooled, &now)
 	v.Ahead = now.Sub(asked.Add(time.Since(asked) / 2))
 	if err != nil {
 		return Server{}, fmt.Errorf("outbox: inspect: %w", err)

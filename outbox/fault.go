@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,9 +28,12 @@ func DataState(err error) string {
 // MayPass tells whether an error of Open, or another that a Postgres server gave, may be gone after some time: the server is not
 // reachable, starts, recovers, or has no room. Waiting does not mend a wrong password, an unknown database or a missing right.
 func MayPass(err error) bool {
+	if errors.Is(err, ErrPooler) {
+		return false
+	}
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
-		return passingState(answer.Code) && !final(answer)
+		return passingState(answer.Code) && DenialOf(err) == NotDenied
 	}
 	// None is the primary: a failover is under way.
 	if errors.Is(err, errNoWrites) || errors.Is(err, errPooled) || errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrStandbyConnection) {
@@ -60,19 +62,50 @@ func passingState(code string) bool {
 	return false
 }
 
+// ErrPooler says that there is a pooler which can't be worked with as it is, or as the address wants; the error has what to change.
+var ErrPooler = errors.New("a pooler is in between")
+
+// Denial is for what a connection is refused, by a server or a pooler in front of it, and will be again.
+type Denial int
+
+// The denials.
+const (
+	NotDenied      Denial = iota // or for something else
+	BadLogin                     // user or password
+	NoSuchDatabase               // the database's name
+	BadParameter                 // a setting in the address
+)
+
 // poolerState is the SQLSTATE of whatever PgBouncer itself has to say: a protocol violation, as which no server refuses anybody.
 const poolerState = "08P01"
 
-// poolerFinal are words by which PgBouncer says what waiting does not mend. It has no codes for them.
-var poolerFinal = []string{"authentication failed", "no such user", "no such database", "does not exist", "unsupported startup parameter", "statement pooling mode"}
-
-// final tells whether a pooler refuses for good.
-func final(answer *pgconn.PgError) bool {
-	return answer.Code == poolerState && slices.ContainsFunc(poolerFinal, func(words string) bool { return strings.Contains(answer.Message, words) })
+// poolerDenials are by words of PgBouncer's: it has no codes for them.
+var poolerDenials = []struct {
+	words string
+	is    Denial
+}{
+	{"authentication failed", BadLogin}, {"no such user", BadLogin}, {"role ", BadLogin},
+	{"no such database", NoSuchDatabase}, {"database ", NoSuchDatabase}, // "… does not exist", as the server has it
+	{"unsupported startup parameter", BadParameter},
 }
 
-// saysPooler tells whether an error has these words of a pooler's.
-func saysPooler(err error, words string) bool {
+// DenialOf tells for what err refuses a connection.
+func DenialOf(err error) Denial {
 	var answer *pgconn.PgError
-	return errors.As(err, &answer) && answer.Code == poolerState && strings.Contains(answer.Message, words)
+	if !errors.As(err, &answer) {
+		return NotDenied
+	}
+	switch answer.Code {
+	case "28P01", "28000": // the password or, with other ways to prove oneself, the user
+		return BadLogin
+	case "3D000":
+		return NoSuchDatabase
+	case poolerState:
+		for _, r := range poolerDenials {
+			if strings.Contains(answer.Message, r.words) && (!strings.HasSuffix(r.words, " ") || strings.HasSuffix(answer.Message, "does not exist")) {
+				return r.is
+			}
+		}
+	}
+	return NotDenied
 }

@@ -125,8 +125,9 @@ func transactions(ctx context.Context, pg *pgconn.PgConn) error {
 	if err == nil {
 		_, err = pg.Exec(ctx, `ROLLBACK`).ReadAll()
 	}
-	if saysPooler(err, "statement pooling mode") {
-		return fmt.Errorf("the pooler is in statement pooling mode, in which nothing is kept together: set pool_mode = transaction (or session): %w", err)
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && strings.Contains(answer.Message, "statement pooling") {
+		return fmt.Errorf("%w, in statement pooling mode, which keeps no two statements together; set pool_mode = transaction, or session: %w", ErrPooler, err)
 	}
 	return err
 }
@@ -135,20 +136,20 @@ func transactions(ctx context.Context, pg *pgconn.PgConn) error {
 func passed(ctx context.Context, pg *pgconn.PgConn, params map[string]string) error {
 	for name, value := range params {
 		if name == "options" {
-			return errors.New("the database's address has options=…, which a pooler does not pass on; " + toRole)
+			return fmt.Errorf("%w, and the address has options=…, which it does not pass on; "+toRole, ErrPooler)
 		}
 		got, err := ask(ctx, pg, fmt.Sprintf(`SELECT current_setting('%s', true)`, strings.ReplaceAll(name, "'", "''")))
 		if err != nil {
 			return err
 		}
 		if name != "application_name" && got != value {
-			return fmt.Errorf("the database's address sets %s, which the pooler in between does not pass on; "+toRole, name)
+			return fmt.Errorf("%w, and the address sets %s, which it does not pass on; "+toRole, ErrPooler, name)
 		}
 	}
 	return nil
 }
 
-const toRole = "take it out and give it to the role, as by ALTER ROLE intake IN DATABASE crm SET search_path = crm"
+const toRole = "take that out of the address and give it to the role, as by ALTER ROLE intake IN DATABASE crm SET search_path = crm"
 
 // errNoWrites says that a server is not the one to work with, at least for now.
 var errNoWrites = errors.New("the server takes no writes: it is a standby, or default_transaction_read_only is set; " +

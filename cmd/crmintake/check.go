@@ -177,13 +177,27 @@ func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
 	if f.fail("database", c.databaseFlags.validate()) {
 		return
 	}
-	schema, err := migrations.Inspect(ctx, c.DatabaseURL, c.prepare)
+	store, err := c.open(ctx, 2)
+	if wrong := corrected(err); wrong != nil {
+		f.add(failure, "database", "%v", wrong)
+		return
+	}
 	if err != nil {
 		f.add(failure, "database", "%v; check --database-url, and that the server runs and lets this machine in", err)
 		return
 	}
-	f.add(fine, "database", "connected")
-	if f.fail("schema", schema.Fit()) {
+	defer store.Close()
+	server, err := store.Inspect(ctx)
+	if f.fail("database", err) {
+		return
+	}
+	if server.Pooled {
+		f.add(fine, "database", "connected, through a pooler: nothing is kept in its sessions")
+	} else {
+		f.add(fine, "database", "connected")
+	}
+	schema, err := migrations.InspectPool(ctx, store.Pool().Pool)
+	if f.fail("database", err) || f.fail("database", schema.Holds()) || f.fail("schema", schema.Fit()) {
 		return
 	}
 	if schema.Newer > 0 {
@@ -191,22 +205,11 @@ func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
 	} else {
 		f.add(fine, "schema", "up to date")
 	}
-	store, err := c.open(ctx, 2)
-	if f.fail("database", err) {
-		return
-	}
-	defer store.Close()
 	f.fail("database", mayWork(ctx, store))
-	server, err := store.Inspect(ctx)
-	if f.fail("database", err) {
-		return
-	}
 	times.database = &server.Ahead
 	if server.ReadOnly {
-		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; give the primary's address in --database-url")
-	}
-	if server.Encoding != "UTF8" {
-		f.add(failure, "database", "its encoding is %s, and events can hold any character; create the database with ENCODING 'UTF8'", server.Encoding)
+		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; give the primary's address in --database-url, "+
+			"or all hosts', as postgres://user@one,two/crm")
 	}
 	if !server.Encrypted && !onThisMachine(server.Addr) {
 		f.add(warning, "database", "%s, so that who is on the way can read events; give sslmode=verify-full and sslrootcert in --database-url", unencrypted)

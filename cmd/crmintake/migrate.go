@@ -64,17 +64,20 @@ func (r schemaReport) roles() string {
 
 // migrateUp brings the schema up to date, and the roles if they are wanted, and tells what it did.
 func migrateUp(ctx context.Context, f databaseFlags, roles rolesFlag) (report schemaReport, err error) {
-	before, err := migrations.Inspect(ctx, f.DatabaseURL, f.prepare)
+	before, err := migrations.Inspect(ctx, f.DatabaseURL, f.prepareChange)
 	if err != nil {
+		return report, err
+	}
+	if err := before.Holds(); err != nil {
 		return report, err
 	}
 	if before.Newer > 0 && roles.Roles {
 		return report, errors.New("the database's schema is newer than this crmintake, which does not know what the roles need now; give --roles to the newest one")
 	}
-	if err := migrations.Up(ctx, f.DatabaseURL, f.prepare); err != nil {
+	if err := migrations.Up(ctx, f.DatabaseURL, f.prepareChange); err != nil {
 		return report, err
 	}
-	if err := migrations.Check(ctx, f.DatabaseURL, f.prepare); err != nil {
+	if err := migrations.Check(ctx, f.DatabaseURL, f.prepareChange); err != nil {
 		return report, err
 	}
 	report = schemaReport{Version: before.Latest(), Applied: []string{}}
@@ -84,7 +87,7 @@ func migrateUp(ctx context.Context, f databaseFlags, roles rolesFlag) (report sc
 		}
 	}
 	if roles.Roles {
-		report.Roles, err = migrations.Roles(ctx, f.DatabaseURL, f.prepare)
+		report.Roles, err = migrations.Roles(ctx, f.DatabaseURL, f.prepareChange)
 	}
 	return report, err
 }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
@@ -76,27 +74,10 @@ func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, seen *seen)
 
 func (c *runCmd) awaitStore(ctx context.Context, log *slog.Logger) (*outbox.Store, error) {
 	store, err := await(ctx, log, "Postgres", outbox.MayPass, func(ctx context.Context) (*outbox.Store, error) {
-		store, err := openStore(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
-		if err != nil {
-			return nil, err
-		}
-		if err := mayWork(ctx, store); err != nil {
-			store.Close()
-			return nil, err
-		}
-		return store, nil
+		return openWorker(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
 	})
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
-		switch answer.Code {
-		case "28P01", "28000": // the password or, with other ways to prove oneself, the user
-			return nil, usagef("%w; check user and password in --database-url or --database-password-file, and that the server lets this user in from here", err)
-		case "3D000":
-			return nil, usagef("%w; create the database, or correct its name in --database-url", err)
-		}
-	}
-	if err != nil && errors.As(err, new(*tls.CertificateVerificationError)) {
-		return nil, usagef("%w; check sslrootcert in --database-url, and that the name in it is one of the certificate's", err)
+	if wrong := corrected(err); wrong != nil {
+		return nil, wrong
 	}
 	return store, err
 }
