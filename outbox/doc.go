@@ -32,6 +32,8 @@
 //   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people group them.
 //   - EndAged and GiveUp end `retry` and `unknown` rows that are in no call, and no others. A row whose record may exist
 //     is never `exhausted` by it.
+//   - Doubt makes `retry` rows `unknown`, whose last call the outbox may know nothing of, because it lost commits. It takes no row that
+//     is in a call.
 //   - SendAgain takes dead rows that are as they were seen, and no others: what was edited or replayed in between is left alone. A
 //     row's `attempts` go on growing; what bounds them, and its age, count from its last replay.
 //   - Leases, schedules and the quota are by the database's clock. When that is set back, the quota goes on as if no time had passed;
@@ -70,6 +72,7 @@
 //	   Expire or Settle ► unknown ─► Claim(Unknown) ─► created | retry | unknown | dead
 //	                              └► Park ─► retry | dead
 //	                  retry, unknown ─► EndAged | GiveUp ─► dead
+//	                  retry, unknown ─► Doubt ─► unknown
 //	Bury ───► dead ─► SendAgain ─► retry | unknown
 //
 // Why a fresh row is bare: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload and is

@@ -114,6 +114,7 @@ var marches = []march{
 	{args: "replay resume 1", database: true},
 	{args: "replay cancel 1", database: true},
 	{args: "dead discard --all --reason enough --yes", database: true},
+	{args: "outbox doubt --since 1h --reason enough --yes", database: true},
 	{args: "outbox give-up --all --reason enough --yes", database: true},
 	{args: "pause contracts --reason enough", database: true},
 	{args: "resume contracts", database: true},

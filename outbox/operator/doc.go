@@ -17,6 +17,8 @@
 //     touch dead rows, so nobody waits for them.
 //   - GiveUp ends what waits in `retry` or `unknown` and is in no call, past what workers or persons have locked. They
 //     are dead letters as others are, with the person's reason; of none whose record may exist it says that there is none.
+//   - Doubt is for an outbox that lost commits: what it would send is asked about first, as if its last call had not been answered. Beside
+//     workers that run it leaves alone what is in a call, which was sent without asking before it, and says how much that is.
 //   - A replay of many is a job, whose events are listed with it, each as it was seen. Workers take them off the list step by step (see
 //     Feeder), no faster than the fleet sends them. A step is a transaction, so a job that is paused or cancelled, or whose worker is
 //     killed, has sent again just what it says, and what dies again is not taken up again.
@@ -34,6 +36,7 @@
 //	       ─► Plan ─► Discard, EditAll      what is done, and recorded in operator_action and operator_action_event
 //	       ─► PlanReplay ─► ReplayNow | StartReplay ─► Feeder, in each worker ─► outbox.SendAgain
 //	Undecided ─► PlanGiveUp ─► GiveUp       from `retry` and `unknown` to dead
+//	Lost ─► PlanDoubt ─► Doubt              from `retry` and `unknown` to `unknown`, to be asked about
 //	event id ─► Show ─► Edit                outbox_revision: 0 the original, 1, 2, …
 //
 // All methods may be called by many goroutines and processes at once.
