@@ -197,6 +197,26 @@ func TestPaused(t *testing.T) {
 	}
 }
 
+func TestPublish(t *testing.T) {
+	var report struct {
+		Events, Runs int
+		Windows      []publishFigures
+	}
+	decode(t, bench(t, "publish", "--window", "1,16", "--events", "100", "--runs", "1", "--output", "json"), &report)
+	if report.Events != 100 || report.Runs != 1 || len(report.Windows) != 2 || report.Windows[1].Window != 16 {
+		t.Fatalf("%+v", report)
+	}
+	for _, w := range report.Windows {
+		if w.Later.Min <= 0 || w.Always.Min <= 0 {
+			t.Errorf("%+v", w)
+		}
+	}
+	var b bytes.Buffer
+	if err := (&publishCmd{Runs: 7}).print(&b, report.Windows); err != nil || !strings.Contains(b.String(), "16 unconfirmed") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+}
+
 func TestPlotOfASoak(t *testing.T) {
 	var list []string
 	for n := range 30 {

@@ -8,6 +8,7 @@
 //	growth    with an empty outbox and with one of millions of created rows, while retention removes them as fast as it ever does
 //	start     from the start of the program to its first call
 //	paused    what a paused object type whose events wait costs the others, beside nothing paused
+//	publish   what it costs publishers that the server syncs before it confirms (sync_interval: always)
 //	plot      draws the JSON of compare or growth
 //
 // Each part is a process of its own, so that its CPU time is known: NATS with JetStream on file, Postgres with its default

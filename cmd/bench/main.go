@@ -21,6 +21,7 @@ type cli struct {
 	Growth  growthCmd  `cmd:"" help:"Measure with an empty outbox, and with one that holds millions of created rows."`
 	Start   startCmd   `cmd:"" help:"Measure the time from the start of the program to its first call."`
 	Paused  pausedCmd  `cmd:"" help:"Measure what a paused object type with a backlog costs the others."`
+	Publish publishCmd `cmd:"" help:"Measure what it costs publishers that the server syncs before it confirms."`
 	Plot    plotCmd    `cmd:"" help:"Draw the JSON of compare or growth as SVG."`
 
 	// What follows are the parts that bench runs as processes of their own.

@@ -48,12 +48,13 @@ func startPart(ctx context.Context, args ...string) (p *part, err error) {
 }
 
 type natsCmd struct {
-	Dir string `required:""`
+	Dir        string `required:""`
+	SyncAlways bool
 }
 
 // Run serves JetStream until ctx ends.
 func (c *natsCmd) Run(ctx context.Context, s streams) error {
-	n, err := local.StartNATS(local.NATSConfig{Dir: c.Dir})
+	n, err := local.StartNATS(local.NATSConfig{Dir: c.Dir, SyncAlways: c.SyncAlways})
 	if err != nil {
 		return err
 	}

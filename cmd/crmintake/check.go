@@ -119,6 +119,7 @@ func (c *checkCmd) settings(f *findings, vault hubspot.Vault) *hubspot.Client {
 	bad = f.fail("settings", c.source().Validate()) || bad
 	_, err := c.adminFlags.config()
 	bad = f.fail("settings", err) || bad
+	bad = f.fail("settings", c.durableFlags.validate()) || bad
 	token, _, err := c.token(vault)
 	if f.fail("settings", err) {
 		return nil
@@ -164,6 +165,9 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 		apart = "; each object type has a consumer of its own now, as one was paused: there is one again once the stream was empty"
 	}
 	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, grouped(pending), grouped(unacked), apart)
+	if c.durableFlags.validate() == nil {
+		f.streamDurable(ctx, source, c.NATSMonitorURL)
+	}
 	// The ack wait is the consumer's; what else is wrong was told by settings.
 	if c.positive() == nil && c.config(c.BatchWait+time.Hour).Validate() == nil {
 		f.fail("stream", c.config(source.AckWait()).Validate())
@@ -211,6 +215,7 @@ func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
 		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; give the primary's address in --database-url, "+
 			"or all hosts', as postgres://user@one,two/crm")
 	}
+	f.databaseDurable(ctx, store)
 	if !server.Encrypted && !onThisMachine(server.Addr) {
 		f.add(warning, "database", "%s, so that who is on the way can read events; give sslmode=verify-full and sslrootcert in --database-url", unencrypted)
 	}

@@ -70,7 +70,7 @@ func TestCheckClocks(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	cluster, err := pgcluster.Start(t.Context(), pgcluster.Config{Faketime: library})
+	cluster, err := pgcluster.Start(t.Context(), pgcluster.Config{Faketime: library, Durable: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats-server/v2/server"
 
 	"crmintake/deploy/local"
 	"crmintake/migrations"
@@ -292,7 +293,8 @@ func TestOutboxListAndTail(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	d := newOffice(t)
+	d, monitorURL := monitored(t, func(o *server.Options) { o.SyncAlways = true })
+	t.Setenv("CRMINTAKE_NATS_MONITOR_URL", monitorURL)
 	if err := d.crm.SetLimit(hubspottest.Limit{Calls: 190, Window: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ type runCmd struct {
 	outcomeFlags
 	adminFlags
 	profileFlags
+	durableFlags
 
 	Drain           bool          `help:"Exit with 0 once the consumer has nothing pending or unacknowledged and no row is sending, retry or unknown."`
 	ShutdownTimeout time.Duration `help:"How long to finish what is under way after SIGTERM or Ctrl-C; a second one exits at once." default:"20s" placeholder:"TIME"`
@@ -208,7 +209,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := c.config(c.BatchWait + time.Hour).Validate(); err != nil {
 		return usageError{err}
 	}
-	if err := errors.Join(c.natsFlags.validate(), c.source().Validate(), c.databaseFlags.validate()); err != nil {
+	if err := errors.Join(c.natsFlags.validate(), c.source().Validate(), c.databaseFlags.validate(), c.durableFlags.validate()); err != nil {
 		return usageError{err}
 	}
 	seen := newSeen()
@@ -272,6 +273,7 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 	for _, warning := range source.Warnings() {
 		p.log.Warn(warning)
 	}
+	c.tellDurable(ctx, p, store, source)
 	cfg := c.config(source.AckWait())
 	cfg.Metrics, cfg.Tracer = seen.metrics, tracer
 	w, err := worker.New(cfg, source, store, crm, p.log)

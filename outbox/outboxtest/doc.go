@@ -12,5 +12,5 @@
 // CRMINTAKE_TEST_DATABASE_URL, a URL of a role that may create databases, names a server to use instead. The migrations
 // run once, into a template; a test's database is a copy of that, which takes some tens of milliseconds.
 //
-// The server trades durability for speed. A test that crashes the database asks for one of its own with Cluster.
+// The server trades durability for speed, unless Syncing was called. A test that crashes the database asks for one of its own with Cluster.
 package outboxtest

@@ -42,6 +42,9 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
+// Syncing has the server keep its files as one in production does, for a package whose tests look at that. TestMain calls it before Main.
+func Syncing() { shared.syncing = true }
+
 // New returns the URL of a new, migrated database, which is dropped at the end of the test.
 func New(t testing.TB) string {
 	t.Helper()
@@ -113,6 +116,7 @@ type home struct {
 	opened bool
 	err    error // why it can't be opened; the next test need not try again
 
+	syncing  bool               // set before the tests begin
 	cluster  *pgcluster.Cluster // nil if the server is another's
 	server   url.URL
 	template string
@@ -138,10 +142,14 @@ func (h *home) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if address == "" {
-		c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: map[string]string{
+		settings := map[string]string{
 			"max_connections": "200",
 			"autovacuum":      "off", // it comes when it likes; a test that needs statistics says ANALYZE
-		}})
+		}
+		if h.syncing {
+			settings["fsync"], settings["full_page_writes"] = "on", "on"
+		}
+		c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: settings})
 		if err != nil {
 			return err
 		}
