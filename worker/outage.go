@@ -8,18 +8,29 @@ import (
 	"crmintake/outbox"
 )
 
-// outage logs a failure that repeats once, and its end once. Its methods may be called by many goroutines at once.
+// outage logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may be called by many
+// goroutines at once.
 type outage struct {
 	log   *slog.Logger
-	what  string        // "the database"
-	quiet time.Duration // how long nothing may have failed for it to be over
+	what  string             // "the database"
+	quiet time.Duration      // how long nothing may have failed for it to be over
+	cause func(error) string // what failures of one cause have in common; nil: their words
 
 	mu    sync.Mutex
 	since time.Time // zero while all is well
 	last  time.Time // the last failure
+	well  time.Time // the first success after that; zero: none yet
+	err   error     // the last failure's
+	now   string    // its cause,
+	nowAt time.Time // since when there was no other,
+	told  string    // and the one that was logged last
 	count int
 	stuck int // how many have failed and wait to try again
 }
+
+// causeLasts is for how long there is no other cause until one is logged that an outage did not begin with: what a failover passes
+// through is not worth a line, and where it ends up is.
+const causeLasts = 3 * time.Second
 
 // wait is told by one that has failed and tries again, until it calls the returned function: it is not over before that,
 // whatever works meanwhile for others. Where reads work and writes do not, it would begin and end all the time.
@@ -35,24 +46,41 @@ func (o *outage) wait() (done func()) {
 }
 
 func (o *outage) failed(err error) {
+	cause := err.Error()
+	if o.cause != nil {
+		cause = o.cause(err)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.count++
-	o.last = time.Now()
-	if o.since.IsZero() {
-		o.since = o.last
+	o.last, o.well, o.err = time.Now(), time.Time{}, err
+	if cause != o.now || o.since.IsZero() {
+		o.now, o.nowAt = cause, o.last
+	}
+	switch {
+	case o.since.IsZero():
+		o.since, o.told = o.last, cause
 		o.log.Error(o.what+" fails; trying again until it works", "error", err)
+	case cause != o.told && o.last.Sub(o.nowAt) >= causeLasts:
+		o.told = cause
+		o.log.Error(o.what+" fails still, for another reason", "error", err, "since", o.last.Sub(o.since).Round(time.Millisecond))
 	}
 }
 
 func (o *outage) worked() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() || o.stuck > 0 || time.Since(o.last) < o.quiet {
+	if o.since.IsZero() || o.stuck > 0 {
 		return
 	}
-	o.log.Info(o.what+" works again", "after", o.last.Sub(o.since).Round(time.Millisecond), "failures", o.count)
-	o.since, o.count = time.Time{}, 0
+	if o.well.IsZero() {
+		o.well = time.Now()
+	}
+	if time.Since(o.last) < o.quiet {
+		return
+	}
+	o.log.Info(o.what+" works again", "after", o.well.Sub(o.since).Round(time.Millisecond), "failures", o.count)
+	o.since, o.count, o.err = time.Time{}, 0, nil
 }
 
 // lasting tells for how long it has failed by now; 0 if it works.
@@ -63,6 +91,16 @@ func (o *outage) lasting() time.Duration {
 		return 0
 	}
 	return max(time.Since(o.since), 1)
+}
+
+// failure is the last one of an outage, and how long that lasts by now; nil and 0 if it works.
+func (o *outage) failure() (err error, lasting time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since.IsZero() {
+		return nil, 0
+	}
+	return o.err, max(time.Since(o.since), 1)
 }
 
 // calm tells whether nothing has failed for so long.

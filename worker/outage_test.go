@@ -39,6 +39,49 @@ func TestOutageLastsAsLongAsOneMeetsIt(t *testing.T) {
 	})
 }
 
+// The cause that an outage has by now is told, once it lasts; and how long it all took, from the first failure to the first success.
+func TestOutageTellsTheCauseThatLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := &outage{log: slog.New(slog.NewTextHandler(&log, nil)), what: "it", quiet: 2 * time.Second,
+			cause: func(err error) string { cause, _, _ := strings.Cut(err.Error(), " "); return cause }}
+		fail := func(errs ...string) {
+			for _, err := range errs {
+				o.failed(errors.New(err))
+				time.Sleep(time.Second)
+			}
+		}
+		o.worked()
+		fail("terminated", "starting", "terminated", "starting") // none of these lasts
+		if n := strings.Count(log.String(), "\n"); n != 1 {
+			t.Errorf("%d lines:\n%s", n, &log)
+		}
+		fail("readonly 1", "readonly 2", "readonly 3", "readonly 4", "readonly 5")
+		if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "another reason\" error=\"readonly 4") {
+			t.Errorf("of the cause that lasts:\n%s", text)
+		}
+		if err, lasting := o.failure(); err.Error() != "readonly 5" || lasting != 9*time.Second {
+			t.Errorf("%v, for %v", err, lasting)
+		}
+		time.Sleep(time.Minute)
+		for range 5 {
+			o.worked()
+			time.Sleep(time.Second)
+		}
+		if text := log.String(); !strings.Contains(text, "works again\" after=1m9s failures=9") {
+			t.Errorf("of its end:\n%s", text)
+		}
+		if err, lasting := o.failure(); err != nil || lasting != 0 {
+			t.Errorf("after its end: %v, for %v", err, lasting)
+		}
+		log.Reset()
+		fail("readonly")
+		if !strings.Contains(log.String(), "fails; trying again") {
+			t.Errorf("of the next:\n%s", &log)
+		}
+	})
+}
+
 // After the database was away, no lease is taken before workers that are alive had their time; failures that go on while it
 // answers keep no lease for good.
 func TestGrace(t *testing.T) {

@@ -199,7 +199,7 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 		w.shut(p)
 		args := []any{"paused", pausedName(p.ObjectType), "cause", p.Cause, "by", p.By, "reason", p.Reason}
 		if p.Cause != outbox.ByOperator {
-			args = append(args, "next_trial_in", p.TrialIn.Round(time.Second))
+			args = append(args, "next_trial_in", max(p.TrialIn, 0).Round(time.Second))
 		}
 		w.log.Warn("calls are paused", args...)
 	}

@@ -111,6 +111,16 @@ func TestTokenFile(t *testing.T) {
 	r.exactlyOnce("contracts", 50)
 }
 
+// A trial whose time has come while nobody was there is not due in less than no time.
+func TestNextTrialIsNotInThePast(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, hubspottest.Config{})
+	r.admin().exec(`INSERT INTO pause (object_type, cause, reason, trial_at) VALUES ('deals', 'answer', 'x', now() - interval '1 minute')`)
+	w := r.start(config(), hubspot.StaticToken(token))
+	r.logged("next_trial_in=0s")
+	w.stop()
+}
+
 // An operator's pause of everything reaches all workers, new ones too. None fetches or calls anything until it is resumed.
 func TestOperatorPausesEverything(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -95,6 +96,19 @@ func TestReadyz(t *testing.T) {
 	s.untilAsked("/metrics", 200, `crmintake_connected{server="postgres"} 0`, `crmintake_connected{server="nats"} 1`)
 	s.untilAsked("/livez", 200, "ok")
 	postgres.Refuse(false)
+	s.untilAsked("/readyz", 200, `{"ready":true}`)
+	// As after a failover that leads to a standby: what lasts is told, and not what it began with.
+	office{database: straight}.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
+	postgres.Cut()
+	s.untilAsked("/readyz", 503, "Postgres takes no writes, for ")
+	s.until(`another reason`)
+	writes, err := url.Parse(straight)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writes.RawQuery = "default_transaction_read_only=off"
+	office{database: writes.String()}.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
+	postgres.Cut()
 	s.untilAsked("/readyz", 200, `{"ready":true}`)
 	stream.Refuse(true)
 	stream.Cut()

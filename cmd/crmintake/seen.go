@@ -83,7 +83,7 @@ func (s *seen) ready() admin.Readiness {
 		return r
 	}
 	h := w.Health()
-	reason(h.DatabaseFails > 0, "Postgres does not answer, for %v", h.DatabaseFails.Round(time.Second))
+	reason(h.DatabaseFails > 0, "Postgres %s, for %v", h.Database.What(), h.DatabaseFails.Round(time.Second))
 	reason(!s.hasNATS(), "NATS is not connected")
 	reason(h.StreamFails > 0, "the stream delivers nothing, for %v", h.StreamFails.Round(time.Second))
 	r.Ready, r.Paused = r.Reasons == nil, h.Paused
