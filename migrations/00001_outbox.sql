@@ -200,7 +200,8 @@ CREATE TABLE worker (
     started_at        timestamptz NOT NULL DEFAULT now(),
     seen_at           timestamptz NOT NULL DEFAULT now(),
     batch_size        integer NOT NULL,
-    events_per_second double precision NOT NULL     -- what it could create with no quota; 0 while that is not known
+    events_per_second double precision NOT NULL,    -- what it could create with no quota; 0 while that is not known
+    told              json NOT NULL DEFAULT '{}'    -- its settings, and what is in its way: outbox.Told
 );
 
 -- Append-only: what persons did, who, when and why.

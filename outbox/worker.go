@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,6 +16,7 @@ type Worker struct {
 	StartedAt time.Time
 	Silent    time.Duration // since it was last heard of, by the database's clock
 	Capacity
+	Told
 }
 
 // Capacity is what a worker could do if there were no quota, and enough to do.
@@ -22,17 +25,64 @@ type Capacity struct {
 	Rate  float64 // events a second; 0 while that is not known
 }
 
+// Told is what a worker says of itself with each beat: its settings, and what is in its way. Times are by its own clock when it is
+// told, and by the database's when it is read.
+type Told struct {
+	At       time.Time           `json:"at,omitzero"`        // now
+	Settings map[string]string   `json:"settings,omitempty"` // that all workers are to have alike, by their flags' names
+	Done     time.Time           `json:"done,omitzero"`      // when it last committed what a call came to
+	CRM      *Trouble            `json:"crm,omitempty"`
+	Database *Trouble            `json:"database,omitempty"` // of some statements: this one went well
+	Stream   *Trouble            `json:"stream,omitempty"`
+	Reads    map[string]*Trouble `json:"reads,omitempty"` // by object type: its reads are refused
+}
+
+// Trouble is what keeps a worker from its work.
+type Trouble struct {
+	Kind  string    `json:"kind,omitempty"` // of the CRM one of those below, of the database a Fault
+	Why   string    `json:"why,omitempty"`  // what the last error or answer said, without values of events
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"`  // when it is tried again
+	Times int       `json:"times,omitempty"` // calls in a row that came to nothing
+}
+
+// Kinds of trouble with the CRM.
+const (
+	Unreachable = "unreachable" // no call gets there
+	Silent      = "silent"      // calls get there, and no answer comes back
+	Broken      = "broken"      // it answers with faults of its own
+	Throttling  = "throttling"  // it wants fewer calls
+)
+
+// by takes the times of what was told for those of another clock, which showed at then.
+func (t *Told) by(at time.Time) {
+	shift := at.Sub(t.At)
+	troubles := append(slices.Collect(maps.Values(t.Reads)), t.CRM, t.Database, t.Stream)
+	times := []*time.Time{&t.Done}
+	for _, one := range troubles {
+		if one != nil {
+			times = append(times, &one.Since, &one.Until)
+		}
+	}
+	for _, one := range times {
+		if !one.IsZero() {
+			*one = one.Add(shift)
+		}
+	}
+	t.At = at
+}
+
 // forgotten is after how long a silent worker is not listed any more.
 const forgotten = 24 * time.Hour
 
 const beat = `
 WITH gone AS (DELETE FROM worker WHERE seen_at < now() - $2::interval AND name <> $1)
-INSERT INTO worker (name, batch_size, events_per_second) VALUES ($1, $3, $4)
-ON CONFLICT (name) DO UPDATE SET seen_at = now(), batch_size = excluded.batch_size, events_per_second = excluded.events_per_second`
+INSERT INTO worker (name, batch_size, events_per_second, told) VALUES ($1, $3, $4, $5)
+ON CONFLICT (name) DO UPDATE SET seen_at = now(), batch_size = excluded.batch_size, events_per_second = excluded.events_per_second, told = excluded.told`
 
-// Beat says that a worker is there, and what it could do. No lease hangs on it: it is for people and for counting.
-func (s *Store) Beat(ctx context.Context, name string, c Capacity) error {
-	if _, err := s.pool.Exec(ctx, beat, text(name), forgotten, c.Batch, c.Rate); err != nil {
+// Beat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for people and for counting.
+func (s *Store) Beat(ctx context.Context, name string, c Capacity, told Told) error {
+	if _, err := s.pool.Exec(ctx, beat, text(name), forgotten, c.Batch, c.Rate, told); err != nil {
 		return fmt.Errorf("outbox: heartbeat: %w", err)
 	}
 	return nil
@@ -46,13 +96,24 @@ func (s *Store) Leave(ctx context.Context, name string) error {
 	return nil
 }
 
+// ListWorkers is what ScanWorker reads: the fleet, by name.
+const ListWorkers = `SELECT name, started_at, seen_at, now() - seen_at, batch_size, events_per_second, told FROM worker ORDER BY name`
+
+// ScanWorker reads a row of ListWorkers.
+func ScanWorker(r pgx.CollectableRow) (w Worker, err error) {
+	var seen time.Time
+	err = r.Scan(&w.Name, &w.StartedAt, &seen, &w.Silent, &w.Batch, &w.Rate, &w.Told)
+	w.Told.by(seen)
+	return w, err
+}
+
 // Workers lists the fleet, by name. Those that were killed are in it, silent, for a day.
 func (s *Store) Workers(ctx context.Context) ([]Worker, error) {
-	rows, err := s.pool.Query(ctx, `SELECT name, started_at, now() - seen_at, batch_size, events_per_second FROM worker ORDER BY name`)
+	rows, err := s.pool.Query(ctx, ListWorkers)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: workers: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Worker])
+	list, err := pgx.CollectRows(rows, ScanWorker)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: workers: %w", err)
 	}

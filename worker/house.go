@@ -90,7 +90,7 @@ func (w *Worker) round(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	began := time.Now()
-	err := w.store.Beat(ctx, w.cfg.Name, w.capacity())
+	err := w.store.Beat(ctx, w.cfg.Name, w.capacity(), w.tell())
 	w.grace.beat(began, err)
 	if err != nil {
 		return err

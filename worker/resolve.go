@@ -179,6 +179,12 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 	}
 	w.tokens.called(class, call)
 	w.learnQuota(writes, b, class, call)
+	throttles := class == Throttled && (w.cfg.Quota.Calls == 0 || !explained(call))
+	if throttles || class != Throttled {
+		w.mu.Lock()
+		w.unwell.learn(class, call)
+		w.mu.Unlock()
+	}
 	switch class {
 	case PauseAccount:
 		cause := outbox.ByAnswer
@@ -208,7 +214,7 @@ func (w *Worker) learn(writes context.Context, b *batch, class Class, call *Call
 		}
 		w.hold.answered(time.Now(), call.Duration)
 	case Throttled:
-		if w.cfg.Quota.Calls == 0 || !explained(call) {
+		if throttles {
 			w.hold.throttled(time.Now(), call.Duration, call.Wait)
 		}
 	case Unavailable, Ambiguous:

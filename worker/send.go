@@ -351,6 +351,9 @@ func (w *Worker) commitTally(writes context.Context, b *batch, call *Call, tally
 		return
 	}
 	w.metrics.outcomeTime.Observe(time.Since(begin).Seconds())
+	w.mu.Lock()
+	w.done = time.Now()
+	w.mu.Unlock()
 	w.metrics.settled(b, settlements)
 	w.logAttempt(b, call, tally, len(settlements))
 }

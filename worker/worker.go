@@ -66,6 +66,8 @@ type Worker struct {
 	fewDue    map[string]time.Time // by object type: when a claim last got less than a call's worth of what is to be sent again
 	freshNext bool                 // whose turn it is, where both fresh and due events wait
 	hold      hold
+	unwell    unwell
+	done      time.Time   // when what a call came to was last committed
 	size      requestSize // as waiting knows it
 	active    int         // calls under way, with what goes before and after them
 }

@@ -20,6 +20,13 @@ type Status struct {
 	Quota   *QuotaUse     `json:"quota,omitempty"` // nil while no call was ever made under a quota
 	Pauses  []Pause       `json:"pauses"`
 	Workers []WorkerState `json:"workers"`
+
+	ReadOnly bool         `json:"read_only,omitempty"`   // the database takes no writes
+	Locks    []Lock       `json:"locks,omitempty"`       // on tables of the outbox, that others have waited for
+	Lost     []LostCalls  `json:"lost_calls,omitempty"`  // of Calls, those of workers that are not alive
+	Replays  []OpenReplay `json:"replays,omitempty"`     // that have not ended
+	Groups   []Group      `json:"dead_groups,omitempty"` // of the dead, the largest one
+	Left     string       `json:"left_out,omitempty"`    // why some of all this is not there: a lock was in the way
 }
 
 // Events is how many rows of an object type are in a status.
@@ -33,6 +40,8 @@ type Events struct {
 	// Oldest is for `sending` when the first of its calls began, for `retry` and `unknown` when the first of the events came,
 	// for `dead` since when the first is dead, and else zero.
 	Oldest time.Time `json:"oldest,omitzero"`
+	// Next is for `retry` and `unknown` when the first of them is due.
+	Next time.Time `json:"next,omitzero"`
 }
 
 // Calls are those under way, those of workers that died and whose lease has not run out included.
@@ -66,10 +75,12 @@ type WorkerState struct {
 	Alive     bool      `json:"alive"`
 	BatchSize int       `json:"batch_size"`
 	Rate      float64   `json:"events_per_second"` // what it could create with no quota; 0 while that is not known
+
+	Told outbox.Told `json:"told"` // by itself; it may be silent since
 }
 
 // silentFor is after how long a worker, which says once a second that it is there, is not taken for alive.
-const silentFor = 15 * time.Second
+const silentFor = 5 * time.Second
 
 // countMost is how large the table may be, in bytes, for its rows to be counted one by one: some tens of milliseconds.
 const countMost = 32 << 20
@@ -79,11 +90,13 @@ const (
 SELECT object_type, kind, count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint, min(started_at)
 FROM attempt WHERE closed_at IS NULL GROUP BY object_type, kind`
 	statusRetry = `
-SELECT object_type, count(*), min(received_at) FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NULL GROUP BY object_type`
+SELECT object_type, count(*), min(received_at), min(next_attempt_at) FROM event
+WHERE next_attempt_at IS NOT NULL AND misses IS NULL GROUP BY object_type`
 	statusUnknown = `
-SELECT object_type, count(*), min(received_at) FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL GROUP BY object_type`
+SELECT object_type, count(*), min(received_at), min(next_attempt_at) FROM event
+WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL GROUP BY object_type`
 	statusDead = `
-SELECT object_type, count(*), min(dead_at) FROM event WHERE dead_at IS NOT NULL GROUP BY object_type`
+SELECT object_type, count(*), min(dead_at), NULL::timestamptz FROM event WHERE dead_at IS NOT NULL GROUP BY object_type`
 	statusSize = `SELECT pg_relation_size('event')`
 	// By a scan, which no connection of the outbox does by itself.
 	statusDone = `
@@ -103,35 +116,43 @@ FROM (SELECT greatest(c.reltuples::float8, coalesce(pg_stat_get_live_tuples(c.oi
    FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'event' AND attname = 'object_type') t`
 	statusAnyType = `
 SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'event'::regclass`
-	statusWorkers = `
-SELECT name, started_at, seen_at, seen_at > now() - $1::interval, batch_size, events_per_second FROM worker ORDER BY name`
 )
 
 // Status tells how things stand. It counts what is not done through indexes that hold little else; what is created is
-// counted while the table is small and estimated from then on, so that the cost does not grow with it.
-func (o *Operator) Status(ctx context.Context) (s Status, err error) {
-	s.Events = []Events{} // not null, in JSON
+// counted while the table is small and estimated from then on, so that the cost does not grow with it. What somebody's lock keeps from it
+// for a second it leaves out.
+func (o *Operator) Status(ctx context.Context) (Status, error) {
+	return o.status(ctx, unfinished, finished, why)
+}
+
+// Look is Status without Events and Groups: some statements that take a millisecond each.
+func (o *Operator) Look(ctx context.Context) (Status, error) { return o.status(ctx) }
+
+func (o *Operator) status(ctx context.Context, count ...func(context.Context, pgx.Tx, *Status) error) (s Status, err error) {
+	s.Events, s.Pauses, s.Workers = []Events{}, []Pause{}, []WorkerState{} // not null, in JSON
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&s.At); err != nil {
+		if err := tx.QueryRow(ctx, statusServer).Scan(&s.At, &s.ReadOnly); err != nil {
 			return err
 		}
-		for _, part := range []func(context.Context, pgx.Tx, *Status) error{unfinished, finished, whoWorks} {
+		if _, err := tx.Exec(ctx, lockWait); err != nil {
+			return err
+		}
+		for _, part := range append([]func(context.Context, pgx.Tx, *Status) error{whoLocks, whoWorks, whatPauses, whatReplays, whatIsLost}, count...) {
 			if err := part(ctx, tx, &s); err != nil {
 				return err
 			}
 		}
-		rows, err := tx.Query(ctx, pauses)
-		if err != nil {
-			return err
-		}
-		s.Pauses, err = pgx.CollectRows(rows, scanPause)
-		return err
+		return nil
 	})
 	if err == nil {
 		s.Quota, err = o.quotaUse(ctx, s.At)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case outbox.FaultOf(err) == outbox.Locked && !s.At.IsZero():
+		s.Left = string(outbox.Locked)
+	default:
 		return Status{}, fmt.Errorf("operator: status: %w", err)
 	}
 	slices.SortFunc(s.Events, func(a, b Events) int {
@@ -151,6 +172,9 @@ func (s *Status) add(e Events) {
 	x.Events += e.Events
 	if x.Oldest.IsZero() || !e.Oldest.IsZero() && e.Oldest.Before(x.Oldest) {
 		x.Oldest = e.Oldest
+	}
+	if x.Next.IsZero() {
+		x.Next = e.Next
 	}
 }
 
@@ -190,8 +214,13 @@ func unfinished(ctx context.Context, tx pgx.Tx, s *Status) error {
 		if err != nil {
 			return err
 		}
-		_, err = pgx.ForEachRow(rows, []any{&objectType, &n, &oldest}, func() error {
-			s.add(Events{ObjectType: objectType, Status: q.status, Events: n, Oldest: oldest})
+		var next *time.Time
+		_, err = pgx.ForEachRow(rows, []any{&objectType, &n, &oldest, &next}, func() error {
+			e := Events{ObjectType: objectType, Status: q.status, Events: n, Oldest: oldest}
+			if next != nil {
+				e.Next = *next
+			}
+			s.add(e)
 			return nil
 		})
 		if err != nil {
@@ -249,15 +278,6 @@ func estimate(ctx context.Context, tx pgx.Tx, s *Status) error {
 		}
 	}
 	return nil
-}
-
-func whoWorks(ctx context.Context, tx pgx.Tx, s *Status) error {
-	rows, err := tx.Query(ctx, statusWorkers, silentFor)
-	if err != nil {
-		return err
-	}
-	s.Workers, err = pgx.CollectRows(rows, pgx.RowToStructByPos[WorkerState])
-	return err
 }
 
 // quotaUse is how the quota stands, at about that time.
