@@ -116,7 +116,7 @@ func (f Fault) Do() string {
 	case Denied:
 		return "check user and password in --database-url, and type 'crmintake migrate up --roles' as the tables' owner"
 	case Failing:
-		return "read the error in a worker's log and in the server's"
+		return "do what the error says, or look for it in the server's log"
 	}
 	return ""
 }

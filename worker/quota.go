@@ -145,10 +145,13 @@ func (w *Worker) capacity() outbox.Capacity {
 	w.tokens.mu.Unlock()
 	c := outbox.Capacity{Batch: w.cfg.Batch.Size}
 	if call > 0 {
-		c.Rate = float64(w.cfg.InFlight*c.Batch) / call.Seconds()
+		c.Rate = min(float64(w.cfg.InFlight*c.Batch)/call.Seconds(), mostRate)
 	}
 	return c
 }
+
+// mostRate is about what a worker and its database do where calls take no time.
+const mostRate = 100_000
 
 // quota is what the outbox is asked about.
 func (w *Worker) quota() outbox.Quota {

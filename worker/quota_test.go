@@ -149,17 +149,20 @@ func TestSignals(t *testing.T) {
 		change func(*Load)
 		want   Signals
 	}{
-		"the quota limits":         {func(*Load) {}, Signals{190_000, 40, 1900, 40_000, 100 * time.Second, true, 1}},
-		"blocked":                  {func(l *Load) { l.Blocked = time.Minute }, Signals{190_000, 0, 1900, 40_000, 160 * time.Second, true, 1}},
-		"more used than allowed":   {func(l *Load) { l.Used = 200 }, Signals{190_000, 0, 1900, 40_000, 100 * time.Second, true, 1}},
-		"no backlog":               {func(l *Load) { l.Backlog = 0 }, Signals{0, 40, 1900, 40_000, 0, true, 1}},
-		"no quota":                 {func(l *Load) { l.Calls = 0 }, Signals{190_000, -1, inf, 40_000, 4750 * time.Millisecond, false, 1}},
-		"no quota, five million":   {func(l *Load) { l.Calls, l.Backlog = 0, 5_000_000 }, Signals{5_000_000, -1, inf, 40_000, 125 * time.Second, false, 5}},
-		"slow calls":               {func(l *Load) { l.Rate = 200 }, Signals{190_000, 40, 1900, 400, 475 * time.Second, false, 10}},
-		"slow calls, no hurry":     {func(l *Load) { l.Rate, l.Backlog = 200, 24_000 }, Signals{24_000, 40, 1900, 400, 60 * time.Second, false, 2}},
-		"slow calls, paused":       {func(l *Load) { l.Rate, l.Paused = 200, true }, Signals{190_000, 40, 1900, 400, 475 * time.Second, false, 1}},
-		"nothing was called yet":   {func(l *Load) { l.Rate = 0 }, Signals{190_000, 40, 1900, 0, 100 * time.Second, false, 1}},
-		"no quota and no call yet": {func(l *Load) { l.Rate, l.Calls = 0, 0 }, Signals{190_000, -1, inf, 0, -1, false, 1}},
+		"the quota limits":          {func(*Load) {}, Signals{190_000, 40, 1900, 40_000, 100 * time.Second, true, 1}},
+		"blocked":                   {func(l *Load) { l.Blocked = time.Minute }, Signals{190_000, 0, 1900, 40_000, 160 * time.Second, true, 1}},
+		"more used than allowed":    {func(l *Load) { l.Used = 200 }, Signals{190_000, 0, 1900, 40_000, 100 * time.Second, true, 1}},
+		"no backlog":                {func(l *Load) { l.Backlog = 0 }, Signals{0, 40, 1900, 40_000, 0, false, 1}},
+		"no quota":                  {func(l *Load) { l.Calls = 0 }, Signals{190_000, -1, inf, 40_000, 4750 * time.Millisecond, false, 1}},
+		"no quota, five million":    {func(l *Load) { l.Calls, l.Backlog = 0, 5_000_000 }, Signals{5_000_000, -1, inf, 40_000, 125 * time.Second, false, 5}},
+		"slow calls":                {func(l *Load) { l.Rate = 200 }, Signals{190_000, 40, 1900, 400, 475 * time.Second, false, 10}},
+		"slow calls, no hurry":      {func(l *Load) { l.Rate, l.Backlog = 200, 24_000 }, Signals{24_000, 40, 1900, 400, 60 * time.Second, false, 2}},
+		"slow calls, paused":        {func(l *Load) { l.Rate, l.Paused = 200, true }, Signals{190_000, 40, 1900, 400, -1, false, 1}},
+		"slow calls, partly paused": {func(l *Load) { l.Rate, l.Partly = 200, true }, Signals{190_000, 40, 1900, 400, -1, false, 10}},
+		"little, which can go now":  {func(l *Load) { l.Backlog = 4000 }, Signals{4000, 40, 1900, 40_000, 4000 * time.Second / 1900, false, 1}},
+		"no worker":                 {func(l *Load) { l.Workers = 0 }, Signals{190_000, 40, 1900, 0, -1, false, 1}},
+		"nothing was called yet":    {func(l *Load) { l.Rate = 0 }, Signals{190_000, 40, 1900, 0, 100 * time.Second, false, 1}},
+		"no quota and no call yet":  {func(l *Load) { l.Rate, l.Calls = 0, 0 }, Signals{190_000, -1, inf, 0, -1, false, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := usual
@@ -193,6 +196,10 @@ func TestCallsThatTellNothing(t *testing.T) {
 		w.tokens.called(Unavailable, &Call{})
 	}
 	can("while the CRM is down", 100)
+	w.tokens.called(Answered, &Call{Duration: time.Nanosecond})
+	w.cfg.InFlight = 1 << 30
+	can("no worker does more", mostRate)
+	w.cfg.InFlight = 1
 	for _, class := range []Class{Refused, TooLarge} {
 		w.tokens.called(class, &Call{Duration: time.Second})
 	}

@@ -18,6 +18,7 @@ type Load struct {
 	Used    int           // calls in the window that ends now
 	Blocked time.Duration // until when no calls are made
 	Paused  bool          // everything is: no calls are made until that ends
+	Partly  bool          // something is that some of the backlog may be of, or the CRM is not well: nobody knows when that ends
 
 	Workers int           // that are there
 	Rate    float64       // records a second that one worker creates where no quota limits it, on average; 0 if that is not known yet
@@ -33,9 +34,10 @@ type Signals struct {
 	// QuotaRate and FleetRate are the records a second that the quota allows, and that the workers which are there could
 	// create without it. QuotaRate is +Inf without a quota; FleetRate is 0 while that is not known.
 	QuotaRate, FleetRate float64
-	// Empty is how long the workers that are there need for the backlog at the quota, new events aside; negative if nobody knows.
+	// Empty is how long the workers that are there need for the backlog at the quota, new events aside; negative if nobody knows, as
+	// while something is paused, or no worker is there.
 	Empty time.Duration
-	// QuotaLimits tells that the quota is what limits, and not the workers.
+	// QuotaLimits tells that the quota is what limits, and not the workers: of what waits, not all can be sent now.
 	QuotaLimits bool
 	// WorkersWanted is how many would work the backlog off within the target, or as fast as the quota allows; at least 1, and no more
 	// while everything is paused.
@@ -68,7 +70,7 @@ func (l Load) Signals() Signals {
 		s.QuotaRate = float64(l.Calls*l.Batch) / l.Window.Seconds()
 	}
 	s.FleetRate = l.Rate * float64(l.Workers)
-	s.QuotaLimits = s.QuotaRate <= s.FleetRate
+	s.QuotaLimits = s.Headroom >= 0 && l.Backlog > s.Headroom*l.Batch && s.QuotaRate <= s.FleetRate && !l.Paused
 	rate := s.QuotaRate
 	if s.FleetRate > 0 {
 		rate = min(rate, s.FleetRate)
@@ -76,6 +78,7 @@ func (l Load) Signals() Signals {
 	switch {
 	case l.Backlog == 0:
 		s.Empty = 0
+	case l.Paused, l.Partly, l.Workers == 0:
 	case rate > 0 && !math.IsInf(rate, 1):
 		s.Empty = l.Blocked + time.Duration(float64(l.Backlog)/rate*float64(time.Second))
 	}

@@ -79,7 +79,7 @@ func (w *Worker) load(s *survey) Load {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l.Paused = w.gates[outbox.Account] != nil
+	l.Paused, l.Partly = w.gates[outbox.Account] != nil, len(w.gates) > 0 || !w.unwell.since.IsZero()
 	return l
 }
 

@@ -17,6 +17,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2 // wrong usage or configuration
+	exitNeeds  = 3 // only of status --exit-code: something needs a person, or nothing moves
 )
 
 // envPrefix begins the names of all environment variables.
@@ -72,6 +73,9 @@ func (e usageError) Unwrap() error { return e.error }
 // errTold is an error that has been printed where it belongs, among the results.
 var errTold = errors.New("failed; see above")
 
+// errNeeds says that something needs a person, which has been printed.
+var errNeeds = errors.New("something needs a person; see above")
+
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // execute runs the program and returns its exit code.
@@ -119,6 +123,9 @@ func execute(ctx context.Context, args []string, s streams) int {
 func (p *program) report(err error) int {
 	if errors.Is(err, errTold) {
 		return exitFailed
+	}
+	if errors.Is(err, errNeeds) {
+		return exitNeeds
 	}
 	if usage := (usageError{}); errors.As(err, &usage) {
 		fmt.Fprintln(p.err, "crmintake:", err)

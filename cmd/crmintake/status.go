@@ -27,11 +27,13 @@ type statusCmd struct {
 	natsFlags
 	consumerFlags
 	databaseFlags
-	Watch watchFlag `help:"Show it again every so often (2s if no time is given), in place on a terminal, until interrupted." placeholder:"TIME"`
+	ExitCode bool      `help:"Exit with 3 when something needs a person, or nothing moves."`
+	Watch    watchFlag `help:"Show it again every so often (2s if no time is given), in place on a terminal, until interrupted." placeholder:"TIME"`
 }
 
 func (statusCmd) Help() string {
-	return "Events are counted by object type and status, with the oldest of each: for sending since its call began, for retry and " +
+	return "The first line says how things stand: moving, idle, held or in trouble; below it is what is in the way, why, and what to do. " +
+		"Events are counted by object type and status, with the oldest of each: for sending since its call began, for retry and " +
 		"unknown since the event came, for dead since it died. In a large outbox the number of created events is the " +
 		"database's estimate, and marked so. The quota is as the workers were told. What can't be " +
 		"reached is told, the rest is shown, and the exit code is 1."
@@ -66,10 +68,11 @@ func (w *watchFlag) Decode(ctx *kong.DecodeContext) error {
 
 // statusReport is how things stand, as far as it can be known.
 type statusReport struct {
-	*operator.Status              // nil if the database can't be asked
-	Backlog          *backlog     `json:"backlog,omitempty"` // nil if NATS can't be asked
-	Scaling          *scaling     `json:"scaling,omitempty"` // nil if either can't
-	Faults           []statusFail `json:"faults,omitempty"`
+	Verdict          operator.Verdict `json:"verdict"`
+	*operator.Status                  // nil if the database can't be asked
+	Backlog          *backlog         `json:"backlog,omitempty"` // nil if NATS can't be asked
+	Scaling          *scaling         `json:"scaling,omitempty"` // nil if either can't
+	Faults           []statusFail     `json:"faults,omitempty"`
 }
 
 // backlog is what the stream holds for the consumer.
@@ -79,6 +82,8 @@ type backlog struct {
 	Pending  int    `json:"pending"`         // not delivered yet
 	Unacked  int    `json:"unacked"`         // in the hands of workers, or put off
 	Apart    bool   `json:"apart,omitempty"` // each object type has a consumer of its own at the moment
+
+	PausedUntil time.Time `json:"paused_until,omitzero"` // somebody told NATS to deliver nothing
 }
 
 // scaling is what there is to do, and how many workers it wants. What is not known, or has no bound, is left out.
@@ -109,12 +114,15 @@ func (c *statusCmd) Run(ctx context.Context, p *program) error {
 		q.log = slog.New(slog.DiscardHandler) // its lines would run through the picture; what is wrong is in it
 		return q.watch(ctx, p)
 	}
-	r := q.ask(ctx)
+	r := q.ask(ctx, p)
 	if err := r.print(p.out, p, screenOf(p.out)); err != nil {
 		return err
 	}
-	if r.Faults != nil {
+	switch {
+	case r.Faults != nil:
 		return errTold
+	case c.ExitCode && (r.Verdict.Person || r.Verdict.Stopped):
+		return errNeeds
 	}
 	return nil
 }
@@ -129,7 +137,7 @@ func (q *statusQuestion) watch(ctx context.Context, p *program) error {
 	tick := time.NewTicker(time.Duration(q.Watch))
 	defer tick.Stop()
 	for {
-		r := q.ask(ctx)
+		r := q.ask(ctx, p)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -167,9 +175,9 @@ type statusQuestion struct {
 }
 
 // statusPatience bounds what one part is waited for.
-const statusPatience = 10 * time.Second
+const statusPatience = 5 * time.Second
 
-func (q *statusQuestion) ask(ctx context.Context) *statusReport {
+func (q *statusQuestion) ask(ctx context.Context, p *program) *statusReport {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
 	var r statusReport
@@ -189,7 +197,35 @@ func (q *statusQuestion) ask(ctx context.Context) *statusReport {
 	if r.Faults == nil {
 		r.Scaling = scalingOf(r.Status, r.Backlog)
 	}
+	if r.Status != nil {
+		p.redactGroups(r.Groups)
+	}
+	r.Verdict = operator.Judge(q.sight(&r, databaseErr, natsErr))
 	return &r
+}
+
+// sight is what was found, as the verdict takes it.
+func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) operator.Sight {
+	s := operator.Sight{At: time.Now(), Status: r.Status, Fault: outbox.FaultOf(databaseErr)}
+	if r.Status != nil {
+		s.At = r.At
+	}
+	if databaseErr != nil {
+		s.FaultWhy = oneLine(databaseErr.Error())
+	}
+	if b := r.Backlog; b != nil {
+		s.Stream = &operator.Stream{Name: b.Stream, Pending: b.Pending, Unacked: b.Unacked}
+		if !b.PausedUntil.IsZero() {
+			s.Stream.Paused = []operator.PausedConsumer{{Name: b.Consumer, Until: b.PausedUntil}}
+		}
+	}
+	if natsErr != nil {
+		s.StreamWhy, s.StreamDo = oneLine(natsErr.Error()), "do what it says; workers go on by themselves then"
+		if q.nc == nil || !q.nc.IsConnected() {
+			s.StreamDo = "see that nats-server runs, and that --nats-url is right; events wait in the stream, and workers connect again by themselves"
+		}
+	}
+	return s
 }
 
 // scalingOf is worker.Signals for the fleet, from outside of it.
@@ -216,6 +252,8 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 		}
 	}
 	l.Paused = slices.ContainsFunc(s.Pauses, func(p operator.Pause) bool { return p.ObjectType == outbox.Account })
+	l.Partly = len(s.Pauses) > 0 || !b.PausedUntil.IsZero() ||
+		slices.ContainsFunc(s.Workers, func(w operator.WorkerState) bool { return w.Alive && w.Told.CRM != nil })
 	signals := l.Signals()
 	x := &scaling{
 		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits, Workers: l.Workers, WorkersWanted: signals.WorkersWanted,
@@ -245,6 +283,9 @@ func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 		return nil, err
 	}
 	b.Apart = q.source.Apart()
+	if paused := q.source.PausedFor(); paused > 0 {
+		b.PausedUntil = time.Now().Add(paused)
+	}
 	return b, nil
 }
 

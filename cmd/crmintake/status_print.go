@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,15 +18,9 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 		e.SetEscapeHTML(false)
 		return e.Encode(r)
 	}
-	if r.Status != nil {
-		if err := r.printEvents(w, s); err != nil {
-			return err
-		}
-	}
+	var head, foot bytes.Buffer
+	r.printVerdict(&head, s)
 	t := newTable(column{}, column{fit: true})
-	for _, f := range r.Faults {
-		t.row(cell{red, f.Part}, cell{red, f.Error})
-	}
 	if b := r.Backlog; b != nil {
 		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", grouped(b.Pending), grouped(b.Unacked), b.Stream)
 		if b.Apart {
@@ -34,25 +29,108 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 		t.row("backlog", text)
 	}
 	if r.Status != nil {
-		r.tell(t)
+		r.tell(t, s)
 	}
-	return t.print(w, s)
+	if err := t.print(&foot, s); err != nil {
+		return err
+	}
+	if _, err := head.WriteTo(w); err != nil {
+		return err
+	}
+	if r.Status != nil {
+		rows := 0 // as many as there are
+		if s.height > 0 {
+			rows = max(s.height-lines(head)-lines(foot)-roomAround, 1)
+		}
+		if err := r.printEvents(w, s, rows); err != nil {
+			return err
+		}
+	}
+	_, err := foot.WriteTo(w)
+	return err
 }
+
+// roomAround is what stands around the rows of events: the head, a note, what is left out, a blank line, and the prompt.
+const roomAround = 5
+
+func lines(b bytes.Buffer) int { return bytes.Count(b.Bytes(), []byte{'\n'}) }
+
+// mostFindings are shown on a terminal: the others come from these, or can wait.
+const mostFindings = 3
+
+// printVerdict prints the first line, and what there is to know and to do about it.
+func (r *statusReport) printVerdict(w io.Writer, s screen) {
+	v := r.Verdict
+	c := map[operator.State]colour{operator.Moving: green, operator.Idle: green, operator.Held: yellow, operator.Trouble: red}[v.State]
+	s.indented(w, c, "", v.Text)
+	for i, f := range v.Findings {
+		if s.height > 0 && i == mostFindings {
+			fmt.Fprintf(w, "and %d more: crmintake status | less\n", len(v.Findings)-i)
+			break
+		}
+		if i > 0 || f.State == operator.Moving {
+			s.indented(w, plain, "- ", f.Line(r.Verdict.At))
+		}
+		if f.Why != "" {
+			why := f.Why
+			if s.height > 0 {
+				why = shorten(why, whyMost)
+			}
+			s.indented(w, plain, "  why: ", why)
+		}
+		s.indented(w, plain, "  do:  ", f.Do)
+	}
+	fmt.Fprintln(w)
+}
+
+// whyMost is how much of an answer is shown on a terminal.
+const whyMost = 300
 
 // shownStatuses are the columns, in the order in which rows go through them.
 var shownStatuses = []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead, outbox.Created, outbox.Discarded}
 
-func (r *statusReport) printEvents(w io.Writer, s screen) error {
-	if len(r.Events) == 0 {
+// printEvents prints so many rows at most, those first that are not done; 0: all.
+func (r *statusReport) printEvents(w io.Writer, s screen, most int) error {
+	if len(r.Events) == 0 && r.Left == "" {
 		_, err := fmt.Fprint(w, "The outbox is empty.\n\n")
 		return err
 	}
-	columns := []column{{title: "OBJECT TYPE", fit: true}}
-	for _, status := range shownStatuses {
-		columns = append(columns, column{title: strings.ToUpper(string(status)), right: true})
+	t, estimated := r.eventTable(true)
+	if s.width > 0 && t.width() > s.width {
+		t, estimated = r.eventTable(false) // without how old the oldest is
 	}
-	t := newTable(columns...)
-	estimated := false
+	note := "In brackets: the oldest."
+	if estimated {
+		note += " ~: estimated, with what was discarded."
+	}
+	if r.Left != "" {
+		note = "Some figures are left out: somebody's lock is in the way."
+	}
+	if more := len(t.rows) - most; most > 0 && more > 0 {
+		t.rows = t.rows[:most]
+		note += fmt.Sprintf(" %s more: crmintake status | less", count(more, "object type"))
+	}
+	if err := t.print(w, s); err != nil {
+		return err
+	}
+	foot := newTable(column{fit: true})
+	foot.row(cell{faint, note})
+	foot.row("")
+	return foot.print(w, s)
+}
+
+// eventTable has a row for each object type, what is not done first, and a column for each status that some events have.
+func (r *statusReport) eventTable(ages bool) (t *table, estimated bool) {
+	columns := []column{{title: "OBJECT TYPE", fit: true}}
+	var statuses []outbox.Status
+	for _, status := range shownStatuses {
+		if slices.ContainsFunc(r.Events, func(e operator.Events) bool { return e.Status == status }) {
+			statuses = append(statuses, status)
+			columns = append(columns, column{title: strings.ToUpper(string(status)), right: true})
+		}
+	}
+	t = newTable(columns...)
+	var done [][]any
 	for rest := r.Events; len(rest) > 0; { // they are sorted
 		n := slices.IndexFunc(rest, func(e operator.Events) bool { return e.ObjectType != rest[0].ObjectType })
 		if n < 0 {
@@ -67,7 +145,8 @@ func (r *statusReport) printEvents(w io.Writer, s screen) error {
 				row[0] = "(any)"
 			}
 		}
-		for _, status := range shownStatuses {
+		open := false
+		for _, status := range statuses {
 			i := slices.IndexFunc(group, func(e operator.Events) bool { return e.Status == status })
 			if i < 0 {
 				row = append(row, cell{faint, "-"})
@@ -79,28 +158,26 @@ func (r *statusReport) printEvents(w io.Writer, s screen) error {
 			if e.Estimated {
 				c.text, estimated = "~"+c.text, true
 			}
-			if !e.Oldest.IsZero() {
+			if ages && !e.Oldest.IsZero() {
 				c.text += " (" + short(r.At.Sub(e.Oldest)) + ")"
 			}
+			open = open || status != outbox.Created && status != outbox.Discarded
 			row = append(row, c)
 		}
+		if open {
+			t.row(row...)
+		} else {
+			done = append(done, row)
+		}
+	}
+	for _, row := range done {
 		t.row(row...)
 	}
-	if err := t.print(w, s); err != nil {
-		return err
-	}
-	note := "In brackets: the oldest."
-	if estimated {
-		note += " ~: estimated, with what was discarded."
-	}
-	foot := newTable(column{fit: true})
-	foot.row(cell{faint, note})
-	foot.row("")
-	return foot.print(w, s)
+	return t, estimated
 }
 
 // tell adds what the database knows beside the rows.
-func (r *statusReport) tell(t *table) {
+func (r *statusReport) tell(t *table, s screen) {
 	calls := "none in flight"
 	if n := r.Calls.Create + r.Calls.Read; n > 0 {
 		calls = fmt.Sprintf("%d in flight (%d create, %d read), the oldest for %s", n, r.Calls.Create, r.Calls.Read, short(r.At.Sub(r.Calls.Oldest)))
@@ -125,7 +202,11 @@ func (r *statusReport) tell(t *table) {
 		t.row("load", x.String())
 	}
 	name := "paused"
-	for _, p := range r.Pauses {
+	for i, p := range r.Pauses {
+		if s.height > 0 && i == mostFindings {
+			t.row("", fmt.Sprintf("and %d more: crmintake status | less", len(r.Pauses)-i))
+			break
+		}
 		text := fmt.Sprintf("%s, for %s", pausedName(p.ObjectType), short(r.At.Sub(p.Since)))
 		if p.By != "" {
 			text += ", by " + p.By

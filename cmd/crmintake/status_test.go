@@ -35,12 +35,21 @@ func TestScaling(t *testing.T) {
 		"it is blocked":     {status(2, 20_000, &blocked), 189_500, "190,000 events wait, about 4m10s of work; the quota limits (1,000 events/s), more workers would not help"},
 		"workers are few":   {status(2, 100, quota), 189_500, "190,000 events wait, about 15m50s of work; 10 workers would do it faster"},
 		"workers suffice":   {status(2, 100, quota), 1_500, "2,000 events wait, about 10s of work"},
-		"none is there":     {status(0, 0, quota), 500, "1,000 events wait, about 1s of work; no worker is there"},
+		"none is there":     {status(0, 0, quota), 500, "1,000 events wait; no worker is there"},
 		"nobody knows more": {status(1, 0, nil), 500, "1,000 events wait"},
 	} {
 		if got := scalingOf(c.status, &backlog{Pending: c.pending - 5, Unacked: 5}).String(); got != c.want {
 			t.Errorf("%s: %s\nwant %s", name, got, c.want)
 		}
+	}
+	waits := status(2, 20_000, quota)
+	waits.Pauses = []operator.Pause{{ObjectType: outbox.Account, TrialAt: now.Add(14 * time.Minute)}}
+	if x := scalingOf(waits, &backlog{Pending: 1_500}); x.String() != "2,000 events wait" || x.Empty != "" || x.QuotaLimits {
+		t.Errorf("during a pause: %s, %+v", x, x)
+	}
+	idle := &operator.Status{At: now, Quota: quota, Workers: waits.Workers}
+	if x := scalingOf(idle, &backlog{}); x.String() != "nothing waits" || x.QuotaLimits {
+		t.Errorf("with nothing to do: %s, %+v", x, x)
 	}
 	paused := status(2, 100, quota)
 	paused.Pauses = []operator.Pause{{ObjectType: "contracts"}}

@@ -15,6 +15,7 @@ import (
 type screen struct {
 	terminal bool
 	width    int // in characters; 0: as wide as it has to be
+	height   int // in lines; 0: as high as it has to be
 	colour   bool
 }
 
@@ -25,8 +26,8 @@ func screenOf(w io.Writer) screen {
 	}
 	s := screen{terminal: true, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"} // https://no-color.org
 	if file, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-			s.width = width
+		if width, height, err := term.GetSize(int(file.Fd())); err == nil {
+			s.width, s.height = width, height
 		}
 	}
 	return s
@@ -91,15 +92,29 @@ const gap = 2 // blanks between columns
 // leastFit is what a column is cut down to at most.
 const leastFit = 8
 
-func (t *table) print(w io.Writer, s screen) error {
-	rows := t.rows
-	if len(t.columns) > 0 && t.columns[0].title != "" {
-		head := make([]cell, len(t.columns))
-		for i, c := range t.columns {
-			head[i] = cell{bold, c.title}
-		}
-		rows = append([][]cell{head}, rows...)
+// withHead are the rows, after that with the titles if there are some.
+func (t *table) withHead() [][]cell {
+	if len(t.columns) == 0 || t.columns[0].title == "" {
+		return t.rows
 	}
+	head := make([]cell, len(t.columns))
+	for i, c := range t.columns {
+		head[i] = cell{bold, c.title}
+	}
+	return append([][]cell{head}, t.rows...)
+}
+
+// width is how wide it is where nothing limits it.
+func (t *table) width() int {
+	n := gap * (len(t.columns) - 1)
+	for _, width := range t.widths(t.withHead(), 0) {
+		n += width
+	}
+	return n
+}
+
+func (t *table) print(w io.Writer, s screen) error {
+	rows := t.withHead()
 	widths := t.widths(rows, s.width)
 	var b strings.Builder
 	for _, r := range rows {
@@ -151,6 +166,50 @@ func (t *table) widths(rows [][]cell, screen int) []int {
 		total--
 	}
 	return widths
+}
+
+// wrapped breaks a text into lines of so many columns of a terminal; 0: it is one line. Only what has no blank is cut in two.
+func wrapped(text string, width int) (lines []string) {
+	line, used := "", 0
+	end := func() {
+		lines = append(lines, line)
+		line, used = "", 0
+	}
+	for _, word := range strings.Fields(printable(text)) {
+		n := uniseg.StringWidth(word)
+		if used > 0 && width > 0 && used+1+n > width {
+			end()
+		}
+		for ; width > 0 && n > width; n = uniseg.StringWidth(word) {
+			part := strings.TrimSuffix(cut(word, width+1), "…")
+			if part == "" {
+				break
+			}
+			line, word = part, word[len(part):]
+			end()
+		}
+		if used > 0 {
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+n
+	}
+	if used > 0 || lines == nil {
+		end()
+	}
+	return lines
+}
+
+// indented prints a text in lines that begin under each other, after what stands before the first.
+func (s screen) indented(w io.Writer, c colour, before, text string) {
+	blanks := uniseg.StringWidth(before)
+	width := 0
+	if s.width > 0 {
+		width = max(s.width-blanks, 2*leastFit)
+	}
+	for _, line := range wrapped(text, width) {
+		fmt.Fprintln(w, before+s.paint(c, line))
+		before = strings.Repeat(" ", blanks)
+	}
 }
 
 // cut shortens a text to so many columns of a terminal.

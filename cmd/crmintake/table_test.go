@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,5 +65,27 @@ func TestForPeople(t *testing.T) {
 		if got := quoted(s); got != want {
 			t.Errorf("%s: %s", s, got)
 		}
+	}
+}
+
+// Long texts are broken between words; only what has none is cut in two, and nothing is left out.
+func TestWrapped(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		want  []string
+	}{
+		{"", 10, []string{""}}, {"a b", 0, []string{"a b"}}, {"one two  three", 7, []string{"one two", "three"}},
+		{"日本語 日本語", 7, []string{"日本語", "日本語"}}, {"a abcdefghijk b", 4, []string{"a", "abcd", "efgh", "ijk", "b"}},
+		{"type 'x'\x1b[2J", 20, []string{"type 'x'\uFFFD[2J"}},
+	} {
+		if got := wrapped(c.text, c.width); !slices.Equal(got, c.want) {
+			t.Errorf("%q in %d: %q, want %q", c.text, c.width, got, c.want)
+		}
+	}
+	var b strings.Builder
+	screen{width: 20}.indented(&b, plain, "  do: ", "type this and then that")
+	if got := b.String(); got != "  do: type this and\n      then that\n" {
+		t.Errorf("%q", got)
 	}
 }

@@ -25,9 +25,10 @@ var States = []State{Moving, Idle, Held, Trouble}
 // Verdict is what a Sight comes to. Its words are in verdict.go and findings.go, and nowhere else. Only Finding.Why holds what an error,
 // an answer or a person said: all else may be shown to anybody.
 type Verdict struct {
-	State State  `json:"state"`
-	Text  string `json:"text"`         // the first line
-	Do    string `json:"do,omitempty"` // what to do about it
+	At    time.Time `json:"at"` // by the clock of the Sight
+	State State     `json:"state"`
+	Text  string    `json:"text"`         // the first line
+	Do    string    `json:"do,omitempty"` // what to do about it
 	// Person says that something needs a person, and Stopped that nothing moves.
 	Person   bool      `json:"needs_person"`
 	Stopped  bool      `json:"stopped"`
@@ -77,7 +78,7 @@ type PausedConsumer struct {
 
 // Judge says how things stand. It asks nobody, and says the same of the same sight.
 func Judge(s Sight) Verdict {
-	v := Verdict{Findings: []Finding{}}
+	v := Verdict{At: s.At, Findings: []Finding{}}
 	for _, look := range []func(*Sight) []Finding{
 		database, locks, stream, accountPaused, crm, fleet, typesPaused, reading, settings, replays, stuck, dead,
 	} {
@@ -98,7 +99,7 @@ func Judge(s Sight) Verdict {
 	if len(v.Findings) > 0 && v.Findings[0].State != Moving {
 		first := v.Findings[0]
 		v.State, v.Do = first.State, first.Do
-		v.Text = v.word() + ": " + first.line(s.At)
+		v.Text = v.word() + ": " + first.Line(s.At)
 		return v
 	}
 	v.State = Idle
@@ -129,8 +130,8 @@ func (v *Verdict) word() string {
 	return string(v.State)
 }
 
-// Line is a finding in a line, without why and what to do.
-func (f *Finding) line(at time.Time) string {
+// Line is the finding in a line, at that time, without why and what to do.
+func (f *Finding) Line(at time.Time) string {
 	text := f.What
 	if !f.Since.IsZero() {
 		text += ", for " + short(at.Sub(f.Since))
