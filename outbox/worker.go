@@ -54,8 +54,8 @@ const (
 	Throttling  = "throttling"  // it wants fewer calls
 )
 
-// by takes the times of what was told for those of another clock, which showed at then.
-func (t *Told) by(at time.Time) {
+// By takes the times of what was told for those of another clock, which showed at then.
+func (t *Told) By(at time.Time) {
 	shift := at.Sub(t.At)
 	troubles := append(slices.Collect(maps.Values(t.Reads)), t.CRM, t.Database, t.Stream)
 	times := []*time.Time{&t.Done}
@@ -103,7 +103,7 @@ const ListWorkers = `SELECT name, started_at, seen_at, now() - seen_at, batch_si
 func ScanWorker(r pgx.CollectableRow) (w Worker, err error) {
 	var seen time.Time
 	err = r.Scan(&w.Name, &w.StartedAt, &seen, &w.Silent, &w.Batch, &w.Rate, &w.Told)
-	w.Told.by(seen)
+	w.Told.By(seen)
 	return w, err
 }
 

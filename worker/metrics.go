@@ -11,6 +11,7 @@ import (
 
 	"crmintake/batcher"
 	"crmintake/outbox"
+	"crmintake/outbox/operator"
 )
 
 // Metrics are what a worker counts and measures. NewMetrics makes them. Labels have few values, all known beforehand, so that each
@@ -83,6 +84,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 				m.of(func(w *Worker) int { return w.gates.count(scope == "all", cause) }))
 		}
 	}
+	for _, state := range operator.States {
+		f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "verdict", Help: "1 for how things stand, as the first line of status says, else 0.",
+			ConstLabels: prometheus.Labels{"state": string(state)}}, m.verdict(func(v operator.Verdict) bool { return v.State == state }))
+	}
+	f.read("needs_person", "1 while something needs a person, as status tells, else 0.", m.verdict(func(v operator.Verdict) bool { return v.Person }))
+	f.read("stopped", "1 while nothing moves, whatever waits, as status tells, else 0.", m.verdict(func(v operator.Verdict) bool { return v.Stopped }))
 	m.fleet = newFleetMetrics(f)
 
 	for _, outcome := range []outbox.Status{outbox.Created, outbox.Retry, outbox.Unknown} {
@@ -118,6 +125,16 @@ func (m *Metrics) of(read func(*Worker) int) func() float64 {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return float64(read(w))
+	}
+}
+
+// verdict tells whether something is so, in the worker's eyes.
+func (m *Metrics) verdict(is func(operator.Verdict) bool) func() float64 {
+	return func() float64 {
+		if w := m.worker.Load(); w != nil && is(w.Verdict()) {
+			return 1
+		}
+		return 0
 	}
 }
 

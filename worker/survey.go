@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"crmintake/outbox"
+	"crmintake/outbox/operator"
 )
 
 // survey is how things stand in the stream, the outbox and the fleet. Either part may be missing, for the reason that its error tells.
@@ -16,6 +17,7 @@ type survey struct {
 	streamErr        error
 
 	census    outbox.Census
+	look      operator.Status   // without counts
 	workers   []outbox.Capacity // of those that are alive
 	quota     outbox.QuotaState
 	outboxErr error
@@ -49,13 +51,12 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 		if s.census, err = w.store.Census(ctx); err != nil {
 			return err
 		}
-		workers, err := w.store.Workers(ctx)
-		if err != nil {
+		if s.look, err = w.operator.Look(ctx); err != nil {
 			return err
 		}
-		for _, other := range workers {
-			if other.Silent < workerSilent {
-				s.workers = append(s.workers, other.Capacity)
+		for _, other := range s.look.Workers {
+			if s.look.At.Sub(other.SeenAt) < workerSilent {
+				s.workers = append(s.workers, outbox.Capacity{Batch: other.BatchSize, Rate: other.Rate})
 			}
 		}
 		if w.cfg.Quota.Calls > 0 {
@@ -95,6 +96,7 @@ func (w *Worker) watchFleet(ctx context.Context) error {
 	for {
 		s := w.survey(ctx)
 		w.showFleet(&s)
+		w.keepSight(&s)
 		if !sleep(ctx, surveyEvery) {
 			return nil
 		}

@@ -5,9 +5,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"crmintake/outbox"
+	"crmintake/outbox/operator"
 )
 
 // unwell is what the last calls in a row came to that brought no answer of the CRM's about their events. Worker.mu guards it.
@@ -95,3 +97,94 @@ func (o *outage) trouble() *outbox.Trouble {
 	}
 	return &outbox.Trouble{Why: err.Error(), Since: time.Now().Add(-lasting)}
 }
+
+// sight is the fleet as the last survey saw it.
+type sight struct {
+	mu   sync.Mutex // guards what follows
+	at   time.Time  // by this process's clock; zero: never
+	last operator.Sight
+}
+
+// keepSight takes over what a survey found; what it did not find stays as it was, but for a stream that can't be asked.
+func (w *Worker) keepSight(s *survey) {
+	w.sight.mu.Lock()
+	defer w.sight.mu.Unlock()
+	x := &w.sight
+	if s.outboxErr == nil {
+		status := s.look
+		for _, one := range []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead} {
+			if n := s.census.Rows[one]; n > 0 {
+				status.Events = append(status.Events, operator.Events{Status: one, Events: n})
+			}
+		}
+		x.at, x.last.At, x.last.Status = time.Now(), status.At, &status
+	}
+	x.last.Stream, x.last.StreamWhy = nil, ""
+	if s.streamErr != nil {
+		x.last.StreamWhy = s.streamErr.Error()
+		return
+	}
+	x.last.Stream = &operator.Stream{Pending: s.pending, Unacked: s.unacked}
+	if source, ok := w.source.(interface{ PausedFor() time.Duration }); ok {
+		if paused := source.PausedFor(); paused > 0 {
+			x.last.Stream.Paused = []operator.PausedConsumer{{Until: x.last.At.Add(paused)}}
+		}
+	}
+}
+
+// Sight is how things stand, for a verdict: the fleet as it was surveyed last, some seconds ago, and what this worker meets itself, as it
+// is now. It asks nobody, and may be called at any time.
+func (w *Worker) Sight() operator.Sight {
+	told := w.tell()
+	err, lasting := w.database.failure()
+	w.sight.mu.Lock()
+	s, surveyed := w.sight.last, w.sight.at
+	w.sight.mu.Unlock()
+	if surveyed.IsZero() {
+		s.At = told.At
+	} else {
+		s.At = s.At.Add(told.At.Sub(surveyed))
+	}
+	if err != nil {
+		s.Fault, s.FaultSince, s.FaultWhy = outbox.FaultOf(err), s.At.Add(-lasting), err.Error()
+	}
+	if s.Status == nil {
+		return s
+	}
+	told.By(s.At)
+	told.Database = nil // it is the fault
+	status := *s.Status
+	me := operator.WorkerState{Name: w.cfg.Name, StartedAt: s.At, SeenAt: s.At, Alive: true, Told: told}
+	status.Workers = slices.Clone(status.Workers)
+	if i := slices.IndexFunc(status.Workers, func(o operator.WorkerState) bool { return o.Name == me.Name }); i >= 0 {
+		me.StartedAt = status.Workers[i].StartedAt
+		status.Workers[i] = me
+	} else {
+		status.Workers = append(status.Workers, me)
+	}
+	status.Lost = slices.DeleteFunc(slices.Clone(status.Lost), func(l operator.LostCalls) bool { return l.Worker == me.Name })
+	status.Pauses = w.pauses(status.Pauses, s.At)
+	s.Status = &status
+	return s
+}
+
+// pauses are those that this worker knows of, with what was read of them.
+func (w *Worker) pauses(read []operator.Pause, at time.Time) (list []operator.Pause) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(w.gates)) {
+		g := w.gates[key]
+		p := operator.Pause{ObjectType: key, Cause: string(g.cause)}
+		if i := slices.IndexFunc(read, func(p operator.Pause) bool { return p.ObjectType == key && p.Cause == string(g.cause) }); i >= 0 {
+			p = read[i]
+		}
+		if g.cause != outbox.ByOperator {
+			p.TrialAt = at.Add(time.Until(g.trialAt))
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// Verdict says how things stand, as Sight sees it.
+func (w *Worker) Verdict() operator.Verdict { return operator.Judge(w.Sight()) }

@@ -25,8 +25,10 @@ type Worker struct {
 	judge  judge
 
 	database, stream *outage
-	refusals         *refusals // by the database
-	calling          *outage   // the CRM; once it is taken to be down
+	refusals         *refusals          // by the database
+	calling          *outage            // the CRM; once it is taken to be down
+	operator         *operator.Operator // who only looks
+	sight            sight
 	replays          *operator.Feeder
 	replaying        *outage
 	grace            grace
@@ -89,6 +91,7 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 		refusals:  &refusals{log: log, told: map[string]time.Time{}},
 		stream:    &outage{log: log, what: "the stream", quiet: outageQuiet},
 		calling:   &outage{log: log, what: "the CRM"}, // it is down only after several failures in a row
+		operator:  operator.New(store, operator.Config{}),
 		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
 		replaying: &outage{log: log, what: "replaying dead events"},
 		metrics:   metrics,

@@ -86,7 +86,7 @@ func TestReadyz(t *testing.T) {
 	s.until("Postgres is there")
 	s.untilAsked("/readyz", 503, `["NATS is not there yet"]`)
 	stream.Refuse(false)
-	s.untilAsked("/readyz", 200, `{"ready":true}`)
+	s.untilAsked("/readyz", 200, `{"ready":true`)
 	s.untilAsked("/metrics", 200, `crmintake_connected{server="postgres"} 1`, `crmintake_connected{server="nats"} 1`, "go_goroutines", "process_open_fds",
 		`goversion="go1`)
 
@@ -96,11 +96,11 @@ func TestReadyz(t *testing.T) {
 	s.untilAsked("/metrics", 200, `crmintake_connected{server="postgres"} 0`, `crmintake_connected{server="nats"} 1`)
 	s.untilAsked("/livez", 200, "ok")
 	postgres.Refuse(false)
-	s.untilAsked("/readyz", 200, `{"ready":true}`)
+	s.untilAsked("/readyz", 200, `{"ready":true`)
 	// As after a failover that leads to a standby: what lasts is told, and not what it began with.
 	office{database: straight}.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
 	postgres.Cut()
-	s.untilAsked("/readyz", 503, "Postgres takes no writes, for ")
+	s.untilAsked("/readyz", 503, "Postgres takes no writes, for ", `"verdict":"in trouble: Postgres takes no writes, for `, "target_session_attrs")
 	s.until(`another reason`)
 	writes, err := url.Parse(straight)
 	if err != nil {
@@ -109,17 +109,23 @@ func TestReadyz(t *testing.T) {
 	writes.RawQuery = "default_transaction_read_only=off"
 	office{database: writes.String()}.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
 	postgres.Cut()
-	s.untilAsked("/readyz", 200, `{"ready":true}`)
+	s.untilAsked("/readyz", 200, `{"ready":true`)
 	stream.Refuse(true)
 	stream.Cut()
 	s.untilAsked("/readyz", 503, "NATS is not connected")
+	s.untilAsked("/readyz", 503, `"verdict":"in trouble: NATS can't be asked`, "--nats-url")
 	s.untilAsked("/metrics", 200, `crmintake_connected{server="nats"} 0`)
 	stream.Refuse(false)
-	s.untilAsked("/readyz", 200, `{"ready":true}`)
+	s.untilAsked("/readyz", 200, `{"ready":true`)
 
 	crmintake(t, "", "pause", "contracts", "--reason", "a secret reason", "--database-url", straight).want(t, 0)
-	s.untilAsked("/readyz", 200, `{"ready":true,"paused":["contracts (operator)"]}`)
-	s.untilAsked("/metrics", 200, `crmintake_paused{cause="operator",scope="object_type"} 1`)
+	s.untilAsked("/readyz", 200, `{"ready":true,"paused":["contracts (operator)"]`,
+		`"verdict":"held: contracts is paused by a person`, "crmintake resume contracts")
+	s.untilAsked("/metrics", 200, `crmintake_paused{cause="operator",scope="object_type"} 1`, `crmintake_verdict{state="held"} 1`,
+		`crmintake_verdict{state="idle"} 0`, "crmintake_needs_person 0", "crmintake_stopped 0")
+	if _, body := s.ask("/readyz", ""); strings.Contains(body, "a secret reason") {
+		t.Errorf("it tells what a person said: %s", body)
+	}
 	s.stop()
 	s.want(0, "msg=stopped")
 }

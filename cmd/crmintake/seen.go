@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"crmintake/outbox/operator"
 	"crmintake/worker"
 	"crmintake/worker/admin"
 )
@@ -87,5 +88,11 @@ func (s *seen) ready() admin.Readiness {
 	reason(!s.hasNATS(), "NATS is not connected")
 	reason(h.StreamFails > 0, "the stream delivers nothing, for %v", h.StreamFails.Round(time.Second))
 	r.Ready, r.Paused = r.Reasons == nil, h.Paused
+	sight := w.Sight()
+	if !s.hasNATS() {
+		sight.Stream, sight.StreamWhy, sight.StreamDo = nil, "no connection", startNATSDo
+	}
+	v := operator.Judge(sight)
+	r.Verdict, r.Do = v.Text, v.Do
 	return r
 }

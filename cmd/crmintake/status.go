@@ -204,6 +204,9 @@ func (q *statusQuestion) ask(ctx context.Context, p *program) *statusReport {
 	return &r
 }
 
+// startNATSDo is what to do where NATS can't be reached.
+const startNATSDo = "see that nats-server runs, and that --nats-url is right; events wait in the stream, and workers connect again by themselves"
+
 // sight is what was found, as the verdict takes it.
 func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) operator.Sight {
 	s := operator.Sight{At: time.Now(), Status: r.Status, Fault: outbox.FaultOf(databaseErr)}
@@ -222,7 +225,7 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 	if natsErr != nil {
 		s.StreamWhy, s.StreamDo = oneLine(natsErr.Error()), "do what it says; workers go on by themselves then"
 		if q.nc == nil || !q.nc.IsConnected() {
-			s.StreamDo = "see that nats-server runs, and that --nats-url is right; events wait in the stream, and workers connect again by themselves"
+			s.StreamDo = startNATSDo
 		}
 	}
 	return s

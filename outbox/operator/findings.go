@@ -46,14 +46,8 @@ func locks(s *Sight) (list []Finding) {
 		return nil
 	}
 	for _, l := range s.Status.Locks {
-		who := fmt.Sprintf("session %d", l.PID)
-		if l.User != "" {
-			who += " of " + l.User
-		}
-		if l.Program != "" {
-			who += " (" + l.Program + ")"
-		}
-		list = append(list, Finding{State: Trouble, Kind: "lock", What: fmt.Sprintf("%s holds a lock that %s for", who, waiting(l.Waiting)), Since: l.Since,
+		list = append(list, Finding{State: Trouble, Kind: "lock", What: fmt.Sprintf("session %d of the database holds a lock that %s for", l.PID, waiting(l.Waiting)),
+			Why: strings.TrimSuffix(fmt.Sprintf("it is of %s, %s", cmp.Or(l.User, "an unknown user"), l.Program), ", "), Since: l.Since,
 			Do: fmt.Sprintf("end its transaction, or type SELECT pg_terminate_backend(%d) in psql", l.PID), Person: true, Stops: true})
 	}
 	if list == nil && s.Status.Left != "" {
@@ -79,8 +73,14 @@ func stream(s *Sight) (list []Finding) {
 		return list
 	}
 	for _, c := range s.Stream.Paused {
-		list = append(list, Finding{State: Held, Kind: "consumer", What: fmt.Sprintf("somebody has paused the consumer %s of stream %s for %s more",
-			c.Name, s.Stream.Name, short(c.Until.Sub(s.At))), Do: fmt.Sprintf("type 'nats consumer resume %s %s'", s.Stream.Name, c.Name), Person: true, Stops: true})
+		f := Finding{State: Held, Kind: "consumer", What: "somebody has paused the consumer in NATS", Do: "type 'nats consumer resume' with the names that 'crmintake status' tells",
+			Person: true, Stops: true}
+		if c.Name != "" {
+			f.What = fmt.Sprintf("somebody has paused the consumer %s of stream %s in NATS", c.Name, s.Stream.Name)
+			f.Do = fmt.Sprintf("type 'nats consumer resume %s %s'", s.Stream.Name, c.Name)
+		}
+		f.What += fmt.Sprintf(" for %s more", short(c.Until.Sub(s.At)))
+		list = append(list, f)
 	}
 	for _, w := range s.alive() {
 		if t := w.Told.Stream; t != nil {

@@ -104,7 +104,9 @@ func Judge(s Sight) Verdict {
 	}
 	v.State = Idle
 	text := "nothing waits"
-	if n := s.work(); n > 0 {
+	if s.Status == nil || s.Stream == nil {
+		text = "how things stand is not known yet"
+	} else if n := s.work(); n > 0 {
 		v.State = Moving
 		text = count(n, "event") + " under way or waiting"
 		if next := s.next(); !next.IsZero() {

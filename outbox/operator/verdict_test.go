@@ -53,6 +53,7 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"all is well", func(*Sight) {}, "moving: 1,204 events under way or waiting", false, false, nil},
 		{"nothing to do", idle, "idle: nothing waits", false, false, nil},
+		{"a worker that starts", func(s *Sight) { s.Status, s.Stream = nil, nil }, "idle: how things stand is not known yet", false, false, nil},
 		{"all waits for its time", func(s *Sight) {
 			idle(s)
 			s.Status.Events = []Events{{Status: outbox.Retry, Events: 5, Next: noon.Add(12 * time.Minute)}}
@@ -71,13 +72,13 @@ func TestVerdict(t *testing.T) {
 		{"a lock", func(s *Sight) {
 			s.Status.Locks = []Lock{{PID: 77, User: "bob", Program: "psql", Waiting: 3, Since: ago(20 * time.Second)}}
 		},
-			"in trouble: session 77 of bob (psql) holds a lock that 3 others wait for, for 20s", true, true, []string{"pg_terminate_backend(77)"}},
+			"in trouble: session 77 of the database holds a lock that 3 others wait for, for 20s", true, true, []string{"bob, psql", "pg_terminate_backend(77)"}},
 		{"a lock of somebody", func(s *Sight) { s.Status.Left = "locked" },
 			"in trouble: somebody holds a lock on tables of the outbox, and some figures are left out", true, true, []string{"pg_blocking_pids"}},
 		{"NATS is away", func(s *Sight) { s.Stream, s.StreamWhy, s.StreamDo = nil, "no servers available", "start it" },
 			"in trouble: NATS can't be asked for the stream", true, true, []string{"no servers available", "start it"}},
 		{"a paused consumer", func(s *Sight) { s.Stream.Paused = []PausedConsumer{{"crmintake", noon.Add(time.Hour)}} },
-			"held: somebody has paused the consumer crmintake of stream CRM_EVENTS for 1h more", true, true, []string{"nats consumer resume CRM_EVENTS crmintake"}},
+			"held: somebody has paused the consumer crmintake of stream CRM_EVENTS in NATS for 1h more", true, true, []string{"nats consumer resume CRM_EVENTS crmintake"}},
 		{"one worker's stream", func(s *Sight) {
 			s.tell(func(t *outbox.Told) { t.Stream = &outbox.Trouble{Why: "timeout", Since: ago(time.Minute)} }, "a")
 		}, "in trouble: the stream delivers nothing to a, for 1m", true, false, []string{"timeout", "crmintake check"}},

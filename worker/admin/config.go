@@ -25,6 +25,9 @@ type Readiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"` // why not, without anything that an error or an event said
 	Paused  []string `json:"paused,omitempty"`  // a worker that is paused is ready all the same
+	// Verdict is how things stand, for all workers, as the first line of status has it, and Do what to do about it.
+	Verdict string `json:"verdict,omitempty"`
+	Do      string `json:"do,omitempty"`
 }
 
 // Config says what to serve, and to whom.
