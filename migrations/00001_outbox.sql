@@ -208,7 +208,7 @@ CREATE TABLE worker (
 CREATE TABLE operator_action (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     operator text NOT NULL,
-    action   text NOT NULL,                     -- edit, discard, replay…
+    action   text NOT NULL,                     -- edit, discard, restore, replay…
     reason   text,
     filter   jsonb,                             -- which events were meant
     detail   jsonb,                             -- what else belongs to it, such as what an edit set
@@ -218,7 +218,7 @@ CREATE TABLE operator_action (
 );
 
 -- For the count of what was discarded, which is asked for every few seconds.
-CREATE INDEX operator_action_discard ON operator_action (events) WHERE action = 'discard';
+CREATE INDEX operator_action_discard ON operator_action (action, events) WHERE action IN ('discard', 'restore');
 
 -- Which events an action was done to.
 CREATE TABLE operator_action_event (

@@ -24,8 +24,8 @@ const (
 	countCreated = 4 << 20
 )
 
-// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done to: the
-// discarding ones are summed by an index that has nothing else, one entry for each time that a person discarded something.
+// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done to: those
+// that discard are summed, less those that restore, by an index that has nothing else, one entry for each time that a person did.
 const census = dueTypes + `,
 firsts AS (
   SELECT (SELECT o.next_attempt_at FROM event o
@@ -45,7 +45,8 @@ SELECT
   (SELECT greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'event'::regclass),
   (SELECT coalesce(sum(cardinality(event_ids)) FILTER (WHERE kind = 'create'), 0)::bigint FROM attempt WHERE closed_at IS NULL),
   (SELECT coalesce(sum(cardinality(event_ids)) FILTER (WHERE kind = 'read'), 0)::bigint FROM attempt WHERE closed_at IS NULL),
-  (SELECT coalesce(sum(events), 0)::bigint FROM operator_action WHERE action = 'discard'),
+  (SELECT coalesce(sum(CASE action WHEN 'discard' THEN events ELSE -events END), 0)::bigint FROM operator_action
+    WHERE action IN ('discard', 'restore')),
   coalesce(CASE WHEN pg_relation_size('event') <= $2 THEN (SELECT count(*) FROM event WHERE coalesce(status, 'created') = 'created')
     - (SELECT coalesce(sum(cardinality(event_ids)), 0) FROM attempt WHERE closed_at IS NULL AND payloads IS NOT NULL) END, -1),
   (SELECT coalesce(now() - min(due), interval '0') FROM firsts)`

@@ -13,7 +13,7 @@ import (
 type Action struct {
 	ID       int64           `json:"id"` // given by Record
 	Operator string          `json:"operator"`
-	Action   string          `json:"action"` // edit, discard, replay, give-up, doubt…
+	Action   string          `json:"action"` // edit, discard, restore, replay, give-up, retry-now, doubt…
 	Reason   string          `json:"reason,omitempty"`
 	Filter   *Filter         `json:"filter,omitempty"` // which events were meant; nil if it is not about events
 	Detail   json.RawMessage `json:"detail,omitempty"` // what else belongs to it, such as what an edit set; JSON or nil

@@ -12,11 +12,14 @@
 //     happens or nothing does. Doing it again finds nothing left to do, and says so.
 //   - An edit is a revision on top of the one that was read, and refused if that is not the last one any more. The original and all
 //     revisions stay. The row's content hash stays that of the original, so that its message is still known when it comes again.
-//   - A discarded row stays, with its payload; the audit says who discarded it, and why.
+//   - A discarded row stays, with its payload; the audit says who discarded it, and why. Restore takes it back: it is dead
+//     again.
 //   - Rows are locked in the order of event ids, so that persons who work at once wait for each other and don't deadlock. Workers don't
 //     touch dead rows, so nobody waits for them.
 //   - GiveUp ends what waits in `retry` or `unknown` and is in no call, past what workers or persons have locked. They
 //     are dead letters as others are, with the person's reason; of none whose record may exist it says that there is none.
+//   - Hurry makes such events due at once, but for those in doubt whose settle time is not over: nothing is asked about too
+//     early.
 //   - Doubt is for an outbox that lost commits: what it would send is asked about first, as if its last call had not been answered. Beside
 //     workers that run it leaves alone what is in a call, which was sent without asking before it, and says how much that is.
 //   - A replay of many is a job, whose events are listed with it, each as it was seen. Workers take them off the list step by step (see
@@ -36,6 +39,8 @@
 //	       ─► Plan ─► Discard, EditAll      what is done, and recorded in operator_action and operator_action_event
 //	       ─► PlanReplay ─► ReplayNow | StartReplay ─► Feeder, in each worker ─► outbox.SendAgain
 //	Undecided ─► PlanGiveUp ─► GiveUp       from `retry` and `unknown` to dead
+//	          ─► PlanHurry ─► Hurry         due at once
+//	Discarded ─► PlanRestore ─► Restore     dead again
 //	Lost ─► PlanDoubt ─► Doubt              from `retry` and `unknown` to `unknown`, to be asked about
 //	event id ─► Show ─► Edit                outbox_revision: 0 the original, 1, 2, …
 //

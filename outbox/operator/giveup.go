@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -126,20 +125,11 @@ func (o *Operator) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, err
 		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&p.Filter.AsOf); err != nil {
 			return err
 		}
-		if _, err := missing(ctx, tx, u.EventIDs); err != nil {
+		var err error
+		if p.NotUndecided, p.InCall, err = notWaiting(ctx, tx, p.Filter); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, `
-SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at IS NULL
-  AND coalesce(status NOT IN ('sending', 'unknown'), true)`,
-			u.EventIDs).Scan(&p.NotUndecided); err != nil {
-			return err
-		}
-		args := pgx.NamedArgs{}
-		if err := tx.QueryRow(ctx, inCallSQL(p.Filter.and(args, "true")), args).Scan(&p.InCall); err != nil {
-			return err
-		}
-		args = pgx.NamedArgs{"limit": planGroups}
+		args := pgx.NamedArgs{"limit": planGroups}
 		rows, err := tx.Query(ctx, undecidedSQL(p.Filter.where(args)), args)
 		if err != nil {
 			return err
@@ -156,6 +146,22 @@ SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at 
 		return GiveUpPlan{}, err
 	}
 	return p, nil
+}
+
+// notWaiting counts of the chosen what has nothing to wait for, and what is in a call. An id that the outbox has not is an
+// *UnknownEventError.
+func notWaiting(ctx context.Context, tx pgx.Tx, u Undecided) (notUndecided, inCall int64, err error) {
+	if _, err := missing(ctx, tx, u.EventIDs); err != nil {
+		return 0, 0, err
+	}
+	if err := tx.QueryRow(ctx, `
+SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at IS NULL
+  AND coalesce(status NOT IN ('sending', 'unknown'), true)`, u.EventIDs).Scan(&notUndecided); err != nil {
+		return 0, 0, err
+	}
+	args := pgx.NamedArgs{}
+	err = tx.QueryRow(ctx, inCallSQL(u.and(args, "true")), args).Scan(&inCall)
+	return notUndecided, inCall, err
 }
 
 // giveUpStep is how many events one statement ends: half a second.
@@ -178,11 +184,8 @@ func (o *Operator) GiveUp(ctx context.Context, p GiveUpPlan, reason string, prog
 	a := Action{Action: "give-up", Reason: reason}
 	if p.Filter.Status != "" || !p.Filter.Before.IsZero() {
 		var err error
-		if a.Detail, err = json.Marshal(struct {
-			Status outbox.Status `json:"status,omitempty"`
-			Before time.Time     `json:"received_before,omitzero"`
-		}{p.Filter.Status, p.Filter.Before}); err != nil {
-			return Result{}, fmt.Errorf("operator: give up: %w", err)
+		if a.Detail, err = p.Filter.detail(); err != nil {
+			return Result{}, err
 		}
 	}
 	plan := Plan{Filter: p.Filter.Filter, Groups: Groups{TotalEvents: p.TotalEvents}}

@@ -42,9 +42,9 @@ SELECT blocked_until, coalesce(blocked_why, '') FROM quota WHERE account = $1 AN
 SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM pause ORDER BY object_type`
 )
 
-// Pause stops the fleet's calls that create records of an object type, or, with outbox.Account, all of its calls, until Resume.
-// Workers see it within two seconds; calls under way end as they would. Events wait, and age. No trial and no answer of the CRM
-// ends it. It reports whether that was paused already; then the reason and the person are replaced.
+// Pause stops the fleet's calls that create records of an object type, or, with outbox.Account, all of its calls, until
+// Resume. Workers see it within two seconds; calls under way end as they would. Events wait, and age. No trial and no
+// answer of the CRM ends it. It reports whether that was paused already; then the reason and the person are replaced.
 func (o *Operator) Pause(ctx context.Context, objectType, reason string) (already bool, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		var fresh bool
@@ -60,9 +60,33 @@ func (o *Operator) Pause(ctx context.Context, objectType, reason string) (alread
 	return already, nil
 }
 
-// Resume ends a pause, whoever or whatever began it, and returns it; nil if there was none, which is not recorded either. That of the
-// account ends with it, or by itself, a wait that the CRM asked for; workers see it within two seconds. What the CRM still refuses
-// will pause again by itself.
+// everMet: the calls of an object type are kept for as long as bare rows stand by them; other rows have an index.
+const everMet = `
+SELECT EXISTS (SELECT FROM event WHERE object_type = $1 AND next_attempt_at IS NOT NULL AND misses IS NULL)
+  OR EXISTS (SELECT FROM event WHERE object_type = $1 AND next_attempt_at IS NOT NULL AND misses IS NOT NULL)
+  OR EXISTS (SELECT FROM event WHERE object_type = $1 AND dead_at IS NOT NULL)
+  OR EXISTS (SELECT FROM event WHERE object_type = $1 AND record_id IS NOT NULL)
+  OR EXISTS (SELECT FROM attempt WHERE object_type = $1)`
+
+// EverMet tells whether there is a call for an object type, or an event of it that waits, is dead or has its record.
+// What is only in the stream, or was discarded and never sent, does not count.
+func (o *Operator) EverMet(ctx context.Context, objectType string) (met bool, err error) {
+	err = pgx.BeginTxFunc(ctx, o.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		// Attempts have no index for it.
+		if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on`); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, everMet, objectType).Scan(&met)
+	})
+	if err != nil {
+		return false, fmt.Errorf("operator: pause: %w", err)
+	}
+	return met, nil
+}
+
+// Resume ends a pause, whoever or whatever began it, and returns it; nil if there was none, which is not recorded
+// either. That of the account ends with it, or by itself, a wait that the CRM asked for; workers see it within two
+// seconds. What the CRM still refuses will pause again by itself.
 func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, resume, objectType, true)

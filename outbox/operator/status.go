@@ -161,6 +161,19 @@ func (o *Operator) status(ctx context.Context, count ...func(context.Context, pg
 	return s, nil
 }
 
+// ObjectTypes are those that it names.
+func (s *Status) ObjectTypes() (list []string) {
+	for _, e := range s.Events {
+		list = append(list, e.ObjectType)
+	}
+	for _, p := range s.Pauses {
+		list = append(list, p.ObjectType)
+	}
+	slices.Sort(list)
+	list = slices.Compact(list)
+	return slices.DeleteFunc(list, func(t string) bool { return t == "" || t == outbox.Account })
+}
+
 // add counts rows, some of which may be counted already.
 func (s *Status) add(e Events) {
 	i := slices.IndexFunc(s.Events, func(x Events) bool { return x.ObjectType == e.ObjectType && x.Status == e.Status })
