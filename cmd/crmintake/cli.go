@@ -29,7 +29,7 @@ type streams struct {
 	out, err io.Writer
 }
 
-// cli is the whole command line. Every flag has an environment variable: CRMINTAKE_ and its name in capitals.
+// cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it says env:"-".
 type cli struct {
 	globals
 
@@ -56,6 +56,8 @@ type globals struct {
 	LogFormat string `help:"How to log, on standard error: text for people, json for machines." enum:"text,json" default:"text" placeholder:"text|json"`
 	LogLevel  string `help:"What to log: debug (every call), info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
 	Redact    bool   `help:"Keep property values out of what is shown: error texts, events, edits. (Logs never have them.) --no-redact if the environment says otherwise." negatable:""`
+
+	ShowVersion versionFlag `name:"version" env:"-" help:"Print the version."`
 }
 
 // program is what a command gets beside its own flags.
@@ -81,6 +83,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // execute runs the program and returns its exit code.
 func execute(ctx context.Context, args []string, s streams) int {
 	var c cli
+	var env environment
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("crmintake"),
@@ -89,6 +92,9 @@ func execute(ctx context.Context, args []string, s streams) int {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 110}),
 		kong.DefaultEnvars(envPrefix),
+		kong.PostBuild(env.read),
+		kong.PostBuild(addExamples),
+		kong.ValueFormatter(flagHelp),
 		kong.Writers(s.out, s.err),
 		kong.Exit(func(code int) { exited = code }), // after --help
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -107,6 +113,10 @@ func execute(ctx context.Context, args []string, s streams) int {
 	parsed, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited
+	}
+	if wrong := env.check(os.Environ()); wrong != nil {
+		fmt.Fprintln(s.err, "crmintake:", wrong)
+		return exitUsage
 	}
 	if err != nil {
 		fmt.Fprintf(s.err, "crmintake: %v\nType 'crmintake --help', or a command and --help, to see what there is.\n", err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 	"time"
 
 	"crmintake/outbox"
@@ -19,6 +21,7 @@ type deadCmd struct {
 	Edit    deadEditCmd    `cmd:"" help:"Edit dead events: one in an editor or from a file, any number by the same change of properties."`
 	Replay  deadReplayCmd  `cmd:"" help:"Send dead events again."`
 	Discard deadDiscardCmd `cmd:"" help:"Give up on dead events. Their rows stay, with who did it and why."`
+	Restore deadRestoreCmd `cmd:"" help:"Take a discard back."`
 	Export  deadExportCmd  `cmd:"" help:"Write dead events out, for publish to take in again."`
 }
 
@@ -32,6 +35,28 @@ type deadFilterFlags struct {
 	Text       string   `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
 	Since      moment   `help:"Only what died since: a time such as 2026-03-01T10:00:00Z, a day, or how long ago, such as 2h." placeholder:"TIME"`
 	Until      moment   `help:"Only what died before: a time, a day, or how long ago." placeholder:"TIME"`
+}
+
+// groupForm is what dead groups calls one.
+var groupForm = regexp.MustCompile(`^[0-9a-f]{12}$`)
+
+// AfterApply implements kong's hook: it refuses what can choose nothing.
+func (f deadFilterFlags) AfterApply() error {
+	for _, g := range f.Group {
+		if !groupForm.MatchString(g) {
+			return fmt.Errorf("--group: %q is no group: want twelve characters such as 3f2a9c1b04d7, as 'crmintake dead groups' names them",
+				shorten(g, 50))
+		}
+	}
+	return f.Since.past("--since")
+}
+
+// none says that it chose nothing.
+func (f deadFilterFlags) none() string {
+	if len(f.Group) == 0 {
+		return "No dead events."
+	}
+	return "No dead events in " + strings.Join(f.Group, ", ") + "; 'crmintake dead groups' tells which groups there are."
 }
 
 func (f deadFilterFlags) filter() operator.Filter {
@@ -68,11 +93,19 @@ func (m *moment) parse(s string, zone *time.Location) error {
 	return fmt.Errorf("%q is no time: want one such as 2026-03-01T10:00:00Z, a day such as 2026-03-01, or how long ago, such as 2h", s)
 }
 
+// past refuses a time that is still to come: nothing has happened since then, and everything before it.
+func (m moment) past(flag string) error {
+	if t := time.Time(m); t.After(time.Now()) {
+		return fmt.Errorf("%s: %s is in the future", flag, localTime(t))
+	}
+	return nil
+}
+
 // bulkFlags are those of what is done to many events.
 type bulkFlags struct {
 	asFlag
-	All    bool `help:"Take every dead event: without it, a filter is wanted."`
-	Yes    bool `help:"Don't ask; for scripts."`
+	All    bool `env:"-" help:"Take every dead event: without it, a filter is wanted."`
+	Yes    bool `env:"-" help:"Don't ask; for scripts."`
 	DryRun bool `help:"Only say what would be done."`
 }
 
@@ -133,7 +166,7 @@ func operatorError(err error) error {
 		return usagef("say why, with --reason; nothing was changed")
 	case errors.Is(err, operator.ErrNotDead):
 		return usagef("the event is not dead, and only dead events are changed by hand; " +
-			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one that waits in retry or unknown")
+			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one that waits in retry or unknown, 'crmintake dead restore' of a discarded one")
 	case errors.Is(err, operator.ErrEdited):
 		return errors.New("somebody else edited the event after you read it; nothing was changed. Look at it with 'crmintake dead show', and edit it anew")
 	case errors.As(err, new(*operator.UnfitError)):
@@ -170,10 +203,13 @@ func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, fla
 	}
 	p.redactGroups(plan.List)
 	printPlan(text, plan, more)
+	if plan.TotalEvents == 0 && len(filter.Group) > 0 {
+		fmt.Fprintln(text, filter.none())
+	}
 	v := changeView{Plan: plan, DryRun: flags.DryRun}
 	if plan.TotalEvents > 0 && !flags.DryRun {
 		if !flags.Yes {
-			if err := p.confirm(fmt.Sprintf("Should crmintake %s %s?", what, count(int(plan.TotalEvents), "event"))); err != nil {
+			if err := p.confirm(ctx, fmt.Sprintf("Should crmintake %s %s?", what, count(int(plan.TotalEvents), "event"))); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,8 @@ type deadDiscardCmd struct {
 }
 
 func (deadDiscardCmd) Help() string {
-	return "It first says which events and groups it is about, and asks. Events that change after that are left alone, and counted."
+	return "It first says which events and groups it is about, and asks. Events that change after that are left alone, and counted. " +
+		"'crmintake dead restore' takes it back."
 }
 
 func (c *deadDiscardCmd) Run(ctx context.Context, p *program) error {
@@ -36,7 +38,7 @@ func (c *deadDiscardCmd) Run(ctx context.Context, p *program) error {
 		return operatorError(operator.ErrNoReason)
 	}
 	return p.bulk(ctx, d, c.deadFilterFlags, c.bulkFlags, "discard",
-		func(operator.Plan) (string, error) { return "", nil },
+		func(operator.Plan) (string, error) { return "'crmintake dead restore' can take it back.", nil },
 		func(plan operator.Plan) (operator.Result, error) { return d.Discard(ctx, plan, c.Reason) })
 }
 
@@ -44,16 +46,16 @@ type deadEditCmd struct {
 	databaseFlags
 	deadFilterFlags
 	bulkFlags
-	File     string            `help:"Take the event from this file; - is standard input." placeholder:"FILE"`
-	Revision int               `help:"With --file: the revision that you read, as dead show tells; if it is not the last any more, nothing is changed." default:"-1" placeholder:"N"`
-	Set      map[string]string `help:"Set a property, as in properties.amount=12; may be repeated." mapsep:"none" placeholder:"properties.NAME=VALUE"`
-	Unset    []string          `help:"Take a property out, as in properties.amount; may be repeated." placeholder:"properties.NAME"`
-	Rename   map[string]string `help:"Rename a property, as in properties.amuont=properties.amount, where it is there; may be repeated." placeholder:"properties.NAME=properties.NAME"`
+	File     string            `env:"-" help:"Take the event from this file; - is standard input." placeholder:"FILE"`
+	Revision *int              `env:"-" help:"With --file: the revision that you read, as dead show tells; if it is not the last any more, nothing is changed." placeholder:"N"`
+	Set      map[string]string `env:"-" help:"Set a property, as in properties.amount=12; may be repeated." mapsep:"none" placeholder:"properties.NAME=VALUE"`
+	Unset    []string          `env:"-" help:"Take a property out, as in properties.amount; may be repeated." placeholder:"properties.NAME"`
+	Rename   map[string]string `env:"-" help:"Rename a property, as in properties.amuont=properties.amount, where it is there; may be repeated." placeholder:"properties.NAME=properties.NAME"`
 	Reason   string            `help:"Why, for whoever asks later." placeholder:"TEXT"`
 }
 
 func (deadEditCmd) Help() string {
-	return "One event by its id opens in $EDITOR, or is taken from --file. With --set, --unset and --rename the same change is made to one event or to " +
+	return "One event by its id opens in $VISUAL, $EDITOR or vi, or is taken from --file. With --set, --unset and --rename the same change is made to one event or to " +
 		"all that a filter chooses; it first says which those are, and asks.\n\n" +
 		"An edited event must be one that can be sent. The original and all revisions stay. Send edited events again with replay."
 }
@@ -65,7 +67,7 @@ func (c *deadEditCmd) Run(ctx context.Context, p *program) error {
 	}
 	bulk := len(change.Set)+len(change.Unset)+len(change.Rename) > 0
 	switch one := len(c.EventIDs) == 1 && !c.All; {
-	case bulk && (c.File != "" || c.Revision >= 0):
+	case bulk && (c.File != "" || c.Revision != nil):
 		return usagef("--file and --revision are for one event, and --set, --unset and --rename change it another way: use one of both")
 	case !bulk && !one:
 		return usagef("name one event to edit, or say with --set, --unset or --rename what to change")
@@ -157,8 +159,8 @@ func (c *deadEditCmd) one(ctx context.Context, p *program, d *desk, id string) e
 	if err != nil {
 		return err
 	}
-	if c.Revision >= 0 {
-		revision = c.Revision
+	if c.Revision != nil {
+		revision = *c.Revision
 	}
 	// The line break is the file's.
 	if payload = bytes.TrimRight(payload, "\r\n"); bytes.Equal(compact(payload), compact(story.Payload)) {
@@ -190,12 +192,15 @@ func compact(b []byte) []byte {
 	return c.Bytes()
 }
 
-// edited has a person edit a payload in $EDITOR. It is shown with white space, if it is JSON, and comes back without. What was
+// edited has a person edit a payload in their editor, or vi. It is shown with white space, if it is JSON, and comes back without. What was
 // edited is lost unless keep is called.
 func edited(ctx context.Context, p *program, payload []byte) (after []byte, keep func(), err error) {
-	editor := os.Getenv("EDITOR")
+	editor := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"))
+	if _, err := exec.LookPath("vi"); editor == "" && err == nil && isTerminal(p.in) {
+		editor = "vi"
+	}
 	if editor == "" {
-		return nil, nil, usagef("EDITOR names no editor: set it, or use --file or --set")
+		return nil, nil, usagef("there is no editor to edit it in: set VISUAL or EDITOR, or use --file or --set")
 	}
 	var shown bytes.Buffer
 	if json.Indent(&shown, payload, "", "  ") != nil {
@@ -211,7 +216,7 @@ func edited(ctx context.Context, p *program, payload []byte) (after []byte, keep
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, nil, errors.Join(err, os.Remove(file.Name()))
 	}
-	command := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", file.Name()) // EDITOR may have arguments
+	command := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", file.Name()) // which may have arguments
 	command.Stdin, command.Stdout, command.Stderr = p.in, p.err, p.err
 	if isTerminal(p.out) {
 		command.Stdout = p.out

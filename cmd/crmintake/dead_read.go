@@ -31,7 +31,7 @@ func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
 		return printJSON(p.out, groups)
 	}
 	if groups.TotalEvents == 0 {
-		fmt.Fprintln(p.out, "No dead events.")
+		fmt.Fprintln(p.out, c.none())
 		return nil
 	}
 	fmt.Fprintf(p.out, "%s in %s\n", count(int(groups.TotalEvents), "dead event"), count(int(groups.TotalGroups), "group"))
@@ -71,7 +71,7 @@ func (c *deadListCmd) Run(ctx context.Context, p *program) error {
 		return printJSON(p.out, page)
 	}
 	if len(page.Events) == 0 {
-		fmt.Fprintln(p.out, "No dead events.")
+		fmt.Fprintln(p.out, c.none())
 		return nil
 	}
 	t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "REASON"}, column{title: "GROUP"}, column{title: "SINCE"},

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,7 @@ func deadLetters(t testing.TB, payloads map[string]string) {
 }
 
 // terminal is a person's terminal, at which this is typed.
-type terminal struct{ *strings.Reader }
+type terminal struct{ io.Reader }
 
 func (terminal) IsTerminal() bool { return true }
 
@@ -123,19 +124,22 @@ func TestDeadRefuses(t *testing.T) {
 		"no terminal, edit":     {"edit a b --set properties.a=2", "--yes"},
 		"everything edited":     {"edit --set properties.a=2 --yes", "--all"},
 		"too large":             {"edit a --file " + file, "bytes"},
-		"nothing to edit":       {"edit --group x", "--set"},
+		"nothing to edit":       {"edit --group 3f2a9c1b04d7", "--set"},
 		"two ways":              {"edit a --set properties.a=1 --file " + file, "--file"},
 		"no property":           {"edit a --set amount=1", "properties.NAME"},
 		"no property, unset":    {"edit a --unset properties.", "properties.NAME"},
 		"twice":                 {"edit a --set properties.a=1 --unset properties.a", "named twice"},
 		"no time":               {"list --since yesterday", "no time"},
 		"backwards":             {"list --since 1h --until 2h", "nothing is since"},
+		"no group":              {"list --group xyz", "\"xyz\" is no group"},
+		"the future":            {"list --since 2999-01-01", "--since: 2999-01-01 00:00:00"},
+		"the future, discarded": {"discard --since 2999-01-01 --reason x --yes", "is in the future"},
 		"no place":              {"list --from here", "no place"},
 		"no such reason":        {"list --dead-reason boredom", "invalid_event"},
 		"limit":                 {"list --limit 0", "at least 1"},
 		"groups' limit":         {"groups --limit 0", "at least 1"},
 		"a format":              {"export --format xml", "csv"},
-		"no editor":             {"edit a", "EDITOR"},
+		"no editor":             {"edit a", "set VISUAL or EDITOR"},
 		"an editor and dry-run": {"edit a --dry-run", "--set"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,6 +153,11 @@ func TestDeadRefuses(t *testing.T) {
 	}
 	crmintake(t, `{"properties":{"a":[]}}`, "dead", "edit", "a", "--file", "-").want(t, 2, "properties.a", "nothing was changed")
 	crmintake(t, "", "audit", "--limit", "0").want(t, 2, "at least 1")
+	for _, command := range []string{"groups", "list", "discard --reason x --yes", "replay --yes"} {
+		args := append(append([]string{"dead"}, strings.Fields(command)...), "--group", "0123456789ab")
+		crmintake(t, "", args...).want(t, 0, "No dead events")
+	}
+	crmintake(t, "", "dead", "list", "--group", "0123456789ab").want(t, 0, "No dead events in 0123456789ab; 'crmintake dead groups'")
 	after := page(t)
 	if a, b := fmt.Sprint(before), fmt.Sprint(after); a != b {
 		t.Errorf("changed from %s to %s", a, b)

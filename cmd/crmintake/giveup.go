@@ -2,30 +2,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/schollz/progressbar/v3"
 
-	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
 
 type outboxGiveUpCmd struct {
 	databaseFlags
-	EventIDs   []string `arg:"" optional:"" name:"event-id" help:"Only these events."`
-	Status     string   `help:"Only this status: retry or unknown." enum:",retry,unknown" default:"" placeholder:"STATUS"`
-	ObjectType string   `help:"Only this object type." placeholder:"TYPE"`
-	OlderThan  moment   `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
-	Category   string   `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
-	Text       string   `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
-	asFlag
-	All    bool   `help:"Take every event in retry or unknown: without it, a filter is wanted."`
-	Yes    bool   `help:"Don't ask; for scripts."`
-	DryRun bool   `help:"Only say what would be done."`
+	undecidedFlags
 	Reason string `help:"Why: it becomes each event's error, before what that was." required:"" placeholder:"TEXT"`
 }
 
@@ -54,18 +42,9 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	plan, err := d.PlanGiveUp(ctx, operator.Undecided{
-		Filter: operator.Filter{
-			EventIDs: c.EventIDs, ObjectType: c.ObjectType, Category: c.Category, Text: c.Text, All: c.All,
-		},
-		Status: outbox.Status(c.Status), Before: time.Time(c.OlderThan),
-	})
-	if errors.Is(err, operator.ErrEverything) {
-		return usagef("this would take every event in retry or unknown: name events or give a filter, or say --all; " +
-			"nothing was changed")
-	}
+	plan, err := d.PlanGiveUp(ctx, c.undecided())
 	if err != nil {
-		return operatorError(err)
+		return undecidedError(err)
 	}
 	text := p.out
 	if p.Output == "json" {
@@ -79,7 +58,7 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 	if plan.TotalEvents > 0 && !c.DryRun {
 		if !c.Yes {
 			question := fmt.Sprintf("Should crmintake give up on %s?", count(int(plan.TotalEvents), "event"))
-			if err := p.confirm(question); err != nil {
+			if err := p.confirm(ctx, question); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,7 @@ func TestGiveUpRefuses(t *testing.T) {
 		"unknown id":       {"nobody --reason x --yes", `no event with the id "nobody"`},
 		"no terminal":      {"c1 --reason x", "--yes"},
 		"another status":   {"--status dead --reason x --yes", "retry"},
+		"the future":       {"--older-than 2999-01-01 --reason x --yes", "is in the future"},
 		"no time":          {"--older-than yesterday --reason x --yes", "no time"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,5 +146,94 @@ func TestGiveUpOnMany(t *testing.T) {
 		"--reason", "x", "--yes", "--output", "json").json(t, &v)
 	if v.Result == nil || *v.Result != (operator.Result{Action: 1, Done: 300}) {
 		t.Errorf("%+v", v)
+	}
+}
+
+// What waits is tried at once: one event without a question, more after one; what a pause holds is told.
+func TestRetryNow(t *testing.T) {
+	store := undecided(t, []string{"c1", "c2"}, []string{"d1"})
+	office{database: os.Getenv("CRMINTAKE_DATABASE_URL")}.exec(t,
+		`UPDATE event SET next_attempt_at = now() + interval '1 hour' WHERE misses IS NULL`)
+	due := func() (list []string) {
+		t.Helper()
+		var page pageView
+		crmintake(t, "", "outbox", "list", "--output", "json").json(t, &page)
+		for _, e := range page.Events {
+			if e.NextAttemptAt.Before(time.Now().Add(time.Minute)) {
+				list = append(list, e.EventID)
+			}
+		}
+		return list
+	}
+	crmintake(t, "", "outbox", "retry-now").want(t, 2, "say --all")
+	crmintake(t, "", "outbox", "retry-now", "nobody").want(t, 2, `no event with the id "nobody"`)
+	crmintake(t, "", "outbox", "retry-now", "--all").want(t, 2, "no terminal")
+	crmintake(t, "", "outbox", "retry-now", "--all", "--dry-run").want(t, 0, "2 events to be tried at once", "In doubt", "1 event.")
+	if list := due(); list != nil {
+		t.Errorf("due are %q", list)
+	}
+	pause := outbox.Pause{ObjectType: "contracts", Cause: outbox.ByAnswer, Reason: "403"}
+	if _, err := store.Pause(t.Context(), pause); err != nil {
+		t.Fatal(err)
+	}
+	crmintake(t, "", "outbox", "retry-now", "c1").want(t, 0, "Done to 1 event.", "Contracts is paused", "crmintake resume contracts")
+	if list := due(); len(list) != 1 || list[0] != "c1" {
+		t.Errorf("due are %q", list)
+	}
+	crmintake(t, "", "outbox", "retry-now", "c1").want(t, 0, "Due already", "No events that wait")
+	var v hurryView
+	crmintake(t, "", "outbox", "retry-now", "--status", "retry", "--yes", "--output", "json").json(t, &v)
+	if v.Result == nil || v.Result.Done != 1 || v.Plan.Due != 1 {
+		t.Errorf("%+v", v)
+	}
+	crmintake(t, "", "audit").want(t, 0, "retry-now by ann")
+	if list := due(); len(list) != 2 {
+		t.Errorf("due are %q", list)
+	}
+}
+
+// A discard says that it can be taken back, and is: by event, or as a whole.
+func TestRestore(t *testing.T) {
+	deadLetters(t, map[string]string{"a": `no`, "b": `no`, "c": `no`})
+	t.Setenv("CRMINTAKE_AS", "ann")
+	discard := []string{"dead", "discard", "a", "b", "--reason", "no use"}
+	crmintakeFrom(t, t.Context(), at("y\n"), discard...).want(t, 0, "'crmintake dead restore' can take it back", "Done to 2 events.")
+	crmintake(t, `{"properties":{}}`, "dead", "edit", "a", "--file", "-").want(t, 2, "'crmintake dead restore'")
+	for args, want := range map[string]string{
+		"":              "name the events",
+		"a --discard 1": "name the events",
+		"--discard 7":   "action 7 is no discard",
+		"nobody":        `no event with the id "nobody"`,
+		"a":             "no terminal",
+	} {
+		crmintake(t, "", append([]string{"dead", "restore"}, strings.Fields(args)...)...).want(t, 2, want)
+	}
+	crmintake(t, "", "dead", "restore", "--discard", "1", "--dry-run").want(t, 0, "2 events to restore")
+	crmintakeFrom(t, t.Context(), at("y\n"), "dead", "restore", "a", "c").want(t, 0, "skipped: 1 event", "Done to 1 event.")
+	var v restoreView
+	crmintake(t, "", "dead", "restore", "--discard", "1", "--reason", "of use", "--yes", "--output", "json").json(t, &v)
+	if v.Result == nil || v.Result.Done != 1 || v.Plan.NotSo != 1 {
+		t.Errorf("%+v", v)
+	}
+	crmintake(t, "", "dead", "restore", "a", "b", "--yes").want(t, 0, "skipped: 2 events", "No discarded events")
+	crmintake(t, "", "dead", "groups").want(t, 0, "3 dead events")
+	crmintake(t, "", "dead", "show", "b").want(t, 0, "dead (invalid_event)", "restore by ann", "of use")
+	crmintake(t, `{"properties":{"a":"1"}}`, "dead", "edit", "a", "--file", "-").want(t, 0, "revision 1")
+}
+
+// An object type that nobody has met is paused all the same, and what may be meant is told.
+func TestPauseOfAnUnmetType(t *testing.T) {
+	undecided(t, []string{"c1"}, []string{"d1"})
+	crmintake(t, "", "pause", "contract", "--reason", "x").want(t, 0, "Contract is paused",
+		"No call was ever made for contract", "Did you mean contracts?", "crmintake resume contract")
+	var r pauseReport
+	crmintake(t, "", "pause", "quite-another", "--reason", "x", "--output", "json").json(t, &r)
+	if !r.Unmet || r.Nearest != "" {
+		t.Errorf("%+v", r)
+	}
+	for _, met := range []string{"contracts", "deals", "--all"} {
+		if r := crmintake(t, "", "pause", met, "--reason", "x"); strings.Contains(r.out, "No call") || r.code != 0 {
+			t.Errorf("%s: %s%s", met, r.out, r.err)
+		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	os.Setenv("CRMINTAKE_ADMIN_ADDR", "127.0.0.1:0") // workers of several tests and packages run at once
-	outboxtest.Syncing() // check has its word about servers that don't
+	outboxtest.Syncing()                             // check has its word about servers that don't
 	outboxtest.Main(m)
 }
 

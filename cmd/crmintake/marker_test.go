@@ -115,6 +115,8 @@ var marches = []march{
 	{args: "replay cancel 1", database: true},
 	{args: "dead discard --all --reason enough --yes", database: true},
 	{args: "outbox doubt --since 1h --reason enough --yes", database: true},
+	{args: "dead restore bad --yes", database: true},
+	{args: "outbox retry-now --all --yes", database: true},
 	{args: "outbox give-up --all --reason enough --yes", database: true},
 	{args: "pause contracts --reason enough", database: true},
 	{args: "resume contracts", database: true},

@@ -8,13 +8,12 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
-	"crmintake/worker"
 )
 
 // pausable names an object type, or everything.
 type pausable struct {
 	ObjectType string `arg:"" optional:"" name:"type" help:"Object type, such as deals."`
-	All        bool   `help:"Everything: all calls, of every object type."`
+	All        bool   `env:"-" help:"Everything: all calls, of every object type."`
 }
 
 // key is what the outbox calls it.
@@ -27,8 +26,8 @@ func (p pausable) key() (string, error) {
 	case p.ObjectType == "":
 		return "", usagef("give an object type, or --all for everything")
 	}
-	if _, invalid := worker.ObjectTypeOf(p.ObjectType, ""); invalid != "" {
-		return "", usagef("%q is not an object type: want letters, digits, _ and -", p.ObjectType)
+	if err := objectTypeFault(p.ObjectType); err != nil {
+		return "", usagef("%q is not an object type: %w", shorten(p.ObjectType, 50), err)
 	}
 	return p.ObjectType, nil
 }
@@ -67,7 +66,9 @@ func (pauseCmd) Help() string {
 type pauseReport struct {
 	ObjectType string `json:"object_type"` // "*": everything
 	Reason     string `json:"reason"`
-	Already    bool   `json:"already"` // it was paused before
+	Already    bool   `json:"already"`           // it was paused before
+	Unmet      bool   `json:"unmet,omitempty"`   // no call and no event of the object type is known: it may be misspelled
+	Nearest    string `json:"nearest,omitempty"` // then, the one that is and whose name is nearest
 }
 
 func (c *pauseCmd) Run(ctx context.Context, p *program) error {
@@ -88,15 +89,49 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	r := pauseReport{ObjectType: key, Reason: reason, Already: already}
+	if err := r.doubt(ctx, d); err != nil {
+		p.log.Debug("it is not known whether there are events of it", "error", err)
+	}
 	if p.Output == "json" {
-		return printJSON(p.out, pauseReport{ObjectType: key, Reason: reason, Already: already})
+		return printJSON(p.out, r)
 	}
 	how := "is paused"
 	if already {
 		how = "was paused already, and is so now for this reason"
 	}
-	_, err = fmt.Fprintf(p.out, "%s %s. Events wait; type 'crmintake resume %s' to go on.\n", capital(pausedName(key)), how, resumeArgument(key))
-	return err
+	fmt.Fprintf(p.out, "%s %s. Events wait; type 'crmintake resume %s' to go on.\n", capital(pausedName(key)), how, resumeArgument(key))
+	if r.Unmet {
+		fmt.Fprintf(p.out, "No call was ever made for %s, and no event of it waits or is dead.", key)
+		if r.Nearest != "" {
+			fmt.Fprintf(p.out, " Did you mean %s?", r.Nearest)
+		}
+		fmt.Fprintln(p.out)
+	}
+	return nil
+}
+
+// doubtPatience is how long it may take to find out whether an object type is known.
+const doubtPatience = 3 * time.Second
+
+// doubt finds out whether the object type is known, and if not, which may be meant.
+func (r *pauseReport) doubt(ctx context.Context, d *desk) error {
+	if r.ObjectType == outbox.Account {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, doubtPatience)
+	defer cancel()
+	met, err := d.EverMet(ctx, r.ObjectType)
+	if err != nil || met {
+		return err
+	}
+	r.Unmet = true
+	s, err := d.Status(ctx)
+	if err != nil {
+		return err
+	}
+	r.Nearest = nearest(r.ObjectType, s.ObjectTypes())
+	return nil
 }
 
 type resumeCmd struct {

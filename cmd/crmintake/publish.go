@@ -125,11 +125,10 @@ func (c *publishCmd) validate() (string, error) {
 	if c.ObjectType == "" {
 		return c.Subject, nil
 	}
-	subject := cfg.Prefix() + c.ObjectType
-	if _, invalid := worker.ObjectTypeOf(subject, cfg.Prefix()); invalid != "" {
-		return "", usagef("--object-type %q: want letters, digits, _ and -", c.ObjectType)
+	if err := objectTypeFault(c.ObjectType); err != nil {
+		return "", usagef("--object-type %q: %w", shorten(c.ObjectType, 50), err)
 	}
-	return subject, nil
+	return cfg.Prefix() + c.ObjectType, nil
 }
 
 // feed takes the lines to the publisher. It is one goroutine's, beside the one that reads.
@@ -304,8 +303,8 @@ func (f *feed) checkExported(l *line) (subject, id string, err error) {
 	if f.ObjectType != "" {
 		subject = f.subject
 	}
-	if _, invalid := worker.ObjectTypeOf(subject, cfg.Prefix()); invalid != "" {
-		return "", "", fmt.Errorf("its object type is %q: want letters, digits, _ and -, or say it with --object-type", l.objectType)
+	if err := objectTypeFault(strings.TrimPrefix(subject, cfg.Prefix())); err != nil {
+		return "", "", fmt.Errorf("its object type is %q: %w, or say it with --object-type", shorten(l.objectType, 50), err)
 	}
 	id, err = f.checkID(l.id+f.IDSuffix, "event_id")
 	return subject, id, err

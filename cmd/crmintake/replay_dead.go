@@ -18,12 +18,12 @@ type deadReplayCmd struct {
 	databaseFlags
 	deadFilterFlags
 	bulkFlags
-	AllowDuplicate bool              `help:"Send again, too, what may have a record already where nothing tells, and mark it as a possible duplicate."`
+	AllowDuplicate bool              `env:"-" help:"Send again, too, what may have a record already where nothing tells, and mark it as a possible duplicate."`
 	Rate           float64           `help:"Events a second at most; without it, as fast as the quota lets the workers." placeholder:"N"`
 	Detach         bool              `help:"Don't wait for a bulk replay; replay show tells how far it is."`
 	Reason         string            `help:"Why, for whoever asks later." placeholder:"TEXT"`
 	Quota          quotaFlag         `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
-	IDProperty     map[string]string `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." mapsep:"," placeholder:"TYPE=NAME,…"`
+	IDProperty     idPropertyOfTypes `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." placeholder:"TYPE=NAME,…"`
 }
 
 func (deadReplayCmd) Help() string {
@@ -161,7 +161,7 @@ func seconds(s float64) time.Duration {
 
 func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io.Writer, v *replayView) error {
 	if !c.Yes {
-		if err := p.confirm(fmt.Sprintf("Should crmintake replay %s?", count(int(v.Plan.Sent), "event"))); err != nil {
+		if err := p.confirm(ctx, fmt.Sprintf("Should crmintake replay %s?", count(int(v.Plan.Sent), "event"))); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,7 @@ type callFlags struct {
 
 // outcomeFlags say what becomes of events.
 type outcomeFlags struct {
-	IDProperty    map[string]string `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." mapsep:"," placeholder:"TYPE=NAME,…"`
+	IDProperty    idPropertyOfTypes `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." placeholder:"TYPE=NAME,…"`
 	OnUnknown     unknownRules      `help:"What to do with an event whose call may or may not have created its record, where there is no id property: park it for a person, or resend it and mark it as a possible duplicate. For one object type, as notes=resend; both may be given: park,notes=resend." default:"park" placeholder:"park|resend|TYPE=resend,…"`
 	OnConflict    string            `help:"What to do with an event whose unique value a record has already: dead (a person decides), or adopt that record as the event's." enum:"dead,adopt" default:"dead" placeholder:"dead|adopt"`
 	Settle        time.Duration     `help:"How long after an unanswered call to ask what became of it." default:"10s" placeholder:"TIME"`

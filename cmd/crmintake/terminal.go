@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,17 +22,34 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// confirm asks a question, on standard error, to which yes must be the answer. Without a terminal to ask on it is a usageError.
-func (p *program) confirm(question string) error {
+// confirm asks a question, on standard error, to which yes must be the answer, before ctx ends. Without a terminal to ask on it is a
+// usageError.
+func (p *program) confirm(ctx context.Context, question string) error {
 	if !isTerminal(p.in) {
 		return usagef("there is no terminal to ask on: say --yes to go on without being asked, or --dry-run to see the plan only; nothing was changed")
 	}
 	fmt.Fprint(p.err, question+" [y/N] ")
-	answer, err := bufio.NewReader(p.in).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+	type reply struct {
+		text string
+		err  error
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
+	// Reading from a terminal can't be interrupted, so it has a goroutine, which ends with the answer or the program.
+	replies := make(chan reply, 1)
+	go func() {
+		text, err := bufio.NewReader(p.in).ReadString('\n')
+		replies <- reply{text, err}
+	}()
+	var answer reply
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(p.err)
+		return errors.New("interrupted; nothing was changed")
+	case answer = <-replies:
+	}
+	if answer.err != nil && !errors.Is(answer.err, io.EOF) {
+		return answer.err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer.text)) {
 	case "y", "yes":
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/alecthomas/kong"
 )
 
 // version and commit are for builds from sources without a git repository, as in a container, which name them by
@@ -11,6 +13,16 @@ import (
 var version, commit string
 
 type versionCmd struct{}
+
+// versionFlag is for who looks for --version.
+type versionFlag bool
+
+// BeforeReset implements kong's hook: what else is on the line does not count.
+func (versionFlag) BeforeReset(k *kong.Kong) error {
+	_, err := fmt.Fprintln(k.Stdout, thisBuild())
+	k.Exit(exitDone)
+	return err
+}
 
 // build says which build this is, from what it was told or the Go tool recorded in it.
 type build struct {
@@ -49,10 +61,14 @@ func (versionCmd) Run(p *program) error {
 	if p.Output == "json" {
 		return printJSON(p.out, b)
 	}
+	_, err := fmt.Fprintln(p.out, b)
+	return err
+}
+
+func (b build) String() string {
 	modified := ""
 	if b.Modified {
 		modified = ", modified"
 	}
-	_, err := fmt.Fprintf(p.out, "crmintake %s (commit %s%s, %s)\n", b.Version, b.Commit, modified, b.Go)
-	return err
+	return fmt.Sprintf("crmintake %s (commit %s%s, %s)", b.Version, b.Commit, modified, b.Go)
 }

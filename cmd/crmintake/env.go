@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// The environment gives what the command line leaves out. What only a typed word is to make bigger, or to aim at other
+// events, has no variable (env:"-"), and a name that is no variable's is an error: a setting that is misspelled would
+// else be none.
+
+// testVariable is the tests' own; the program has no use for it.
+const testVariable = envPrefix + "_TEST_DATABASE_URL"
+
+// serviceVariable are those that Kubernetes makes of services whose names begin as ours do.
+var serviceVariable = regexp.MustCompile(`_(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// environment is what the variables may be.
+type environment struct {
+	names   []string          // of all flags of all commands
+	without map[string]string // the flags that have none, by what it would be
+}
+
+// read takes a variable that is set to nothing for one that is not set: so compose files and units write it.
+func (e *environment) read(k *kong.Kong) error {
+	e.without = map[string]string{}
+	for _, f := range flagsOf(k.Model.Node) {
+		if len(f.Envs) == 0 {
+			e.without[envPrefix+"_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))] = f.Name
+		}
+		e.names = append(e.names, f.Envs...)
+		f.Tag.Envs = slices.DeleteFunc(slices.Clone(f.Envs), func(name string) bool {
+			value, set := os.LookupEnv(name)
+			return set && value == ""
+		})
+	}
+	return nil
+}
+
+// flagsOf are the flags of a command and all below it.
+func flagsOf(n *kong.Node) []*kong.Flag {
+	flags := slices.Clone(n.Flags)
+	for _, child := range n.Children {
+		flags = append(flags, flagsOf(child)...)
+	}
+	return flags
+}
+
+// check tells of each variable that begins as ours do and is none. Values are not repeated.
+func (e *environment) check(environ []string) error {
+	var faults []error
+	for _, one := range environ {
+		name, _, _ := strings.Cut(one, "=")
+		if !strings.HasPrefix(name, envPrefix+"_") || slices.Contains(e.names, name) || name == testVariable ||
+			serviceVariable.MatchString(name) {
+			continue
+		}
+		text := printable(name) + " in the environment is none of crmintake's"
+		if flag, ok := e.without[name]; ok {
+			text += fmt.Sprintf(": --%s is for the command line only", flag)
+		} else if near := e.nearest(name); near != "" {
+			text += "; did you mean " + near + "?"
+		} else {
+			text += "; 'crmintake run --help' names them"
+		}
+		faults = append(faults, fmt.Errorf("%s (to be rid of it, type 'unset %s')", text, quoted(name)))
+	}
+	return errors.Join(faults...)
+}
+
+// nearest compares what is behind the prefix.
+func (e *environment) nearest(name string) string {
+	var rests []string
+	for _, one := range e.names {
+		rests = append(rests, strings.TrimPrefix(one, envPrefix+"_"))
+	}
+	if near := nearest(strings.TrimPrefix(name, envPrefix+"_"), rests); near != "" {
+		return envPrefix + "_" + near
+	}
+	return ""
+}
+
+// nearest is the other name that is mistyped most easily as this one; "" if none is near.
+func nearest(name string, names []string) (near string) {
+	least := 1 + (len(name)+2)/3
+	for _, candidate := range names {
+		if d := editDistance(name, candidate); d > 0 && d < least {
+			near, least = candidate, d
+		}
+	}
+	return near
+}
+
+// editDistance is how many bytes have to be put in, taken out or replaced (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/outbox/operator"
+)
+
+// undecidedFlags choose events that wait in retry or unknown.
+type undecidedFlags struct {
+	EventIDs   []string `arg:"" optional:"" name:"event-id" help:"Only these events."`
+	Status     string   `help:"Only this status: retry or unknown." enum:",retry,unknown" default:"" placeholder:"STATUS"`
+	ObjectType string   `help:"Only this object type." placeholder:"TYPE"`
+	OlderThan  moment   `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
+	Category   string   `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
+	Text       string   `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
+	asFlag
+	All    bool `env:"-" help:"Take every event in retry or unknown: without it, a filter is wanted."`
+	Yes    bool `env:"-" help:"Don't ask; for scripts."`
+	DryRun bool `help:"Only say what would be done."`
+}
+
+// AfterApply implements kong's hook.
+func (f undecidedFlags) AfterApply() error { return f.OlderThan.past("--older-than") }
+
+func (f undecidedFlags) undecided() operator.Undecided {
+	return operator.Undecided{
+		Filter: operator.Filter{
+			EventIDs: f.EventIDs, ObjectType: f.ObjectType, Category: f.Category, Text: f.Text, All: f.All,
+		},
+		Status: outbox.Status(f.Status), Before: time.Time(f.OlderThan),
+	}
+}
+
+// undecidedError tells what is the fault of what was typed.
+func undecidedError(err error) error {
+	if errors.Is(err, operator.ErrEverything) {
+		return usagef("this would take every event in retry or unknown: name events or give a filter, or say --all; " +
+			"nothing was changed")
+	}
+	return operatorError(err)
+}
+
+type outboxRetryNowCmd struct {
+	databaseFlags
+	undecidedFlags
+	Reason string `help:"Why, for whoever asks later." placeholder:"TEXT"`
+}
+
+func (outboxRetryNowCmd) Help() string {
+	return "Events in retry are sent, and events in unknown asked about, as soon as pauses and the quota let the workers, " +
+		"and not only when their wait is over: for when the cause is mended. They get no more attempts by it. What is in " +
+		"doubt and was not asked about yet is left to its settle time: asked too early, the CRM may say that there is no " +
+		"record while the call is at work."
+}
+
+// hurryView is what it prints for programs.
+type hurryView struct {
+	Plan   operator.HurryPlan `json:"plan"`
+	DryRun bool               `json:"dry_run,omitempty"`
+	Result *operator.Result   `json:"result,omitempty"` // nil if nothing was done
+}
+
+func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
+	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	if err != nil {
+		return err
+	}
+	defer d.store.Close()
+	plan, err := d.PlanHurry(ctx, c.undecided())
+	if err != nil {
+		return undecidedError(err)
+	}
+	text := p.out
+	if p.Output == "json" {
+		text = io.Discard
+	}
+	printHurryPlan(text, plan)
+	if err := c.tellPauses(ctx, d, text); err != nil {
+		return err
+	}
+	v := hurryView{Plan: plan, DryRun: c.DryRun}
+	if plan.TotalEvents > 0 && !c.DryRun {
+		if !c.Yes && (c.All || len(c.EventIDs) == 0) {
+			question := fmt.Sprintf("Should crmintake have %s tried at once?", count(int(plan.TotalEvents), "event"))
+			if err := p.confirm(ctx, question); err != nil {
+				return err
+			}
+		}
+		r, err := d.Hurry(ctx, plan, c.Reason)
+		if err != nil {
+			return operatorError(err)
+		}
+		v.Result = &r
+		printResult(text, r)
+	}
+	if p.Output == "json" {
+		return printJSON(p.out, v)
+	}
+	return nil
+}
+
+func printHurryPlan(w io.Writer, plan operator.HurryPlan) {
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{
+		{plan.NotUndecided, "Neither retry nor unknown, or not any more, and so skipped"},
+		{plan.InCall, "In a call right now, and so left alone"},
+		{plan.Due, "Due already: the workers take them as soon as pauses and the quota let them"},
+		{plan.Asked, "In doubt, and to be asked about in a moment, when their settle time is over"},
+	} {
+		if part.n > 0 {
+			fmt.Fprintf(w, "%s: %s.\n", part.what, count(int(part.n), "event"))
+		}
+	}
+	if plan.TotalEvents == 0 {
+		fmt.Fprintln(w, "No events that wait to do this to.")
+	} else {
+		fmt.Fprintf(w, "%s to be tried at once.\n", count(int(plan.TotalEvents), "event"))
+	}
+}
+
+// tellPauses says what they wait for all the same.
+func (c *outboxRetryNowCmd) tellPauses(ctx context.Context, d *desk, text io.Writer) error {
+	pauses, err := d.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	pauses = slices.DeleteFunc(pauses, func(one operator.Pause) bool {
+		return c.ObjectType != "" && one.ObjectType != c.ObjectType && one.ObjectType != outbox.Account
+	})
+	for _, one := range pauses {
+		p := pausedName(one.ObjectType)
+		fmt.Fprintf(text, "%s is paused, and waits until that ends ('crmintake resume %s'): %s\n",
+			capital(printable(p)), resumeArgument(one.ObjectType), shorten(printable(one.Reason), 200))
+	}
+	return nil
+}
