@@ -17,15 +17,26 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// Prepare completes the settings of a connection that is about to be made, for example with a password that has changed since.
+// Prepare completes the settings of a connection that is about to be made, for example with a password that has changed
+// since.
 type Prepare func(ctx context.Context, cfg *pgx.ConnConfig) error
 
 // Up applies all migrations that are missing.
 func Up(ctx context.Context, databaseURL string, prepare ...Prepare) error {
-	return with(databaseURL, prepare, func(p *goose.Provider) error {
-		_, err := p.Up(ctx)
+	_, err := Apply(ctx, databaseURL, prepare...)
+	return err
+}
+
+// Apply is Up, and returns the names of those that it applied itself: of several at once, one does it.
+func Apply(ctx context.Context, databaseURL string, prepare ...Prepare) (names []string, err error) {
+	err = with(databaseURL, prepare, func(p *goose.Provider) error {
+		applied, err := p.Up(ctx)
+		for _, one := range applied {
+			names = append(names, one.Source.Path)
+		}
 		return err
 	})
+	return names, err
 }
 
 // DownTo takes back all migrations after version, with the data that they hold. It is for tests.

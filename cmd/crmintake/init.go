@@ -49,7 +49,7 @@ func (c *initCmd) validate() error {
 
 // initReport is what init found and did.
 type initReport struct {
-	Stream   *jetstream.Part `json:"stream,omitempty"` // nil when it could not be looked at
+	Stream   *jetstream.Part `json:"stream,omitempty"` // nil when it is neither made nor known to be there
 	Consumer *jetstream.Part `json:"consumer,omitempty"`
 	Schema   *schemaReport   `json:"schema,omitempty"`
 }
@@ -65,7 +65,7 @@ func (c *initCmd) Run(ctx context.Context, p *program) error {
 	if schemaErr == nil {
 		report.Schema = &schema
 	}
-	return errors.Join(report.print(p), natsErr, schemaErr)
+	return errors.Join(report.print(p, c), natsErr, schemaErr)
 }
 
 func (c *initCmd) initNATS(ctx context.Context, p *program, report *initReport) (err error) {
@@ -77,7 +77,7 @@ func (c *initCmd) initNATS(ctx context.Context, p *program, report *initReport) 
 	ctx, cancel := context.WithTimeout(ctx, natsPatience)
 	defer cancel()
 	r, err := jetstream.Init(ctx, nc, c.jetStream())
-	if r.Stream.Created || r.Stream.Faults != nil || r.Consumer.Name != "" {
+	if r.Stream.Name != "" {
 		report.Stream = &r.Stream
 	}
 	if r.Consumer.Name != "" {
@@ -89,15 +89,19 @@ func (c *initCmd) initNATS(ctx context.Context, p *program, report *initReport) 
 // natsPatience bounds what a command asks of JetStream at its start: a cluster takes a while to place a stream.
 const natsPatience = 30 * time.Second
 
-func (r *initReport) print(p *program) error {
+// unsure stands for a part that is neither made nor known to be there.
+const unsure = "not made; why is told below"
+
+func (r *initReport) print(p *program, c *initCmd) error {
 	if p.Output == "json" {
 		return printJSON(p.out, r)
 	}
 	for _, one := range []struct {
-		kind string
-		part *jetstream.Part
-	}{{"stream", r.Stream}, {"consumer", r.Consumer}} {
+		kind, name string
+		part       *jetstream.Part
+	}{{"stream", c.Stream, r.Stream}, {"consumer", c.Consumer, r.Consumer}} {
 		if one.part == nil {
+			fmt.Fprintf(p.out, "%-8s  %s  %s\n", one.kind, one.name, unsure)
 			continue
 		}
 		state := "was there"
@@ -109,10 +113,12 @@ func (r *initReport) print(p *program) error {
 			fmt.Fprintf(p.out, "          note: %s\n", note)
 		}
 	}
-	if r.Schema != nil {
+	if r.Schema == nil {
+		fmt.Fprintf(p.out, "%-8s  %s\n", "schema", unsure)
+	} else {
 		state := "was there"
 		if n := len(r.Schema.Applied); n > 0 {
-			state = fmt.Sprintf("created or updated: %d migrations applied", n)
+			state = "created or updated: " + count(n, "migration") + " applied"
 		}
 		fmt.Fprintf(p.out, "%-8s  version %d  %s\n", "schema", r.Schema.Version, state)
 		if r.Schema.Roles != nil {

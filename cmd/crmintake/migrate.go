@@ -74,18 +74,14 @@ func migrateUp(ctx context.Context, f databaseFlags, roles rolesFlag) (report sc
 	if before.Newer > 0 && roles.Roles {
 		return report, errors.New("the database's schema is newer than this crmintake, which does not know what the roles need now; give --roles to the newest one")
 	}
-	if err := migrations.Up(ctx, f.DatabaseURL, f.prepareChange); err != nil {
+	applied, err := migrations.Apply(ctx, f.DatabaseURL, f.prepareChange)
+	if err != nil {
 		return report, err
 	}
 	if err := migrations.Check(ctx, f.DatabaseURL, f.prepareChange); err != nil {
 		return report, err
 	}
-	report = schemaReport{Version: before.Latest(), Applied: []string{}}
-	for _, m := range before.Migrations {
-		if m.AppliedAt.IsZero() {
-			report.Applied = append(report.Applied, m.Name)
-		}
-	}
+	report = schemaReport{Version: before.Latest(), Applied: append([]string{}, applied...)}
 	if roles.Roles {
 		report.Roles, err = migrations.Roles(ctx, f.DatabaseURL, f.prepareChange)
 	}

@@ -30,7 +30,7 @@ func (c InitConfig) Validate() error {
 	return c.Config.Validate()
 }
 
-// InitReport says what Init found and did.
+// InitReport says what Init found and did. A part without a name is neither made nor known to be there.
 type InitReport struct {
 	Stream, Consumer Part
 }
@@ -72,7 +72,7 @@ func Init(ctx context.Context, nc *nats.Conn, cfg InitConfig) (InitReport, error
 	if cfg.AckWait == 0 {
 		cfg.AckWait = defaultAckWait
 	}
-	report := InitReport{Stream: Part{Name: cfg.Stream}, Consumer: Part{Name: cfg.Consumer}}
+	var report InitReport
 	js, err := cfg.jetStream(nc)
 	if err != nil {
 		return report, err
@@ -109,6 +109,7 @@ func (c InitConfig) initStream(ctx context.Context, js jetstream.JetStream, part
 	if err != nil {
 		return nil, fmt.Errorf("create the stream %s for %s: %w", c.Stream, c.Subject, c.explain(err))
 	}
+	part.Name = c.Stream
 	if part.Created {
 		return stream, nil
 	}
@@ -169,6 +170,7 @@ func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, p
 		}
 	}
 	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		part.Name = c.Consumer
 		err = c.explain(err)
 		part.Faults = append(part.Faults, err.Error())
 		return err
@@ -176,6 +178,7 @@ func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, p
 	if err != nil {
 		return fmt.Errorf("create the consumer %s of stream %s: %w", c.Consumer, c.Stream, c.explain(err))
 	}
+	part.Name = c.Consumer
 	if part.Created {
 		return nil
 	}
