@@ -45,10 +45,21 @@ func (c *crmCmd) Run(ctx context.Context, s streams) error {
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	fmt.Fprintf(s.out, "The simulated CRM answers at http://%s.\n", l.Addr())
 	tellTypes(s.out, cfg.ObjectTypes)
+	c.tellSettings(s.out, l.Addr().String(), cfg.ObjectTypes)
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// tellSettings says what to type for a worker, and for crmintake check, to find the account.
+func (c *crmCmd) tellSettings(out io.Writer, addr string, types map[string]hubspottest.ObjectType) {
+	var properties []string
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		properties = append(properties, name+"="+types[name].Unique[0])
+	}
+	fmt.Fprintf(out, "For a worker: export CRMINTAKE_HUBSPOT_URL=http://%s CRMINTAKE_HUBSPOT_TOKEN='%s' CRMINTAKE_QUOTA=%s CRMINTAKE_ID_PROPERTY=%s\n",
+		addr, strings.ReplaceAll(c.Token, "'", `'\''`), c.Quota, strings.Join(properties, ","))
 }
 
 // tellTypes says which object types the account knows, and with which properties.

@@ -23,7 +23,7 @@ func TestCRM(t *testing.T) {
 	}()
 	said := bufio.NewReader(out)
 	var lines []string
-	for range 4 {
+	for range 5 {
 		line, err := said.ReadString('\n')
 		if err != nil {
 			t.Fatalf("%v, exit code %d\n%s", err, <-ended, &errs)
@@ -34,6 +34,11 @@ func TestCRM(t *testing.T) {
 		if !strings.HasPrefix(lines[k+1], want) {
 			t.Errorf("it says %q, want %q", lines[k+1], want)
 		}
+	}
+	address := strings.TrimSuffix(lines[0][strings.Index(lines[0], "http://"):], ".\n")
+	if want := "For a worker: export CRMINTAKE_HUBSPOT_URL=" + address + " CRMINTAKE_HUBSPOT_TOKEN='open' CRMINTAKE_QUOTA=190/10s " +
+		"CRMINTAKE_ID_PROPERTY=companies=source_event_id,contacts=source_event_id,deals=source_event_id\n"; lines[4] != want {
+		t.Errorf("it says %q, want %q", lines[4], want)
 	}
 	url := strings.TrimSuffix(lines[0][strings.Index(lines[0], "http://"):], ".\n") + "/crm/objects/2026-03/"
 	client := &http.Client{Transport: &http.Transport{}}
