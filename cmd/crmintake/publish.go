@@ -49,6 +49,7 @@ type publishReport struct {
 	Bad         int    `json:"bad"`         // lines that were no events
 	Unconfirmed int    `json:"unconfirmed"` // sent, but it is not known whether they are in the stream
 	LastLine    int    `json:"last_line"`   // all events up to this line are in the stream; 0 for none
+	Sent
 }
 
 func (r publishReport) String() string {
@@ -109,7 +110,7 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 	if p.Output == "json" {
 		return errors.Join(err, printJSON(p.out, report))
 	}
-	_, printErr := fmt.Fprintln(p.out, report)
+	_, printErr := fmt.Fprintln(p.out, report.String()+report.Sent.words(c.Stream))
 	return errors.Join(err, printErr)
 }
 
@@ -140,6 +141,7 @@ type feed struct {
 	bar       *progressbar.ProgressBar // nil without a terminal
 	bad       int
 	exported  bool // there were exported events
+	sent      Sent
 }
 
 func (f *feed) report() publishReport {
@@ -151,6 +153,7 @@ func (f *feed) report() publishReport {
 		Bad:         f.bad,
 		Unconfirmed: f.publisher.Unconfirmed(),
 		LastLine:    done.Line,
+		Sent:        f.sent.upTo(done),
 	}
 }
 
@@ -249,6 +252,7 @@ func (f *feed) one(ctx context.Context, l line) error {
 	if err == nil {
 		err = f.publisher.Publish(ctx, jetstream.Message{Subject: subject, ID: id, Data: l.text, Line: l.number})
 		if err == nil {
+			f.sent.add(id)
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrTooLarge) {

@@ -63,7 +63,13 @@ func TestPublish(t *testing.T) {
 	if diff := cmp.Diff(want, contents(t, stream)); diff != "" {
 		t.Error(diff)
 	}
-	crmintake(t, "", append(args, "-")...).want(t, 0, "Published 0 events")
+	crmintake(t, event("d"), append(args, "-")...).want(t, 0, "Published 1 event on", "It has no id; it is the message 4 of ")
+	crmintake(t, event("e")+"\n"+event("f"), append(args, "-")...).want(t, 0, "no ids; they are among the messages 5 to 6 of ")
+	none := crmintake(t, "", append(args, "-")...)
+	none.want(t, 0, "Published 0 events")
+	if strings.Count(none.out, "\n") != 1 {
+		t.Errorf("it tells of ids: %s", none.out)
+	}
 
 	// Without ids, publishing twice is publishing twice.
 	file := filepath.Join(t.TempDir(), "events.ndjson")
@@ -71,7 +77,7 @@ func TestPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	crmintake(t, "", append(args, file)...).want(t, 0, "Published 1 event on")
-	if n := len(contents(t, stream)); n != 4 {
+	if n := len(contents(t, stream)); n != 7 {
 		t.Errorf("%d events", n)
 	}
 	crmintake(t, "", append(args, file+".not")...).want(t, 1, "no such file")
@@ -86,6 +92,7 @@ func TestPublishIDs(t *testing.T) {
 `
 	for round, want := range []publishReport{{Published: 3}, {Duplicates: 3}} {
 		want.Subject, want.LastLine = "crm.create.contacts", 3
+		want.Sent = Sent{IDs: []string{"k-1", "1.10", `é "quoted"`}, First: 1, Last: 3}
 		r := crmintake(t, in, args...)
 		r.want(t, 0)
 		var got publishReport
@@ -100,6 +107,18 @@ func TestPublishIDs(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"k-1", "1.10", `é "quoted"`}, ids); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Few ids are told, and of more the first and the last.
+func TestPublishTellsIDs(t *testing.T) {
+	_, args := publishTo(t)
+	args = append(args, "--id-field", "key", "-")
+	var in strings.Builder
+	for n := range 4 {
+		fmt.Fprintf(&in, `{"properties":{"key":"k-%d"}}`+"\n", n)
+		want := []string{"\nBy id: k-0.\n", "\nBy id: k-0, k-1.\n", "\nBy id: k-0, k-1, k-2.\n", "\nTheir ids are from k-0 to k-3.\n"}[n]
+		crmintake(t, in.String(), args...).want(t, 0, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,9 +46,11 @@ type Message struct {
 
 // Progress is how far a Publisher has come. Confirmations count in the order of publishing: everything up to Line is in the stream.
 type Progress struct {
-	Confirmed  int // messages that are in the stream, duplicates included
-	Duplicates int // those of them that were there before, by their id; also by a try whose confirmation was lost
-	Line       int // of the last one of them
+	Confirmed  int    // messages that are in the stream, duplicates included
+	Duplicates int    // those of them that were there before, by their id; also by a try whose confirmation was lost
+	Line       int    // of the last one of them
+	First      uint64 // the stream's number of the first of them; 0 for none
+	Last       uint64 // and of the last. Others' messages may lie between
 }
 
 // Publisher sends events without waiting for each one's confirmation, and yet knows of each whether it is in the stream. It is for
@@ -93,6 +96,7 @@ type unconfirmed struct {
 	err   error     // what the server last said against it; nil if it said nothing
 
 	confirmed, duplicate bool
+	seq                  uint64 // in the stream, once confirmed
 }
 
 // OpenPublisher checks that the stream exists and takes the subject; the error says what to type. The connection stays
@@ -220,7 +224,8 @@ func (p *Publisher) settle(ctx context.Context) error {
 	}
 	p.asked = 0
 	p.done.Confirmed++
-	p.done.Line = oldest.line
+	p.done.Line, p.done.Last = oldest.line, oldest.seq
+	p.done.First = cmp.Or(p.done.First, oldest.seq)
 	if oldest.duplicate {
 		p.done.Duplicates++
 	}
@@ -257,6 +262,7 @@ func (p *Publisher) take(m *nats.Msg) {
 	}
 	var answer struct {
 		Stream    string              `json:"stream"`
+		Seq       uint64              `json:"seq"`
 		Duplicate bool                `json:"duplicate"`
 		Error     *jetstream.APIError `json:"error"`
 	}
@@ -270,7 +276,7 @@ func (p *Publisher) take(m *nats.Msg) {
 	case answer.Stream != p.stream:
 		u.err = fmt.Errorf("it was taken by the stream %q", answer.Stream)
 	default:
-		u.confirmed, u.duplicate = true, answer.Duplicate
+		u.confirmed, u.duplicate, u.seq = true, answer.Duplicate, answer.Seq
 		return
 	}
 	u.due = time.Now() // at once if it is for failing; else sending again waits
