@@ -46,7 +46,8 @@ func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-func localTime(t time.Time) string { return t.Local().Format(time.DateTime) }
+// localTime is a time for people, with the zone that it is meant in.
+func localTime(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
 
 type deadListCmd struct {
 	listFlags
@@ -152,7 +153,7 @@ type revisionView struct {
 	Revision int        `json:"revision"`
 	Action   int64      `json:"action,omitempty"`
 	At       time.Time  `json:"at,omitzero"`
-	Payload  *bytesJSON `json:"payload"`
+	Payload  *eventJSON `json:"payload"`
 }
 
 func storyViewOf(s operator.Story) storyView {
@@ -168,7 +169,7 @@ func storyViewOf(s operator.Story) storyView {
 		v.Attempts = append(v.Attempts, av)
 	}
 	for _, r := range s.Revisions {
-		v.Revisions = append(v.Revisions, revisionView{r.Number, r.Action, r.At, bytesView(r.Payload)})
+		v.Revisions = append(v.Revisions, revisionView{r.Number, r.Action, r.At, eventView(r.Payload)})
 	}
 	return v
 }
@@ -185,15 +186,16 @@ func (v storyView) print(out io.Writer) error {
 	}
 	line("group", v.Group)
 	line("what to do", v.Advice)
+	seen := told{v.Error}
 	for i, a := range v.Attempts {
 		line(fmt.Sprintf("attempt %d", i+1), a.headline())
 		for _, e := range a.Errors {
-			line("  error", errorView{Category: e.Category, Message: e.Message}.headline())
+			line("  error", seen.once(errorView{Category: e.Category, Message: e.Message}.headline()))
 			line("  property", e.Property)
 			line("  rule", e.Rule)
 			line("  value", e.Value)
 			if e.Raw != nil {
-				line("  as received", e.Raw.String())
+				line("  as received", seen.without(e.Raw.String(), e.Message))
 			}
 		}
 	}
@@ -201,6 +203,10 @@ func (v storyView) print(out io.Writer) error {
 		name := fmt.Sprintf("revision %d", r.Revision)
 		if r.Revision == 0 {
 			name = "original"
+		}
+		if v.Payload != nil && *r.Payload == *v.Payload {
+			line(name, "the payload above")
+			continue
 		}
 		line(name, r.Payload.String())
 	}

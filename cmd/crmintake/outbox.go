@@ -82,7 +82,7 @@ type view struct {
 	StreamSeq         uint64     `json:"stream_seq"`
 	ReceivedAt        time.Time  `json:"received_at"`
 	UpdatedAt         time.Time  `json:"updated_at"`
-	Payload           *bytesJSON `json:"payload,omitempty"`
+	Payload           *eventJSON `json:"payload,omitempty"`
 	Result            *bytesJSON `json:"result,omitempty"`
 
 	Errors []errorView `json:"errors,omitempty"`
@@ -134,7 +134,7 @@ func viewOf(r outbox.Record) view {
 		EventID: r.EventID, ObjectType: r.ObjectType, Status: string(r.Status), Reason: string(r.Reason), Error: r.Error,
 		RecordID: r.RecordID, RecordURL: r.RecordURL, Attempts: r.Attempts, AttemptID: idView(r.AttemptID),
 		NextAttemptAt: r.NextAttemptAt, PossibleDuplicate: r.PossibleDuplicate, Stream: r.Stream, StreamSeq: r.StreamSeq,
-		ReceivedAt: r.ReceivedAt, UpdatedAt: r.UpdatedAt, Payload: bytesView(r.Payload), Result: bytesView(r.Result),
+		ReceivedAt: r.ReceivedAt, UpdatedAt: r.UpdatedAt, Payload: eventView(r.Payload), Result: bytesView(r.Result),
 	}
 	if json.Valid([]byte(r.Warnings)) {
 		v.Warnings = json.RawMessage(r.Warnings)
@@ -170,11 +170,11 @@ func (v view) print(out io.Writer) error {
 	line("error", v.Error)
 	line("attempts", v.Attempts)
 	if !v.NextAttemptAt.IsZero() {
-		line("next attempt", v.NextAttemptAt.Local().Format(time.DateTime))
+		line("next attempt", localTime(v.NextAttemptAt))
 	}
 	line("message", fmt.Sprintf("%s:%d", v.Stream, v.StreamSeq))
-	line("received", v.ReceivedAt.Local().Format(time.DateTime))
-	line("updated", v.UpdatedAt.Local().Format(time.DateTime))
+	line("received", localTime(v.ReceivedAt))
+	line("updated", localTime(v.UpdatedAt))
 	if v.Warnings != nil {
 		line("warnings", v.Warnings)
 	}
@@ -185,7 +185,7 @@ func (v view) print(out io.Writer) error {
 		line("result", v.Result)
 	}
 	for _, e := range v.Errors {
-		line("met on "+e.At.Local().Format(time.DateTime), e.headline())
+		line("met on "+localTime(e.At), e.headline())
 		if e.Raw != nil {
 			line("", e.Raw)
 		}

@@ -64,7 +64,7 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "STATUS"}, column{title: "UPDATED"},
 			column{title: "RECORD OR ERROR", fit: true})
 		for _, r := range page.Records {
-			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), r.UpdatedAt.Local().Format(time.DateTime), became(r))
+			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), localTime(r.UpdatedAt), became(r))
 		}
 		if err := t.print(p.out, screenOf(p.out)); err != nil {
 			return err
@@ -122,7 +122,7 @@ func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
 		t := newTable(column{}, column{}, column{}, column{fit: true}, column{fit: true})
 		status := shownStatus(string(r.Status))
 		status.text = fmt.Sprintf("%-9s", status.text) // each line is a table of its own
-		t.row(r.UpdatedAt.Local().Format(time.TimeOnly), status, r.ObjectType, r.EventID, became(r))
+		t.row(r.UpdatedAt.Local().Format(time.TimeOnly+" MST"), status, r.ObjectType, r.EventID, became(r))
 		return t.print(p.out, s)
 	})
 }
