@@ -14,7 +14,7 @@ var examples = map[string][]string{
 	"publish":          {"publish deals.ndjson --object-type deals --id-field source_event_id", "publish dead.ndjson --id-suffix .2"},
 	"status":           {"status", "status --watch 5s"},
 	"check":            {"check --quota 190/10s --id-property deals=source_event_id"},
-	"outbox get":       {"outbox get order-4711"},
+	"outbox get":       {"outbox get order-4711", "outbox get order-4711 order-4712 --output json"},
 	"outbox list":      {"outbox list --status retry --object-type deals", "outbox list --status dead --output json"},
 	"outbox tail":      {"outbox tail --object-type deals"},
 	"outbox give-up":   {"outbox give-up --object-type deals --older-than 6h --reason 'the scope will not come'"},

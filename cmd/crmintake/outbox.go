@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -22,46 +20,6 @@ type outboxCmd struct {
 	RetryNow outboxRetryNowCmd `cmd:"" help:"Have events that wait in retry or unknown tried at once."`
 	GiveUp   outboxGiveUpCmd   `cmd:"" help:"Make dead letters of events that wait in retry or unknown, to edit, replay or discard them."`
 	Doubt    outboxDoubtCmd    `cmd:"" help:"After a restored backup, or a failover that lost commits: have what waits asked about before it is sent."`
-}
-
-type outboxGetCmd struct {
-	databaseFlags
-	EventID string `arg:"" name:"event-id" help:"The event's id, as in the outbox."`
-}
-
-func (c *outboxGetCmd) Run(ctx context.Context, p *program) error {
-	store, err := openStore(ctx, c.databaseFlags, 2)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	record, err := store.Get(ctx, c.EventID)
-	if errors.Is(err, outbox.ErrNotFound) {
-		return usagef("the outbox has no event with the id %q", c.EventID)
-	}
-	if err != nil {
-		return err
-	}
-	history, err := store.History(ctx, c.EventID)
-	if err != nil {
-		return err
-	}
-	p.redactRecord(&record)
-	v := viewOf(record)
-	for _, h := range history {
-		p.redact(&h.Message)
-		if p.Redact {
-			h.Raw = nil
-		}
-		v.Errors = append(v.Errors, errorView{
-			At: h.At, AttemptID: idView(h.AttemptID), HTTPStatus: h.Status, CorrelationID: h.CorrelationID,
-			Category: h.Category, Message: h.Message, Raw: bytesView(h.Raw),
-		})
-	}
-	if p.Output == "json" {
-		return printJSON(p.out, v)
-	}
-	return v.print(p.out)
 }
 
 // view is a row of the outbox as JSON.

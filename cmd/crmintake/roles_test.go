@@ -61,14 +61,28 @@ func TestRoles(t *testing.T) {
 	}
 	for _, command := range []string{
 		"dead edit --all --rename properties.nmae=properties.name --yes", "dead replay --all --yes", "dead discard --all --reason x --yes",
-		"pause contracts --reason x", "resume contracts", "outbox tail",
+		"pause contracts --reason x", "resume contracts", "dead restore bad --yes", "outbox retry-now --all --yes",
 	} {
 		if command == "resume contracts" { // there is something to end
 			by(operator, "pause contracts --reason x").want(t, 0)
 		}
+		if command == "outbox retry-now --all --yes" { // there is something to hurry
+			office{database: owner}.exec(t, `UPDATE event SET status = 'retry', dead_at = NULL, reason = NULL, fingerprint = NULL,
+				next_attempt_at = now() + interval '1 hour' WHERE event_id = 'bad'`)
+		}
+		if command == "dead restore bad --yes" {
+			by(operator, "dead discard bad --reason x --yes").want(t, 0, "Done to 1 event")
+		}
 		by(reader, command).want(t, 1, "permission denied")
 		by(worker, command).want(t, 1, "permission denied")
+		if command == "dead restore bad --yes" {
+			by(operator, command).want(t, 0, "Done to 1 event")
+		}
 	}
+	by(worker, "outbox tail").want(t, 1, "permission denied")
+	by(operator, "outbox retry-now --all --yes").want(t, 0, "Done to 1 event")
+	office{database: owner}.exec(t, `UPDATE event SET status = 'dead', dead_at = now(), reason = 'rejected', fingerprint = 'f',
+		next_attempt_at = NULL WHERE event_id = 'bad'`)
 	by(operator, "resume contracts").want(t, 0)
 	for _, address := range []string{reader, operator} {
 		by(address, "run --drain").want(t, 1, "the role lacks INSERT on event", "migrate up --roles")
@@ -93,9 +107,11 @@ func TestRoles(t *testing.T) {
 	by(operator, "dead discard --all --reason x --yes").want(t, 0, "Done to 1 event")
 	by(operator, "dead replay worse --yes --rate 1 --detach").want(t, 0)
 	by(operator, "audit").want(t, 0, "discard")
-	out, log, stop := running(t, "outbox", "tail", "--database-url", operator)
-	until(t, "it follows", func() bool { return strings.Contains(log.String(), "following") })
-	if code := stop(); code != 0 {
-		t.Errorf("exit code %d: %s%s", code, out, log)
+	for _, address := range []string{operator, reader} {
+		out, log, stop := running(t, "outbox", "tail", "--database-url", address)
+		until(t, "it follows", func() bool { return strings.Contains(log.String(), "following") })
+		if code := stop(); code != 0 {
+			t.Errorf("exit code %d: %s%s", code, out, log)
+		}
 	}
 }
