@@ -52,7 +52,7 @@ func work(t *testing.T, s *Store, name string) {
 	}
 	_, err := s.Bury(t.Context(), []Burial{{Event: event(id("x"), "x"), Reason: InvalidEvent, Error: "bad"}})
 	ok(t, err)
-	ok(t, s.Beat(t.Context(), name, Capacity{Batch: 100}))
+	ok(t, s.Beat(t.Context(), name, Capacity{Batch: 100}, Told{}))
 	_, err = s.Take(t.Context(), Quota{Account: QuotaAccount, Calls: 1000, Window: time.Second}, Ask{Want: 1})
 	ok(t, err)
 	ok(t, s.ChangeSecret(t.Context(), name, func([]byte, time.Duration) ([]byte, error) { return []byte("sealed"), nil }))

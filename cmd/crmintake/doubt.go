@@ -16,10 +16,10 @@ type outboxDoubtCmd struct {
 	Since      moment            `help:"The moment of the backup, or of the last commit that survived: what was committed later is lost." required:"" placeholder:"TIME"`
 	ObjectType string            `help:"Only this object type." placeholder:"TYPE"`
 	OlderThan  moment            `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
-	Dead       bool              `help:"Dead letters, too, that died since then: what workers sent again without asking, before this command, is refused as a conflict with itself."`
+	Dead       bool              `env:"-" help:"Dead letters, too, that died since then: what workers sent again without asking, before this command, is refused as a conflict with itself."`
 	IDProperty map[string]string `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." mapsep:"," placeholder:"TYPE=NAME,…"`
 	asFlag
-	Yes    bool   `help:"Don't ask; for scripts."`
+	Yes    bool   `help:"Don't ask; for scripts." env:"-"`
 	DryRun bool   `help:"Only say what would be done."`
 	Reason string `help:"Why: it becomes each event's error, before what that was." required:"" placeholder:"TEXT"`
 }
@@ -66,7 +66,7 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 	if plan.TotalEvents > 0 && !c.DryRun {
 		if !c.Yes {
 			question := fmt.Sprintf("Should crmintake put %s in doubt?", count(int(plan.TotalEvents), "event"))
-			if err := p.confirm(question); err != nil {
+			if err := p.confirm(ctx, question); err != nil {
 				return err
 			}
 		}

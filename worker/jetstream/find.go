@@ -103,7 +103,8 @@ func (c Config) read(ctx context.Context, stream jetstream.Stream, first, last u
 			return list, nil
 		}
 		e := Waiting{Seq: m.Sequence, Published: m.Time}
-		e.ID, _ = worker.EventID(m.Header.Get, c.Stream, m.Sequence)
+		header := func(name string) (string, bool) { return headerOf(m.Header, name) }
+		e.ID, _, _ = worker.EventID(header, worker.Place{Stream: c.Stream, Seq: m.Sequence, Published: m.Time})
 		e.ObjectType, _ = worker.ObjectTypeOf(m.Subject, c.Prefix())
 		list = append(list, e)
 		first = m.Sequence + 1
