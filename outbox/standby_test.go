@@ -61,10 +61,10 @@ func TestStandby(t *testing.T) {
 	exec(t, p, `SELECT pg_reload_conf()`)
 	exec(t, worker, `SET default_transaction_read_only = on`)
 	ok(t, standby.Promote(t.Context()))
-	if err := worker.Beat(t.Context(), "w", Capacity{}); err == nil {
+	if err := worker.Beat(t.Context(), "w", Capacity{}, Told{}); err == nil {
 		t.Error("it takes writes")
 	}
-	ok(t, worker.Beat(t.Context(), "w", Capacity{}))
+	ok(t, worker.Beat(t.Context(), "w", Capacity{}, Told{}))
 	want(t, reader, `SELECT name FROM worker`, "w")
 }
 
