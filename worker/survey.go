@@ -14,6 +14,7 @@ import (
 // survey is how things stand in the stream, the outbox and the fleet. Either part may be missing, for the reason that its error tells.
 type survey struct {
 	pending, unacked int // in the stream
+	stranded         int // as well; -1 if that is not known
 	streamErr        error
 
 	census    outbox.Census
@@ -23,7 +24,7 @@ type survey struct {
 	outboxErr error
 }
 
-// surveyPatience is for each of the two parts: one that hangs leaves the other its time.
+// surveyPatience is for each question: one that hangs leaves the others their time.
 const surveyPatience = 5 * time.Second
 
 // surveyAfterStart is how long a worker that starts leaves the first one alone: its first calls are more urgent, and would wait for one
@@ -44,6 +45,18 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 			w.stream.worked()
 		}
 		return err
+	}()
+	s.stranded = func() int {
+		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		defer cancel()
+		if s.streamErr != nil {
+			return -1
+		}
+		n, _, err := w.source.Stranded(ctx)
+		if err != nil {
+			return -1
+		}
+		return n
 	}()
 	s.outboxErr = func() (err error) {
 		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
@@ -105,7 +118,7 @@ func (w *Worker) watchFleet(ctx context.Context) error {
 
 // fleetMetrics are the same from each worker of the fleet.
 type fleetMetrics struct {
-	backlog, unacked                     prometheus.Gauge
+	backlog, unacked, stranded           prometheus.Gauge
 	rows                                 *prometheus.GaugeVec // by status
 	overdue                              prometheus.Gauge
 	limit, used, left, dayLimit, dayUsed prometheus.Gauge
@@ -116,6 +129,8 @@ func newFleetMetrics(f factory) fleetMetrics {
 	m := fleetMetrics{
 		backlog: f.gauge("backlog_events", "Events in the stream that were delivered to nobody yet."),
 		unacked: f.gauge("backlog_unacked_events", "Events in the stream that were delivered and are not acked: in a worker's hands, or put off."),
+		stranded: f.gauge("backlog_stranded_events",
+			"Events in the stream that are neither of these and are delivered to nobody: see 'crmintake check'. Some may be missed while much comes and goes."),
 		rows: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "outbox_rows",
 			Help: "Rows of the outbox. Above 100,000 of a status, and in a table above 4 MiB for created ones, it is the database's estimate."}, []string{"status"}),
 		overdue:  f.gauge("outbox_oldest_due_seconds", "For how long the first of the rows to be sent or asked about again is due; 0 if none is."),
@@ -141,6 +156,9 @@ func (w *Worker) showFleet(s *survey) {
 	if s.streamErr == nil {
 		m.backlog.Set(float64(s.pending))
 		m.unacked.Set(float64(s.unacked))
+	}
+	if s.stranded >= 0 {
+		m.stranded.Set(float64(s.stranded))
 	}
 	if s.outboxErr == nil {
 		for status, n := range s.census.Rows {

@@ -187,10 +187,11 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // watchDrain ends the group when the stream and the outbox have nothing left to do. The stream is asked first: what left
-// it is in the outbox by then.
+// it is in the outbox by then. What the stream will give to nobody is no end, but a failure.
 func (w *Worker) watchDrain(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var stranded time.Time // since when; zero: nothing is
 	for {
 		select {
 		case <-ctx.Done():
@@ -207,12 +208,24 @@ func (w *Worker) watchDrain(ctx context.Context) error {
 		if pending > 0 || unacked > 0 {
 			continue
 		}
-		left, err := w.store.Outstanding(ctx)
-		if err == nil && !left {
+		if left, err := w.store.Outstanding(ctx); err != nil || left {
+			continue
+		}
+		n, what, err := w.source.Stranded(ctx)
+		switch {
+		case err != nil:
+		case n == 0:
 			return errDrained
+		case stranded.IsZero():
+			stranded = time.Now()
+		case time.Since(stranded) > strandedPatience:
+			return errors.New("not all is done: " + what)
 		}
 	}
 }
+
+// strandedPatience is what the source has to mend what is stranded, before a drain fails for it.
+const strandedPatience = 15 * time.Second
 
 func (w *Worker) busy() bool {
 	w.mu.Lock()

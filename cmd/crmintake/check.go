@@ -168,6 +168,9 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 	if c.durableFlags.validate() == nil {
 		f.streamDurable(ctx, source, c.NATSMonitorURL)
 	}
+	if n, what, err := source.Stranded(ctx); !f.fail("stream", err) && n > 0 {
+		f.add(failure, "stream", "%s", what)
+	}
 	// The ack wait is the consumer's; what else is wrong was told by settings.
 	if c.positive() == nil && c.config(c.BatchWait+time.Hour).Validate() == nil {
 		f.fail("stream", c.config(source.AckWait()).Validate())

@@ -27,7 +27,7 @@ func (initCmd) Help() string {
 
 func (c *initCmd) jetStream() jetstream.InitConfig {
 	return jetstream.InitConfig{
-		Config:   jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer},
+		Config:   jetstream.Config{Stream: c.Stream, Domain: c.Domain, Subject: c.Subject, Consumer: c.Consumer},
 		Replicas: c.Replicas,
 		AckWait:  c.AckWait,
 	}

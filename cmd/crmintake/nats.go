@@ -12,6 +12,7 @@ import (
 // natsFlags say where the events are, and who asks for them.
 type natsFlags struct {
 	NATSURL string `name:"nats-url" help:"NATS server; several, of one cluster, separated by commas." default:"nats://127.0.0.1:4222" placeholder:"URL"`
+	Domain  string `name:"nats-domain" help:"JetStream domain that has the stream; without it, that of the NATS server. At a leaf node, to use the hub's." placeholder:"NAME"`
 	Stream  string `help:"JetStream stream that holds the events." default:"CRM_EVENTS" placeholder:"NAME"`
 	Subject string `help:"Subject of the events; the object type stands in place of the wildcard." default:"crm.create.>" placeholder:"SUBJECT"`
 	natsAuthFlags

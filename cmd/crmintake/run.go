@@ -29,7 +29,7 @@ type runCmd struct {
 	profileFlags
 	durableFlags
 
-	Drain           bool          `help:"Exit with 0 once the consumer has nothing pending or unacknowledged and no row is sending, retry or unknown."`
+	Drain           bool          `help:"Exit with 0 once the consumer has nothing pending or unacknowledged, the stream nothing that is delivered to nobody, and no row is sending, retry or unknown."`
 	ShutdownTimeout time.Duration `help:"How long to finish what is under way after SIGTERM or Ctrl-C; a second one exits at once." default:"20s" placeholder:"TIME"`
 }
 
@@ -295,7 +295,7 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 
 // source tells where the events are.
 func (c *runCmd) source() jetstream.Config {
-	return jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer, Traces: tracing()}
+	return jetstream.Config{Stream: c.Stream, Domain: c.Domain, Subject: c.Subject, Consumer: c.Consumer, Traces: tracing()}
 }
 
 func quotaText(q worker.Quota) string {

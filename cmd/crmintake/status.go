@@ -82,6 +82,8 @@ type backlog struct {
 	Pending  int    `json:"pending"`         // not delivered yet
 	Unacked  int    `json:"unacked"`         // in the hands of workers, or put off
 	Apart    bool   `json:"apart,omitempty"` // each object type has a consumer of its own at the moment
+	Stranded int    `json:"stranded"`        // neither, and delivered to nobody; Advice says why, and what to type
+	Advice   string `json:"advice,omitempty"`
 
 	PausedUntil time.Time `json:"paused_until,omitzero"` // somebody told NATS to deliver nothing
 }
@@ -104,7 +106,7 @@ type statusFail struct {
 }
 
 func (c *statusCmd) Run(ctx context.Context, p *program) error {
-	source := jetstream.Config{Stream: c.Stream, Subject: c.Subject, Consumer: c.Consumer}
+	source := jetstream.Config{Stream: c.Stream, Domain: c.Domain, Subject: c.Subject, Consumer: c.Consumer}
 	if err := errors.Join(c.natsFlags.validate(), source.Validate(), c.databaseFlags.validate()); err != nil {
 		return usageError{err}
 	}
@@ -288,6 +290,9 @@ func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 	b.Apart = q.source.Apart()
 	if paused := q.source.PausedFor(); paused > 0 {
 		b.PausedUntil = time.Now().Add(paused)
+	}
+	if b.Stranded, b.Advice, err = q.source.Stranded(ctx); err != nil {
+		return nil, err
 	}
 	return b, nil
 }

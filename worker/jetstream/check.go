@@ -33,8 +33,15 @@ func judgeStream(cfg Config, s jetstream.StreamConfig) (f findings) {
 		f.warnf("the stream %s lets a consumer have at most %d events in hand, over all workers, and those put off count; type '%s'",
 			s.Name, most, cfg.withoutLimit("max_ack_pending"))
 	}
+	if s.MaxConsumers > 0 && s.Retention == jetstream.WorkQueuePolicy {
+		f.warnf("the stream %s is limited to %d consumers, so that a paused object type's events slow down the others; type '%s'", s.Name,
+			s.MaxConsumers, cfg.withoutMaxConsumers())
+	}
 	return f
 }
+
+// withoutMaxConsumers lifts it: natscli takes -1 for "as it is".
+func (c Config) withoutMaxConsumers() string { return c.editStream("--max-consumers=0") }
 
 // withoutLimit removes one of a stream's limits for its consumers, for which natscli has no flag.
 func (c Config) withoutLimit(name string) string {
@@ -86,7 +93,7 @@ func judgeHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
 	if s.AllowMsgSchedules && !slices.ContainsFunc(s.Subjects, func(subject string) bool { return !inner(subject) }) {
 		aside := strings.TrimSuffix(cfg.Prefix(), ".") + "-schedules.>"
 		f.warnf("the stream %s takes schedules (Nats-Schedule), which are no events, among the events only: they are left there, "+
-			"and 'crmintake run --drain' waits for them; type '%s', and publish them there", s.Name,
+			"and run --drain waits for them; type '%s', and publish them there", s.Name,
 			cfg.editStream("--subjects="+word(strings.Join(append(slices.Clone(s.Subjects), aside), ","))))
 	}
 }

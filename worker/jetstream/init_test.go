@@ -109,6 +109,8 @@ func TestExisting(t *testing.T) {
 		"schedules aside": {stream: func(s *jetstream.StreamConfig) {
 			s.Discard, s.AllowMsgSchedules, s.Subjects = jetstream.DiscardOld, true, []string{"crm.create.>", "later.>"}
 		}},
+		"few consumers": {stream: func(s *jetstream.StreamConfig) { s.MaxConsumers = 2 },
+			note: "limited to 2 consumers, so that a paused object type's events slow down the others; type 'nats stream edit CRM_EVENTS --max-consumers=0 --force'"},
 		"limits of consumers": {stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.InactiveThreshold = time.Hour },
 			note: `type 'EDITOR="sed -i.before /inactive_threshold:/d" nats stream edit CRM_EVENTS --interactive --force'`},
 		"few in hand by the stream": {

@@ -174,7 +174,7 @@ func (s *Source) part(ctx context.Context) error {
 		return fmt.Errorf("%w: the consumer %s does not deliver %s", errLanes, s.cfg.Consumer, s.cfg.Subject)
 	case stream.MaxConsumers > 0:
 		return fmt.Errorf("%w: the stream %s is limited to %d; type '%s'", errLanes, s.cfg.Stream, stream.MaxConsumers,
-			s.cfg.editStream("--max-consumers=0")) // natscli takes -1 for "as it is"
+			s.cfg.withoutMaxConsumers())
 	}
 	account, err := s.js.AccountInfo(ctx)
 	if err != nil {
