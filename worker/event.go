@@ -23,7 +23,7 @@ type Event struct {
 	Subject    string
 	Stream     string
 	StreamSeq  uint64
-	Payload    []byte // the body, byte for byte as received
+	Payload    []byte // the body, or the data of a CloudEvent in structured mode, byte for byte as received
 
 	// Published is when the stream took the message in, by its clock; zero if that is not known.
 	Published time.Time
@@ -31,6 +31,8 @@ type Event struct {
 	Former string
 	// Redelivered tells that the stream has delivered the message before.
 	Redelivered bool
+	// Structured tells that the message says by its content type that it is a CloudEvent in structured mode.
+	Structured bool
 	// Apart tells that the stream delivers its object type apart from others, and so only when it is fetched.
 	Apart bool
 

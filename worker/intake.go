@@ -15,6 +15,7 @@ type item struct {
 	*Event
 	input   Input
 	hash    [16]byte
+	former  *outbox.Former
 	touched time.Time // when it arrived, or when the stream was last told that it is in hand
 }
 
@@ -94,13 +95,8 @@ func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size
 // one batch for a trial that is due.
 func (w *Worker) accept(e *Event) (invalid *item) {
 	now := time.Now()
-	i := &item{Event: e, hash: ContentHash(e.Subject, e.Payload), touched: now}
-	if e.Invalid == "" {
-		var err error
-		if i.input, err = Decode(e.Payload, w.cfg.IDProperty[e.ObjectType], e.ID); err != nil {
-			e.Invalid = err.Error()
-		}
-	}
+	i := &item{Event: e, touched: now}
+	i.read(w.cfg.IDProperty[e.ObjectType])
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e.Invalid == "" && w.paused(e.ObjectType, now) {
@@ -250,16 +246,8 @@ func (w *Worker) answer(items []*item, err error) {
 func (i *item) row() outbox.Event {
 	return outbox.Event{
 		ID: i.ID, ObjectType: i.ObjectType, Payload: i.Payload, ContentHash: i.hash, Stream: i.Stream, StreamSeq: i.StreamSeq,
-		Published: i.Published, Former: i.former(),
+		Published: i.Published, Former: i.former,
 	}
-}
-
-// former is what an older program kept the event as, if it was another id.
-func (i *item) former() *outbox.Former {
-	if i.Former == "" {
-		return nil
-	}
-	return &outbox.Former{ID: i.Former, ContentHash: i.hash}
 }
 
 // keepInHand tells the stream, for as long as it takes, that what is in hand is still being worked on.

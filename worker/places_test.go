@@ -143,6 +143,19 @@ func TestEventsOfAnOlderProgram(t *testing.T) {
 	}
 }
 
+// bury keeps a message of contracts as a dead letter, as an older program did.
+func (r *rig) bury(seq uint64, id, body string) {
+	r.t.Helper()
+	store, err := outbox.Open(r.t.Context(), r.database, 2)
+	r.must(err)
+	defer store.Close()
+	_, err = store.Bury(r.t.Context(), []outbox.Burial{{Reason: outbox.InvalidEvent, Error: "invalid", Event: outbox.Event{
+		ID: id, ObjectType: "contracts", Payload: []byte(body), ContentHash: worker.ContentHash("crm.create.contracts", []byte(body)),
+		Stream: streamName, StreamSeq: seq,
+	}}})
+	r.must(err)
+}
+
 // Two pairs of source and id that look alike when they are put together are two events, with one content, too.
 func TestSourceAndIDAreTwoThings(t *testing.T) {
 	t.Parallel()

@@ -12,4 +12,5 @@
 //   - Every command of the runbook is one that the program takes, and every alert has its entry there.
 //   - Every query of the dashboard, of the alerts and of the scaling is run by a real Prometheus that scrapes a real worker,
 //     and what it selects is there.
+//   - Events that CloudEvents' own SDK publishes become records, in both modes.
 package test

@@ -103,12 +103,23 @@ func TestQueries(t *testing.T) {
 	t.Logf("%d queries, %d selectors", len(list), len(asked))
 }
 
-// startWorker starts a worker and all that it needs, as go run ./cmd/demo does, which lets it create records and meet bad events. It
-// returns where the worker's metrics are.
+// startWorker starts a worker and returns where its metrics are.
 func startWorker(t *testing.T) (addr string) {
 	t.Helper()
+	_, _, log := startDemo(t)
+	await(t, "the worker's log tells of its admin endpoints", func() error {
+		return contains(log, regexp.MustCompile(`msg="admin endpoints" url=http://(\S+)`), &addr)
+	})
+	return addr
+}
+
+// startDemo starts a worker and all that it needs, as go run ./cmd/demo does, which lets it create records and meet bad events. It
+// returns the path of the program, and the files with what the demo says and the worker's log.
+func startDemo(t *testing.T) (program, said, log string) {
+	t.Helper()
 	dir := t.TempDir()
-	demo, said, log := filepath.Join(dir, "demo"), filepath.Join(dir, "said"), filepath.Join(dir, "worker.log")
+	demo := filepath.Join(dir, "demo")
+	program, said, log = filepath.Join(dir, "crmintake"), filepath.Join(dir, "said"), filepath.Join(dir, "worker.log")
 	build := func(env []string, args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "go", append([]string{"build"}, args...)...)
@@ -119,15 +130,12 @@ func startWorker(t *testing.T) (addr string) {
 	}
 	build(nil, "-o", demo, "./cmd/demo")
 	// As the demo builds it, which then finds it in the cache: what is waited for below is to have no build in it.
-	build([]string{"CGO_ENABLED=0"}, "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "crmintake"), "./cmd/crmintake")
+	build([]string{"CGO_ENABLED=0"}, "-trimpath", "-ldflags", "-s -w", "-o", program, "./cmd/crmintake")
 	start(t, said, demo, "--events", "5000", "--keep", "--log", log)
 	await(t, "the demo has created its records", func() error {
-		return contains(said, regexp.MustCompile("Everything is left running"), nil)
+		return contains(said, regexp.MustCompile("Everything is left running(?s:.+)Ctrl-C"), nil)
 	})
-	await(t, "the worker's log tells of its admin endpoints", func() error {
-		return contains(log, regexp.MustCompile(`msg="admin endpoints" url=http://(\S+)`), &addr)
-	})
-	return addr
+	return program, said, log
 }
 
 // start runs a program in the repository's root until the test ends. What it says goes into a file.

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -384,6 +385,12 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	e.Stream, e.StreamSeq, e.Published, e.Redelivered = meta.stream, meta.seq, meta.at, meta.deliveries > 1
 	header := func(name string) (string, bool) { return headerOf(m.Header, name) }
 	e.ID, e.Former, e.Invalid = worker.EventID(header, worker.Place{Stream: e.Stream, Seq: e.StreamSeq, Published: e.Published})
+	if len(m.Header) > 1 || e.Former != "" { // not with an id alone
+		contentType, _ := headerOf(m.Header, "content-type")
+		var invalid string
+		e.Structured, invalid = worker.StructuredMode(contentType)
+		e.Invalid = cmp.Or(e.Invalid, invalid)
+	}
 	if s.cfg.Traces {
 		e.Publisher = worker.PublisherOf(m.Header.Get)
 	}
