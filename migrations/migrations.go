@@ -79,8 +79,8 @@ func open(databaseURL string, prepare []Prepare) (*sql.DB, error) {
 	})), nil
 }
 
-// turn lets one process at a time through. A transaction beside the migrations' own holds the lock: behind a pooler a session's would
-// stay with whichever server process took it.
+// turn lets one process at a time through. A transaction beside the migrations' own holds the lock: behind a pooler a
+// session's would stay with whichever server process took it.
 type turn struct {
 	db *sql.DB
 	tx *sql.Tx
@@ -96,8 +96,8 @@ const endless = `
 SELECT set_config('idle_in_transaction_session_timeout', '0', true),
   CASE WHEN current_setting('server_version_num')::int >= 170000 THEN set_config('transaction_timeout', '0', true) END`
 
-// SessionLock implements lock.SessionLocker. It looks again and again: a statement that waited would hold a snapshot, for the end of which
-// an index that is made concurrently waits in turn. So would a transaction of a stricter isolation level.
+// SessionLock implements lock.SessionLocker. It looks again and again: a statement that waited would hold a snapshot,
+// for the end of which an index that is made concurrently waits in turn. So would a stricter isolation level.
 func (l *turn) SessionLock(ctx context.Context, _ *sql.Conn) (err error) {
 	if l.tx, err = l.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}); err != nil {
 		return err

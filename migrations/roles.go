@@ -197,7 +197,8 @@ func missingRights(ctx context.Context, db interface {
 	return missing, rows.Err()
 }
 
-const selectSecured = `SELECT t FROM unnest($1::text[]) WITH ORDINALITY AS u(t, n) WHERE row_security_active(t) ORDER BY n`
+const selectSecured = `
+SELECT t FROM unnest($1::text[]) WITH ORDINALITY AS u(t, n) WHERE row_security_active(t) ORDER BY n`
 
 // Secured lists the tables of which row-level security hides rows from the one that connects.
 func Secured(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {

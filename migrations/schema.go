@@ -33,7 +33,8 @@ func (s Schema) Latest() int64 { return s.Migrations[len(s.Migrations)-1].Versio
 // Holds returns nil if the database can hold whatever events have in them, else what to do.
 func (s Schema) Holds() error {
 	if s.Encoding != "UTF8" {
-		return fmt.Errorf("the database's encoding is %s, and events can hold any character; create one with CREATE DATABASE crm ENCODING 'UTF8' TEMPLATE template0", s.Encoding)
+		return fmt.Errorf("the database's encoding is %s, and events can hold any character; "+
+			"create one with CREATE DATABASE crm ENCODING 'UTF8' TEMPLATE template0", s.Encoding)
 	}
 	return nil
 }
@@ -99,7 +100,8 @@ func inspect(ctx context.Context, db *sql.DB) (s Schema, err error) {
 		s.Migrations = append(s.Migrations, Status{Version: source.Version, Name: source.Path})
 	}
 	var begun bool
-	err = db.QueryRowContext(ctx, `SELECT to_regclass('`+goose.DefaultTablename+`') IS NOT NULL, current_setting('server_encoding')`).Scan(&begun, &s.Encoding)
+	err = db.QueryRowContext(ctx, `
+SELECT to_regclass('`+goose.DefaultTablename+`') IS NOT NULL, current_setting('server_encoding')`).Scan(&begun, &s.Encoding)
 	if err != nil || !begun {
 		return s, err
 	}

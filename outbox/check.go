@@ -33,7 +33,8 @@ func (s *Store) Inspect(ctx context.Context) (v Server, err error) {
 	asked := time.Now()
 	err = conn.QueryRow(ctx, `
 SELECT current_setting('server_version_num')::int,
-  pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, pg_backend_pid() <> $1::bigint, now()`, conn.Conn().PgConn().PID()).
+  pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, pg_backend_pid() <> $1::bigint, now()`,
+		conn.Conn().PgConn().PID()).
 		Scan(&v.Version, &v.ReadOnly, &v.Pooled, &now)
 	v.Ahead = now.Sub(asked.Add(time.Since(asked) / 2))
 	if err != nil {

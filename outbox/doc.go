@@ -58,11 +58,15 @@
 //     Resume touches it. Weigh and Dilute cost a few rows that they remove themselves, and nothing while nothing is rejected (fuse.go).
 //   - ChangeSecret keeps what it is given as it is: sealing it is its caller's (credential.go). Beside the role that migrated it, only
 //     crmintake_worker may read the table.
+//   - Transactions are read committed and commits durable, whatever the role or the server says, and also behind a
+//     pooler that gives each transaction another session: nothing of ours is left there (session.go, pool.go).
+//   - No standby says that nothing is left to do. A worker's connections are to a server that takes writes.
 //   - Payloads and raw errors come back byte for byte. In texts, NUL and what is not UTF-8 becomes U+FFFD.
 //   - Attempts are locked before their rows, rows are inserted in the order of event ids, and what is due is taken past
 //     what is locked: no deadlock between workers.
 //   - A lock that somebody holds on a batch, or on an event that is to be sent, keeps that batch waiting and no other of its worker
-//     (group.go). What a machine holds that fails in the middle of a transaction is free half a minute later (store.go).
+//     (group.go). What a machine holds that fails in the middle of a transaction is free half a minute later
+//     (session.go).
 //
 // The way of a row:
 //

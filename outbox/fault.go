@@ -36,8 +36,10 @@ func MayPass(err error) bool {
 		return passingState(answer.Code) && DenialOf(err) == NotDenied
 	}
 	// None is the primary: a failover is under way.
-	if errors.Is(err, errNoWrites) || errors.Is(err, errPooled) || errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrStandbyConnection) {
-		return true
+	for _, one := range []error{errNoWrites, errPooled, pgconn.ErrReadOnlyConnection, pgconn.ErrStandbyConnection} {
+		if errors.Is(err, one) {
+			return true
+		}
 	}
 	return errors.As(err, new(net.Error)) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
@@ -46,7 +48,7 @@ func MayPass(err error) bool {
 // passingState knows SQLSTATEs by https://www.postgresql.org/docs/current/errcodes-appendix.html
 func passingState(code string) bool {
 	switch code {
-	case readOnly, "55P03", "25P03", "25P04": // in a failover; a lock is held; a transaction that stalled, or took too long
+	case readOnly, "55P03", "25P03", "25P04": // in a failover; a lock is held; a transaction stalled, or took too long
 		return true
 	case "57P04": // the database was dropped
 		return false
@@ -62,7 +64,8 @@ func passingState(code string) bool {
 	return false
 }
 
-// ErrPooler says that there is a pooler which can't be worked with as it is, or as the address wants; the error has what to change.
+// ErrPooler says that there is a pooler which can't be worked with as it is, or as the address wants; the error has what
+// to change.
 var ErrPooler = errors.New("a pooler is in between")
 
 // Denial is for what a connection is refused, by a server or a pooler in front of it, and will be again.
@@ -76,17 +79,18 @@ const (
 	BadParameter                 // a setting in the address
 )
 
-// poolerState is the SQLSTATE of whatever PgBouncer itself has to say: a protocol violation, as which no server refuses anybody.
+// poolerState is the SQLSTATE of whatever PgBouncer itself has to say: a protocol violation, as which no server refuses
+// anybody.
 const poolerState = "08P01"
 
 // poolerDenials are by words of PgBouncer's: it has no codes for them.
 var poolerDenials = []struct {
-	words string
-	is    Denial
+	words, end string
+	is         Denial
 }{
-	{"authentication failed", BadLogin}, {"no such user", BadLogin}, {"role ", BadLogin},
-	{"no such database", NoSuchDatabase}, {"database ", NoSuchDatabase}, // "… does not exist", as the server has it
-	{"unsupported startup parameter", BadParameter},
+	{"authentication failed", "", BadLogin}, {"no such user", "", BadLogin}, {"role ", "does not exist", BadLogin},
+	{"no such database", "", NoSuchDatabase}, {"database ", "does not exist", NoSuchDatabase},
+	{"unsupported startup parameter", "", BadParameter},
 }
 
 // DenialOf tells for what err refuses a connection.
@@ -102,7 +106,7 @@ func DenialOf(err error) Denial {
 		return NoSuchDatabase
 	case poolerState:
 		for _, r := range poolerDenials {
-			if strings.Contains(answer.Message, r.words) && (!strings.HasSuffix(r.words, " ") || strings.HasSuffix(answer.Message, "does not exist")) {
+			if strings.Contains(answer.Message, r.words) && strings.HasSuffix(answer.Message, r.end) {
 				return r.is
 			}
 		}

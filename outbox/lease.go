@@ -142,8 +142,8 @@ func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []s
 	return nil
 }
 
-// It writes, though nothing: so no standby answers, which may not have all rows yet, neither by itself nor through a pooler that spreads
-// reads.
+// It writes, though nothing: so no standby answers, which may not have all rows yet, neither by itself nor through a
+// pooler that spreads reads.
 const outstanding = `
 WITH primary_only AS (DELETE FROM worker WHERE false RETURNING 1)
 SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL)
@@ -151,8 +151,8 @@ SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL)
   OR EXISTS (SELECT FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NOT NULL)
   OR EXISTS (SELECT FROM replay_job WHERE state = 'running')`
 
-// Outstanding tells whether anything is left to do: open attempts, rows in `retry` or `unknown`, or a running replay job. A standby
-// is not believed: that is an error.
+// Outstanding tells whether anything is left to do: open attempts, rows in `retry` or `unknown`, or a running replay
+// job. A standby is not believed: that is an error.
 func (s *Store) Outstanding(ctx context.Context) (left bool, err error) {
 	err = s.pool.QueryRow(ctx, outstanding).Scan(&left)
 	if err != nil {

@@ -43,7 +43,8 @@ func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 	}
 	defer conn.Release()
 	if s.pool.pooled.Load() {
-		statements = append([]statement{{sql: readCommitted}, {sql: s.pool.local(), row: func([][]byte) error { return nil }}}, statements...)
+		told := statement{sql: s.pool.local(), row: func([][]byte) error { return nil }}
+		statements = append([]statement{{sql: readCommitted}, told}, statements...)
 	}
 	names := make([]string, len(statements))
 	if conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // not where a pooler forgets them

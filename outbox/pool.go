@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pool is connections to the outbox. Whatever is done by its methods is done in a transaction for which holds what session.go says,
-// also where a pooler gives each transaction another server process. What takes a connection by Acquire sees to that itself.
+// Pool is connections to the outbox. Whatever is done by its methods is done in a transaction for which holds what
+// session.go says, also where a pooler gives each transaction another server process. What takes a connection by
+// Acquire sees to that itself.
 type Pool struct {
 	*pgxpool.Pool
 	session

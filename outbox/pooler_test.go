@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,12 +22,13 @@ func witness(t *testing.T, s *Store) {
 	exec(t, s, `
 CREATE TABLE held (what text PRIMARY KEY);
 CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-  INSERT INTO held SELECT concat_ws(' ', current_setting('synchronous_commit'), current_setting('transaction_isolation'),
-    current_setting('enable_seqscan'), current_setting('jit')) ON CONFLICT DO NOTHING;
+  INSERT INTO held SELECT concat_ws(' ', current_setting('synchronous_commit'),
+    current_setting('transaction_isolation'), current_setting('enable_seqscan'), current_setting('jit')) ON CONFLICT DO NOTHING;
   RETURN NULL;
 END$$`)
 	for _, table := range []string{"event", "attempt", "quota", "worker", "credential", "pause"} {
-		exec(t, s, `CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON `+table+` FOR EACH STATEMENT EXECUTE FUNCTION witness()`)
+		exec(t, s, `
+CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON `+table+` FOR EACH STATEMENT EXECUTE FUNCTION witness()`)
 	}
 }
 
@@ -46,11 +48,13 @@ func work(t *testing.T, s *Store, name string) {
 	ok(t, s.Settle(t.Context(), child, Call{Rejected: 1}, alike(dead, id("d"))))
 	refused := retry
 	refused.Errors = []Error{{Message: "busy"}}
-	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 2}, append(alike(created, id("a"), id("b")), alike(refused, id("c"))...)))
-	if standing, err := s.Intend(t.Context(), newAttempt(), events(id("a"), id("e"))); err != nil || standing[0] != Duplicate || standing[1] != Ours {
+	all := append(alike(created, id("a"), id("b")), alike(refused, id("c"))...)
+	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 2}, all))
+	standing, err := s.Intend(t.Context(), newAttempt(), events(id("a"), id("e")))
+	if err != nil || !slices.Equal(standing, []Standing{Duplicate, Ours}) {
 		t.Errorf("standing %v, %v", standing, err)
 	}
-	_, err := s.Bury(t.Context(), []Burial{{Event: event(id("x"), "x"), Reason: InvalidEvent, Error: "bad"}})
+	_, err = s.Bury(t.Context(), []Burial{{Event: event(id("x"), "x"), Reason: InvalidEvent, Error: "bad"}})
 	ok(t, err)
 	ok(t, s.Beat(t.Context(), name, Capacity{Batch: 100}, Told{}))
 	_, err = s.Take(t.Context(), Quota{Account: QuotaAccount, Calls: 1000, Window: time.Second}, Ask{Want: 1})
@@ -82,8 +86,8 @@ func work(t *testing.T, s *Store, name string) {
 	}
 }
 
-// Each transaction is durable and sees what others have committed, whatever the role, the database and a pooler's other clients say; and the
-// others meet nothing of ours.
+// Each transaction is durable and sees what others have committed, whatever the role, the database and a pooler's
+// other clients say; and the others meet nothing of ours.
 func TestTransactionsHoldWhatTheyNeed(t *testing.T) {
 	for way, reach := range map[string]func(t *testing.T, address string) string{
 		"directly": func(_ *testing.T, address string) string { return address },
@@ -114,7 +118,8 @@ func TestTransactionsHoldWhatTheyNeed(t *testing.T) {
 			}
 			others := stranger(t, reach(t, address), &workers)
 			want(t, admin, `SELECT what FROM held`, "on read committed off off")
-			want(t, admin, `SELECT status, count(*) FROM outbox GROUP BY status ORDER BY 1`, "created 30", "dead 30", "retry 15", "sending 15")
+			want(t, admin, `SELECT status, count(*) FROM outbox GROUP BY status ORDER BY 1`,
+				"created 30", "dead 30", "retry 15", "sending 15")
 			for held := range others {
 				if held != "off serializable on" && way != "directly" {
 					t.Errorf("somebody else has %s", held)
@@ -124,8 +129,8 @@ func TestTransactionsHoldWhatTheyNeed(t *testing.T) {
 	}
 }
 
-// stranger is a client of the pooler's that works beside ours until these are done, with statements without a name in two round trips, and
-// returns what it found to hold.
+// stranger is a client of the pooler's that works beside ours until these are done, with statements without a name in
+// two round trips, and returns what it found to hold.
 func stranger(t *testing.T, address string, workers *sync.WaitGroup) map[string]bool {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
@@ -136,8 +141,9 @@ func stranger(t *testing.T, address string, workers *sync.WaitGroup) map[string]
 	found := map[string]bool{}
 	for {
 		var held string
-		ok(t, conn.QueryRow(t.Context(), `SELECT concat_ws(' ', current_setting('synchronous_commit'), current_setting('transaction_isolation'),
-current_setting('enable_seqscan'))`, pgx.QueryExecModeSimpleProtocol).Scan(&held))
+		ok(t, conn.QueryRow(t.Context(), `
+SELECT concat_ws(' ', current_setting('synchronous_commit'), current_setting('transaction_isolation'),
+  current_setting('enable_seqscan'))`, pgx.QueryExecModeSimpleProtocol).Scan(&held))
 		found[held] = true
 		_, _ = conn.Prepare(t.Context(), "", `SELECT 'a statement of somebody else'`)
 		select {
@@ -150,7 +156,9 @@ current_setting('enable_seqscan'))`, pgx.QueryExecModeSimpleProtocol).Scan(&held
 
 // What was decided about standbys stays.
 func TestStrongerCommitsStay(t *testing.T) {
-	for is, becomes := range map[string]string{"off": "on", "local": "on", "on": "on", "remote_write": "remote_write", "remote_apply": "remote_apply"} {
+	for is, becomes := range map[string]string{
+		"off": "on", "local": "on", "on": "on", "remote_write": "remote_write", "remote_apply": "remote_apply",
+	} {
 		s := openAt(t, outboxtest.New(t)+"&synchronous_commit="+is, 1)
 		want(t, s, `SELECT current_setting('synchronous_commit')`, becomes)
 	}
@@ -172,6 +180,9 @@ func TestPoolerRefused(t *testing.T) {
 	set := func(name, value string) func(*url.URL, url.Values) {
 		return func(_ *url.URL, q url.Values) { q.Set(name, value) }
 	}
+	login := func(user string) func(*url.URL, url.Values) {
+		return func(u *url.URL, _ url.Values) { u.User = url.UserPassword(user, "wrong") }
+	}
 	for name, c := range map[string]struct {
 		settings map[string]string
 		change   func(*url.URL, url.Values)
@@ -181,8 +192,8 @@ func TestPoolerRefused(t *testing.T) {
 		"search_path":           {transactions, set("search_path", "crm"), "search_path"},
 		"search_path swallowed": {swallows, set("search_path", "crm"), "ALTER ROLE"},
 		"options swallowed":     {swallows, set("options", "-c search_path=crm"), "ALTER ROLE"},
-		"password":              {transactions, func(u *url.URL, _ url.Values) { u.User = url.UserPassword(u.User.Username(), "wrong") }, "authentication failed"},
-		"user":                  {transactions, func(u *url.URL, _ url.Values) { u.User = url.UserPassword("nobody", "wrong") }, "authentication failed"},
+		"password":              {transactions, login("postgres"), "authentication failed"},
+		"user":                  {transactions, login("nobody"), "authentication failed"},
 		"database":              {transactions, func(u *url.URL, _ url.Values) { u.Path = "/nowhere" }, "does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,44 +13,50 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A connection leads to one server process, or through a pooler to another one for each transaction. What we want to hold is told to a
-// process of our own once; behind a pooler to each transaction, for itself alone. So nothing of ours stays with a process that
-// others get next, and nothing that they left there holds. A connection is known to lead through a pooler by the process id that the
-// server tells at its start: a pooler makes one up.
+// A connection leads to one server process, or through a pooler to another one for each transaction. What we want to
+// hold is told to a process of our own once; behind a pooler to each transaction, for itself alone. So nothing of ours
+// stays with a process that others get next, and nothing that they left there holds. A connection is known to lead
+// through a pooler by the process id that the server tells at its start: a pooler makes one up.
 
-// readCommitted begins each transaction behind a pooler. By SET and not SET TRANSACTION, which warns where no BEGIN was before it, as in
-// a pipeline; it lasts no longer than the transaction all the same.
+// readCommitted begins each transaction behind a pooler. By SET and not SET TRANSACTION, which warns where no BEGIN
+// was before it, as in a pipeline; it lasts no longer than the transaction all the same.
 const readCommitted = `SET transaction_isolation = 'read committed'`
 
-// toldAll is what holds in each transaction of ours; as SQL, in which here is true if it is for this transaction alone.
+// toldAll is what holds in each transaction of ours; as SQL, in which here is true if it is for this transaction
+// alone.
 //
-// A commit is on the server's disk before it is told, and where the role or the server says off or local, on that of its synchronous
-// standbys. remote_write and remote_apply stay: they are a decision about standbys, and the server's own disk has it in any case.
+// A commit is on the server's disk before it is told, and where the role or the server says off or local, on that of
+// its synchronous standbys. remote_write and remote_apply stay: they are a decision about standbys, and the server's
+// own disk has it in any case.
 //
-// planByKeys: each statement here finds its rows by a key, some hundred at most. The planner, which meets them first when
-// the tables are empty and keeps its plans while they grow, would read whole tables instead. (It would compile what has
-// no key, small tables, because of the price that this sets on them: hence jit.)
+// planByKeys: each statement here finds its rows by a key, some hundred at most. The planner, which meets them first
+// when the tables are empty and keeps its plans while they grow, would read whole tables instead. (It would compile
+// what has no key, small tables, because of the price that this sets on them: hence jit.)
 //
-// It would also read a whole index, if a merge join could use its order. So statements join the tables by
-// "id = ANY (ARRAY[…])", which an index can look up and a merge can't use; and they look up an attempt by its id and
-// "state = 'open'", not "closed_at IS NULL", which would lead them through the index of open attempts and what is dead in it.
+// It would also read a whole index, if a merge join could use its order. So statements join the tables by "id = ANY
+// (ARRAY[…])", which an index can look up and a merge can't use; and they look up an attempt by its id and "state =
+// 'open'", not "closed_at IS NULL", which would lead them through the index of open attempts and what is dead in it.
 const (
 	toldAll = durable + ", " + planByKeys
-	durable = `set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
-  ELSE current_setting('synchronous_commit') END, here)`
+	durable = `set_config('synchronous_commit',
+  CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, here)`
 	planByKeys = `set_config('enable_seqscan', 'off', here), set_config('enable_hashjoin', 'off', here),
   set_config('enable_mergejoin', 'off', here), set_config('jit', 'off', here)`
 )
 
-// toldWorkers has the server, from 17 on, end a transaction that takes longer than a worker waits for any: one that stalled in the middle of
-// a pipeline, with locks. idle_in_transaction_session_timeout does not see that, for the server is not idle: it reads.
-const toldWorkers = `CASE WHEN current_setting('server_version_num')::int >= 170000 THEN set_config('transaction_timeout', '30s', here) END`
+// toldWorkers has the server, from 17 on, end a transaction that takes longer than a worker waits for any: one that
+// stalled in the middle of a pipeline, with locks. idle_in_transaction_session_timeout does not see that, for the
+// server is not idle: it reads.
+const toldWorkers = `CASE WHEN current_setting('server_version_num')::int >= 170000
+  THEN set_config('transaction_timeout', '30s', here) END`
 
-// toldOwn is for a process of our own. default_transaction_isolation has transactions see what others have committed, as all
-// statements here expect. By the rest the server notices within half a minute that we are gone without a word, as when a machine or a
-// network fails, and lets go of our locks; by itself it would take two hours. Behind a pooler that is between the pooler and the server.
-const toldOwn = `set_config('default_transaction_isolation', 'read committed', here), set_config('tcp_keepalives_idle', '10', here),
-  set_config('tcp_keepalives_interval', '5', here), set_config('tcp_keepalives_count', '3', here)`
+// toldOwn is for a process of our own. default_transaction_isolation has transactions see what others have committed,
+// as all statements here expect. By the rest the server notices within half a minute that we are gone without a word,
+// as when a machine or a network fails, and lets go of our locks; by itself it would take two hours. Behind a pooler
+// that is between the pooler and the server.
+const toldOwn = `set_config('default_transaction_isolation', 'read committed', here),
+  set_config('tcp_keepalives_idle', '10', here), set_config('tcp_keepalives_interval', '5', here),
+  set_config('tcp_keepalives_count', '3', here)`
 
 // session is how connections are begun.
 type session struct {
@@ -106,7 +112,8 @@ func (s session) configure(c *pgx.ConnConfig) {
 
 // begin tells the server process what is to hold, and whether it is a pooler's.
 func (s session) begin(ctx context.Context, pg *pgconn.PgConn) (pooled bool, err error) {
-	answer, err := ask(ctx, pg, fmt.Sprintf(`SELECT here, %s, %s FROM (SELECT pg_backend_pid() <> %d AS here) AS l`, toldOwn, s.told(), pg.PID()))
+	answer, err := ask(ctx, pg, fmt.Sprintf(`SELECT here, %s, %s FROM (SELECT pg_backend_pid() <> %d AS here) AS l`,
+		toldOwn, s.told(), pg.PID()))
 	return answer == "t", err
 }
 
@@ -127,12 +134,14 @@ func transactions(ctx context.Context, pg *pgconn.PgConn) error {
 	}
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && strings.Contains(answer.Message, "statement pooling") {
-		return fmt.Errorf("%w, in statement pooling mode, which keeps no two statements together; set pool_mode = transaction, or session: %w", ErrPooler, err)
+		return fmt.Errorf("%w, in statement pooling mode, which keeps no two statements together; "+
+			"set pool_mode = transaction, or session: %w", ErrPooler, err)
 	}
 	return err
 }
 
-// passed sees whether a pooler has passed on what the address sets for the session. What it swallows would have others' tables used.
+// passed sees whether a pooler has passed on what the address sets for the session. What it swallows would have
+// others' tables used.
 func passed(ctx context.Context, pg *pgconn.PgConn, params map[string]string) error {
 	for name, value := range params {
 		if name == "options" {
@@ -149,14 +158,15 @@ func passed(ctx context.Context, pg *pgconn.PgConn, params map[string]string) er
 	return nil
 }
 
-const toRole = "take that out of the address and give it to the role, as by ALTER ROLE intake IN DATABASE crm SET search_path = crm"
+const toRole = "take that out of the address and give it to the role, " +
+	"as by ALTER ROLE intake IN DATABASE crm SET search_path = crm"
 
 // errNoWrites says that a server is not the one to work with, at least for now.
 var errNoWrites = errors.New("the server takes no writes: it is a standby, or default_transaction_read_only is set; " +
 	"workers need the primary: give all hosts in the address, as postgres://user@one,two/crm, or promote this one")
 
-// takesWrites lets only those connections pass whose server takes writes. It asks in a way that a pooler which spreads reads over standbys
-// takes for a read: so it is one of those that answers, if ours would go there.
+// takesWrites lets only those connections pass whose server takes writes. It asks in a way that a pooler which spreads
+// reads over standbys takes for a read: so it is one of those that answers, if ours would go there.
 func takesWrites(ctx context.Context, pg *pgconn.PgConn) error {
 	answer, err := ask(ctx, pg, `SELECT current_setting('transaction_read_only')`)
 	if err == nil && answer != "off" {
@@ -166,15 +176,18 @@ func takesWrites(ctx context.Context, pg *pgconn.PgConn) error {
 }
 
 func severalHosts(c *pgx.ConnConfig) bool {
-	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
+	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool {
+		return f.Host != c.Host || f.Port != c.Port
+	})
 }
 
 func namesAttrs(address string) bool {
 	return strings.Contains(address, "target_session_attrs") || os.Getenv("PGTARGETSESSIONATTRS") != ""
 }
 
-// Configure completes the settings of a connection that is about to be made by others, which is to change things, as Open does those of its own:
-// for a server that takes writes, durable commits, and no statements that a pooler would forget.
+// Configure completes the settings of a connection that is about to be made by others, which is to change things, as
+// Open does those of its own: for a server that takes writes, durable commits, and no statements that a pooler would
+// forget.
 func Configure(c *pgx.ConnConfig) {
 	c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	session{writes: true, pooled: new(atomic.Bool)}.configure(c)

@@ -12,8 +12,8 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// A standby lags, and knows nothing of what is left to do. Whoever works finds the primary, or is told that there is none; who only reads may
-// ask a standby by its name.
+// A standby lags, and knows nothing of what is left to do. Whoever works finds the primary, or is told that there is
+// none; who only reads may ask a standby by its name.
 func TestStandby(t *testing.T) {
 	primary := outboxtest.Cluster(t)
 	address := primary.URL("postgres")
@@ -47,7 +47,8 @@ func TestStandby(t *testing.T) {
 		return u.String() + attrs
 	}
 	for attrs, recovers := range map[string]string{
-		"": "f", "&target_session_attrs=any": "t", "&target_session_attrs=primary": "f", "&target_session_attrs=read-write": "f", "&target_session_attrs=standby": "t",
+		"": "f", "&target_session_attrs=any": "t", "&target_session_attrs=primary": "f",
+		"&target_session_attrs=read-write": "f", "&target_session_attrs=standby": "t",
 	} {
 		want(t, openAt(t, both(attrs), 1), `SELECT pg_is_in_recovery()`, recovers)
 	}
@@ -78,7 +79,9 @@ func TestStalledPipelineEnds(t *testing.T) {
 		t.Skip("transaction_timeout came with PostgreSQL 17")
 	}
 	want(t, direct, `SHOW transaction_timeout`, "0")
-	for way, address := range map[string]string{"directly": address, "without statements": address + "&default_query_exec_mode=cache_describe"} {
+	for way, address := range map[string]string{
+		"directly": address, "without statements": address + "&default_query_exec_mode=cache_describe",
+	} {
 		t.Run(way, func(t *testing.T) {
 			s, err := OpenWorker(t.Context(), address, 1)
 			ok(t, err)
@@ -93,7 +96,8 @@ func TestStalledPipelineEnds(t *testing.T) {
 			defer conn.Release()
 			_, err = conn.Exec(t.Context(), `SET transaction_timeout = '500ms'`) // not to wait for long
 			ok(t, err)
-			insert := statement{sql: `INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs) VALUES ($1, 'create', 'x', 'x', now(), '{a}', 1)`,
+			insert := statement{sql: `
+INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs) VALUES ($1, 'create', 'x', 'x', now(), '{a}', 1)`,
 				params: []parameter{uuidOf(NewAttemptID())}}
 			_, err = conn.Conn().PgConn().Conn().Write(insert.append(nil, "")) // and no Sync
 			ok(t, err)
@@ -108,6 +112,39 @@ func TestStalledPipelineEnds(t *testing.T) {
 				t.Errorf("got %v", answer)
 			}
 			want(t, direct, `SELECT count(*) FROM attempt`, "0")
+		})
+	}
+}
+
+// Whatever the database's locale sorts by, lists page through all events, and everything else goes on.
+func TestLocales(t *testing.T) {
+	cluster := outboxtest.Cluster(t)
+	admin := openAt(t, cluster.URL("postgres"), 1)
+	for name, locale := range map[string]string{
+		"c": `LOCALE 'C'`, "icu": `LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk-ks-level2' LOCALE 'C'`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			exec(t, admin, `CREATE DATABASE `+name+` ENCODING 'UTF8' TEMPLATE template0 `+locale)
+			ok(t, migrations.Up(t.Context(), cluster.URL(name)))
+			s := openAt(t, cluster.URL(name), 4)
+			work(t, s, "w")
+			ids := []string{"A", "a", "B", "b", "Ä", "ä", "ö-1", "Ö_1", "_", "-", "z", "10", "9"}
+			settle(t, s, intend(t, s, ids...), dead, ids...)
+			want(t, s, `SELECT count(*) FROM outbox WHERE status = 'dead'`, "15")
+			got := map[string]bool{}
+			for after := ""; ; {
+				page, err := s.List(t.Context(), ListFilter{Status: Dead, After: after, Limit: 1})
+				ok(t, err)
+				for _, r := range page.Records {
+					got[r.EventID] = true
+				}
+				if after = page.Next; after == "" {
+					break
+				}
+			}
+			if len(got) != 15 {
+				t.Errorf("%d of 15 are listed: %v", len(got), got)
+			}
 		})
 	}
 }

@@ -49,8 +49,8 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 		return nil, errors.New("the database's address has a default_query_exec_mode without types, which is too little for crmintake's arrays; " +
 			"leave it out: behind a pooler the right one is taken")
 	case pgx.QueryExecModeDescribeExec:
-		return nil, errors.New("the database's address has default_query_exec_mode=describe_exec, whose second round trip a pooler takes elsewhere; " +
-			"leave it out: behind a pooler the right one is taken")
+		return nil, errors.New("the database's address has default_query_exec_mode=describe_exec, " +
+			"whose second round trip a pooler takes elsewhere; leave it out: behind a pooler the right one is taken")
 	case pgx.QueryExecModeCacheStatement:
 		if c.StatementCacheCapacity == 0 { // which some say for a pooler
 			c.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
@@ -65,14 +65,14 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 // Prepare completes the settings of a connection that is about to be made, for example with a password that has changed since.
 type Prepare func(ctx context.Context, cfg *pgx.ConnConfig) error
 
-// Open connects. maxConns bounds the connections that are used at once; each is prepared, if there is something to do so. Of several hosts in
-// the address one that takes writes is found, unless the address has target_session_attrs.
+// Open connects. maxConns bounds the connections that are used at once; each is prepared, if there is something to do
+// so. Of several hosts in the address one that takes writes is found, unless the address has target_session_attrs.
 func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
 	return connect(ctx, databaseURL, maxConns, session{}, prepare)
 }
 
-// OpenWorker is Open for a worker: each connection leads to a server that takes writes, also where there is one host, or an error says that there is
-// none (see MayPass); and where Postgres is 17 or later, a transaction ends after half a minute.
+// OpenWorker is Open for a worker: each connection leads to a server that takes writes, also where there is one host, or
+// an error says that there is none (see MayPass); and where Postgres is 17 or later, transactions end after 30 s.
 func OpenWorker(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
 	return connect(ctx, databaseURL, maxConns, session{writes: true, bounded: true}, prepare)
 }

@@ -150,7 +150,8 @@ func TestDeadlock(t *testing.T) {
 	r.loggedOnce(fails, works, "40P01")
 }
 
-// A stricter isolation level than is needed is not what the workers have: no transaction is refused, where three share a quota.
+// A stricter isolation level than is needed is not what the workers have: no transaction is refused, where three share
+// a quota.
 func TestStricterIsolation(t *testing.T) {
 	t.Parallel()
 	for _, level := range []string{"repeatable read", "serializable"} {
@@ -158,7 +159,8 @@ func TestStricterIsolation(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, hubspottest.Config{MinLatency: 20 * time.Millisecond})
 			a := r.admin()
-			a.exec(fmt.Sprintf(`DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET default_transaction_isolation = %q', current_database()); END$$`, level))
+			a.exec(fmt.Sprintf(`
+DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET default_transaction_isolation = %q', current_database()); END$$`, level))
 			cfg := config()
 			cfg.Quota = worker.Quota{Calls: 1000, Window: time.Second}
 			cfg.Batch.Size = 5
@@ -179,17 +181,21 @@ func TestStricterIsolation(t *testing.T) {
 	}
 }
 
-// Behind a pooler that gives each transaction another session, with fewer of them than the workers have connections, all goes on as without.
+// Behind a pooler that gives each transaction another session, with fewer of them than the workers have connections, all
+// goes on as without.
 func TestBehindAPooler(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.WholeBatch: 0.1, hubspottest.BreakAfter: 0.1, hubspottest.Answer503: 0.1}})
+	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{
+		hubspottest.WholeBatch: 0.1, hubspottest.BreakAfter: 0.1, hubspottest.Answer503: 0.1,
+	}})
 	pooled := outboxtest.Pooled(t, r.database, map[string]string{"default_pool_size": "5"})
 	cfg := config()
 	cfg.Quota = worker.Quota{Calls: 1000, Window: time.Second}
 	cfg.Batch.Size = 20
 	var workers []*running
 	for _, cfg.Name = range []string{"one", "two", "three"} {
-		workers = append(workers, r.through(func(u *url.URL) { *u = *mustParse(t, pooled) }).start(cfg, hubspot.StaticToken(token)))
+		one := r.through(func(u *url.URL) { *u = *mustParse(t, pooled) })
+		workers = append(workers, one.start(cfg, hubspot.StaticToken(token)))
 	}
 	r.publish(named("contracts", "c", 3000)...)
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 3000")

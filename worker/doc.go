@@ -80,8 +80,7 @@
 //     22,000 a second, which needs a disk with a cache that survives, or group commit (commit_delay). Past that, split by account: nothing is
 //     shared between accounts, so a hash of the account chooses the database, and none has to know the others.
 //   - Connections. A worker has up to 12; ten thousand would be 120,000. From some 40 workers on a database, put a pooler in
-//     transaction mode in between (nothing here lives in a session but planner settings, which go into the role, and prepared statements:
-//     take a pooler that keeps them, or default_query_exec_mode=cache_describe in the address).
+//     transaction mode in between: nothing here lives in a session then (outbox/session.go).
 //   - Once a second each worker says that it is there and looks for what is due, four statements of less than a
 //     millisecond: ten thousand workers are 40,000 a second, as much as the events. From a thousand on a database, look less often.
 //   - One stream. A consumer serves some 180,000 events a second to one puller; ten thousand pullers of one consumer all ask its

@@ -215,8 +215,8 @@ func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
 	f.fail("database", mayWork(ctx, store))
 	times.database = &server.Ahead
 	if server.ReadOnly {
-		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; give the primary's address in --database-url, "+
-			"or all hosts', as postgres://user@one,two/crm")
+		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; "+
+			"give the primary's address in --database-url, or all hosts', as postgres://user@one,two/crm")
 	}
 	f.databaseDurable(ctx, store)
 	if !server.Encrypted && !onThisMachine(server.Addr) {

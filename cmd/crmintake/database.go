@@ -68,7 +68,8 @@ func (f databaseFlags) prepareChange(ctx context.Context, c *pgx.ConnConfig) err
 	return nil
 }
 
-// mayWork tells what a worker needs and may not do. Else each of its statements would fail, again and again, or not find its rows.
+// mayWork tells what a worker needs and may not do. Else each of its statements would fail, again and again, or not find
+// its rows.
 func mayWork(ctx context.Context, store *outbox.Store) error {
 	missing, err := migrations.MissingRights(ctx, store.Pool().Pool, migrations.WorkerRole)
 	if err != nil {
@@ -82,7 +83,8 @@ func mayWork(ctx context.Context, store *outbox.Store) error {
 		return err
 	}
 	if len(secured) > 0 {
-		return fmt.Errorf("row-level security hides rows of %s from the role, which a worker would take for gone; have the owner type ALTER TABLE %s DISABLE ROW LEVEL SECURITY",
+		return fmt.Errorf("row-level security hides rows of %s from the role, which a worker would take for gone; "+
+			"have the owner type ALTER TABLE %s DISABLE ROW LEVEL SECURITY",
 			strings.Join(secured, ", "), strings.Join(secured, " DISABLE ROW LEVEL SECURITY; ALTER TABLE "))
 	}
 	return nil
@@ -131,15 +133,18 @@ func fitting(ctx context.Context, store *outbox.Store, err error) (*outbox.Store
 	return store, nil
 }
 
-// corrected adds to a refusal of the server, or of a pooler before it, what to correct in the settings; nil if waiting or something else helps.
+// corrected adds to a refusal of the server, or of a pooler before it, what to correct in the settings; nil if waiting
+// or something else helps.
 func corrected(err error) error {
 	switch outbox.DenialOf(err) {
 	case outbox.BadLogin:
-		return usagef("%w; check user and password in --database-url or --database-password-file, and that the server lets this user in from here", err)
+		return usagef("%w; check user and password in --database-url or --database-password-file, "+
+			"and that the server lets this user in from here", err)
 	case outbox.NoSuchDatabase:
 		return usagef("%w; create the database, or correct its name in --database-url", err)
 	case outbox.BadParameter:
-		return usagef("%w; take that out of --database-url and give it to the role, as by ALTER ROLE intake IN DATABASE crm SET search_path = crm", err)
+		return usagef("%w; take that out of --database-url and give it to the role, "+
+			"as by ALTER ROLE intake IN DATABASE crm SET search_path = crm", err)
 	}
 	switch {
 	case errors.Is(err, outbox.ErrPooler):

@@ -14,7 +14,8 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// Behind a pooler of transactions all commands do what they do without, and what can't work is told with what to change.
+// Behind a pooler of transactions all commands do what they do without, and what can't work is told with what to
+// change.
 func TestPooler(t *testing.T) {
 	d := newOffice(t)
 	pooled := outboxtest.Pooled(t, d.database, map[string]string{"default_pool_size": "4"})
@@ -34,7 +35,8 @@ func TestPooler(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'`).Scan(&locks); err != nil || locks != 0 {
+	err = conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'`).Scan(&locks)
+	if err != nil || locks != 0 {
 		t.Errorf("%d advisory locks are left with the pooler's sessions, %v", locks, err)
 	}
 	r := crmintake(t, "", "check")
@@ -51,7 +53,7 @@ func TestPooler(t *testing.T) {
 	statements := outboxtest.Pooled(t, d.database, map[string]string{"pool_mode": "statement"})
 	for name, c := range map[string]struct{ address, want string }{
 		"statement pooling": {statements, "pool_mode = transaction"},
-		"password":          {with(t, pooled, func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") }), "check user and password"},
+		"password":          {with(t, pooled, func(u *url.URL) { u.User = url.UserPassword("postgres", "wrong") }), "check user"},
 		"database":          {with(t, pooled, func(u *url.URL) { u.Path = "/nowhere" }), "create the database"},
 		"search_path":       {pooled + "&search_path=crm", "ALTER ROLE"},
 		"describe_exec":     {pooled + "&default_query_exec_mode=describe_exec", "leave it out"},
@@ -63,7 +65,8 @@ func TestPooler(t *testing.T) {
 	}
 }
 
-// A worker whose address leads to a standby waits for a primary, and says so: the standby may not know what is left to do.
+// A worker whose address leads to a standby waits for a primary, and says so: the standby may not know what is left to
+// do.
 func TestRunWaitsForThePrimary(t *testing.T) {
 	server, _ := startNATS(t)
 	primary := outboxtest.Cluster(t)
@@ -97,7 +100,8 @@ func TestUnfitDatabases(t *testing.T) {
 	cluster := outboxtest.Cluster(t)
 	owner := cluster.URL("postgres")
 	by := func(command, address string) result {
-		return crmintake(t, "", append(strings.Fields(command), "--nats-url", server.URL(), "--hubspot-token", secret, "--hubspot-url", "http://127.0.0.1:1", "--database-url", address)...)
+		return crmintake(t, "", append(strings.Fields(command), "--nats-url", server.URL(), "--hubspot-token", secret,
+			"--hubspot-url", "http://127.0.0.1:1", "--database-url", address)...)
 	}
 	crmintake(t, "", "init", "--roles", "--nats-url", server.URL(), "--database-url", owner).want(t, 0)
 	exec := func(sql string) { office{database: owner}.exec(t, sql) }

@@ -89,8 +89,8 @@ func Cluster(t testing.TB) *pgcluster.Cluster {
 	return c
 }
 
-// Pooled is the way to a database of New's through a PgBouncer of the test's own, as it is installed but for the settings; it pools transactions
-// unless they say otherwise. Without PgBouncer the test is skipped.
+// Pooled is the way to a database of New's through a PgBouncer of the test's own, as it is installed but for the
+// settings; it pools transactions unless they say otherwise. Without PgBouncer the test is skipped.
 func Pooled(t testing.TB, database string, settings map[string]string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)

@@ -12,6 +12,7 @@
 //   - Restart, and Kill with StartAgain, keep the data, the port and the password.
 //   - With Config.Faketime the server has a clock of its own, which steps when SetClock says so, also while it runs.
 //   - Standby is a server of its own that follows a Cluster, until it is promoted.
+//   - StartPooler's PgBouncer stands in front of a server, and goes away as a Cluster does.
 //
 // How the server is tied to us:
 //

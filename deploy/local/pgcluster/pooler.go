@@ -27,8 +27,10 @@ import (
 // ErrNoPooler is what StartPooler returns where there is no PgBouncer to start.
 var ErrNoPooler = errors.New("PgBouncer is not installed: on Debian or Ubuntu type 'apt-get install -y pgbouncer'")
 
-// poolerScript runs PgBouncer until its input ends, as it does when the process that started it is gone, however it went.
-const poolerScript = `"$1" -q "$2/pgbouncer.ini" >&2 & pid=$!; read -r _; kill "$pid"; wait "$pid"; rm -rf "$2"`
+// poolerScript runs PgBouncer until its input ends, as it does when the process that started it is gone, however it
+// went.
+// It says so when PgBouncer ends by itself.
+const poolerScript = `trap : TERM; { "$1" -q "$2/pgbouncer.ini" >&2; echo ended; } & read -r _; kill 0; wait; rm -rf "$2"`
 
 // Pooler is a running PgBouncer in front of a server.
 type Pooler struct {
@@ -38,11 +40,12 @@ type Pooler struct {
 	log    tail.Tail
 	cmd    *exec.Cmd
 	input  io.Closer
+	ended  chan struct{} // closed when PgBouncer has ended
 	stop   sync.Once
 }
 
-// StartPooler starts PgBouncer, as it is installed but for the settings, in front of the server whose URL has a user and a password: the
-// pooler has them, too. It pools transactions unless settings say otherwise.
+// StartPooler starts PgBouncer, as it is installed but for the settings, in front of the server whose URL has a user
+// and a password: the pooler has them, too. It pools transactions unless settings say otherwise.
 func StartPooler(ctx context.Context, server string, settings map[string]string) (*Pooler, error) {
 	p := &Pooler{}
 	u, err := url.Parse(server)
@@ -78,12 +81,21 @@ func (p *Pooler) start(ctx context.Context, settings map[string]string) error {
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = "/", environment(), &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as}
 	input, err := p.cmd.StdinPipe()
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(p.dir))
+	}
+	output, err := p.cmd.StdoutPipe()
 	if err == nil {
-		p.input, err = input, p.cmd.Start()
+		err = p.cmd.Start()
 	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(p.dir))
 	}
+	p.input, p.ended = input, make(chan struct{})
+	go func() {
+		_, _ = output.Read(make([]byte, 1))
+		close(p.ended)
+	}()
 	if err := p.ready(ctx); err != nil {
 		return errors.Join(fmt.Errorf("%w; its log ends with:\n%s", err, &p.log), p.Stop())
 	}
@@ -131,6 +143,8 @@ func (p *Pooler) ready(ctx context.Context) error {
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
+		case <-p.ended:
+			return errors.New("it has ended")
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), err)
 		}
@@ -148,6 +162,7 @@ func (p *Pooler) URL() string {
 func (p *Pooler) Stop() (err error) {
 	p.stop.Do(func() {
 		_ = p.input.Close()
+		<-p.ended
 		_ = p.cmd.Wait() // its status is the signal's
 		err = os.RemoveAll(p.dir)
 	})
