@@ -10,7 +10,7 @@ import (
 // Server is what a database server is, as far as the outbox depends on it.
 type Server struct {
 	Version  int  // as server_version_num: 150004 for 15.4
-	ReadOnly bool // it takes no writes: a standby, or set so
+	ReadOnly bool // it takes no writes: a standby, or set so; or reads are answered by such a one
 	Pooled   bool // there is a pooler in between, in whichever mode
 	// Addr is where it was reached, and Encrypted says that nobody on the way can read what is said.
 	Addr      string
@@ -37,6 +37,10 @@ SELECT current_setting('server_version_num')::int,
 		conn.Conn().PgConn().PID()).
 		Scan(&v.Version, &v.ReadOnly, &v.Pooled, &now)
 	v.Ahead = now.Sub(asked.Add(time.Since(asked) / 2))
+	if err == nil && !v.ReadOnly {
+		// By itself: a pooler that spreads reads over standbys takes this for one, and the above not.
+		err = conn.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::bool`).Scan(&v.ReadOnly)
+	}
 	if err != nil {
 		return Server{}, fmt.Errorf("outbox: inspect: %w", err)
 	}

@@ -163,7 +163,8 @@ const toRole = "take that out of the address and give it to the role, " +
 
 // errNoWrites says that a server is not the one to work with, at least for now.
 var errNoWrites = errors.New("the server takes no writes: it is a standby, or default_transaction_read_only is set; " +
-	"workers need the primary: give all hosts in the address, as postgres://user@one,two/crm, or promote this one")
+	"workers need the primary: give all hosts in the address, as postgres://user@one,two/crm, or promote this one " +
+	"(a pooler must not spread reads over standbys: Pgpool-II's load_balance_mode = off)")
 
 // takesWrites lets only those connections pass whose server takes writes. It asks in a way that a pooler which spreads
 // reads over standbys takes for a read: so it is one of those that answers, if ours would go there.

@@ -216,7 +216,8 @@ func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
 	times.database = &server.Ahead
 	if server.ReadOnly {
 		f.add(failure, "database", "it takes no writes: a standby, or default_transaction_read_only; "+
-			"give the primary's address in --database-url, or all hosts', as postgres://user@one,two/crm")
+			"give the primary's address in --database-url, or all hosts', as postgres://user@one,two/crm; "+
+			"or have the pooler spread no reads over standbys (Pgpool-II: load_balance_mode = off)")
 	}
 	f.databaseDurable(ctx, store)
 	if !server.Encrypted && !onThisMachine(server.Addr) {
