@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What surprised: a client that stalls in the middle of a pipeline (Parse, Bind, Execute, and no Sync) keeps its locks, and
-# idle_in_transaction_session_timeout does not end it, nor does statement_timeout: the statement is done, and the session is "active" and not
-# "idle in transaction". transaction_timeout, new in PostgreSQL 17, does.
-# Seen with the versions pinned below; exits with 1 if any of it has changed. Needs Go, curl, tar, and the Go proxy and npm's registry; as root it
-# runs the server as nobody.
+# What surprised: a client that stalls in the middle of a pipeline (Parse, Bind, Execute, and no Sync) keeps its locks,
+# and idle_in_transaction_session_timeout does not end it, nor does statement_timeout: its statement is done, and the
+# session is "active", not "idle in transaction". transaction_timeout, new in PostgreSQL 17, does.
+# Seen with the versions pinned below; exits with 1 if any of it has changed. Needs Go, curl, tar, and the Go proxy and
+# npm's registry; as root it runs the server as nobody.
 set -euo pipefail
 
 dir=$(mktemp -d /tmp/finding-XXXXXX)
@@ -20,7 +20,8 @@ if [ "$(id -u)" = 0 ]; then chmod 755 "$dir"; mkdir data; chown nobody data; as=
 export LC_ALL=C
 "${as[@]}" pg/bin/initdb -D "$dir/data" -U postgres -A trust --no-sync --locale=C >initdb.log || { cat initdb.log; exit 2; }
 port=$((20000 + RANDOM % 10000))
-"${as[@]}" pg/bin/postgres -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off >server.log 2>&1 &
+"${as[@]}" pg/bin/postgres -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+  -c fsync=off >server.log 2>&1 &
 server=$!
 
 cat > go.mod <<'MOD'
