@@ -44,7 +44,7 @@ func Install(ctx context.Context, progress func(what string)) error {
 func getBinaries(ctx context.Context, progress func(what string)) (string, error) {
 	version := os.Getenv(versionVariable)
 	if version == "" {
-		if bin := findBinaries(ctx); bin != "" {
+		if bin := Installed(ctx); bin != "" {
 			return bin, nil
 		}
 	}
@@ -58,8 +58,10 @@ func getBinaries(ctx context.Context, progress func(what string)) (string, error
 	return "", fmt.Errorf("%w: %w", errNotInstalled, err)
 }
 
-// findBinaries looks for what is installed. It returns "" if there is none.
-func findBinaries(ctx context.Context) string {
+// Installed looks for an installed server, or for one that has these tools beside it, such as pg_dump. It returns the directory of its
+// programs, or "" if there is none.
+func Installed(ctx context.Context, tools ...string) string {
+	complete := func(dir string) bool { return complete(dir, tools...) }
 	if path, err := exec.LookPath("initdb"); err == nil {
 		// A link leads to where the others are, those that nobody linked.
 		if real, err := filepath.EvalSymlinks(path); err == nil && complete(filepath.Dir(real)) {
@@ -93,8 +95,8 @@ func absolute(dir string) string {
 	return dir
 }
 
-func complete(dir string) bool {
-	for _, name := range []string{"initdb", "postgres"} {
+func complete(dir string, tools ...string) bool {
+	for _, name := range append([]string{"initdb", "postgres"}, tools...) {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
 			return false

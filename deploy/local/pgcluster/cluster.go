@@ -38,6 +38,9 @@ type Config struct {
 	// Settings are further configuration parameters, as in postgresql.conf. They win over everything but address and port.
 	Settings map[string]string
 
+	// Bin is the directory of the server's programs; "" for the installed ones, else downloaded ones.
+	Bin string
+
 	// Faketime is the library of that name, which lets SetClock set the server's clock; "" for this machine's clock. See
 	// func Faketime.
 	Faketime string
@@ -73,7 +76,10 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 
 // start starts a cluster whose data create makes. The cluster's life is held while it does.
 func start(ctx context.Context, cfg Config, password string, create func(*Cluster, *syscall.Credential) error) (*Cluster, error) {
-	bin, err := getBinaries(ctx, nil)
+	bin, err := cfg.Bin, error(nil)
+	if bin == "" {
+		bin, err = getBinaries(ctx, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
