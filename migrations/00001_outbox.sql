@@ -279,6 +279,13 @@ CREATE TABLE follow (
     until timestamptz NOT NULL
 );
 
+-- Events that are new to the outbox are asked about before they are sent, if they were published before this: the outbox lost commits, and
+-- may have known them. One row, or none.
+CREATE TABLE doubt (
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+    until timestamptz NOT NULL
+);
+
 -- How far retention has come in each table that it makes smaller: see outbox/retention.go.
 CREATE TABLE retention (
     relation text PRIMARY KEY CHECK (relation IN ('event', 'attempt')),
@@ -319,6 +326,7 @@ DROP TABLE compatible;
 DROP TABLE credential;
 DROP TABLE fuse;
 DROP TABLE retention;
+DROP TABLE doubt;
 DROP TABLE follow;
 DROP INDEX operator_action_event_action;
 DROP TABLE replay_event;

@@ -38,6 +38,7 @@ var rights = []struct{ table, worker, operator, reader string }{
 	{"worker", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"},
 	{"credential", "SELECT, INSERT, UPDATE", "", ""},
 	{"retention", "SELECT, UPDATE", "SELECT", "SELECT"},
+	{"doubt", "SELECT", "SELECT, INSERT, UPDATE", "SELECT"},
 	{"follow", "SELECT", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (until)"},                     // who tails says so there
 	{"operator_action", "SELECT (action, events)", "SELECT, INSERT, UPDATE (events, skipped)", "SELECT"}, // a change counts what it did when it has done it
 	{"operator_action_event", "SELECT, INSERT", "SELECT, INSERT", "SELECT"},                              // a worker says which events it replayed

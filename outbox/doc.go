@@ -33,7 +33,7 @@
 //   - EndAged and GiveUp end `retry` and `unknown` rows that are in no call, and no others. A row whose record may exist
 //     is never `exhausted` by it.
 //   - Doubt makes `retry` rows `unknown`, whose last call the outbox may know nothing of, because it lost commits. It takes no row that
-//     is in a call.
+//     is in a call. Accept keeps events in doubt that never had a row here, without a call.
 //   - SendAgain takes dead rows that are as they were seen, and no others: what was edited or replayed in between is left alone. A
 //     row's `attempts` go on growing; what bounds them, and its age, count from its last replay.
 //   - Leases, schedules and the quota are by the database's clock. When that is set back, the quota goes on as if no time had passed;
@@ -77,6 +77,7 @@
 //	                              └► Park ─► retry | dead
 //	                  retry, unknown ─► EndAged | GiveUp ─► dead
 //	                  retry, unknown ─► Doubt ─► unknown
+//	Accept ─► unknown
 //	Bury ───► dead ─► SendAgain ─► retry | unknown
 //
 // Why a fresh row is bare: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload and is

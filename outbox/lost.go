@@ -2,9 +2,12 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -65,4 +68,68 @@ func Doubt(ctx context.Context, tx pgx.Tx, list []Doubted, words string) (eventI
 	}
 	slices.Sort(eventIDs)
 	return eventIDs, nil
+}
+
+// DoubtNewUntil has workers put events in doubt that are new to the outbox and were published before then, as part of a transaction.
+func DoubtNewUntil(ctx context.Context, tx pgx.Tx, until time.Time) error {
+	_, err := tx.Exec(ctx, `INSERT INTO doubt (until) VALUES ($1) ON CONFLICT (one) DO UPDATE SET until = excluded.until`, until)
+	if err != nil {
+		return fmt.Errorf("outbox: doubt: %w", err)
+	}
+	return nil
+}
+
+// NewInDoubt tells until when events have to have been published to be put in doubt when they are new; zero if none are.
+func (s *Store) NewInDoubt(ctx context.Context) (until time.Time, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT until FROM doubt`).Scan(&until)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, fmt.Errorf("outbox: doubt: %w", err)
+	}
+	return until, nil
+}
+
+// The order is that of insertBare.
+const insertInDoubt = `
+INSERT INTO event (event_id, object_type, status, payload, content_hash, stream, stream_seq, error, in_doubt, misses, id_property, next_attempt_at)
+SELECT u.event_id, u.object_type, 'unknown', u.payload, u.hash, u.stream, u.seq, $7, true, 0, u.id_property, now()
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::text[], $6::int8[], $8::text[]) WITH ORDINALITY
+  AS u(event_id, object_type, payload, hash, stream, seq, id_property, n)
+ORDER BY u.event_id COLLATE "C", u.n
+ON CONFLICT (event_id) DO NOTHING`
+
+// lostBefore is what a row says that was put in doubt as it came.
+const lostBefore = "new to an outbox that lost commits: it may have been sent before"
+
+// Accept keeps events in doubt without a call: `unknown`, due at once, to be asked about by their object types' id properties. An id that is
+// there already is left as it is, and one with other content is told of, as by Bury. fresh is how many were not there.
+func (s *Store) Accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int, err error) {
+	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
+	types, properties := make([]string, len(events)), make([]*string, len(events))
+	for i := range events {
+		types[i] = text(events[i].ObjectType)
+		if p := idProperty[events[i].ObjectType]; p != "" {
+			properties[i] = &p
+		}
+	}
+	tag, err := s.pool.Exec(ctx, insertInDoubt, c.ids, types, c.payloads, c.hashes, c.streams, c.seqs, lostBefore, properties)
+	if err != nil {
+		return 0, nil, fmt.Errorf("outbox: accept: %w", err)
+	}
+	if fresh = int(tag.RowsAffected()); fresh == len(events) {
+		return fresh, nil, nil
+	}
+	standing, _, err := s.stand(ctx, uuid.Nil, c)
+	if err != nil {
+		return 0, nil, fmt.Errorf("outbox: accept: %w", err)
+	}
+	if standing == nil { // a row that was in the way went in between
+		again, reused, err := s.Accept(ctx, events, idProperty)
+		return fresh + again, reused, err
+	}
+	for i, st := range standing {
+		if st == Reused {
+			reused = append(reused, i)
+		}
+	}
+	return fresh, reused, nil
 }

@@ -36,17 +36,22 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 			return nil
 		}
 		w.source.Restrict(w.restricted())
-		var invalid []*item
+		var invalid, doubtful []*item
 		err := w.source.Fetch(ctx, count, bytes, func(e *Event) {
 			w.metrics.received.Inc()
 			if e.Redelivered {
 				w.metrics.redelivered.Inc()
 			}
-			if i := w.accept(e); i != nil {
+			switch i := w.accept(e); {
+			case i == nil:
+			case i.Invalid != "":
 				invalid = append(invalid, i)
+			default:
+				doubtful = append(doubtful, i)
 			}
 		})
 		w.bury(ctx, writes, invalid)
+		w.doubt(ctx, writes, doubtful)
 		if err == nil {
 			w.stream.worked()
 		} else if ctx.Err() == nil {
@@ -91,9 +96,9 @@ func (w *Worker) canTry() bool {
 // mostInHand bounds the events in hand: enough for each call under way, and for as many full batches to wait.
 func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size }
 
-// accept takes an event in hand, or returns it when it is invalid. An event whose object type is paused goes back, all but
+// accept takes an event in hand, and returns it when it is not to be sent: it is invalid, or to be asked about first. An event whose object type is paused goes back, all but
 // one batch for a trial that is due.
-func (w *Worker) accept(e *Event) (invalid *item) {
+func (w *Worker) accept(e *Event) (aside *item) {
 	now := time.Now()
 	i := &item{Event: e, touched: now}
 	i.read(w.cfg.IDProperty[e.ObjectType])
@@ -106,7 +111,7 @@ func (w *Worker) accept(e *Event) (invalid *item) {
 	}
 	w.hand++
 	w.handBytes += i.cost()
-	if e.Invalid != "" {
+	if e.Invalid != "" || e.Published.Before(w.newUntil) {
 		return i
 	}
 	w.waiting.Add(e.ObjectType, i, i.input.Len(), now)
@@ -163,8 +168,19 @@ func (w *Worker) release(i *item) {
 
 // bury commits invalid events as dead letters, and acks them.
 func (w *Worker) bury(ctx, writes context.Context, items []*item) {
+	w.keep(items, func(items []*item) error {
+		burials := make([]outbox.Burial, len(items))
+		for k, i := range items {
+			burials[k] = outbox.Burial{Event: i.row(), Reason: outbox.InvalidEvent, Error: i.Invalid}
+		}
+		return w.buryAll(ctx, writes, burials)
+	}, true)
+}
+
+// keep has events committed that get no call now, in chunks that the database takes in its stride, and acks them; done says that this is all
+// that becomes of them.
+func (w *Worker) keep(items []*item, commit func([]*item) error, done bool) {
 	for len(items) > 0 {
-		// Chunks that the database takes in its stride.
 		n, bytes := 0, 0
 		for n < len(items) && n < w.cfg.Batch.Size && (n == 0 || bytes+len(items[n].Payload) <= w.cfg.Batch.Bytes) {
 			bytes += len(items[n].Payload)
@@ -172,18 +188,14 @@ func (w *Worker) bury(ctx, writes context.Context, items []*item) {
 		}
 		c := &cargo{items: items[:n]}
 		w.track(c)
-		burials := make([]outbox.Burial, n)
-		for k, i := range c.items {
-			burials[k] = outbox.Burial{Event: i.row(), Reason: outbox.InvalidEvent, Error: i.Invalid}
-		}
-		err := w.buryAll(ctx, writes, burials)
+		err := commit(c.items)
 		w.answer(c.items, err)
 		w.untrack(c)
 		now := time.Now()
 		w.mu.Lock()
 		for _, i := range c.items {
 			w.release(i)
-			if err == nil {
+			if err == nil && done {
 				w.metrics.took(i.Published, now)
 			}
 		}

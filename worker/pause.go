@@ -124,6 +124,9 @@ func (w *Worker) lookAtPauses(ctx context.Context, newCredential bool) error {
 	if err := w.refreshPauses(ctx); err != nil {
 		return err
 	}
+	if err := w.refreshDoubt(ctx); err != nil {
+		return err
+	}
 	if err := w.refreshHold(ctx); err != nil {
 		return err
 	}

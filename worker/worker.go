@@ -66,6 +66,7 @@ type Worker struct {
 	suspects  map[string]time.Time // by event id: when it was refused alone, in words that may be about its object type
 	due       []outbox.Due         // object types with rows that are due, in turn
 	fewDue    map[string]time.Time // by object type: when a claim last got less than a call's worth of what is to be sent again
+	newUntil  time.Time            // what is new and was published before is asked about before it is sent
 	freshNext bool                 // whose turn it is, where both fresh and due events wait
 	hold      hold
 	unwell    unwell

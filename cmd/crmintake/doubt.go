@@ -17,6 +17,7 @@ type outboxDoubtCmd struct {
 	ObjectType string            `help:"Only this object type." placeholder:"TYPE"`
 	OlderThan  moment            `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
 	Dead       bool              `env:"-" help:"Dead letters, too, that died since then: what workers sent again without asking, before this command, is refused as a conflict with itself."`
+	NewUntil   moment            `help:"From now on have events asked about first, too, that this outbox has no row of, if they were published before then: those that come again because their rows were lost. A time in the future takes what publishers are about to publish again; a past one ends it." placeholder:"TIME"`
 	IDProperty map[string]string `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." mapsep:"," placeholder:"TYPE=NAME,…"`
 	asFlag
 	Yes    bool   `help:"Don't ask; for scripts." env:"-"`
@@ -36,9 +37,10 @@ func (outboxDoubtCmd) Help() string {
 
 // doubtView is what it prints for programs.
 type doubtView struct {
-	Plan   operator.DoubtPlan `json:"plan"`
-	DryRun bool               `json:"dry_run,omitempty"`
-	Result *operator.Result   `json:"result,omitempty"` // nil if nothing was done
+	Plan     operator.DoubtPlan `json:"plan"`
+	NewUntil time.Time          `json:"new_until,omitzero"` // as it was set now
+	DryRun   bool               `json:"dry_run,omitempty"`
+	Result   *operator.Result   `json:"result,omitempty"` // nil if nothing was done
 }
 
 func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
@@ -62,13 +64,27 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 		text = io.Discard
 	}
 	printDoubtPlan(text, plan)
+	until := time.Time(c.NewUntil)
+	if !until.IsZero() {
+		fmt.Fprintf(text, "Events that have no row here and were published before %s are to be asked about first as they come; without an id property they are parked, "+
+			"or sent and marked, as --on-unknown says.\n", until.Local().Format(time.DateTime))
+	}
 	v := doubtView{Plan: plan, DryRun: c.DryRun}
-	if plan.TotalEvents > 0 && !c.DryRun {
+	if (plan.TotalEvents > 0 || !until.IsZero()) && !c.DryRun {
 		if !c.Yes {
 			question := fmt.Sprintf("Should crmintake put %s in doubt?", count(int(plan.TotalEvents), "event"))
+			if !until.IsZero() {
+				question = fmt.Sprintf("Should crmintake put %s in doubt, and what is new?", count(int(plan.TotalEvents), "event"))
+			}
 			if err := p.confirm(ctx, question); err != nil {
 				return err
 			}
+		}
+		if !until.IsZero() {
+			if err := d.DoubtNew(ctx, until, c.Reason); err != nil {
+				return operatorError(err)
+			}
+			v.NewUntil = until
 		}
 		progress, end := p.progress("doubt", plan.TotalEvents)
 		r, err := d.Doubt(ctx, plan, c.Reason, progress)

@@ -183,3 +183,37 @@ func TestDoubtTooLate(t *testing.T) {
 		t.Errorf("%d contracts, want %d", n, lostEvents)
 	}
 }
+
+// What has no row in the backup comes again, and may have a record: it is asked about first, or parked, up to a time, and nothing after it.
+func TestDoubtNew(t *testing.T) {
+	r := newRestored(t)
+	r.exec(t, `DELETE FROM event`) // as in a backup of before they came
+	doubt := []string{"outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason", "the backup was restored", "--yes"}
+	until := time.Now().Add(time.Hour)
+	crmintake(t, "", append(doubt, "--new-until", until.Format(time.RFC3339), "--dry-run")...).want(t, 0, "as they come")
+	crmintake(t, "", "audit").want(t, 0, "Nothing was done by hand.")
+	crmintake(t, "", append(doubt, "--new-until", until.Format(time.RFC3339))...).want(t, 0, "as they come")
+	crmintake(t, "", "audit").want(t, 0, "doubt by ann", "new_until", "the backup was restored")
+	again := func(objectType string, from, n int) {
+		var b strings.Builder
+		for k := range n {
+			fmt.Fprintf(&b, `{"properties":{"name":"%s-%d","event_id":"CRM_EVENTS:%d"}}`+"\n", objectType, k, from+k)
+		}
+		crmintake(t, b.String(), "publish", "--object-type", objectType, "--id-field", "event_id", "-").want(t, 0)
+	}
+	again("contracts", 1, lostEvents+2) // the last two were never sent
+	crmintake(t, `{"properties":{"name":"x"}}`, "publish", "--object-type", "deals", "-").want(t, 0)
+	crmintake(t, "", "run", "--drain").want(t, 0, "asked about before they are sent")
+	if got, want := r.stand(t), "contracts created 22, deals dead unknown_outcome 1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if n, m := r.crm.Len("contracts"), r.crm.Len("deals"); n != lostEvents+2 || m != lostEvents {
+		t.Errorf("%d contracts and %d deals", n, m)
+	}
+	crmintake(t, "", append(doubt, "--new-until", "1h")...).want(t, 0)
+	crmintake(t, `{"properties":{"name":"y"}}`, "publish", "--object-type", "deals", "-").want(t, 0)
+	crmintake(t, "", "run", "--drain").want(t, 0)
+	if n := r.crm.Len("deals"); n != lostEvents+1 {
+		t.Errorf("%d deals, though it was ended", n)
+	}
+}

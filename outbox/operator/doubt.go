@@ -179,3 +179,27 @@ ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 		return r, nil
 	})
 }
+
+// DoubtNew has workers ask first, too, about events that are new to the outbox and were published before a moment: those whose rows were
+// lost, as they come again from the stream or their publishers. Workers that run know it within two seconds. A moment that is past ends it.
+func (o *Operator) DoubtNew(ctx context.Context, until time.Time, reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return ErrNoReason
+	}
+	detail, err := json.Marshal(struct {
+		New time.Time `json:"new_until"`
+	}{until})
+	if err == nil {
+		err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
+			if err := outbox.DoubtNewUntil(ctx, tx, until); err != nil {
+				return err
+			}
+			_, err := Record(ctx, tx, Action{Operator: o.cfg.Name, Action: "doubt", Reason: reason, Detail: detail})
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("operator: doubt: %w", err)
+	}
+	return nil
+}
