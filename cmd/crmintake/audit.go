@@ -39,7 +39,7 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		return nil
 	}
 	t := newTable(column{title: "ACTION", right: true}, column{title: "TIME"}, column{title: "EVENTS", right: true}, column{title: "SKIPPED", right: true},
-		column{title: "WHAT", fit: true}, column{title: "FILTER", fit: true})
+		column{title: "WHAT", long: true}, column{title: "FILTER", long: true})
 	for _, a := range list {
 		t.row(a.ID, localTime(a.At), grouped(a.Events), grouped(a.Skipped), actionWords(a), filterWords(a.Filter))
 	}

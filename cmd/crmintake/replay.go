@@ -43,18 +43,18 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.out, "No bulk replays.")
 		return nil
 	}
-	columns := []column{{title: "REPLAY", right: true}, {title: "STATE"}, {title: "STARTED"}, {title: "BY", fit: true}}
+	columns := []column{{title: "REPLAY", right: true}, {title: "STATE"}}
 	for _, title := range []string{"EVENTS", "SENT AGAIN", "SKIPPED", "HELD", "LEFT"} {
 		columns = append(columns, column{title: title, right: true})
 	}
-	t := newTable(append(columns, column{title: "REASON", fit: true})...)
+	t := newTable(append(columns, column{title: "STARTED", long: true}, column{title: "REASON", long: true}, column{title: "FAILS", long: true})...)
 	for _, j := range list {
-		state := string(j.State)
+		fails := "-"
 		if j.Failures > 0 {
-			state += ", fails" // show tells why
+			fails = fmt.Sprintf("%s; 'crmintake replay show %d' tells why", count(j.Failures, "step"), j.ID)
 		}
-		t.row(j.ID, state, localTime(j.StartedAt), j.Operator, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held),
-			grouped(j.Left()), j.Reason)
+		t.row(j.ID, j.State, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held), grouped(j.Left()),
+			localTime(j.StartedAt)+" by "+j.Operator, j.Reason, fails)
 	}
 	return t.print(p.out, screenOf(p.out))
 }

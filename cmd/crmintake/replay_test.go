@@ -121,7 +121,7 @@ func TestReplayCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	crmintake(t, "", "replay", "list").want(t, 0, "running, fails")
+	crmintake(t, "", "replay", "list").want(t, 0, "FAILS", "tells why")
 	crmintake(t, "", "replay", "show", "1").want(t, 0, "failed steps  3", "in a row; the last: no room", "tried again")
 	for _, c := range []struct{ command, first, second string }{
 		{"pause", "Replay 1 is paused: 0 of 150 events sent again, 150 left.", "was already paused"},

@@ -19,7 +19,6 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 		return e.Encode(r)
 	}
 	var head, foot bytes.Buffer
-	r.printVerdict(&head, s)
 	t := newTable(column{}, column{fit: true})
 	if b := r.Backlog; b != nil {
 		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", grouped(b.Pending), grouped(b.Unacked), b.Stream)
@@ -37,14 +36,22 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 	if err := t.print(&foot, s); err != nil {
 		return err
 	}
+	rows := 0 // as many as there are
+	r.printVerdict(&head, s, len(r.Verdict.Findings))
+	if s.height > 0 {
+		for most := min(mostFindings, len(r.Verdict.Findings)); ; most-- {
+			head.Reset()
+			r.printVerdict(&head, s, most)
+			if rows = s.height - lines(head) - lines(foot) - roomAround; rows > 0 || most <= 1 {
+				break
+			}
+		}
+		rows = max(rows, 1)
+	}
 	if _, err := head.WriteTo(w); err != nil {
 		return err
 	}
 	if r.Status != nil {
-		rows := 0 // as many as there are
-		if s.height > 0 {
-			rows = max(s.height-lines(head)-lines(foot)-roomAround, 1)
-		}
 		if err := r.printEvents(w, s, rows); err != nil {
 			return err
 		}
@@ -61,13 +68,13 @@ func lines(b bytes.Buffer) int { return bytes.Count(b.Bytes(), []byte{'\n'}) }
 // mostFindings are shown on a terminal: the others come from these, or can wait.
 const mostFindings = 3
 
-// printVerdict prints the first line, and what there is to know and to do about it.
-func (r *statusReport) printVerdict(w io.Writer, s screen) {
+// printVerdict prints the first line, and what there is to know and to do about it, and about so many findings.
+func (r *statusReport) printVerdict(w io.Writer, s screen, most int) {
 	v := r.Verdict
 	c := map[operator.State]colour{operator.Moving: green, operator.Idle: green, operator.Held: yellow, operator.Trouble: red}[v.State]
 	s.indented(w, c, "", v.Text)
 	for i, f := range v.Findings {
-		if s.height > 0 && i == mostFindings {
+		if i == most {
 			fmt.Fprintf(w, "and %d more: crmintake status | less\n", len(v.Findings)-i)
 			break
 		}
@@ -111,7 +118,7 @@ func (r *statusReport) printEvents(w io.Writer, s screen, most int) error {
 	}
 	if more := len(t.rows) - most; most > 0 && more > 0 {
 		t.rows = t.rows[:most]
-		note += fmt.Sprintf(" %s more: crmintake status | less", count(more, "object type"))
+		note += fmt.Sprintf(" And %d more object types: crmintake status | less", more)
 	}
 	if err := t.print(w, s); err != nil {
 		return err
@@ -204,27 +211,20 @@ func (r *statusReport) tell(t *table, s screen) {
 	if x := r.Scaling; x != nil {
 		t.row("load", x.String())
 	}
-	name := "paused"
-	for i, p := range r.Pauses {
-		if s.height > 0 && i == mostFindings {
-			t.row("", fmt.Sprintf("and %d more: crmintake status | less", len(r.Pauses)-i))
-			break
+	if s.height > 0 && len(r.Pauses) > 0 { // by whom, why and until when is said above
+		var names []string
+		for _, p := range r.Pauses {
+			names = append(names, pausedName(p.ObjectType))
 		}
-		text := fmt.Sprintf("%s, for %s", pausedName(p.ObjectType), short(r.At.Sub(p.Since)))
-		if p.By != "" {
-			text += ", by " + p.By
-		}
-		if !p.TrialAt.IsZero() {
-			text += ", next trial in " + short(p.TrialAt.Sub(r.At))
-		}
-		t.row(cell{red, name}, cell{red, text + ": " + p.Reason})
-		name = ""
+		t.row(cell{red, "paused"}, cell{red, strings.Join(names, ", ")})
+	} else {
+		r.tellPauses(t)
 	}
 	waits := func(e operator.Events) bool { return e.Status == outbox.Retry || e.Status == outbox.Unknown }
 	switch {
 	case len(r.Pauses) == 0:
 		t.row("paused", "nothing")
-	case slices.ContainsFunc(r.Events, waits):
+	case s.height == 0 && slices.ContainsFunc(r.Events, waits):
 		t.row("", "what waits in retry or unknown ages on; 'crmintake outbox give-up' makes dead letters of it at once")
 	}
 	alive := 0
@@ -245,6 +245,22 @@ func (r *statusReport) tell(t *table, s screen) {
 		c.colour = yellow
 	}
 	t.row("workers", c)
+}
+
+// tellPauses adds a row for each pause.
+func (r *statusReport) tellPauses(t *table) {
+	name := "paused"
+	for _, p := range r.Pauses {
+		text := fmt.Sprintf("%s, for %s", pausedName(p.ObjectType), short(r.At.Sub(p.Since)))
+		if p.By != "" {
+			text += ", by " + p.By
+		}
+		if !p.TrialAt.IsZero() {
+			text += ", next trial in " + short(p.TrialAt.Sub(r.At))
+		}
+		t.row(cell{red, name}, cell{red, text + ": " + p.Reason})
+		name = ""
+	}
 }
 
 // today is what was used of the day.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +59,7 @@ type column struct {
 	title string // a table without titles has no head
 	right bool   // numbers
 	fit   bool   // is cut where the table is wider than the terminal
+	long  bool   // is whole, on lines of its own, where it is wider
 }
 
 // cell is a text in a colour. Rows take it beside what fmt prints.
@@ -114,6 +117,9 @@ func (t *table) width() int {
 }
 
 func (t *table) print(w io.Writer, s screen) error {
+	if s.width > 0 && t.width() > s.width && slices.ContainsFunc(t.columns, func(c column) bool { return c.long }) {
+		return t.printApart(w, s)
+	}
 	rows := t.withHead()
 	widths := t.widths(rows, s.width)
 	var b strings.Builder
@@ -137,6 +143,48 @@ func (t *table) print(w io.Writer, s screen) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printApart prints the long columns below the others of each row.
+func (t *table) printApart(w io.Writer, s screen) error {
+	var others []column
+	for _, c := range t.columns {
+		if !c.long {
+			others = append(others, c)
+		}
+	}
+	upper := newTable(others...)
+	for _, r := range t.rows {
+		var cells []cell
+		for i, c := range t.columns {
+			if !c.long {
+				cells = append(cells, r[i])
+			}
+		}
+		upper.rows = append(upper.rows, cells)
+	}
+	var b bytes.Buffer
+	if err := upper.print(&b, s); err != nil {
+		return err
+	}
+	if upper.columns[0].title != "" {
+		head, _ := b.ReadString('\n')
+		if _, err := io.WriteString(w, head); err != nil {
+			return err
+		}
+	}
+	for _, r := range t.rows {
+		line, _ := b.ReadString('\n')
+		if _, err := io.WriteString(w, line); err != nil {
+			return err
+		}
+		for i, c := range t.columns {
+			if c.long && r[i].text != "" && r[i].text != "-" {
+				s.indented(w, r[i].colour, "  "+strings.ToLower(c.title)+": ", r[i].text)
+			}
+		}
+	}
+	return nil
 }
 
 // widths are those of the columns, cut down where all together are wider than the screen: always the widest of those that

@@ -111,3 +111,58 @@ func TestOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+// onScreen is what a command leaves on a terminal of 80 columns and 24 lines, line by line.
+func onScreen(t testing.TB, code int, args ...string) (lines []string) {
+	t.Helper()
+	tty, text := realTerminal(t, 80)
+	if got := execute(t.Context(), args, streams{strings.NewReader(""), tty, tty}); got != code {
+		t.Errorf("%s: exit code %d, want %d", strings.Join(args, " "), got, code)
+	}
+	fmt.Fprint(tty, "\x00")
+	until(t, "all of it is shown", func() bool { return strings.HasSuffix(text.String(), "\x00") })
+	lines = strings.Split(strings.TrimSuffix(strings.TrimSuffix(text.String(), "\x00"), "\r\n"), "\r\n")
+	for _, line := range lines {
+		if n := len([]rune(line)); n > 80 {
+			t.Errorf("%s: %d characters: %q", strings.Join(args, " "), n, line)
+		}
+	}
+	return lines
+}
+
+// A screen of 80 columns shows what one acts on: ids whole, long texts on lines of their own. One of 24 lines has the verdict on it,
+// however many object types there are.
+func TestFitsAScreen(t *testing.T) {
+	o := newOffice(t)
+	t.Setenv("NO_COLOR", "1")
+	id := "order-2026-11-28/0000-1111-2222-3333-4444-5555"
+	crmintake(t, fmt.Sprintf(`{"properties":{"nmae":"x","event_id":%q}}`+"\n", id), "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
+	crmintake(t, "", "run", "--drain").want(t, 0)
+	const reason = "the finance department has asked to wait with all of these until the month has been closed, which takes until Friday"
+	crmintake(t, "", "pause", "contracts", "--reason", reason).want(t, 0)
+	o.exec(t, `INSERT INTO operator_action (operator, action, reason, events) VALUES ('ann', 'replay', $1, 7)`, reason)
+	o.exec(t, `INSERT INTO replay_job (action_id, state, allow_duplicate, events, failures, failure)
+		SELECT id, 'paused', false, 1234567, 1, 'oh' FROM operator_action WHERE action = 'replay'`)
+	o.exec(t, `UPDATE operator_action SET filter = '{"object_type":"contracts","text":"month"}' WHERE action = 'replay'`)
+	has := func(lines []string, wants ...string) {
+		t.Helper()
+		text := strings.Join(strings.Fields(strings.Join(lines, " ")), " ")
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("there is no %q in:\n%s", want, strings.Join(lines, "\n"))
+			}
+		}
+	}
+	has(onScreen(t, 0, "dead", "list"), "event: "+id, "error: ", "rejected", "nmae")
+	has(onScreen(t, 0, "audit"), reason, `filter: {"object_type":"contracts"`)
+	has(onScreen(t, 0, "replay", "list"), reason, "by ann", "1,234,567", "replay show 1")
+
+	o.exec(t, `INSERT INTO event (event_id, object_type, status, payload, content_hash, next_attempt_at, stream, stream_seq)
+		SELECT 'e' || n, 'type_' || n, 'retry', '{}', 'h', now() + interval '1 hour', 's', n FROM generate_series(1, 33) n`)
+	o.exec(t, `UPDATE replay_job SET state = 'cancelled', ended_at = now()`)
+	lines := onScreen(t, 0, "status")
+	if len(lines) > 23 || lines[0] != "in trouble: no worker is there, and 33 events wait" {
+		t.Errorf("%d lines:\n%s", len(lines), strings.Join(lines, "\n"))
+	}
+	has(lines, reason, "crmintake resume contracts", "more object types", "0 alive")
+}

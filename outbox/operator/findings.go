@@ -307,14 +307,14 @@ func replays(s *Sight) (list []Finding) {
 		return nil
 	}
 	for _, r := range s.Status.Replays {
-		f := Finding{State: Moving, Kind: "replay", What: fmt.Sprintf("replay %d is %s: %d of %s left", r.ID, r.State, r.Left, count(r.Events, "event")),
+		f := Finding{State: Moving, Kind: "replay", What: fmt.Sprintf("replay %d is %s: %s to go of %s", r.ID, r.State, count(r.Left, "event"), count(r.Events, "event")),
 			Do: fmt.Sprintf("type 'crmintake replay show %d'", r.ID)}
 		if r.State == ReplayPaused {
 			f.Do = fmt.Sprintf("type 'crmintake replay resume %d', or cancel", r.ID)
 		}
 		if r.Failures > 0 {
 			f.State, f.Person, f.Why = Trouble, true, r.Failure
-			f.What += fmt.Sprintf(", and its last %s failed", count(int64(r.Failures), "step"))
+			f.What += fmt.Sprintf("; %s in a row failed", count(int64(r.Failures), "step"))
 		}
 		list = append(list, f)
 	}

@@ -129,10 +129,10 @@ func TestVerdict(t *testing.T) {
 		{"a replay", func(s *Sight) {
 			s.Status.Replays = []OpenReplay{{ID: 3, State: ReplayRunning, Events: 1000, Left: 800}}
 		},
-			"moving: 1,204 events under way or waiting", false, false, []string{"replay 3 is running: 800 of 1,000 events left", "replay show 3"}},
+			"moving: 1,204 events under way or waiting", false, false, []string{"replay 3 is running: 800 events to go of 1,000 events", "replay show 3"}},
 		{"a replay that fails", func(s *Sight) {
 			s.Status.Replays = []OpenReplay{{ID: 3, State: ReplayRunning, Events: 10, Left: 8, Failures: 2, Failure: "oh"}}
-		}, "in trouble: replay 3 is running: 8 of 10 events left, and its last 2 steps failed", true, false, []string{"oh"}},
+		}, "in trouble: replay 3 is running: 8 events to go of 10 events; 2 steps in a row failed", true, false, []string{"oh"}},
 		{"nobody knows why", func(s *Sight) { s.tell(func(t *outbox.Told) { t.Done = ago(5 * time.Minute) }) },
 			"in trouble: 1,000 events wait in the stream, and nothing comes to its end, for 5m", true, true, []string{"crmintake check"}},
 		{"dead events", func(s *Sight) {
