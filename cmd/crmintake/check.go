@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"crmintake/migrations"
+	"crmintake/outbox/operator"
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
@@ -71,7 +72,7 @@ func (c *checkCmd) Run(ctx context.Context, p *program) error {
 	crm := c.settings(&f, vault)
 	for _, part := range []func(context.Context, *program, *findings){
 		c.nats,
-		func(ctx context.Context, _ *program, f *findings) { c.database(ctx, &times, f) },
+		func(ctx context.Context, p *program, f *findings) { c.database(ctx, p, &times, f) },
 		func(ctx context.Context, _ *program, f *findings) {
 			if crm != nil {
 				defer crm.Close()
@@ -180,7 +181,7 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 // testedVersion is the oldest version of Postgres that the tests ran on.
 const testedVersion = 150000
 
-func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
+func (c *checkCmd) database(ctx context.Context, p *program, times *clocks, f *findings) {
 	if f.fail("database", c.databaseFlags.validate()) {
 		return
 	}
@@ -226,6 +227,40 @@ func (c *checkCmd) database(ctx context.Context, times *clocks, f *findings) {
 	if server.Version < testedVersion {
 		f.add(warning, "database", "PostgreSQL %d is older than 15, with which crmintake is tested", server.Version/10000)
 	}
+	status, err := operator.New(store, operator.Config{}).Status(ctx)
+	if f.fail("database", err) {
+		return
+	}
+	p.redactGroups(status.Groups)
+	f.fleet(&status)
+}
+
+// fleet tells what status does of pauses, dead events, workers and what is in their way, as the database has it.
+func (f *findings) fleet(s *operator.Status) {
+	// The stream, and whether it takes writes, are looked at apart.
+	s.ReadOnly = false
+	found := operator.Judge(operator.Sight{At: s.At, Status: s, Stream: &operator.Stream{}}).Findings
+	for _, one := range found {
+		text := one.Line(s.At)
+		if one.Why != "" {
+			text += " (" + one.Why + ")"
+		}
+		l := warning
+		if one.State == operator.Moving && one.Kind != "dead" { // a worker that is not there yet has nothing to do either
+			l = fine
+		}
+		f.add(l, one.Kind, "%s; %s", text, one.Do)
+	}
+	if len(found) == 0 {
+		f.add(fine, "fleet", "%s there, nothing is paused, nothing is dead", areThere(len(s.Workers)))
+	}
+}
+
+func areThere(workers int) string {
+	if workers == 1 {
+		return "1 worker is"
+	}
+	return count(workers, "worker") + " are"
 }
 
 const unencrypted = "the connection is not encrypted"
