@@ -258,7 +258,7 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 	}
 	l.Paused = slices.ContainsFunc(s.Pauses, func(p operator.Pause) bool { return p.ObjectType == outbox.Account })
 	l.Partly = len(s.Pauses) > 0 || !b.PausedUntil.IsZero() ||
-		slices.ContainsFunc(s.Workers, func(w operator.WorkerState) bool { return w.Alive && w.Told.CRM != nil })
+		slices.ContainsFunc(s.Workers, func(w operator.WorkerState) bool { return w.Alive && (w.Told.CRM != nil || w.Told.Database != nil) })
 	signals := l.Signals()
 	x := &scaling{
 		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits, Workers: l.Workers, WorkersWanted: signals.WorkersWanted,

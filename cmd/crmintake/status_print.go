@@ -78,7 +78,7 @@ func (r *statusReport) printVerdict(w io.Writer, s screen, most int) {
 			fmt.Fprintf(w, "and %d more: crmintake status | less\n", len(v.Findings)-i)
 			break
 		}
-		if i > 0 || f.State == operator.Moving {
+		if i > 0 || !strings.HasSuffix(v.Text, f.What) && f.State == operator.Moving { // else it is the first line's
 			s.indented(w, plain, "- ", f.Line(r.Verdict.At))
 		}
 		if f.Why != "" {
@@ -120,8 +120,10 @@ func (r *statusReport) printEvents(w io.Writer, s screen, most int) error {
 		t.rows = t.rows[:most]
 		note += fmt.Sprintf(" And %d more object types: crmintake status | less", more)
 	}
-	if err := t.print(w, s); err != nil {
-		return err
+	if len(t.rows) > 0 {
+		if err := t.print(w, s); err != nil {
+			return err
+		}
 	}
 	foot := newTable(column{fit: true})
 	foot.row(cell{faint, note})

@@ -84,10 +84,13 @@ func Judge(s Sight) Verdict {
 	} {
 		v.Findings = append(v.Findings, look(&s)...)
 	}
-	// What is broken comes before what is held back, and what stops all before what stops some.
+	// What is broken comes before what is held back, what stops all before what stops some, and what needs a person before what does not.
 	rank := func(f Finding) int {
-		n := 2 * slices.Index([]State{Trouble, Held, Moving}, f.State)
+		n := 4 * slices.Index([]State{Trouble, Held, Moving}, f.State)
 		if !f.Stops {
+			n += 2
+		}
+		if !f.Person {
 			n++
 		}
 		return n
