@@ -39,7 +39,7 @@
 // answer teaches), judge.go, rivals.go (whose a record is), pause.go and gates.go, hunt.go (a refusal in words about an object type that one event
 // brings about), fuse.go and window.go (mass rejection), house.go (what is done once a second, and how writes are repeated),
 // aged.go (what becomes too old in a pause), retention.go (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures),
-// health.go and trace.go.
+// told.go (what a worker tells the others), health.go and trace.go.
 //
 // # Who owns what
 //

@@ -30,6 +30,8 @@
 //     allowed.
 //   - Status is one moment, and costs the same however many rows are created: what it can't count through an index that holds
 //     little else is an estimate, and says so.
+//   - Judge says how things stand, for all who tell it: it is a function of what was seen, and its words are here alone. Only Finding.Why
+//     repeats what somebody else said; all else may be shown to anybody.
 //   - A person's pause is ended by Resume alone.
 //   - Times are the database's.
 //
@@ -38,6 +40,7 @@
 //	Filter ─► Groups, List, Export          what is there
 //	       ─► Plan ─► Discard, EditAll      what is done, and recorded in operator_action and operator_action_event
 //	       ─► PlanReplay ─► ReplayNow | StartReplay ─► Feeder, in each worker ─► outbox.SendAgain
+//	Look, Status ─► Sight ─► Judge          how things stand, and what to do
 //	Undecided ─► PlanGiveUp ─► GiveUp       from `retry` and `unknown` to dead
 //	          ─► PlanHurry ─► Hurry         due at once
 //	Discarded ─► PlanRestore ─► Restore     dead again
