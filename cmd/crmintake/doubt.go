@@ -67,7 +67,7 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 	until := time.Time(c.NewUntil)
 	if !until.IsZero() {
 		fmt.Fprintf(text, "Events that have no row here and were published before %s are to be asked about first as they come; without an id property they are parked, "+
-			"or sent and marked, as --on-unknown says.\n", until.Local().Format(time.DateTime))
+			"or sent and marked, as --on-unknown says.\n", localTime(until))
 	}
 	v := doubtView{Plan: plan, DryRun: c.DryRun}
 	if (plan.TotalEvents > 0 || !until.IsZero()) && !c.DryRun {
@@ -111,10 +111,10 @@ func printDoubtPlan(w io.Writer, plan operator.DoubtPlan) {
 		fmt.Fprintln(w, "This outbox knows of no call at all.")
 	case plan.Newest.After(from):
 		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s, after %s: workers ran on it since, or nothing of that time is lost. "+
-			"Stop them first; what they sent without asking is taken in with --dead.\n", plan.Newest.Local().Format(time.DateTime), from.Local().Format(time.DateTime))
+			"Stop them first; what they sent without asking is taken in with --dead.\n", localTime(plan.Newest), localTime(from))
 	default:
 		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s: what came after it, and what became of it, is not here.\n",
-			plan.Newest.Local().Format(time.DateTime))
+			localTime(plan.Newest))
 	}
 	if plan.InCall > 0 {
 		fmt.Fprintf(w, "In an open call, and so left alone: %s. If no worker runs, the next one to start takes them for in doubt; else type this again when the calls are over.\n",
