@@ -1,14 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
+
+	"crmintake/outbox/outboxtest"
+	"crmintake/worker/hubspot/hubspottest"
 )
 
 var update = flag.Bool("update", false, "write the settings into the README")
@@ -104,4 +111,51 @@ func settings(t *testing.T) string {
 			strings.Join(r.commands, ", "), strings.ReplaceAll(r.flag.Help, "|", "\\|"))
 	}
 	return b.String()
+}
+
+// exported are the settings that the README has one type first.
+var exported = regexp.MustCompile(`(?m)^export (CRMINTAKE_.*)$`)
+
+// The README's example settings are such that check finds nothing wrong with them, but for the addresses.
+func TestReadmeExampleSettings(t *testing.T) {
+	nats, _ := startNATS(t)
+	limit := hubspottest.Limit{Calls: 190, Window: 10 * time.Second}
+	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, Limit: limit, ObjectTypes: map[string]hubspottest.ObjectType{
+		"deals": {Properties: []string{"dealname"}, Unique: []string{"source_event_id"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(crm.Close)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ours := map[string]string{"CRMINTAKE_NATS_URL": nats.URL(), "CRMINTAKE_DATABASE_URL": outboxtest.New(t),
+		"CRMINTAKE_HUBSPOT_TOKEN_FILE": token}
+	content, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(content), "\n## Connect ")
+	section, _, _ = strings.Cut(section, "\n## ")
+	said := 0
+	for _, line := range exported.FindAllStringSubmatch(section, -1) {
+		for _, word := range strings.Fields(line[1]) {
+			name, value, _ := strings.Cut(word, "=")
+			t.Setenv(name, cmp.Or(ours[name], value))
+			delete(ours, name)
+			said++
+		}
+	}
+	if len(ours) > 0 || said < 5 {
+		t.Fatalf("it has %d settings, and lacks %v", said, ours)
+	}
+	t.Setenv("CRMINTAKE_HUBSPOT_URL", crm.URL)
+	crmintake(t, "", "init").want(t, 0)
+	r := crmintake(t, "", "check")
+	r.want(t, 0)
+	if strings.Contains(r.out, "warning") || strings.Contains(r.out, "failure") {
+		t.Errorf("check says:\n%s", r.out)
+	}
 }

@@ -10,6 +10,7 @@
 //     type has. KEDA's own code compiles the scaling formula, and it gives what it should.
 //   - Every environment variable that is set anywhere is one of the program's.
 //   - Every command of the runbook is one that the program takes, and every alert has its entry there.
+//   - The README's snippet for Node runs on what npm installs.
 //   - Every query of the dashboard, of the alerts and of the scaling is run by a real Prometheus that scrapes a real worker,
 //     and what it selects is there.
 //   - Events that CloudEvents' own SDK publishes become records, in both modes.
