@@ -107,7 +107,7 @@ func execute(ctx context.Context, args []string, s streams) int {
 		args = []string{"--help"}
 	}
 	if args[0] == completeWord {
-		complete(s.out, parser.Model.Node, args[1:])
+		complete(ctx, s.out, parser.Model.Node, args[1:])
 		return exitDone
 	}
 	parsed, err := parser.Parse(args)

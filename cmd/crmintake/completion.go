@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -17,7 +18,7 @@ type completionCmd struct {
 }
 
 func (completionCmd) Help() string {
-	return "For bash, add to ~/.bashrc: source <(crmintake completion bash). For zsh, to ~/.zshrc, after compinit: source <(crmintake " +
+	return "Groups and object types are completed, too, where CRMINTAKE_DATABASE_URL says which database knows them. For bash, add to ~/.bashrc: source <(crmintake completion bash). For zsh, to ~/.zshrc, after compinit: source <(crmintake " +
 		"completion zsh). For fish: crmintake completion fish > ~/.config/fish/completions/crmintake.fish."
 }
 
@@ -54,11 +55,12 @@ func (c *completionCmd) Run(p *program) error {
 	return err
 }
 
-// complete prints what the last word can become, a line each: the word, a tab, and what it does. kong's own model is all that it
-// goes by. (The libraries that do this for kong take over the process, its output and its exit, and stand on one that is no
+// complete prints what the last word can become, a line each: the word, a tab, and what it does. It goes by kong's own
+// model, and for groups and object types by the outbox. (The libraries that do this for kong take over the process, its output and its exit, and stand on one that is no
 // longer kept.)
-func complete(w io.Writer, node *kong.Node, words []string) {
+func complete(ctx context.Context, w io.Writer, node *kong.Node, words []string) {
 	words = joinEquals(words)
+	line := words
 	last := ""
 	if n := len(words); n > 0 {
 		words, last = words[:n-1], words[n-1]
@@ -85,16 +87,16 @@ func complete(w io.Writer, node *kong.Node, words []string) {
 			fmt.Fprintf(w, "%s\t%s\n", word, firstSentence(help))
 		}
 	}
-	name, _, equals := strings.Cut(last, "=")
+	name, typed, equals := strings.Cut(last, "=")
 	switch {
 	case open != nil:
-		for _, one := range valuesOf(open.Value) {
-			propose(one, "")
+		for _, one := range valuesOf(ctx, open.Value, line, last) {
+			propose(one.word, one.help)
 		}
 	case equals && strings.HasPrefix(name, "--"):
 		if f := flagOf(node, name); f != nil {
-			for _, one := range valuesOf(f.Value) {
-				propose(name+"="+one, "")
+			for _, one := range valuesOf(ctx, f.Value, line, typed) {
+				propose(name+"="+one.word, one.help)
 			}
 		}
 	case strings.HasPrefix(last, "-"):
@@ -110,8 +112,8 @@ func complete(w io.Writer, node *kong.Node, words []string) {
 			}
 		}
 		for _, p := range node.Positional {
-			for _, one := range valuesOf(p) {
-				propose(one, "")
+			for _, one := range valuesOf(ctx, p, line, last) {
+				propose(one.word, one.help)
 			}
 		}
 	}
@@ -138,19 +140,6 @@ func flagOf(node *kong.Node, word string) *kong.Flag {
 		}
 	}
 	return nil
-}
-
-func valuesOf(v *kong.Value) []string {
-	if v.Enum == "" {
-		return nil
-	}
-	var list []string
-	for _, one := range strings.Split(v.Enum, ",") {
-		if one = strings.TrimSpace(one); one != "" {
-			list = append(list, one)
-		}
-	}
-	return list
 }
 
 func firstSentence(s string) string {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"crmintake/outbox/operator"
 )
 
 func TestComplete(t *testing.T) {
@@ -49,6 +51,43 @@ func TestComplete(t *testing.T) {
 		}
 	}
 	crmintake(t, "", "completion", "tcsh").want(t, 2, "bash")
+}
+
+// Groups and object types are those of the outbox, where it can be asked.
+func TestCompleteWhatTheOutboxKnows(t *testing.T) {
+	undecided(t, []string{"c1"}, []string{"d1"})
+	crmintake(t, "", "outbox", "give-up", "c1", "--reason", "x", "--yes").want(t, 0)
+	var groups operator.Groups
+	crmintake(t, "", "dead", "groups", "--output", "json").json(t, &groups)
+	group := groups.List[0].Fingerprint
+	proposed := func(line string) string {
+		t.Helper()
+		r := crmintake(t, "", append([]string{completeWord}, strings.Split(line, " ")...)...)
+		r.want(t, 0)
+		return r.out
+	}
+	for line, want := range map[string]string{
+		"dead list --group ":                      group + "\t1 event contracts exhausted\n",
+		"dead list --group=" + group[:3]:          "--group=" + group + "\t1 event contracts exhausted\n",
+		"dead list --group " + group + ",":        group + "," + group + "\t1 event contracts exhausted\n",
+		"outbox list --object-type ":              "contracts\t\ndeals\t\n",
+		"outbox list --object-type d":             "deals\t\n",
+		"pause ":                                  "contracts\t\ndeals\t\n",
+		"pause --reason x de":                     "deals\t\n",
+		"dead list --redact --group f00d0fnobody": "",
+	} {
+		if got := proposed(line); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	address := os.Getenv("CRMINTAKE_DATABASE_URL")
+	t.Setenv("CRMINTAKE_DATABASE_URL", "postgres://127.0.0.1:1/x")
+	if got := proposed("pause "); got != "" {
+		t.Errorf("without a database: %q", got)
+	}
+	if got := proposed("resume --database-url " + address + " d"); got != "deals\t\n" {
+		t.Errorf("with one on the line: %q", got)
+	}
 }
 
 // The script in a real bash, with the real program.

@@ -17,7 +17,8 @@ var nodeSnippet = regexp.MustCompile("(?s)<summary>Node</summary>.*?as `(\\S+\\.
 
 var npmInstall = regexp.MustCompile(`// (npm install .*)`)
 
-// The README's snippet for Node runs as it is printed, but for the server's address: one event is in the stream, however often.
+// The README's snippet for Node runs as it is printed, but for the server's address: one event is in the stream,
+// however often.
 func TestNodeSnippet(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile(filepath.Join(root, "README.md"))
