@@ -65,6 +65,8 @@ CREATE INDEX event_group ON event (fingerprint, dead_at, event_id) WHERE dead_at
 -- No two rows have one record. The record ids of bare rows stand in their attempts, where an index would cost a batch too much: those
 -- are looked up by whoever else would have the record (outbox/doc.go).
 CREATE UNIQUE INDEX event_record ON event (object_type, record_id) WHERE record_id IS NOT NULL;
+-- For lists by time. Bare rows came when their attempt began.
+CREATE INDEX event_came ON event (received_at) WHERE record_id IS NOT NULL;
 CREATE INDEX event_claim ON event (object_type, id_value) WHERE id_value IS NOT NULL;
 
 -- One row per call. While it is open it names its events; its rows are found through them and not through an index on
@@ -131,6 +133,7 @@ SELECT e.event_id, e.object_type,
     coalesce(a.closed_at, e.updated_at) AS updated_at
 FROM event e LEFT JOIN attempt a ON e.status IS NULL AND a.id = e.attempt_id;
 
+CREATE INDEX attempt_started ON attempt (started_at) WHERE bare IS NOT NULL;
 CREATE INDEX attempt_open ON attempt (lease_until) WHERE closed_at IS NULL;
 CREATE INDEX attempt_followed ON attempt (closed_at) WHERE followed IS NOT NULL;
 

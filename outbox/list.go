@@ -1,8 +1,11 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -13,9 +16,14 @@ type ListFilter struct {
 	ObjectType string // "" for any
 	After      string // only ids after this one: the page before's Next
 	Limit      int    // rows at most; 0 means 50
+
+	// ByTime lists what came last first, and only what came from Since on and before Until, where they are not zero. A page goes on
+	// After an event that is there, else it is ErrNoSuchPlace.
+	ByTime       bool
+	Since, Until time.Time
 }
 
-// Page is a part of a list, in the order of event ids.
+// Page is a part of a list, in the order of event ids, or of time.
 type Page struct {
 	Records []Record
 	Next    string // what the next page comes After; "" if there is none
@@ -63,14 +71,16 @@ func (s *Store) List(ctx context.Context, f ListFilter) (Page, error) {
 	var p Page
 	var ids []string
 	var err error
-	switch f.Status {
-	case Sending:
+	switch {
+	case f.ByTime:
+		ids, err = s.byTime(ctx, f)
+	case f.Status == Sending:
 		ids, err = s.listed(ctx, listSending, f)
-	case Retry:
+	case f.Status == Retry:
 		ids, err = s.listed(ctx, listRetry, f)
-	case Unknown:
+	case f.Status == Unknown:
 		ids, err = s.listed(ctx, listUnknown, f)
-	case Dead:
+	case f.Status == Dead:
 		ids, err = s.listed(ctx, listDead, f)
 	default:
 		ids, err = s.look(ctx, f, &p)
@@ -84,6 +94,11 @@ func (s *Store) List(ctx context.Context, f ListFilter) (Page, error) {
 	}
 	if p.Records, err = s.records(ctx, ids, f); err != nil {
 		return Page{}, fmt.Errorf("outbox: list: %w", err)
+	}
+	if f.ByTime {
+		slices.SortFunc(p.Records, func(a, b Record) int {
+			return cmp.Or(b.ReceivedAt.Compare(a.ReceivedAt), cmp.Compare(b.EventID, a.EventID))
+		})
 	}
 	return p, nil
 }

@@ -15,7 +15,7 @@ var examples = map[string][]string{
 	"status":           {"status", "status --watch 5s"},
 	"check":            {"check --quota 190/10s --id-property deals=source_event_id"},
 	"outbox get":       {"outbox get order-4711", "outbox get order-4711 order-4712 --output json"},
-	"outbox list":      {"outbox list --status retry --object-type deals", "outbox list --status dead --output json"},
+	"outbox list":      {"outbox list --status retry --object-type deals", "outbox list --newest --since 2h"},
 	"outbox tail":      {"outbox tail --object-type deals"},
 	"outbox give-up":   {"outbox give-up --object-type deals --older-than 6h --reason 'the scope will not come'"},
 	"outbox retry-now": {"outbox retry-now order-4711", "outbox retry-now --object-type deals --status unknown"},

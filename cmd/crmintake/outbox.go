@@ -15,7 +15,7 @@ import (
 
 type outboxCmd struct {
 	Get      outboxGetCmd      `cmd:"" help:"Show one event: where it stands, its bytes, and each error that it met."`
-	List     outboxListCmd     `cmd:"" help:"List events by status and object type, in the order of their ids."`
+	List     outboxListCmd     `cmd:"" help:"List events by status, object type and time."`
 	Tail     outboxTailCmd     `cmd:"" help:"Show what becomes of events as it happens, until interrupted."`
 	RetryNow outboxRetryNowCmd `cmd:"" help:"Have events that wait in retry or unknown tried at once."`
 	GiveUp   outboxGiveUpCmd   `cmd:"" help:"Make dead letters of events that wait in retry or unknown, to edit, replay or discard them."`

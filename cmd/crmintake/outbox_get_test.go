@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -35,4 +36,40 @@ func TestGetLooksIntoTheStream(t *testing.T) {
 	t.Setenv("CRMINTAKE_NATS_URL", "nats://u:"+secret+"@127.0.0.1:1")
 	crmintake(t, "", "outbox", "get", "made").want(t, 0, "created")
 	crmintake(t, "", "outbox", "get", "made", "a").want(t, 1, "created", `no event with the id "a", and in the stream it could not`)
+}
+
+// By time, what came last is first; a page goes on after the last event of the one before.
+func TestListNewest(t *testing.T) {
+	newOffice(t)
+	for _, id := range []string{"b", "c", "a"} {
+		publish(t, id)
+		crmintake(t, "", "run", "--drain").want(t, 0)
+	}
+	ids := func(args ...string) (list string) {
+		t.Helper()
+		var page pageView
+		crmintake(t, "", append([]string{"outbox", "list", "--output", "json"}, args...)...).json(t, &page)
+		for _, e := range page.Events {
+			list += e.EventID
+		}
+		return list + " " + page.Next
+	}
+	for args, want := range map[string]string{
+		"":                            "abc ",
+		"--newest":                    "acb ",
+		"--newest --limit 2":          "ac c",
+		"--newest --after c":          "b ",
+		"--since 1h":                  "acb ",
+		"--until 1h":                  " ",
+		"--newest --status created":   "acb ",
+		"--newest --status dead":      " ",
+		"--newest --object-type some": " ",
+	} {
+		if got := ids(strings.Fields(args)...); got != want {
+			t.Errorf("%q: %q, want %q", args, got, want)
+		}
+	}
+	crmintake(t, "", "outbox", "list", "--newest").want(t, 0, "CAME")
+	crmintake(t, "", "outbox", "list", "--newest", "--after", "nobody").want(t, 2, `no event with the id "nobody"`)
+	crmintake(t, "", "outbox", "list", "--since", "2999-01-01").want(t, 2, "is in the future")
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,13 +20,16 @@ type rowFlags struct {
 type outboxListCmd struct {
 	databaseFlags
 	rowFlags
-	After string `help:"Only ids after this one: the last of the page before." placeholder:"EVENT_ID"`
-	Limit int    `help:"How many at most." default:"50" placeholder:"N"`
+	Newest bool   `help:"What came last first."`
+	Since  moment `help:"What came since, the last first: a time, a day, or how long ago, such as 2h." placeholder:"TIME"`
+	Until  moment `help:"What came before, the last first: a time, a day, or how long ago." placeholder:"TIME"`
+	After  string `help:"Where to go on: the last id of the page before." placeholder:"EVENT_ID"`
+	Limit  int    `help:"How many at most." default:"50" placeholder:"N"`
 }
 
 func (outboxListCmd) Help() string {
-	return "What is sending, retry, unknown or dead is found at once. Created and discarded events are looked for among all, some " +
-		"100,000 a page: a page can be short, or empty, and not be the last. The end of the output says where the next begins."
+	return "Listed are events in the order of their ids, or with --newest, --since or --until of when they came. What is sending, retry, unknown or dead is found at once. Created and discarded events are looked for among all, some " +
+		"100,000 a page, unless they are listed by time: a page can be short, or empty, and not be the last. The end of the output says where the next begins."
 }
 
 // maxLimit keeps a page in memory.
@@ -37,6 +41,13 @@ type pageView struct {
 	Next   string `json:"next,omitempty"` // --after for the next page; absent at the end
 }
 
+// AfterApply implements kong's hook.
+func (c *outboxListCmd) AfterApply() error { return c.Since.past("--since") }
+
+func (c *outboxListCmd) byTime() bool {
+	return c.Newest || !time.Time(c.Since).IsZero() || !time.Time(c.Until).IsZero()
+}
+
 func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 	if c.Limit < 1 || c.Limit > maxLimit {
 		return usagef("--limit %d: want 1 to %d", c.Limit, maxLimit)
@@ -46,7 +57,13 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer store.Close()
-	page, err := store.List(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType, After: c.After, Limit: c.Limit})
+	page, err := store.List(ctx, outbox.ListFilter{
+		Status: outbox.Status(c.Status), ObjectType: c.ObjectType, After: c.After, Limit: c.Limit,
+		ByTime: c.byTime(), Since: time.Time(c.Since), Until: time.Time(c.Until),
+	})
+	if errors.Is(err, outbox.ErrNoSuchPlace) {
+		return usagef("--after: the outbox has no event with the id %q", c.After)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,10 +78,10 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		return printJSON(p.out, v)
 	}
 	if len(page.Records) > 0 {
-		t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "STATUS"}, column{title: "UPDATED"},
+		t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "STATUS"}, column{title: c.timeTitle()},
 			column{title: "RECORD OR ERROR", fit: true})
 		for _, r := range page.Records {
-			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), localTime(r.UpdatedAt), became(r))
+			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), localTime(c.timeOf(r)), became(r))
 		}
 		if err := t.print(p.out, screenOf(p.out)); err != nil {
 			return err
@@ -79,6 +96,21 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		_, err = fmt.Fprintln(p.out, "No such events.")
 	}
 	return err
+}
+
+// timeTitle and timeOf are what the list is by, if it is by time.
+func (c *outboxListCmd) timeTitle() string {
+	if c.byTime() {
+		return "CAME"
+	}
+	return "UPDATED"
+}
+
+func (c *outboxListCmd) timeOf(r outbox.Record) time.Time {
+	if c.byTime() {
+		return r.ReceivedAt
+	}
+	return r.UpdatedAt
 }
 
 // became is the record of an event, or why there is none.
