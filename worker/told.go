@@ -124,7 +124,7 @@ func (w *Worker) keepSight(s *survey) {
 		x.last.StreamWhy = s.streamErr.Error()
 		return
 	}
-	x.last.Stream = &operator.Stream{Pending: s.pending, Unacked: s.unacked}
+	x.last.Stream = &operator.Stream{Pending: s.pending, Unacked: s.unacked, Stranded: max(0, s.stranded)}
 	if source, ok := w.source.(interface{ PausedFor() time.Duration }); ok {
 		if paused := source.PausedFor(); paused > 0 {
 			x.last.Stream.Paused = []operator.PausedConsumer{{Until: x.last.At.Add(paused)}}

@@ -219,7 +219,7 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 		s.FaultWhy = oneLine(databaseErr.Error())
 	}
 	if b := r.Backlog; b != nil {
-		s.Stream = &operator.Stream{Name: b.Stream, Pending: b.Pending, Unacked: b.Unacked}
+		s.Stream = &operator.Stream{Name: b.Stream, Pending: b.Pending, Unacked: b.Unacked, Stranded: b.Stranded, StrandedDo: b.Advice}
 		if !b.PausedUntil.IsZero() {
 			s.Stream.Paused = []operator.PausedConsumer{{Name: b.Consumer, Until: b.PausedUntil}}
 		}

@@ -26,9 +26,6 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 			text += "; object types are fetched apart"
 		}
 		t.row("backlog", text)
-		if b.Stranded > 0 {
-			t.row(cell{red, "stranded"}, cell{red, b.Advice})
-		}
 	}
 	if r.Status != nil {
 		r.tell(t, s)

@@ -82,6 +82,10 @@ func stream(s *Sight) (list []Finding) {
 		f.What += fmt.Sprintf(" for %s more", short(c.Until.Sub(s.At)))
 		list = append(list, f)
 	}
+	if n := s.Stream.Stranded; n > 0 {
+		list = append(list, Finding{State: Trouble, Kind: "stranded", What: count(int64(n), "event") + " of the stream will be delivered to nobody",
+			Do: cmp.Or(s.Stream.StrandedDo, "type 'crmintake check', which says why, and what to type then"), Person: true})
+	}
 	for _, w := range s.alive() {
 		if t := w.Told.Stream; t != nil {
 			list = append(list, Finding{State: Trouble, Kind: "stream", What: "the stream delivers nothing to " + w.Name, Why: t.Why, Since: t.Since,

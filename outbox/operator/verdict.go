@@ -68,6 +68,8 @@ type Stream struct {
 	Name             string
 	Pending, Unacked int
 	Paused           []PausedConsumer
+	Stranded         int    // neither pending nor unacked: delivered to nobody
+	StrandedDo       string // why, and what to do, if it is known here
 }
 
 // PausedConsumer is a consumer that NATS delivers nothing from, as somebody has told it.

@@ -77,6 +77,8 @@ func TestVerdict(t *testing.T) {
 			"in trouble: somebody holds a lock on tables of the outbox, and some figures are left out", true, true, []string{"pg_blocking_pids"}},
 		{"NATS is away", func(s *Sight) { s.Stream, s.StreamWhy, s.StreamDo = nil, "no servers available", "start it" },
 			"in trouble: NATS can't be asked for the stream", true, true, []string{"no servers available", "start it"}},
+		{"what is delivered to nobody", func(s *Sight) { s.Stream.Stranded, s.Stream.StrandedDo = 20, "type 'nats consumer rm'" },
+			"in trouble: 20 events of the stream will be delivered to nobody", true, false, []string{"nats consumer rm"}},
 		{"a paused consumer", func(s *Sight) { s.Stream.Paused = []PausedConsumer{{"crmintake", noon.Add(time.Hour)}} },
 			"held: somebody has paused the consumer crmintake of stream CRM_EVENTS in NATS for 1h more", true, true, []string{"nats consumer resume CRM_EVENTS crmintake"}},
 		{"one worker's stream", func(s *Sight) {
