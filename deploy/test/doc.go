@@ -11,6 +11,8 @@
 //   - Every environment variable that is set anywhere is one of the program's.
 //   - Every command of the runbook is one that the program takes, and every alert has its entry there.
 //   - The README's snippet for Node runs on what npm installs.
+//   - Every command that check and init print about a stream or a consumer is typed, with the real natscli: by a test of cmd/crmintake
+//     with the build tag natscli.
 //   - Every query of the dashboard, of the alerts and of the scaling is run by a real Prometheus that scrapes a real worker,
 //     and what it selects is there.
 //   - Events that CloudEvents' own SDK publishes become records, in both modes.

@@ -19,13 +19,17 @@
 //   - What is restricted is not fetched: from the first restriction on, object types have consumers of their own (lanes.go), which are
 //     asked in turn, and waited for together (fetch.go). The fleet sees by the shared consumer's filter which way it is. What is delivered
 //     twice at the change is what was in hand.
+//   - What a consumer has passed over, and will never deliver, is found by comparing it with the stream (stranded.go), and on a work queue
+//     fetched by lanes. What comes and goes meanwhile is not taken for it.
+//   - What is no event is not delivered: a schedule stays in the stream unacked, for an ack cancels it; markers are acked (aside.go).
 //   - A consumer or stream that disappears is an error that says what to type. Created again, it is used again.
 //
 // Auth is every way to prove who we are and to know who they are (auth.go). Its files are read again at each connection; none of
 // it is in an error or a log.
 //
-// Init creates and never alters; Source makes and removes lanes, and changes the shared consumer's filter. Init and Open judge what they find by the same rules (check.go): what would lose or misread
-// events stops them, what might is a warning, and each says what to type.
+// Init creates and never alters; Source makes and removes lanes, and changes the shared consumer's filter. Init and Open judge what they find by the same rules (check.go,
+// check_subjects.go): what would lose or misread events stops them, what the stream alone may lose is a warning, and each says what to type
+// (advice.go), which a test of cmd/crmintake types.
 //
 // The Publisher has its confirmations in the order of publishing, so that "up to line 7" is a promise. It sends again only what
 // can't be stored twice for that.
