@@ -20,9 +20,10 @@ type Source interface {
 	// Outstanding counts the messages that were not delivered yet, and those delivered and not acked. It may be called at any time.
 	Outstanding(ctx context.Context) (pending, unacked int, err error)
 
-	// Stranded counts the events that are in the stream and are neither pending nor unacked: nobody is given them. What says why, and what
-	// to type. Some may be missed while much is published or acked, and none is counted that is only on its way. It takes a second or two
-	// where there are some. It may be called at any time; the source then mends what it can by itself.
+	// Stranded counts the events that are in the stream and are neither pending nor unacked: nobody is given them. What
+	// says why, and what to type. Some may be missed while much is published or acked, and none is counted that is only
+	// on its way. It takes a second or two where there are some. It may be called at any time; the source then mends
+	// what it can by itself.
 	Stranded(ctx context.Context) (events int, what string, err error)
 }
 

@@ -11,7 +11,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// A consumer whose max_deliver gave up on events says that it has nothing, also when that is taken back: a drain creates them all the same.
+// A consumer whose max_deliver gave up on events says that it has nothing, also when that is taken back: a drain
+// creates them all the same.
 func TestDrainTakesWhatWasGivenUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -69,7 +70,8 @@ func TestDrainFailsWhereEventsAreLeft(t *testing.T) {
 	w.once.Do(func() {
 		err := <-w.done
 		w.cancel()
-		if err == nil || !strings.Contains(err.Error(), "not all is done: 3 messages") || !strings.Contains(err.Error(), `type 'export CRMINTAKE_SUBJECT="made.>"'`) {
+		if err == nil || !strings.Contains(err.Error(), "not all is done: 3 messages") ||
+			!strings.Contains(err.Error(), `type 'export CRMINTAKE_SUBJECT="made.>"'`) {
 			t.Errorf("the drain ended with %v", err)
 		}
 	})

@@ -36,7 +36,8 @@ func TestStreamsOfOthers(t *testing.T) {
 		{name: "republished", stream: func(s *natsjs.StreamConfig) {
 			s.RePublish = &natsjs.RePublish{Source: ">", Destination: "told.>"}
 		}},
-		{name: "atomic", stream: func(s *natsjs.StreamConfig) { s.AllowAtomicPublish = true }, publish: r.publishAtOnce},
+		{name: "atomic", stream: func(s *natsjs.StreamConfig) { s.AllowAtomicPublish = true },
+			publish: r.publishAtOnce},
 		{name: "mirror", stream: func(s *natsjs.StreamConfig) {
 			s.Subjects, s.Mirror, s.Retention = nil, &natsjs.StreamSource{Name: "OTHER"}, natsjs.LimitsPolicy
 		}, other: func(*natsjs.StreamConfig) {}, keeps: true},
@@ -48,7 +49,8 @@ func TestStreamsOfOthers(t *testing.T) {
 		}},
 	} {
 		r.must(js.DeleteStream(t.Context(), "CRM_EVENTS"))
-		usual := natsjs.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: natsjs.WorkQueuePolicy}
+		usual := natsjs.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+			Retention: natsjs.WorkQueuePolicy}
 		if one.other != nil {
 			other := natsjs.StreamConfig{Name: "OTHER", Subjects: usual.Subjects}
 			one.other(&other)
@@ -89,7 +91,8 @@ func TestStreamsOfOthers(t *testing.T) {
 
 // messageOf is what publish makes of an event.
 func messageOf(e event) *nats.Msg {
-	return &nats.Msg{Subject: "crm.create." + e.objectType, Data: []byte(e.body), Header: nats.Header{"Nats-Msg-Id": {e.id}}}
+	return &nats.Msg{Subject: "crm.create." + e.objectType, Data: []byte(e.body),
+		Header: nats.Header{"Nats-Msg-Id": {e.id}}}
 }
 
 // publishAtOnce publishes all events as one batch, which the stream takes as a whole.
@@ -112,7 +115,8 @@ func (r *rig) publishAtOnce(list []event) {
 	}
 }
 
-// All servers of a cluster stop at once under load, and come back: what was confirmed arrives once, and nothing is taken for stranded.
+// All servers of a cluster stop at once under load, and come back: what was confirmed arrives once, and nothing is
+// taken for stranded.
 func TestAllServersOfTheClusterStop(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{MinLatency: 10 * time.Millisecond})
@@ -134,7 +138,8 @@ func TestAllServersOfTheClusterStop(t *testing.T) {
 	}
 	r.must(<-published)
 	// What was on its way to the worker comes again, and not soon: the servers take their time with it.
-	r.untilWithin(againAfterNaks, `SELECT status, count(*) FROM outbox GROUP BY status`, fmt.Sprintf("created %d", 2*each))
+	r.untilWithin(againAfterNaks, `SELECT status, count(*) FROM outbox GROUP BY status`, fmt.Sprintf("created %d",
+		2*each))
 	r.eventually("all are acked", func() bool { i := r.consumer(); return i.NumPending == 0 && i.NumAckPending == 0 })
 	if n := m.series()["backlog_stranded_events"]; n != 0 {
 		t.Errorf("%v events are stranded", n)

@@ -130,7 +130,8 @@ func newFleetMetrics(f factory) fleetMetrics {
 		backlog: f.gauge("backlog_events", "Events in the stream that were delivered to nobody yet."),
 		unacked: f.gauge("backlog_unacked_events", "Events in the stream that were delivered and are not acked: in a worker's hands, or put off."),
 		stranded: f.gauge("backlog_stranded_events",
-			"Events in the stream that are neither of these and are delivered to nobody: see 'crmintake check'. Some may be missed while much comes and goes."),
+			"Events in the stream that are neither of these and are delivered to nobody: see 'crmintake check'. Some "+
+				"may be missed while much comes and goes."),
 		rows: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "outbox_rows",
 			Help: "Rows of the outbox. Above 100,000 of a status, and in a table above 4 MiB for created ones, it is the database's estimate."}, []string{"status"}),
 		overdue:  f.gauge("outbox_oldest_due_seconds", "For how long the first of the rows to be sent or asked about again is due; 0 if none is."),

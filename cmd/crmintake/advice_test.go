@@ -49,10 +49,13 @@ func newAdviser(t *testing.T, url string, js jetstream.JetStream) *adviser {
 		}
 	}
 	for name, value := range map[string]string{
-		"PATH": bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME": t.TempDir(), // natscli has contexts there
-		"NATS_URL": url, "CRMINTAKE_NATS_URL": url, "CRMINTAKE_DATABASE_URL": outboxtest.New(t), "CRMINTAKE_HUBSPOT_URL": account(t).URL,
-		"CRMINTAKE_HUBSPOT_TOKEN": secret, "CRMINTAKE_ID_PROPERTY": "contracts=event_id", "CRMINTAKE_BATCH_WAIT": "50ms",
-		"CRMINTAKE_QUOTA": "off",
+		// natscli has contexts there
+		"PATH": bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME": t.TempDir(),
+		"NATS_URL": url, "CRMINTAKE_NATS_URL": url, "CRMINTAKE_DATABASE_URL": outboxtest.New(t),
+		"CRMINTAKE_HUBSPOT_URL":   account(t).URL,
+		"CRMINTAKE_HUBSPOT_TOKEN": secret, "CRMINTAKE_ID_PROPERTY": "contracts=event_id",
+		"CRMINTAKE_BATCH_WAIT": "50ms",
+		"CRMINTAKE_QUOTA":      "off",
 	} {
 		t.Setenv(name, value)
 	}
@@ -72,7 +75,8 @@ func (a *adviser) publish(t *testing.T, ids ...string) {
 	}
 	want := last() + uint64(len(ids))
 	for _, id := range ids {
-		m := &nats.Msg{Subject: "crm.create.contracts", Data: []byte(`{"properties": {"name": "a"}}`), Header: nats.Header{"Nats-Msg-Id": {id}}}
+		m := &nats.Msg{Subject: "crm.create.contracts", Data: []byte(`{"properties": {"name": "a"}}`),
+			Header: nats.Header{"Nats-Msg-Id": {id}}}
 		if err := a.js.Conn().PublishMsg(m); err != nil {
 			t.Fatal(err)
 		}
@@ -145,21 +149,27 @@ func created(t *testing.T) (n int64) {
 	return n
 }
 
-// What check and init say to type does what they say: the finding is gone then, and all events, of before and after, arrive.
+// What check and init say to type does what they say: the finding is gone then, and all events, of before and after,
+// arrive.
 func TestAdviceAsTyped(t *testing.T) {
 	server, js := startNATS(t)
 	a := newAdviser(t, server.URL(), js)
 	old := func(s *jetstream.StreamConfig) { s.Discard = jetstream.DiscardOld }
 	for name, one := range map[string]advised{
-		"no ack":    {says: "confirms nothing", stream: func(s *jetstream.StreamConfig) { s.NoAck = true }},
-		"memory":    {says: "is in memory", stream: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }},
-		"async":     {says: "before they are written", stream: func(s *jetstream.StreamConfig) { s.PersistMode = jetstream.AsyncPersistMode }},
-		"TTL":       {says: "(Nats-TTL)", stream: func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }},
-		"rollup":    {says: "(Nats-Rollup)", stream: func(s *jetstream.StreamConfig) { s.AllowRollup = true }},
-		"markers":   {says: "puts a marker", stream: func(s *jetstream.StreamConfig) { s.SubjectDeleteMarkerTTL = time.Hour }},
-		"schedules": {says: "takes schedules", stream: func(s *jetstream.StreamConfig) { old(s); s.AllowMsgSchedules = true }},
-		"messages":  {says: "beyond 100 messages", stream: func(s *jetstream.StreamConfig) { old(s); s.MaxMsgs = 100 }},
-		"bytes":     {says: "beyond 100000 bytes", stream: func(s *jetstream.StreamConfig) { old(s); s.MaxBytes = 100_000 }},
+		"no ack": {says: "confirms nothing", stream: func(s *jetstream.StreamConfig) { s.NoAck = true }},
+		"memory": {says: "is in memory",
+			stream: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }},
+		"async": {says: "before they are written",
+			stream: func(s *jetstream.StreamConfig) { s.PersistMode = jetstream.AsyncPersistMode }},
+		"TTL":    {says: "(Nats-TTL)", stream: func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }},
+		"rollup": {says: "(Nats-Rollup)", stream: func(s *jetstream.StreamConfig) { s.AllowRollup = true }},
+		"markers": {says: "puts a marker",
+			stream: func(s *jetstream.StreamConfig) { s.SubjectDeleteMarkerTTL = time.Hour }},
+		"schedules": {says: "takes schedules",
+			stream: func(s *jetstream.StreamConfig) { old(s); s.AllowMsgSchedules = true }},
+		"messages": {says: "beyond 100 messages", stream: func(s *jetstream.StreamConfig) { old(s); s.MaxMsgs = 100 }},
+		"bytes": {says: "beyond 100000 bytes",
+			stream: func(s *jetstream.StreamConfig) { old(s); s.MaxBytes = 100_000 }},
 		"messages, with schedules": {says: "beyond 100 messages", stream: func(s *jetstream.StreamConfig) {
 			old(s)
 			s.AllowMsgSchedules, s.MaxMsgs = true, 100
@@ -172,60 +182,84 @@ func TestAdviceAsTyped(t *testing.T) {
 			old(s)
 			s.AllowMsgSchedules, s.MaxMsgsPerSubject = true, 100
 		}},
-		"subject":         {says: "events of a subject", stream: func(s *jetstream.StreamConfig) { old(s); s.MaxMsgsPerSubject = 100 }},
-		"subject, new":    {says: "events of a subject", stream: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 100 }},
-		"age":             {says: "after 1h0m0s", stream: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }},
-		"consumers":       {says: "limited to 2 consumers", stream: func(s *jetstream.StreamConfig) { s.MaxConsumers = 2 }},
-		"inactive limit":  {says: "removes consumers", stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.InactiveThreshold = time.Hour }},
-		"in hand, stream": {says: "lets a consumer have at most 500", stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.MaxAckPending = 500 }, consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 500 }},
+		"subject": {says: "events of a subject",
+			stream: func(s *jetstream.StreamConfig) { old(s); s.MaxMsgsPerSubject = 100 }},
+		"subject, new": {says: "events of a subject",
+			stream: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 100 }},
+		"age": {says: "after 1h0m0s", stream: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }},
+		"consumers": {says: "limited to 2 consumers",
+			stream: func(s *jetstream.StreamConfig) { s.MaxConsumers = 2 }},
+		"inactive limit": {says: "removes consumers",
+			stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.InactiveThreshold = time.Hour }},
+		"in hand, stream": {says: "lets a consumer have at most 500",
+			stream:   func(s *jetstream.StreamConfig) { s.ConsumerLimits.MaxAckPending = 500 },
+			consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 500 }},
 		"transform": {says: "as made.>", stream: func(s *jetstream.StreamConfig) {
 			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.>", Destination: "made.>"}
 		}},
 		"subjects": {says: "takes the subjects other.x", stream: func(s *jetstream.StreamConfig) {
 			s.Subjects = []string{"other.x", "crm.create.contracts"}
 		}, consumer: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "crm.create.contracts" }},
-		"filter":        {says: "and not only", stream: func(s *jetstream.StreamConfig) { s.Subjects = []string{"crm.>"} }, consumer: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "crm.>" }},
-		"narrow filter": {says: "other events wait", consumer: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "crm.create.tickets" }},
+		"filter": {says: "and not only",
+			stream:   func(s *jetstream.StreamConfig) { s.Subjects = []string{"crm.>"} },
+			consumer: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "crm.>" }},
+		"narrow filter": {says: "other events wait",
+			consumer: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "crm.create.tickets" }},
 		"priorities": {says: "priority groups", consumer: func(c *jetstream.ConsumerConfig) {
 			c.PriorityPolicy, c.PriorityGroups = jetstream.PriorityPolicyOverflow, []string{"a"}
 		}},
-		"ack policy": {says: "ack policy", stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
+		"ack policy": {says: "ack policy",
+			stream:   func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
 			consumer: func(c *jetstream.ConsumerConfig) { c.AckPolicy, c.MaxAckPending = jetstream.AckAllPolicy, 0 }},
-		"headers":     {says: "headers only", consumer: func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true }},
-		"max deliver": {says: "3 times at most", consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 3 }, then: strandAll},
-		"raised": {says: "delivered to nobody any more", consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 3 }, then: func(t *testing.T, a *adviser) {
-			strandAll(t, a)
-			c, err := a.js.Consumer(t.Context(), "CRM_EVENTS", "crmintake")
-			if err != nil {
-				t.Fatal(err)
-			}
-			cfg := c.CachedInfo().Config
-			cfg.MaxDeliver = -1
-			if _, err := a.js.UpdateConsumer(t.Context(), "CRM_EVENTS", cfg); err != nil {
-				t.Fatal(err)
-			}
-		}},
+		"headers": {says: "headers only", consumer: func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true }},
+		"max deliver": {says: "3 times at most", consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 3 },
+			then: strandAll},
+		"raised": {says: "delivered to nobody any more",
+			consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 3 }, then: func(t *testing.T, a *adviser) {
+				strandAll(t, a)
+				c, err := a.js.Consumer(t.Context(), "CRM_EVENTS", "crmintake")
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg := c.CachedInfo().Config
+				cfg.MaxDeliver = -1
+				if _, err := a.js.UpdateConsumer(t.Context(), "CRM_EVENTS", cfg); err != nil {
+					t.Fatal(err)
+				}
+			}},
 		"in hand": {says: "at most 500", consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 500 }},
 		"backoff": {says: "(backoff)", consumer: func(c *jetstream.ConsumerConfig) {
 			c.BackOff = []time.Duration{5 * time.Second, time.Minute}
 		}},
-		"consumer in memory": {says: "of stream CRM_EVENTS is in memory", consumer: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true }},
-		"inactive":           {says: "disappears", consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }},
-		"replay":             {says: "at the speed", consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }},
-		"policy": {says: "deliver policy", stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
+		"consumer in memory": {says: "of stream CRM_EVENTS is in memory",
+			consumer: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true }},
+		"inactive": {says: "disappears",
+			consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }},
+		"replay": {says: "at the speed",
+			consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }},
+		"policy": {says: "deliver policy",
+			stream:   func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
 			consumer: func(c *jetstream.ConsumerConfig) { c.DeliverPolicy = jetstream.DeliverLastPolicy }},
 		"paused": {says: "is paused", consumer: func(c *jetstream.ConsumerConfig) {
 			until := time.Now().Add(time.Hour)
 			c.PauseUntil = &until
 		}},
-		"push":              {says: "a push consumer", consumer: func(c *jetstream.ConsumerConfig) { c.DeliverSubject = "to.me" }},
-		"no consumer":       {says: "has no consumer", then: func(t *testing.T, a *adviser) { a.remove(t, "crmintake") }},
-		"ack wait":          {says: "ack wait of 7s", init: true, consumer: func(c *jetstream.ConsumerConfig) { c.AckWait = 7 * time.Second }},
-		"ack wait, backoff": {says: "after 7s (backoff)", init: true, consumer: func(c *jetstream.ConsumerConfig) { c.BackOff = []time.Duration{7 * time.Second} }},
+		"push": {says: "a push consumer",
+			consumer: func(c *jetstream.ConsumerConfig) { c.DeliverSubject = "to.me" }},
+		"no consumer": {says: "has no consumer", then: func(t *testing.T, a *adviser) {
+			a.remove(t,
+				"crmintake")
+		}},
+		"ack wait": {says: "ack wait of 7s", init: true,
+			consumer: func(c *jetstream.ConsumerConfig) { c.AckWait = 7 * time.Second }},
+		"ack wait, backoff": {says: "after 7s (backoff)", init: true,
+			consumer: func(c *jetstream.ConsumerConfig) { c.BackOff = []time.Duration{7 * time.Second} }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew}
-			consumer := jetstream.ConsumerConfig{Durable: "crmintake", FilterSubject: "crm.create.>", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, AckWait: time.Minute}
+			stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+				Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew}
+			consumer := jetstream.ConsumerConfig{Durable: "crmintake", FilterSubject: "crm.create.>",
+				AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, AckWait: time.Minute}
 			if one.stream != nil {
 				one.stream(&stream)
 			}
@@ -271,6 +305,31 @@ func TestAdviceAsTyped(t *testing.T) {
 				t.Errorf("%d of 6 events arrived", n)
 			}
 		})
+	}
+}
+
+// The commands of nats that the README and the runbook tell to type are typed, too.
+func TestDocumentsTyped(t *testing.T) {
+	server, js := startNATS(t)
+	newAdviser(t, server.URL(), js)
+	typed := 0
+	for _, file := range []string{"../../README.md", "../../deploy/runbook.md"} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("(?m)(?:^|`)(nats [^`\n]+)").FindAllStringSubmatch(string(content), -1) {
+			typed++
+			crmintake(t, "", "init").want(t, 0)
+			if said, err := exec.CommandContext(t.Context(), "bash", "-c", m[1]).CombinedOutput(); err != nil {
+				t.Errorf("%s: %s: %v\n%s", file, m[1], err, said)
+			}
+		}
+	}
+	crmintake(t, "", "init").want(t, 0)
+	stream, err := js.Stream(t.Context(), "CRM_EVENTS")
+	if err != nil || typed < 3 || stream.CachedInfo().State.Msgs != 1 { // what the README publishes
+		t.Errorf("%d commands were typed; %v, %+v", typed, err, stream.CachedInfo().State)
 	}
 }
 

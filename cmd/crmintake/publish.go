@@ -98,7 +98,8 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 	defer nc.Close()
 	opening, cancel := context.WithTimeout(ctx, natsPatience)
 	defer cancel()
-	publisher, err := jetstream.OpenPublisher(opening, nc, jetstream.PublisherConfig{Stream: c.Stream, Domain: c.Domain, Subject: subject})
+	publisher, err := jetstream.OpenPublisher(opening, nc, jetstream.PublisherConfig{Stream: c.Stream,
+		Domain: c.Domain, Subject: subject})
 	if err != nil {
 		return err
 	}

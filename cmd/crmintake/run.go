@@ -295,7 +295,8 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 
 // source tells where the events are.
 func (c *runCmd) source() jetstream.Config {
-	return jetstream.Config{Stream: c.Stream, Domain: c.Domain, Subject: c.Subject, Consumer: c.Consumer, Traces: tracing()}
+	return jetstream.Config{Stream: c.Stream, Domain: c.Domain, Subject: c.Subject, Consumer: c.Consumer,
+		Traces: tracing()}
 }
 
 func quotaText(q worker.Quota) string {

@@ -9,11 +9,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// finding is what is odd about an existing stream or consumer, in a sentence, with what to type about it: commands between single
-// quotes, as bash and natscli take them, with nobody there to confirm them.
+// finding is what is odd about an existing stream or consumer, in a sentence, with what to type about it: commands
+// between single quotes, as bash and natscli take them, with nobody there to confirm them.
 //
-// Fatal is what makes crmintake lose or misread events, or get none, and a stream that tells its publishers nothing. What a stream may
-// lose with nobody's help is a warning: not to start would lose more of it.
+// Fatal is what makes crmintake lose or misread events, or get none, and a stream that tells its publishers nothing.
+// What a stream may lose with nobody's help is a warning: not to start would lose more of it.
 type finding struct {
 	fatal bool
 	text  string
@@ -52,7 +52,8 @@ func (f findings) warnings() (texts []string) {
 // word is a word of a command line that may have any characters but those that are in no name of NATS.
 func word(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:=,%+@", r))
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' ||
+			strings.ContainsRune("_-./:=,%+@", r))
 	}) {
 		return s
 	}
@@ -83,7 +84,8 @@ func (c Config) program(command string, flags ...string) string {
 	words := append([]string{"crmintake", command}, flags...)
 	d := Config{}.withDefaults()
 	for _, f := range []struct{ name, value, standard string }{
-		{"nats-domain", c.Domain, ""}, {"stream", c.Stream, d.Stream}, {"subject", c.Subject, d.Subject}, {"consumer", c.Consumer, d.Consumer},
+		{"nats-domain", c.Domain, ""}, {"stream", c.Stream, d.Stream},
+		{"subject", c.Subject, d.Subject}, {"consumer", c.Consumer, d.Consumer},
 	} {
 		if f.value != f.standard && f.value != "" {
 			words = append(words, "--"+f.name+"="+word(f.value))
@@ -92,16 +94,18 @@ func (c Config) program(command string, flags ...string) string {
 	return strings.Join(words, " ")
 }
 
-// again has the consumer made anew: it begins at the stream's first message. What was in hand comes once more, and so does what a stream
-// that is no work queue keeps of what is acked.
+// again has the consumer made anew: it begins at the stream's first message. What was in hand comes once more, and so
+// does what a stream that is no work queue keeps of what is acked.
 func (c Config) again(retention jetstream.RetentionPolicy, ackWait time.Duration) string {
 	var flags []string
 	if ackWait >= time.Second && ackWait != defaultAckWait {
 		flags = append(flags, "--ack-wait="+ackWait.String())
 	}
-	text := fmt.Sprintf("type '%s', then '%s'", c.nats("consumer rm", word(c.Stream), word(c.Consumer), "--force"), c.program("init", flags...))
+	text := fmt.Sprintf("type '%s', then '%s'", c.nats("consumer rm", word(c.Stream), word(c.Consumer), "--force"),
+		c.program("init", flags...))
 	if retention != jetstream.WorkQueuePolicy {
-		text += "; all that the stream keeps then comes again, and is known for as long as its rows are kept (--keep-created)"
+		text += "; all that the stream keeps then comes again, and is known for as long as its rows are kept " +
+			"(--keep-created)"
 	}
 	return text
 }

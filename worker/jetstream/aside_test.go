@@ -11,7 +11,8 @@ import (
 // A schedule is never an event, and stays in the stream until it is due. What it publishes then is one.
 func TestSchedule(t *testing.T) {
 	e := newEnv(t)
-	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, AllowMsgSchedules: true}
+	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+		Retention: jetstream.WorkQueuePolicy, AllowMsgSchedules: true}
 	if _, err := e.js.CreateStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
 	}
@@ -33,12 +34,14 @@ func TestCopyOfASchedule(t *testing.T) {
 	if _, err := e.js.CreateStream(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
-	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Retention: jetstream.WorkQueuePolicy, Sources: []*jetstream.StreamSource{{Name: "OTHER"}}}
+	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Retention: jetstream.WorkQueuePolicy,
+		Sources: []*jetstream.StreamSource{{Name: "OTHER"}}}
 	if _, err := e.js.CreateStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
 	}
 	s := e.init(t, InitConfig{})
-	e.publish(t, &nats.Msg{Subject: "crm.create.later", Header: nats.Header{"Nats-Schedule": {"@at 2099-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"crm.create.deals"}}})
+	e.publish(t, &nats.Msg{Subject: "crm.create.later", Header: nats.Header{"Nats-Schedule": {"@at " +
+		"2099-01-01T00:00:00Z"}, "Nats-Schedule-Target": {"crm.create.deals"}}})
 	e.of(t, "deals")
 	ackAll(brings(t, s, "deals"))
 	settled(t, s, 0, 0)
@@ -47,12 +50,14 @@ func TestCopyOfASchedule(t *testing.T) {
 // What marks that a subject's last event was dropped is no event; what a publisher calls so is one.
 func TestMarker(t *testing.T) {
 	e := newEnv(t)
-	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, SubjectDeleteMarkerTTL: time.Hour}
+	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+		Retention: jetstream.WorkQueuePolicy, SubjectDeleteMarkerTTL: time.Hour}
 	if _, err := e.js.CreateStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
 	}
 	s := e.init(t, InitConfig{})
-	e.publish(t, &nats.Msg{Subject: "crm.create.tickets", Header: nats.Header{markerHeader: {"mine"}}, Data: []byte("{}")})
+	e.publish(t, &nats.Msg{Subject: "crm.create.tickets", Header: nats.Header{markerHeader: {"mine"}},
+		Data: []byte("{}")})
 	ackAll(brings(t, s, "tickets"))
 	stream.MaxAge = time.Second
 	if _, err := e.js.UpdateStream(t.Context(), stream); err != nil {

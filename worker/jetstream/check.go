@@ -14,27 +14,32 @@ import (
 func judgeStream(cfg Config, s jetstream.StreamConfig) (f findings) {
 	f = judgeSubjects(cfg, s)
 	if s.NoAck {
-		f.fatalf("the stream %s confirms nothing: what it refuses or loses is missed by nobody; type '%s'", s.Name, cfg.editStream("--ack"))
+		f.fatalf("the stream %s confirms nothing: what it refuses or loses is missed by nobody; type '%s'", s.Name,
+			cfg.editStream("--ack"))
 	}
 	if s.Storage == jetstream.MemoryStorage {
 		f.warnf("the stream %s is in memory: a restart of the server loses the events in it; %s", s.Name, cfg.anew())
 	}
 	if s.PersistMode == jetstream.AsyncPersistMode {
-		f.warnf("the stream %s confirms events before they are written (persist_mode async): a server that dies loses them; %s",
+		f.warnf("the stream %s confirms events before they are written (persist_mode async): a server that dies loses "+
+			"them; %s",
 			s.Name, cfg.anew())
 	}
 	judgeLimits(cfg, s, &f)
 	judgeHeaders(cfg, s, &f)
 	if l := s.ConsumerLimits; l.InactiveThreshold > 0 {
-		f.warnf("the stream %s removes consumers, and with them what was acked, when no worker has run for %v; type '%s'",
+		f.warnf("the stream %s removes consumers, and with them what was acked, when no worker has run for %v; type "+
+			"'%s'",
 			s.Name, l.InactiveThreshold, cfg.withoutLimit("inactive_threshold"))
 	}
 	if most := s.ConsumerLimits.MaxAckPending; most > 0 && most < fewAckPending {
-		f.warnf("the stream %s lets a consumer have at most %d events in hand, over all workers, and those put off count; type '%s'",
+		f.warnf("the stream %s lets a consumer have at most %d events in hand, over all workers, and those put off "+
+			"count; type '%s'",
 			s.Name, most, cfg.withoutLimit("max_ack_pending"))
 	}
 	if s.MaxConsumers > 0 && s.Retention == jetstream.WorkQueuePolicy {
-		f.warnf("the stream %s is limited to %d consumers, so that a paused object type's events slow down the others; type '%s'", s.Name,
+		f.warnf("the stream %s is limited to %d consumers, so that a paused object type's events slow down the "+
+			"others; type '%s'", s.Name,
 			s.MaxConsumers, cfg.withoutMaxConsumers())
 	}
 	return f
@@ -45,7 +50,8 @@ func (c Config) withoutMaxConsumers() string { return c.editStream("--max-consum
 
 // withoutLimit removes one of a stream's limits for its consumers, for which natscli has no flag.
 func (c Config) withoutLimit(name string) string {
-	return `EDITOR="sed -i.before /` + name + `:/d" ` + c.nats("stream edit", word(c.Stream), "--interactive", "--force")
+	return `EDITOR="sed -i.before /` + name + `:/d" ` + c.nats("stream edit", word(c.Stream), "--interactive",
+		"--force")
 }
 
 // judgeLimits looks at what a stream drops, taken or not.
@@ -60,11 +66,13 @@ func judgeLimits(cfg Config, s jetstream.StreamConfig, f *findings) {
 		}
 	}
 	if s.MaxMsgsPerSubject > 0 && !(s.Discard == jetstream.DiscardNew && s.DiscardNewPerSubject) {
-		f.warnf("the stream %s drops the oldest events of a subject, taken or not, beyond %d messages; %s", s.Name, s.MaxMsgsPerSubject,
+		f.warnf("the stream %s drops the oldest events of a subject, taken or not, beyond %d messages; %s", s.Name,
+			s.MaxMsgsPerSubject,
 			cfg.refuse(s, "--max-msgs-per-subject=-1", "--discard=new", "--discard-per-subject"))
 	}
 	if s.MaxAge > 0 {
-		f.warnf("the stream %s drops events, taken or not, after %v; type '%s'", s.Name, s.MaxAge, cfg.editStream("--max-age=0s"))
+		f.warnf("the stream %s drops events, taken or not, after %v; type '%s'", s.Name, s.MaxAge,
+			cfg.editStream("--max-age=0s"))
 	}
 }
 
@@ -83,16 +91,19 @@ func judgeHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
 		f.warnf("the stream %s puts a marker where its last event of a subject was dropped; type '%s'", s.Name,
 			cfg.editStream("--subject-del-markers-ttl=0s", "--no-allow-rollup"))
 	case s.AllowRollup && !s.AllowMsgSchedules: // which bring it with them
-		f.warnf("the stream %s lets a publisher replace the events of a subject, taken or not (Nats-Rollup); type '%s'", s.Name,
+		f.warnf("the stream %s lets a publisher replace the events of a subject, taken or not (Nats-Rollup); type "+
+			"'%s'", s.Name,
 			cfg.editStream("--no-allow-rollup"))
 	}
 	if s.AllowMsgTTL {
-		f.warnf("the stream %s lets a publisher say when an event is dropped, taken or not (Nats-TTL); if one does, %s", s.Name, cfg.anew())
+		f.warnf("the stream %s lets a publisher say when an event is dropped, taken or not (Nats-TTL); if one does, "+
+			"%s", s.Name, cfg.anew())
 	}
 	inner := func(subject string) bool { return covers(cfg.Subject, subject) }
 	if s.AllowMsgSchedules && !slices.ContainsFunc(s.Subjects, func(subject string) bool { return !inner(subject) }) {
 		aside := strings.TrimSuffix(cfg.Prefix(), ".") + "-schedules.>"
-		f.warnf("the stream %s takes schedules (Nats-Schedule), which are no events, among the events only: they are left there, "+
+		f.warnf("the stream %s takes schedules (Nats-Schedule), which are no events, among the events only: they are "+
+			"left there, "+
 			"and run --drain waits for them; type '%s', and publish them there", s.Name,
 			cfg.editStream("--subjects="+word(strings.Join(append(slices.Clone(s.Subjects), aside), ","))))
 	}
@@ -116,16 +127,19 @@ func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamC
 	f = append(f, judgeFilter(cfg, info, s)...)
 	if c.MaxDeliver > 0 {
 		// A higher number, or none, brings back nothing that was delivered so often.
-		f.fatalf("%s delivers an event %d times at most: what is not taken by then is delivered to nobody, whatever the number is later; %s",
+		f.fatalf("%s delivers an event %d times at most: what is not taken by then is delivered to nobody, whatever "+
+			"the number is later; %s",
 			name, c.MaxDeliver, again)
 	}
 	if c.MaxAckPending > 0 && c.MaxAckPending < fewAckPending {
 		// natscli takes -1 for "as it is".
-		f.warnf("%s has at most %d events in hand, over all workers, and those put off count; type '%s'", name, c.MaxAckPending,
+		f.warnf("%s has at most %d events in hand, over all workers, and those put off count; type '%s'", name,
+			c.MaxAckPending,
 			cfg.editConsumer("--max-pending=1000000"))
 	}
 	if shortest := shortestWait(c); len(c.BackOff) > 0 && shortest < worker.DefaultCallTimeout {
-		f.warnf("%s gives an event to another worker after %v (backoff), while the first may have it in a call; type '%s'", name, shortest,
+		f.warnf("%s gives an event to another worker after %v (backoff), while the first may have it in a call; type "+
+			"'%s'", name, shortest,
 			cfg.editConsumer("--backoff=none", "--wait="+defaultAckWait.String()))
 	}
 	if c.MemoryStorage {

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What is published, what is stored and what is delivered may each have subjects of their own: a stream may store what it takes, or
-// copies from others, under other subjects, and a consumer delivers those that its filter names.
+// What is published, what is stored and what is delivered may each have subjects of their own: a stream may store what
+// it takes, or copies from others, under other subjects, and a consumer delivers those that its filter names.
 
 // judgeSubjects compares what the stream takes, copies and stores with what we are to read.
 func judgeSubjects(cfg Config, s jetstream.StreamConfig) (f findings) {
@@ -18,14 +18,16 @@ func judgeSubjects(cfg Config, s jetstream.StreamConfig) (f findings) {
 		to := storedAs(t.Destination)
 		stored = append(stored, to)
 		if overlap(orAll(t.Source), cfg.Subject) && !covers(cfg.Subject, to) {
-			f.fatalf("the stream %s stores what is published on %s as %s, which is not read as %s; %s", s.Name, orAll(t.Source), to,
+			f.fatalf("the stream %s stores what is published on %s as %s, which is not read as %s; %s", s.Name,
+				orAll(t.Source), to,
 				cfg.Subject, cfg.readInstead(s, to, ", and what comes keeps its subject", "--no-transform"))
 		}
 	}
 	// A mirror or an aggregate of other streams has no subjects of its own, or not only.
 	if s.Mirror == nil && len(s.Sources) == 0 && f == nil && !coveredBy(stored, cfg.Subject) {
 		keep := slices.DeleteFunc(slices.Clone(s.Subjects), func(one string) bool { return covers(cfg.Subject, one) })
-		f.fatalf("the stream %s takes the subjects %s, and not all of %s; type '%s'", s.Name, strings.Join(s.Subjects, ", "), cfg.Subject,
+		f.fatalf("the stream %s takes the subjects %s, and not all of %s; type '%s'", s.Name, strings.Join(s.Subjects,
+			", "), cfg.Subject,
 			cfg.editStream("--subjects="+word(strings.Join(append(keep, cfg.Subject), ","))))
 	}
 	copied := slices.Clone(s.Sources)
@@ -38,7 +40,8 @@ func judgeSubjects(cfg Config, s jetstream.StreamConfig) (f findings) {
 	}
 	for _, from := range copied {
 		for _, to := range copies(from) {
-			text := fmt.Sprintf("the stream %s stores what it copies from %s as %s, and crmintake reads %s; %s", s.Name, from.Name, to,
+			text := fmt.Sprintf("the stream %s stores what it copies from %s as %s, and crmintake reads %s; %s",
+				s.Name, from.Name, to,
 				cfg.Subject, cfg.readInstead(s, to, "", ""))
 			switch {
 			case !read:
@@ -71,7 +74,8 @@ func (c Config) readInstead(s jetstream.StreamConfig, to, then, flag string) str
 		export := "CRMINTAKE_SUBJECT=" + word(to)
 		inherited := other
 		inherited.Subject = ""
-		return fmt.Sprintf("to read that, type 'export %s', '%s' and '%s', and give all workers the same subject", export,
+		return fmt.Sprintf("to read that, type 'export %s', '%s' and '%s', and give all workers the same subject",
+			export,
 			c.nats("consumer rm", word(s.Name), word(c.Consumer), "--force"), inherited.program("init"))
 	case flag != "":
 		return fmt.Sprintf("type '%s'%s", c.editStream(flag), then)
@@ -131,14 +135,16 @@ func judgeFilter(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamCon
 	shown := strings.Join(filters, ", ")
 	for _, one := range filters {
 		if !covers(cfg.Subject, one) {
-			f.fatalf("%s delivers %s, and not only %s: other messages would be taken for invalid events; type '%s', or give the subject with --subject",
+			f.fatalf("%s delivers %s, and not only %s: other messages would be taken for invalid events; type '%s', "+
+				"or give the subject with --subject",
 				name, shown, cfg.Subject, cfg.editConsumer("--filter="+word(cfg.Subject)))
 			return f
 		}
 	}
 	if len(filters) > 0 && !coveredBy(filters, cfg.Subject) {
 		// Another filter would bring nothing that this one has passed over.
-		f.warnf("%s delivers %s, and not all of %s: other events wait; %s, or give the subject with --subject", name, shown, cfg.Subject,
+		f.warnf("%s delivers %s, and not all of %s: other events wait; %s, or give the subject with --subject", name,
+			shown, cfg.Subject,
 			cfg.again(s.Retention, info.Config.AckWait))
 	}
 	return f

@@ -27,9 +27,10 @@
 // Auth is every way to prove who we are and to know who they are (auth.go). Its files are read again at each connection; none of
 // it is in an error or a log.
 //
-// Init creates and never alters; Source makes and removes lanes, and changes the shared consumer's filter. Init and Open judge what they find by the same rules (check.go,
-// check_subjects.go): what would lose or misread events stops them, what the stream alone may lose is a warning, and each says what to type
-// (advice.go), which a test of cmd/crmintake types.
+// Init creates and never alters; Source makes and removes lanes, and changes the shared consumer's filter. Init and
+// Open judge what they find by the same rules (check.go, check_subjects.go): what would lose or misread events stops
+// them, what the stream alone may lose is a warning, and each says what to type (advice.go), which a test of
+// cmd/crmintake types.
 //
 // The Publisher has its confirmations in the order of publishing, so that "up to line 7" is a promise. It sends again only what
 // can't be stored twice for that.

@@ -12,8 +12,8 @@ import (
 	"crmintake/deploy/local"
 )
 
-// At a leaf node the hub's stream is used by its domain's name, from end to end, lanes too. Without the name no second stream is made, which
-// would store each event once more.
+// At a leaf node the hub's stream is used by its domain's name, from end to end, lanes too. Without the name no second
+// stream is made, which would store each event once more.
 func TestDomain(t *testing.T) {
 	var port int
 	hub := newEnvWith(t, local.NATSConfig{Options: func(o *server.Options) {
@@ -24,7 +24,8 @@ func TestDomain(t *testing.T) {
 	leaf := newEnvWith(t, local.NATSConfig{Options: func(o *server.Options) {
 		o.JetStreamDomain = "leaf"
 		remote := &url.URL{Scheme: "nats-leaf", Host: "127.0.0.1:" + strconv.Itoa(port)}
-		o.LeafNode = server.LeafNodeOpts{ReconnectInterval: 100 * time.Millisecond, Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}}}
+		o.LeafNode = server.LeafNodeOpts{ReconnectInterval: 100 * time.Millisecond,
+			Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}}}
 	}})
 	if _, err := Init(t.Context(), hub.nc, InitConfig{}); err == nil {
 		t.Fatal("a stream was made, and nobody has said that it belongs here")
@@ -56,7 +57,8 @@ func TestDomain(t *testing.T) {
 	}
 	defer p.Close()
 	for i, objectType := range []string{"deals", "tickets", "contracts"} {
-		if err := p.Publish(t.Context(), Message{Subject: "crm.create." + objectType, ID: strconv.Itoa(i)}); err != nil {
+		if err := p.Publish(t.Context(), Message{Subject: "crm.create." + objectType,
+			ID: strconv.Itoa(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,7 +92,8 @@ func TestDomainName(t *testing.T) {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
-	if got, want := (Config{Domain: "hub", Stream: "S"}).nextSubject("c"), "$JS.hub.API.CONSUMER.MSG.NEXT.S.c"; got != want {
+	if got, want := (Config{Domain: "hub", Stream: "S"}).nextSubject("c"),
+		"$JS.hub.API.CONSUMER.MSG.NEXT.S.c"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

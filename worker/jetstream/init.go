@@ -128,8 +128,8 @@ func (c InitConfig) initStream(ctx context.Context, js jetstream.JetStream, part
 	return stream, part.judge(found)
 }
 
-// whichDomain refuses to make a stream where a domain was not asked for: at a leaf node the hub may have the stream, and two that take the
-// same subjects both store what is published.
+// whichDomain refuses to make a stream where a domain was not asked for: at a leaf node the hub may have the stream,
+// and two that take the same subjects both store what is published.
 func (c InitConfig) whichDomain(ctx context.Context, js jetstream.JetStream) error {
 	if c.Domain != "" {
 		return nil
@@ -140,8 +140,10 @@ func (c InitConfig) whichDomain(ctx context.Context, js jetstream.JetStream) err
 	}
 	here := c.Config
 	here.Domain = domain
-	return fmt.Errorf("there is no stream %s in %s, the JetStream domain of this server, and another domain may have it: two would both "+
-		"store what is published; if it belongs here type '%s', else name the domain in --nats-domain", c.Stream, domain, here.program("init"))
+	return fmt.Errorf("there is no stream %s in %s, the JetStream domain of this server, and another domain may have "+
+		"it: two would both "+
+		"store what is published; if it belongs here type '%s', else name the domain in --nats-domain", c.Stream,
+		domain, here.program("init"))
 }
 
 func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, part *Part) error {

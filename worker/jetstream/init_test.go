@@ -93,24 +93,37 @@ func TestExisting(t *testing.T) {
 		"drops old of a subject": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.MaxMsgsPerSubject = jetstream.DiscardOld, 1 },
 			note: "beyond 1 messages; type 'nats stream edit CRM_EVENTS --discard=new --discard-per-subject --force'"},
 		"drops old of a subject all the same": {stream: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 1 },
-			note: "drops the oldest events of a subject, taken or not, beyond 1 messages; type 'nats stream edit CRM_EVENTS --discard=new --discard-per-subject"},
-		"refuses new of a subject": {stream: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject, s.DiscardNewPerSubject = 1, true }},
-		"refuses new":              {stream: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }},
-		"age":                      {stream: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }, note: "after 1h0m0s; type 'nats stream edit CRM_EVENTS --max-age=0s --force'"},
-		"confirms nothing":         {stream: func(s *jetstream.StreamConfig) { s.NoAck = true }, fault: "missed by nobody; type 'nats stream edit CRM_EVENTS --ack --force'"},
+			note: "drops the oldest events of a subject, taken or not, beyond 1 messages; type 'nats stream edit " +
+				"CRM_EVENTS --discard=new --discard-per-subject"},
+		"refuses new of a subject": {stream: func(s *jetstream.StreamConfig) {
+			s.MaxMsgsPerSubject,
+				s.DiscardNewPerSubject = 1, true
+		}},
+		"refuses new": {stream: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }},
+		"age": {stream: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour },
+			note: "after 1h0m0s; type 'nats stream edit CRM_EVENTS --max-age=0s --force'"},
+		"confirms nothing": {stream: func(s *jetstream.StreamConfig) { s.NoAck = true },
+			fault: "missed by nobody; type 'nats stream edit CRM_EVENTS --ack --force'"},
 		"confirms early": {stream: func(s *jetstream.StreamConfig) { s.PersistMode = jetstream.AsyncPersistMode },
-			note: "stop the publishers, then type 'crmintake run --drain', 'nats stream rm CRM_EVENTS --force' and 'crmintake init'"},
-		"times to live": {stream: func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, note: "(Nats-TTL); if one does, that can't be changed: stop the publishers"},
-		"rollup":        {stream: func(s *jetstream.StreamConfig) { s.AllowRollup = true }, note: "type 'nats stream edit CRM_EVENTS --no-allow-rollup --force'"},
+			note: "stop the publishers, then type 'crmintake run --drain', 'nats stream rm CRM_EVENTS --force' and " +
+				"'crmintake init'"},
+		"times to live": {stream: func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true },
+			note: "(Nats-TTL); if one does, that can't be changed: stop the publishers"},
+		"rollup": {stream: func(s *jetstream.StreamConfig) { s.AllowRollup = true },
+			note: "type 'nats stream edit CRM_EVENTS --no-allow-rollup --force'"},
 		"markers": {stream: func(s *jetstream.StreamConfig) { s.SubjectDeleteMarkerTTL = time.Hour },
 			note: "type 'nats stream edit CRM_EVENTS --subject-del-markers-ttl=0s --no-allow-rollup --force'"},
-		"schedules": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.AllowMsgSchedules = jetstream.DiscardOld, true },
+		"schedules": {stream: func(s *jetstream.StreamConfig) {
+			s.Discard, s.AllowMsgSchedules = jetstream.DiscardOld,
+				true
+		},
 			note: `type 'nats stream edit CRM_EVENTS --subjects="crm.create.>,crm.create-schedules.>" --force', and publish them there`},
 		"schedules aside": {stream: func(s *jetstream.StreamConfig) {
 			s.Discard, s.AllowMsgSchedules, s.Subjects = jetstream.DiscardOld, true, []string{"crm.create.>", "later.>"}
 		}},
 		"few consumers": {stream: func(s *jetstream.StreamConfig) { s.MaxConsumers = 2 },
-			note: "limited to 2 consumers, so that a paused object type's events slow down the others; type 'nats stream edit CRM_EVENTS --max-consumers=0 --force'"},
+			note: "limited to 2 consumers, so that a paused object type's events slow down the others; type 'nats " +
+				"stream edit CRM_EVENTS --max-consumers=0 --force'"},
 		"limits of consumers": {stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.InactiveThreshold = time.Hour },
 			note: `type 'EDITOR="sed -i.before /inactive_threshold:/d" nats stream edit CRM_EVENTS --interactive --force'`},
 		"few in hand by the stream": {
@@ -122,10 +135,13 @@ func TestExisting(t *testing.T) {
 			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.>", Destination: "made.>"}
 		}, fault: `type 'export CRMINTAKE_SUBJECT="made.>"', 'nats consumer rm CRM_EVENTS crmintake --force' and 'crmintake init', and`},
 		"stores some as": {stream: func(s *jetstream.StreamConfig) {
-			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.*.new", Destination: "new.{{wildcard(1)}}.x"}
-		}, fault: "as new.*.x, which is not read as crm.create.>; type 'nats stream edit CRM_EVENTS --no-transform --force'"},
+			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.*.new",
+				Destination: "new.{{wildcard(1)}}.x"}
+		}, fault: "as new.*.x, which is not read as crm.create.>; type 'nats stream edit CRM_EVENTS --no-transform " +
+			"--force'"},
 		"stores others as ours": {stream: func(s *jetstream.StreamConfig) {
-			s.Subjects, s.SubjectTransform = []string{"raw.>"}, &jetstream.SubjectTransformConfig{Source: "raw.>", Destination: "crm.create.>"}
+			s.Subjects, s.SubjectTransform = []string{"raw.>"}, &jetstream.SubjectTransformConfig{Source: "raw.>",
+				Destination: "crm.create.>"}
 		}},
 		"copies others": {stream: func(s *jetstream.StreamConfig) {
 			s.Subjects, s.Sources = nil, []*jetstream.StreamSource{{Name: "OTHER", FilterSubject: "old.>"}}
@@ -156,7 +172,8 @@ func TestExisting(t *testing.T) {
 			consumer: func(c *jetstream.ConsumerConfig) {
 				c.FilterSubject, c.FilterSubjects = "", []string{"crm.create.a", "crm.create.b"}
 			},
-			note: "delivers crm.create.a, crm.create.b, and not all of crm.create.>: other events wait; type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init', or",
+			note: "delivers crm.create.a, crm.create.b, and not all of crm.create.>: other events wait; type 'nats " +
+				"consumer rm CRM_EVENTS crmintake --force', then 'crmintake init', or",
 		},
 		"no acks": {
 			stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
@@ -169,22 +186,33 @@ func TestExisting(t *testing.T) {
 		"priorities": {consumer: func(c *jetstream.ConsumerConfig) {
 			c.PriorityPolicy, c.PriorityGroups = jetstream.PriorityPolicyOverflow, []string{"a"}
 		}, fault: "priority groups"},
-		"max deliver": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, fault: "5 times at most: what is not taken by then is delivered to nobody, whatever the number is later; type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init'"},
+		"max deliver": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 },
+			fault: "5 times at most: what is not taken by then is delivered to nobody, whatever the number is later; " +
+				"type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init'"},
 		"backoff": {consumer: func(c *jetstream.ConsumerConfig) {
 			c.BackOff, c.AckWait = []time.Duration{time.Minute, 5 * time.Second}, 0
-		}, note: "another worker after 5s (backoff), while the first may have it in a call; type 'nats consumer edit CRM_EVENTS crmintake --backoff=none --wait=1m0s --force'"},
-		"long backoff": {consumer: func(c *jetstream.ConsumerConfig) { c.BackOff, c.AckWait = []time.Duration{time.Minute, time.Hour}, 0 }},
+		}, note: "another worker after 5s (backoff), while the first may have it in a call; type 'nats consumer edit " +
+			"CRM_EVENTS crmintake --backoff=none --wait=1m0s --force'"},
+		"long backoff": {consumer: func(c *jetstream.ConsumerConfig) {
+			c.BackOff,
+				c.AckWait = []time.Duration{time.Minute, time.Hour}, 0
+		}},
 		"consumer in memory": {consumer: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true },
-			note: "forgets what was acked and put off; type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init'"},
-		"few in hand": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 }, note: "at most 1000 events in hand, over all workers, and those put off count; type 'nats consumer edit CRM_EVENTS crmintake --max-pending=1000000 --force'"},
-		"inactive":    {consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }, note: "disappears when no worker has run for 1h0m0s"},
-		"replay":      {consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, note: "at the speed at which it was published"},
+			note: "forgets what was acked and put off; type 'nats consumer rm CRM_EVENTS crmintake --force', then " +
+				"'crmintake init'"},
+		"few in hand": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 },
+			note: "at most 1000 events in hand, over all workers, and those put off count; type 'nats consumer edit " +
+				"CRM_EVENTS crmintake --max-pending=1000000 --force'"},
+		"inactive": {consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }, note: "disappears when no worker has run for 1h0m0s"},
+		"replay":   {consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, note: "at the speed at which it was published"},
 		"new only": {
 			stream:   func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
 			consumer: func(c *jetstream.ConsumerConfig) { c.DeliverPolicy = jetstream.DeliverNewPolicy },
 			note:     `deliver policy "new"`,
 		},
-		"ack wait": {consumer: func(c *jetstream.ConsumerConfig) { c.AckWait = 7 * time.Second }, note: "ack wait of 7s, and not 1m0s; type 'nats consumer edit CRM_EVENTS crmintake --wait=1m0s --force'", silent: true},
+		"ack wait": {consumer: func(c *jetstream.ConsumerConfig) { c.AckWait = 7 * time.Second },
+			note:   "ack wait of 7s, and not 1m0s; type 'nats consumer edit CRM_EVENTS crmintake --wait=1m0s --force'",
+			silent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() { _ = e.js.DeleteStream(t.Context(), "CRM_EVENTS") }()

@@ -89,7 +89,8 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 func (c Config) explainAt(ctx context.Context, js jetstream.JetStream, err error) error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) && c.Domain == "" {
 		if domain := domainOf(ctx, js); domain != "" {
-			return fmt.Errorf("%w; this server's JetStream is the domain %s: if the stream is in another one, give that in --nats-domain",
+			return fmt.Errorf("%w; this server's JetStream is the domain %s: if the stream is in another one, give "+
+				"that in --nats-domain",
 				c.explain(err), domain)
 		}
 	}
@@ -109,11 +110,14 @@ func domainOf(ctx context.Context, js jetstream.JetStream) string {
 func (c Config) explain(err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fmt.Errorf("the stream %s does not exist on this NATS server; type '%s' to create it", c.Stream, c.program("init"))
+		return fmt.Errorf("the stream %s does not exist on this NATS server; type '%s' to create it", c.Stream,
+			c.program("init"))
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return fmt.Errorf("the stream %s has no consumer %s; type '%s' to create it", c.Stream, c.Consumer, c.program("init"))
+		return fmt.Errorf("the stream %s has no consumer %s; type '%s' to create it", c.Stream, c.Consumer,
+			c.program("init"))
 	case errors.Is(err, jetstream.ErrNotPullConsumer):
-		return fmt.Errorf("the consumer %s of stream %s is a push consumer; crmintake needs a pull consumer: if nobody else uses it %s, "+
+		return fmt.Errorf("the consumer %s of stream %s is a push consumer; crmintake needs a pull consumer: if "+
+			"nobody else uses it %s, "+
 			"else choose another name with --consumer", c.Consumer, c.Stream, c.again(jetstream.WorkQueuePolicy, 0))
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("the NATS server has JetStream switched off, at least for this account: start nats-server with -js "+

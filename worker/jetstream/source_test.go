@@ -398,7 +398,7 @@ func TestPausedConsumer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	contains(t, strings.Join(s.Warnings(), "\n"), "is paused", "'nats consumer resume CRM_EVENTS crmintake'")
+	contains(t, strings.Join(s.Warnings(), "\n"), "is paused", "'nats consumer resume CRM_EVENTS crmintake --force'")
 	n := 0
 	if err := s.Fetch(t.Context(), 10, 1<<20, func(*worker.Event) { n++ }); err != nil || n != 0 {
 		t.Errorf("paused: %d events, %v", n, err)

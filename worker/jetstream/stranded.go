@@ -18,8 +18,9 @@ const (
 	mostSubjects = 10_000
 )
 
-// Stranded implements worker.Source. A consumer never goes back: it has passed over what its filter left out, and what was delivered as often as
-// its max_deliver allowed, and says then that nothing is pending. What is published, delivered or acked meanwhile is never counted.
+// Stranded implements worker.Source. A consumer never goes back: it has passed over what its filter left out, and what
+// was delivered as often as its max_deliver allowed, and says then that nothing is pending. What is published,
+// delivered or acked meanwhile is never counted.
 func (s *Source) Stranded(ctx context.Context) (events int, advice string, err error) {
 	var was look
 	for i := range strandedLooks {
@@ -55,8 +56,9 @@ type look struct {
 	subject string // of a foreign one
 }
 
-// lookForStranded compares the stream with its consumers. They can't be asked at one moment, and follow each other with a lag: all that was
-// published from the first question to the last is taken off, and what is acked before the last one is gone from the stream by then.
+// lookForStranded compares the stream with its consumers. They can't be asked at one moment, and follow each other with
+// a lag: all that was published from the first question to the last is taken off, and what is acked before the last one
+// is gone from the stream by then.
 func (s *Source) lookForStranded(ctx context.Context, lag time.Duration) (l look, err error) {
 	ctx, cancel := context.WithTimeout(ctx, infoWait)
 	defer cancel()
@@ -69,8 +71,10 @@ func (s *Source) lookForStranded(ctx context.Context, lag time.Duration) (l look
 	if err != nil {
 		return l, err
 	}
-	if before.Config.Retention == jetstream.LimitsPolicy || before.Config.Retention == jetstream.InterestPolicy && before.State.Consumers > 1 {
-		// What is acked stays in the stream. Only a consumer that waits for no ack, and yet has not had all acks, has given up on something.
+	if before.Config.Retention == jetstream.LimitsPolicy || before.Config.Retention == jetstream.InterestPolicy &&
+		before.State.Consumers > 1 {
+		// What is acked stays in the stream. Only a consumer that waits for no ack, and yet has not had all acks, has
+		// given up on something.
 		if shared.NumAckPending == 0 && shared.NumRedelivered > 0 && shared.AckFloor.Stream < shared.Delivered.Stream {
 			l = look{first: shared.AckFloor.Stream, passed: shared.NumRedelivered, which: []string{shared.Name}}
 		}
@@ -96,7 +100,10 @@ func (s *Source) lookForStranded(ctx context.Context, lag time.Duration) (l look
 
 func (s *Source) compare(stream *jetstream.StreamInfo, consumers []*jetstream.ConsumerInfo, published int) look {
 	l := look{first: stream.State.FirstSeq}
-	apart := slices.ContainsFunc(consumers, func(c *jetstream.ConsumerInfo) bool { return c.Name == s.cfg.Consumer && s.cfg.isApart(c.Config) })
+	apart := slices.ContainsFunc(consumers, func(c *jetstream.ConsumerInfo) bool {
+		return c.Name == s.cfg.Consumer &&
+			s.cfg.isApart(c.Config)
+	})
 	holds := make([]int, len(consumers)) // what the stream has for each
 	for subject, n := range stream.State.Subjects {
 		i := slices.IndexFunc(consumers, func(c *jetstream.ConsumerInfo) bool {
@@ -143,12 +150,14 @@ func (s *Source) adviseStranded(l look) string {
 			}
 			again = "type " + strings.Join(rm, " and ")
 		}
-		parts = append(parts, fmt.Sprintf("%d events of the stream %s are delivered to nobody any more: the consumer %s has passed over them "+
+		parts = append(parts, fmt.Sprintf("%d events of the stream %s are delivered to nobody any more: the consumer "+
+			"%s has passed over them "+
 			"(max_deliver, or another filter); %s", l.passed, s.cfg.Stream, strings.Join(l.which, ", "), again))
 	}
 	if l.foreign > 0 {
 		alike := l.subject[:strings.LastIndexByte(l.subject, '.')+1] + ">"
-		parts = append(parts, fmt.Sprintf("%d messages of the stream %s are delivered to nobody: no consumer takes their subjects, such as %s; %s",
+		parts = append(parts, fmt.Sprintf("%d messages of the stream %s are delivered to nobody: no consumer takes "+
+			"their subjects, such as %s; %s",
 			l.foreign, s.cfg.Stream, l.subject, s.cfg.readInstead(stream, alike, "", "")))
 	}
 	return strings.Join(parts, "; ")

@@ -42,7 +42,10 @@ func (e *env) strand(t *testing.T, s *Source, objectTypes ...string) {
 func (e *env) givesUp(t *testing.T, s *Source, consumer string) {
 	t.Helper()
 	until(t, consumer+" has given up", func() bool {
-		if err := s.Fetch(t.Context(), 10, 1<<20, func(e *worker.Event) { t.Errorf("%s is delivered", e.Subject) }); err != nil {
+		if err := s.Fetch(t.Context(), 10, 1<<20, func(e *worker.Event) {
+			t.Errorf("%s is delivered",
+				e.Subject)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		return e.info(t, consumer).NumAckPending == 0
@@ -59,8 +62,8 @@ func (e *env) edit(t *testing.T, change func(*jetstream.ConsumerConfig)) {
 	}
 }
 
-// What was delivered as often as a max_deliver allowed is found, though the consumer says that it has nothing, and delivered by lanes;
-// what comes meanwhile is, too.
+// What was delivered as often as a max_deliver allowed is found, though the consumer says that it has nothing, and
+// delivered by lanes; what comes meanwhile is, too.
 func TestStrandedByMaxDeliver(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
@@ -78,7 +81,8 @@ func TestStrandedByMaxDeliver(t *testing.T) {
 // Where there can't be lanes, the advice helps.
 func TestStrandedUntilTheConsumerIsMadeAnew(t *testing.T) {
 	e := newEnv(t)
-	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, MaxConsumers: 1}
+	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+		Retention: jetstream.WorkQueuePolicy, MaxConsumers: 1}
 	if _, err := e.js.CreateStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +133,8 @@ func TestStrandedInALane(t *testing.T) {
 // Subjects that no consumer takes are told of, those of other applications are not.
 func TestStrandedSubjects(t *testing.T) {
 	e := newEnv(t)
-	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>", "audit.>"}, Retention: jetstream.WorkQueuePolicy}
+	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>", "audit.>"},
+		Retention: jetstream.WorkQueuePolicy}
 	st, err := e.js.CreateStream(t.Context(), stream)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +144,8 @@ func TestStrandedSubjects(t *testing.T) {
 		e.publish(t, &nats.Msg{Subject: subject})
 	}
 	stranded(t, s, 0)
-	if _, err := st.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "audit", FilterSubject: "audit.>", AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
+	if _, err := st.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "audit", FilterSubject: "audit.>",
+		AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
 		t.Fatal(err)
 	}
 	stranded(t, s, 0)
@@ -148,16 +154,19 @@ func TestStrandedSubjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.of(t, "deals", "tickets")
-	stranded(t, s, 2, "no consumer takes their subjects, such as made.", `'export CRMINTAKE_SUBJECT="made.>"', 'nats consumer rm CRM_EVENTS crmintake --force' and 'crmintake init'`)
+	stranded(t, s, 2, "no consumer takes their subjects, such as made.",
+		`'export CRMINTAKE_SUBJECT="made.>"', 'nats consumer rm CRM_EVENTS crmintake --force' and 'crmintake init'`)
 }
 
 // While events come and are acked as fast as can be, none is ever taken for stranded, whatever the retention.
 func TestNothingIsStrandedUnderLoad(t *testing.T) {
-	for _, retention := range []jetstream.RetentionPolicy{jetstream.WorkQueuePolicy, jetstream.InterestPolicy, jetstream.LimitsPolicy} {
+	for _, retention := range []jetstream.RetentionPolicy{jetstream.WorkQueuePolicy, jetstream.InterestPolicy,
+		jetstream.LimitsPolicy} {
 		t.Run(retention.String(), func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
-			stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: retention}
+			stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+				Retention: retention}
 			if _, err := e.js.CreateStream(t.Context(), stream); err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +175,8 @@ func TestNothingIsStrandedUnderLoad(t *testing.T) {
 	}
 }
 
-// underLoad looks for stranded events, at once and again, while others are published and acked, some after they were put off.
+// underLoad looks for stranded events, at once and again, while others are published and acked, some after they were
+// put off.
 func (e *env) underLoad(t *testing.T, s *Source, nc *nats.Conn) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -183,7 +193,8 @@ func (e *env) underLoad(t *testing.T, s *Source, nc *nats.Conn) {
 		}
 		defer p.Close()
 		for i := 0; ctx.Err() == nil; i++ {
-			if err := p.Publish(ctx, Message{Subject: fmt.Sprint("crm.create.t", i%3), ID: fmt.Sprint(i)}); err != nil && ctx.Err() == nil {
+			if err := p.Publish(ctx, Message{Subject: fmt.Sprint("crm.create.t", i%3),
+				ID: fmt.Sprint(i)}); err != nil && ctx.Err() == nil {
 				t.Error(err)
 				return
 			}
@@ -212,10 +223,12 @@ func (e *env) underLoad(t *testing.T, s *Source, nc *nats.Conn) {
 	}
 }
 
-// What is acked stays in such a stream. A consumer that has given up on events is found out until it has all acks again.
+// What is acked stays in such a stream. A consumer that has given up on events is found out until it has all acks
+// again.
 func TestStrandedWhereAckedMessagesStay(t *testing.T) {
 	e := newEnv(t)
-	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.LimitsPolicy}
+	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+		Retention: jetstream.LimitsPolicy}
 	if _, err := e.js.CreateStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
 	}
@@ -253,13 +266,15 @@ func TestOverlap(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"a.>", "a.b", true}, {"a.>", "b.>", false}, {"*.b", "a.*", true}, {"a.b", "a.b.c", false}, {"a.*", "a.b.c", false}, {">", "a", true}, {"a", "a", true},
+		{"a.>", "a.b", true}, {"a.>", "b.>", false}, {"*.b", "a.*", true}, {"a.b", "a.b.c", false}, {"a.*", "a.b.c",
+			false}, {">", "a", true}, {"a", "a", true},
 	} {
 		if overlap(c.a, c.b) != c.want || overlap(c.b, c.a) != c.want {
 			t.Errorf("%s and %s: want %v", c.a, c.b, c.want)
 		}
 	}
-	if !slices.Equal([]string{word("a.>"), word("a-b_c.d"), word("$KV.`x`")}, []string{`"a.>"`, "a-b_c.d", "\"\\$KV.\\`x\\`\""}) {
+	if !slices.Equal([]string{word("a.>"), word("a-b_c.d"), word("$KV.`x`")}, []string{`"a.>"`, "a-b_c.d",
+		"\"\\$KV.\\`x\\`\""}) {
 		t.Error(word("a.>"), word("a-b_c.d"), word("$KV.`x`"))
 	}
 }
