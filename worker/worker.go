@@ -187,8 +187,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// watchDrain ends the group when the stream and the outbox have nothing left to do. The stream is asked first: what left
-// it is in the outbox by then. What the stream will give to nobody is no end, but a failure.
+// watchDrain ends the group when the stream and the outbox have nothing left to do. What the stream will give to nobody
+// is no end, but a failure. That is asked about before the rest is looked at for the last time: the source may have
+// mended it meanwhile.
 func (w *Worker) watchDrain(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -199,30 +200,35 @@ func (w *Worker) watchDrain(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if w.busy() {
-			continue
-		}
-		pending, unacked, err := w.source.Outstanding(ctx)
-		if err != nil {
-			continue // intake tells
-		}
-		if pending > 0 || unacked > 0 {
-			continue
-		}
-		if left, err := w.store.Outstanding(ctx); err != nil || left {
+		if !w.drained(ctx) {
 			continue
 		}
 		n, what, err := w.source.Stranded(ctx)
 		switch {
 		case err != nil:
-		case n == 0:
+		case n == 0 && w.drained(ctx):
 			return errDrained
+		case n == 0:
+			stranded = time.Time{}
 		case stranded.IsZero():
 			stranded = time.Now()
 		case time.Since(stranded) > strandedPatience:
 			return errors.New("not all is done: " + what)
 		}
 	}
+}
+
+// drained tells whether nothing is in hand, in the stream or in the outbox. The stream is asked first: what left it is
+// in the outbox by then. Without an answer it is not so; intake tells why.
+func (w *Worker) drained(ctx context.Context) bool {
+	if w.busy() {
+		return false
+	}
+	if pending, unacked, err := w.source.Outstanding(ctx); err != nil || pending > 0 || unacked > 0 {
+		return false
+	}
+	left, err := w.store.Outstanding(ctx)
+	return err == nil && !left
 }
 
 // strandedPatience is what the source has to mend what is stranded, before a drain fails for it.

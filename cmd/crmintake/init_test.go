@@ -50,7 +50,7 @@ func TestInitGetsAsFarAsItCan(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := crmintake(t, "", "init", "--nats-url", server.URL(), "--database-url", "postgres://me:secret@127.0.0.1:1/x")
-	r.want(t, 1, "stream    CRM_EVENTS  was there", "crm.create.>", "nats stream edit CRM_EVENTS --subjects=other,crm.create.>", "migrations: ")
+	r.want(t, 1, "stream    CRM_EVENTS  was there", "crm.create.>", "nats stream edit CRM_EVENTS --subjects=\"other,crm.create.>\" --force", "migrations: ")
 	if strings.Contains(r.out+r.err, "secret") {
 		t.Errorf("a password is shown: %s", r.err)
 	}
