@@ -24,7 +24,7 @@ type publishCmd struct {
 	IDField    string `help:"Property whose value is the event's id, such as source_event_id. Without it events have no id, and publishing a file twice makes two records of each line." placeholder:"PROPERTY"`
 	IDSuffix   string `name:"id-suffix" help:"Put this behind the id of each exported event. The outbox knows an event by its id: one that was changed since must come under another." placeholder:"TEXT"`
 	Format     string `help:"json: an event a line; csv: what dead export --format csv wrote." enum:"json,csv" default:"json" placeholder:"json|csv"`
-	OnBad      string `help:"What to do at a line that is no valid event: stop, or skip it and go on." enum:"stop,skip" default:"stop" placeholder:"stop|skip"`
+	OnBad      string `help:"What to do at a line that is no valid event, or that the stream drops: stop, or skip it and go on." enum:"stop,skip" default:"stop" placeholder:"stop|skip"`
 }
 
 func (publishCmd) Help() string {
@@ -33,9 +33,11 @@ func (publishCmd) Help() string {
 		"the id that --id-field names, larger than 1 MiB) is reported on standard error by its number.\n\n" +
 		"With --id-field the same file can be published again after any failure: JetStream and the outbox know an event " +
 		"that comes twice by its id. Without it, go on after the last line that is said to be published.\n\n" +
+		"Within its duplicate window JetStream drops an event whose id it had, whatever is in it. Each that it drops is compared with " +
+		"what it has, and reported like a bad line if it is another event's id.\n\n" +
 		"What dead export wrote is taken in under the ids and object types that it names. An outbox that has these events takes them for " +
 		"what it has, and does nothing; give those that were changed other ids with --id-suffix.\n\n" +
-		"With --on-bad stop nothing after the first bad line is published. The exit code is 1 if any line was bad, skipped or not."
+		"With --on-bad stop nothing after the first bad line is published. The exit code is 1 if any line was bad or dropped, skipped or not."
 }
 
 // lastConfirmations is how long an interrupted command waits for what it has sent.
@@ -45,10 +47,11 @@ const lastConfirmations = 10 * time.Second
 type publishReport struct {
 	Subject     string `json:"subject"`
 	Published   int    `json:"published"`   // new in the stream
-	Duplicates  int    `json:"duplicates"`  // in the stream already, by their id
+	Duplicates  int    `json:"duplicates"`  // in the stream already, by their id and content
+	Dropped     int    `json:"dropped"`     // dropped by the stream for their id, and not known to be what it had under it
 	Bad         int    `json:"bad"`         // lines that were no events
 	Unconfirmed int    `json:"unconfirmed"` // sent, but it is not known whether they are in the stream
-	LastLine    int    `json:"last_line"`   // all events up to this line are in the stream; 0 for none
+	LastLine    int    `json:"last_line"`   // all events up to this line are in the stream, but for what was dropped; 0 for none
 	Sent
 }
 
@@ -57,6 +60,9 @@ func (r publishReport) String() string {
 	fmt.Fprintf(&b, "Published %s on %s", count(r.Published, "event"), r.Subject)
 	if r.Duplicates > 0 {
 		fmt.Fprintf(&b, "; %d more were in the stream already", r.Duplicates)
+	}
+	if r.Dropped > 0 {
+		fmt.Fprintf(&b, "; %s dropped by the stream for the id", count(r.Dropped, "event"))
 	}
 	if r.Bad > 0 {
 		fmt.Fprintf(&b, "; %s not published", count(r.Bad, "bad line"))
@@ -98,14 +104,13 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 	defer nc.Close()
 	opening, cancel := context.WithTimeout(ctx, natsPatience)
 	defer cancel()
-	publisher, err := jetstream.OpenPublisher(opening, nc, jetstream.PublisherConfig{Stream: c.Stream,
-		Domain: c.Domain, Subject: subject})
+	f := &feed{publishCmd: c, program: p, subject: subject, bar: newBar(p.err, size)}
+	f.publisher, err = jetstream.OpenPublisher(opening, nc, jetstream.PublisherConfig{Stream: c.Stream,
+		Domain: c.Domain, Subject: subject, Dropped: f.told})
 	if err != nil {
 		return err
 	}
-	defer publisher.Close()
-
-	f := &feed{publishCmd: c, program: p, publisher: publisher, subject: subject, bar: newBar(p.err, size)}
+	defer f.publisher.Close()
 	err = f.run(ctx, in)
 	report := f.report()
 	if p.Output == "json" {
@@ -151,6 +156,7 @@ func (f *feed) report() publishReport {
 		Subject:     f.subject,
 		Published:   done.Confirmed - done.Duplicates,
 		Duplicates:  done.Duplicates,
+		Dropped:     done.Dropped,
 		Bad:         f.bad,
 		Unconfirmed: f.publisher.Unconfirmed(),
 		LastLine:    done.Line,
@@ -188,16 +194,41 @@ func (f *feed) run(ctx context.Context, in io.Reader) error {
 		return fmt.Errorf("%w; %s", flushErr, f.resume())
 	case err != nil:
 		return fmt.Errorf("%w; %s", err, f.resume())
+	case f.dropped() > 0 && f.bad > 0:
+		return fmt.Errorf("%s not published, and %s dropped by the stream", count(f.bad, "bad line"), count(f.dropped(), "event"))
+	case f.dropped() > 0:
+		return fmt.Errorf("%s dropped by the stream", count(f.dropped(), "event"))
 	case f.bad > 0:
 		return fmt.Errorf("%s not published", count(f.bad, "bad line"))
 	}
 	return nil
 }
 
+func (f *feed) dropped() int { return f.publisher.Progress().Dropped }
+
+// mostTold is how many dropped events are told one by one: it can be all of a file.
+const mostTold = 20
+
+// told reports an event that the stream dropped.
+func (f *feed) told(line int, id string, why error) {
+	if f.bar != nil {
+		_ = f.bar.Clear()
+	}
+	switch n := f.dropped(); {
+	case n <= mostTold:
+		fmt.Fprintf(f.err, "line %d (id %q): %v\n", line, id, why)
+	case n == mostTold+1:
+		fmt.Fprintln(f.err, "more events were dropped so; those are counted only")
+	}
+}
+
 // resume tells how to publish the rest.
 func (f *feed) resume() string {
 	last := f.publisher.Progress().Line
 	done := fmt.Sprintf("all events up to line %d are published", last)
+	if f.dropped() > 0 {
+		done += ", but for what the stream dropped"
+	}
 	switch {
 	case f.IDField != "" || f.exported:
 		return done + ". To go on, type the same command again: events that are there already are known by their ids"
@@ -245,6 +276,9 @@ func (f *feed) position(l line) int64 {
 func (f *feed) one(ctx context.Context, l line) error {
 	if l.blank() {
 		return nil
+	}
+	if f.dropped() > 0 && f.OnBad == "stop" {
+		return fmt.Errorf("the stream drops events, and nothing from line %d on was published; mend their ids, or go on past them with --on-bad skip", l.number)
 	}
 	subject, id, err := f.check(&l)
 	if errors.As(err, new(usageError)) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -122,6 +123,38 @@ func TestPublishTellsIDs(t *testing.T) {
 	}
 }
 
+// Contacts, and then deals with the same ids: the stream drops all the deals, which is said, and is no success.
+func TestPublishUnderOthersIDs(t *testing.T) {
+	stream, args := publishTo(t)
+	var in strings.Builder
+	for n := range 150 {
+		fmt.Fprintf(&in, `{"properties":{"key":"%d"}}`+"\n", n)
+	}
+	args = append(args, "--id-field", "key")
+	crmintake(t, in.String(), append(args, "-")...).want(t, 0, "Published 150 events on crm.create.contacts.\n")
+	deals := append(args, "--object-type", "deals", "-")
+	crmintake(t, in.String(), deals...).want(t, 1, `line 1 (id "0"): the stream CRM_EVENTS has another event under this id, of crm.create.contacts`,
+		"dropped by the stream for the id", "Published 0 events on crm.create.deals")
+	r := crmintake(t, in.String(), append(deals, "--on-bad", "skip", "--output", "json")...)
+	r.want(t, 1, "150 events dropped by the stream", "more events were dropped so")
+	if n := strings.Count(r.err, "another event under this id"); n != mostTold {
+		t.Errorf("%d are told", n)
+	}
+	var got publishReport
+	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(publishReport{Subject: "crm.create.deals", Dropped: 150, LastLine: 150}, got); diff != "" {
+		t.Error(diff)
+	}
+	// Those of before are there, and the same; one has changed.
+	changed := strings.Replace(in.String(), `{"key":"7"}`, `{"key":"7","name":"other"}`, 1)
+	crmintake(t, changed, append(args, "-", "--on-bad", "skip")...).want(t, 1, `line 8 (id "7")`, "149 more were in the stream already", "1 event dropped by the stream for the id")
+	if n := len(contents(t, stream)); n != 150 {
+		t.Errorf("%d events in the stream", n)
+	}
+}
+
 func TestPublishBadLines(t *testing.T) {
 	withKey := func(key string) string { return fmt.Sprintf(`{"properties":{"key":%q}}`, key) }
 	fits := event(strings.Repeat("x", 60_000))
@@ -178,7 +211,7 @@ func TestPublishUsage(t *testing.T) {
 	} {
 		crmintake(t, "", "publish", "--object-type", "contacts", "-", flag, value).want(t, 2)
 	}
-	crmintake(t, "", "publish", "--help").want(t, 0, "--id-field", "line was bad, skipped or not")
+	crmintake(t, "", "publish", "--help").want(t, 0, "--id-field", "bad or dropped, skipped or not")
 }
 
 // Interrupted while it waits for input, it says how far it got.

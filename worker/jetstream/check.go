@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,11 @@ func judgeStream(cfg Config, s jetstream.StreamConfig) (f findings) {
 			s.Name, cfg.anew())
 	}
 	judgeLimits(cfg, s, &f)
+	if s.Duplicates > DuplicateWindow {
+		f.warnf("the stream %s drops an event whose id it had within %v, whatever is in it; the outbox tells "+
+			"repeats from other events; type '%s'",
+			s.Name, s.Duplicates, cfg.editStream(fmt.Sprintf("--dupe-window=%v", DuplicateWindow)))
+	}
 	judgeHeaders(cfg, s, &f)
 	if l := s.ConsumerLimits; l.InactiveThreshold > 0 {
 		f.warnf("the stream %s removes consumers, and with them what was acked, when no worker has run for %v; type "+

@@ -30,6 +30,10 @@ func (c InitConfig) Validate() error {
 	return c.Config.Validate()
 }
 
+// DuplicateWindow is for how long the stream that Init creates drops messages whose id it had, whatever is in them: as long as a publisher
+// needs that is connected again and sends what was not confirmed. Whoever repeats an event later finds the outbox, which compares.
+const DuplicateWindow = 2 * time.Second
+
 // InitReport says what Init found and did. A part without a name is neither made nor known to be there.
 type InitReport struct {
 	Stream, Consumer Part
@@ -100,6 +104,7 @@ func (c InitConfig) initStream(ctx context.Context, js jetstream.JetStream, part
 			Storage:     jetstream.FileStorage,
 			Discard:     jetstream.DiscardNew,
 			Replicas:    c.Replicas,
+			Duplicates:  DuplicateWindow,
 		})
 		part.Created = err == nil
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another was faster

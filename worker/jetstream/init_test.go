@@ -28,7 +28,7 @@ func TestInitCreates(t *testing.T) {
 	}
 	s := stream.CachedInfo().Config
 	if s.Retention != jetstream.WorkQueuePolicy || s.Storage != jetstream.FileStorage || s.Discard != jetstream.DiscardNew ||
-		s.Replicas != 1 || cmp.Diff([]string{"crm.create.>"}, s.Subjects) != "" {
+		s.Replicas != 1 || s.Duplicates != DuplicateWindow || cmp.Diff([]string{"crm.create.>"}, s.Subjects) != "" {
 		t.Errorf("stream %+v", s)
 	}
 	consumer, err := stream.Consumer(t.Context(), "crmintake")
@@ -74,7 +74,8 @@ func TestInitConfigValidate(t *testing.T) {
 // What exists is judged and left alone: by Init, which says what differs, and by Open.
 func TestExisting(t *testing.T) {
 	e := newEnv(t)
-	usualStream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew}
+	usualStream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+		Duplicates: DuplicateWindow}
 	usualConsumer := jetstream.ConsumerConfig{Durable: "crmintake", FilterSubject: "crm.create.>", AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: time.Minute, MaxAckPending: -1}
 	for name, c := range map[string]struct {
@@ -88,6 +89,8 @@ func TestExisting(t *testing.T) {
 		"limits":   {stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy }, note: "costs space", silent: true},
 		"interest": {stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.InterestPolicy }, note: "as long as the consumer crmintake exists", silent: true},
 		"memory":   {stream: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, note: "loses the events in it"},
+		"the usual duplicate window": {stream: func(s *jetstream.StreamConfig) { s.Duplicates = 0 },
+			note: "whose id it had within 2m0s, whatever is in it; the outbox tells repeats from other events; type 'nats stream edit CRM_EVENTS --dupe-window=2s --force'"},
 		"drops old": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.MaxMsgs = jetstream.DiscardOld, 10 },
 			note: "beyond 10 messages; type 'nats stream edit CRM_EVENTS --discard=new --force'"},
 		"drops old of a subject": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.MaxMsgsPerSubject = jetstream.DiscardOld, 1 },

@@ -34,6 +34,10 @@ type PublisherConfig struct {
 	Domain  string // of JetStream; "" for that of the server that we are connected to
 	Subject string // what will be published: a subject, or a pattern such as the default crm.create.>
 	Window  int    // how many messages may be unconfirmed at a time; default 4,096
+
+	// Dropped is told, by the publisher's goroutine, of each message that the stream dropped for its id, though it is not known to be the one
+	// that the stream had under it. Nil: the first of them is the final error.
+	Dropped func(line int, id string, why error)
 }
 
 // Message is one event to publish.
@@ -44,12 +48,14 @@ type Message struct {
 	Line    int    // where it comes from, counted from 1, for errors and Progress
 }
 
-// Progress is how far a Publisher has come. Confirmations count in the order of publishing: everything up to Line is in the stream.
+// Progress is how far a Publisher has come. Confirmations count in the order of publishing: everything up to Line is in the stream, but
+// for what was dropped.
 type Progress struct {
 	Confirmed  int    // messages that are in the stream, duplicates included
-	Duplicates int    // those of them that were there before, by their id; also by a try whose confirmation was lost
-	Line       int    // of the last one of them
-	First      uint64 // the stream's number of the first of them; 0 for none
+	Duplicates int    // those of them that were there before, by their id, subject and content; also by a try whose confirmation was lost
+	Dropped    int    // messages that the stream dropped for their id, and that are not known to be what it had under it
+	Line       int    // of the last one of them all
+	First      uint64 // the stream's number of the first of what is in the stream; 0 for none
 	Last       uint64 // and of the last. Others' messages may lie between
 }
 
@@ -60,6 +66,9 @@ type Progress struct {
 // has already. One without is sent again only when it certainly was not stored: otherwise that is the caller's to decide.
 // While the stream has no leader, nobody hears either of them; they are sent again until it has one, for a minute.
 //
+// A stream drops a message whose id it had within its duplicate window, whatever is in it. So one that is said to be a duplicate is compared
+// with what the stream has.
+//
 // The first error is final: what was sent before the failed message is confirmed, what was sent after it may be.
 type Publisher struct {
 	nc       *nats.Conn
@@ -67,6 +76,9 @@ type Publisher struct {
 	stream   string
 	maxBytes int // of a message with its headers
 	window   int
+	forgets  time.Duration // the stream's duplicate window
+	dropped  func(line int, id string, why error)
+	blind    bool // the stream's messages can't be looked at
 
 	inbox   string             // replies come to inbox.<number of the message>
 	sub     *nats.Subscription // on all of them
@@ -95,8 +107,10 @@ type unconfirmed struct {
 	due   time.Time // when to send it again
 	err   error     // what the server last said against it; nil if it said nothing
 
+	asked                bool // the stream for the message that it has under the id
 	confirmed, duplicate bool
 	seq                  uint64 // in the stream, once confirmed
+	dropped              error  // why it is confirmed, and yet not known to be in the stream
 }
 
 // OpenPublisher checks that the stream exists and takes the subject; the error says what to type. The connection stays
@@ -124,6 +138,8 @@ func OpenPublisher(ctx context.Context, nc *nats.Conn, cfg PublisherConfig) (*Pu
 		stream:      have.Name,
 		maxBytes:    atMost(int(nc.MaxPayload()), int(have.MaxMsgSize)),
 		window:      cfg.Window,
+		forgets:     have.Duplicates,
+		dropped:     cfg.Dropped,
 		confirmWait: confirmWait,
 		resendPause: resendPause,
 		inbox:       nc.NewInbox() + ".",
@@ -223,9 +239,18 @@ func (p *Publisher) settle(ctx context.Context) error {
 		timer.Stop()
 	}
 	p.asked = 0
-	p.done.Confirmed++
-	p.done.Line, p.done.Last = oldest.line, oldest.seq
-	p.done.First = cmp.Or(p.done.First, oldest.seq)
+	if oldest.dropped != nil {
+		if oldest.err = oldest.dropped; p.dropped == nil {
+			return p.fail(oldest)
+		}
+		p.done.Dropped++
+		p.dropped(oldest.line, oldest.id, oldest.dropped)
+	} else {
+		p.done.Confirmed++
+		p.done.Last = oldest.seq
+		p.done.First = cmp.Or(p.done.First, oldest.seq)
+	}
+	p.done.Line = oldest.line
 	if oldest.duplicate {
 		p.done.Duplicates++
 	}
@@ -251,13 +276,18 @@ func (p *Publisher) listen() {
 
 // take notes an answer with the message that it is for.
 func (p *Publisher) take(m *nats.Msg) {
-	number, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, p.inbox), 10, 64)
+	token, looked := strings.CutPrefix(strings.TrimPrefix(m.Subject, p.inbox), lookToken)
+	number, err := strconv.ParseUint(token, 10, 64)
 	first := p.next - uint64(len(p.waiting))
 	if err != nil || number < first || number >= p.next { // of a message that was confirmed long ago
 		return
 	}
 	u := p.waiting[number-first]
 	if u.confirmed { // sent twice, and answered twice: the second says only that the first has arrived
+		return
+	}
+	if looked {
+		p.compare(u, m)
 		return
 	}
 	var answer struct {
@@ -275,8 +305,12 @@ func (p *Publisher) take(m *nats.Msg) {
 		u.err = answer.Error
 	case answer.Stream != p.stream:
 		u.err = fmt.Errorf("it was taken by the stream %q", answer.Stream)
+	case answer.Duplicate:
+		u.seq = answer.Seq
+		p.look(u, number, answer.Seq)
+		return
 	default:
-		u.confirmed, u.duplicate, u.seq = true, answer.Duplicate, answer.Seq
+		u.confirmed, u.seq = true, answer.Seq
 		return
 	}
 	u.due = time.Now() // at once if it is for failing; else sending again waits
@@ -298,6 +332,11 @@ func (p *Publisher) sendAgain(ctx context.Context) error {
 	for i, u := range p.waiting {
 		lost := u.epoch != p.epoch
 		if u.confirmed || !lost && time.Now().Before(u.due) {
+			continue
+		}
+		if u.asked && !lost {
+			p.blind = true
+			p.drop(u, p.errBlind())
 			continue
 		}
 		if !p.nc.IsClosed() && resendable(u.err, u.id) && (lost || u.tries <= resends) {
@@ -347,12 +386,16 @@ func (p *Publisher) askForStream(ctx context.Context) error {
 	return nil
 }
 
+// inProcess is the code of an error: a message with this id is being stored, and is not yet.
+const inProcess = 10158
+
 // resendable tells whether a message may be sent again after this error without being stored twice.
 func resendable(err error, id string) bool {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &api):
-		return api.Code == 503 // refused, since the server has something else to do now
+		// Refused, since the server has something else to do now; or it is still at storing the message, as sent before.
+		return api.Code == 503 || api.ErrorCode == inProcess && id != ""
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return true // nobody heard it
 	default:
@@ -374,7 +417,7 @@ func (p *Publisher) send(ctx context.Context, u *unconfirmed) error {
 		switch err := p.nc.PublishMsg(u.m); {
 		case err == nil:
 			u.tries++
-			u.err, u.due = nil, time.Now().Add(p.confirmWait)
+			u.asked, u.err, u.due = false, nil, time.Now().Add(p.confirmWait)
 			return nil
 		case errors.Is(err, nats.ErrReconnectBufExceeded): // the connection was lost just now, and nothing was sent
 		case u.id != "" && errors.As(err, new(net.Error)): // it broke under the message, whose id makes a second time harmless

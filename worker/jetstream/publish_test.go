@@ -37,7 +37,11 @@ func TestPublishCounts(t *testing.T) {
 		if i%2 == 0 {
 			id = "same"
 		}
-		if err := p.Publish(t.Context(), event(i, id)); err != nil {
+		m := event(i, id)
+		if id != "" {
+			m.Data = []byte("same")
+		}
+		if err := p.Publish(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 		if n := p.Unconfirmed(); n > 3 {
@@ -291,6 +295,7 @@ func TestPublishUnconfirmed(t *testing.T) {
 func TestPublishOverRestart(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
+	e.forgetAfter(t, 2*time.Minute) // longer than a restart takes
 	p := openPublisher(t, e, PublisherConfig{Window: 100})
 	const total = 5000
 	restarted := make(chan error, 1)
