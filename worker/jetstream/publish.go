@@ -108,6 +108,7 @@ type unconfirmed struct {
 	err   error     // what the server last said against it; nil if it said nothing
 
 	asked                bool // the stream for the message that it has under the id
+	looks                int  // how often it was asked
 	confirmed, duplicate bool
 	seq                  uint64 // in the stream, once confirmed
 	dropped              error  // why it is confirmed, and yet not known to be in the stream
@@ -334,7 +335,7 @@ func (p *Publisher) sendAgain(ctx context.Context) error {
 		if u.confirmed || !lost && time.Now().Before(u.due) {
 			continue
 		}
-		if u.asked && !lost {
+		if u.asked && !lost && u.looks >= mostLooks {
 			p.blind = true
 			p.drop(u, p.errBlind())
 			continue

@@ -18,6 +18,8 @@ const (
 	lookToken = "look"
 	// forgetWait bounds the duplicate window that is waited for.
 	forgetWait = 5 * time.Second
+	// mostLooks: one may be lost with the stream's leader; after another one, nobody hears us.
+	mostLooks = 2
 )
 
 // look asks for the message that the stream calls ours a duplicate of. Questions go out like messages, without waiting for each.
@@ -31,6 +33,7 @@ func (p *Publisher) look(u *unconfirmed, number, seq uint64) {
 		u.due = time.Now().Add(p.resendPause) // the connection is about to be lost
 		return
 	}
+	u.looks++
 	u.asked, u.err, u.due = true, nil, time.Now().Add(p.confirmWait)
 }
 
