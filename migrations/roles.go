@@ -27,7 +27,8 @@ var roleNames = []string{WorkerRole, OperatorRole, ReaderRole}
 // error as received, and only workers have the fleet's credential. Whoever locks a row needs UPDATE of some column of it.
 var rights = []struct{ table, worker, operator, reader string }{
 	{"outbox", "SELECT", "SELECT", "SELECT"}, // a view
-	{"event", "SELECT, INSERT, UPDATE, DELETE", "SELECT, UPDATE (status, payload, revision, reason, error, fingerprint, misses, untold, id_property, id_value, in_doubt, dead_at, " +
+	{"event", "SELECT, INSERT, UPDATE, DELETE", "SELECT, UPDATE (status, payload, revision, reason, error, " +
+		"fingerprint, misses, untold, id_property, id_value, in_doubt, dead_at, " +
 		"next_attempt_at, attempts_before, replayed_at, possible_duplicate, updated_at)", "SELECT"},
 	{"attempt", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"},
 	{"outbox_error", "SELECT, INSERT, DELETE", "SELECT, INSERT", "SELECT"}, // a person who gives up says why

@@ -32,7 +32,8 @@
 //   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people group them.
 //   - EndAged and GiveUp end `retry` and `unknown` rows that are in no call, and no others. A row whose record may exist
 //     is never `exhausted` by it.
-//   - Doubt makes `retry` rows `unknown`, whose last call the outbox may know nothing of, because it lost commits. It takes no row that
+//   - Doubt makes `retry` rows `unknown`, whose last call the outbox may know nothing of, because it lost commits. It
+//     takes no row that
 //     is in a call. Accept keeps events in doubt that never had a row here, without a call.
 //   - SendAgain takes dead rows that are as they were seen, and no others: what was edited or replayed in between is left alone. A
 //     row's `attempts` go on growing; what bounds them, and its age, count from its last replay.

@@ -13,7 +13,8 @@ type Durability struct {
 	Synchronous bool
 }
 
-// Subscribers of logical replication, and copies that are being made, are no standbys. Who may not see what the others do sees that they are there.
+// Subscribers of logical replication, and copies that are being made, are no standbys. Who may not see what the others
+// do sees that they are there.
 const durability = `
 SELECT current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
   (SELECT count(*) FROM pg_stat_replication r WHERE coalesce(r.state, '') <> 'backup'

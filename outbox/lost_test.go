@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// What is accepted in doubt is asked about first, by what its object type has; what is there already stays as it is, and is said to be
+// What is accepted in doubt is asked about first, by what its object type has; what is there already stays as it is,
+// and is said to be
 // another's where it is.
 func TestAccept(t *testing.T) {
 	s := open(t)
@@ -21,7 +22,8 @@ func TestAccept(t *testing.T) {
 	if fresh != 3 || !cmp.Equal(reused, []int{4}) {
 		t.Errorf("%d are fresh, %v reused", fresh, reused)
 	}
-	rows := `SELECT event_id, coalesce(status, 'bare'), id_property, in_doubt, misses, attempts, next_attempt_at <= now() FROM event ORDER BY 1`
+	rows := `SELECT event_id, coalesce(status, 'bare'), id_property, in_doubt, misses, attempts,
+		next_attempt_at <= now() FROM event ORDER BY 1`
 	kept := []string{"a bare - f - 0 -", "b unknown event_id t 0 0 t", "c unknown event_id t 0 0 t", "d unknown - t 0 0 t"}
 	want(t, s, rows, kept...)
 	fresh, reused, err = s.Accept(t.Context(), list, nil) // as after an answer that was lost
@@ -38,7 +40,8 @@ func TestAccept(t *testing.T) {
 
 func TestNewInDoubt(t *testing.T) {
 	s := open(t)
-	for _, until := range []time.Time{{}, time.Now().Add(time.Hour).Truncate(time.Microsecond), time.Now().Add(-time.Hour).Truncate(time.Microsecond)} {
+	for _, until := range []time.Time{{}, time.Now().Add(time.Hour).Truncate(time.Microsecond),
+		time.Now().Add(-time.Hour).Truncate(time.Microsecond)} {
 		if !until.IsZero() {
 			ok(t, pgx.BeginFunc(t.Context(), s.pool, func(tx pgx.Tx) error { return DoubtNewUntil(t.Context(), tx, until) }))
 		}

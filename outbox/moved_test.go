@@ -27,7 +27,8 @@ func server(t *testing.T, cfg pgcluster.Config) *pgcluster.Cluster {
 	return c
 }
 
-// everyWay leaves rows behind in every status and every form: "a…" are created, "b…" to be sent again, "c…" in doubt, "d…" dead,
+// everyWay leaves rows behind in every status and every form: "a…" are created, "b…" to be sent again, "c…" in doubt,
+// "d…" dead,
 // "e…" in an open call, and "f…" in one whose lease has run out.
 func everyWay(t *testing.T, s *Store) {
 	t.Helper()
@@ -64,10 +65,12 @@ func goesOn(t *testing.T, url string) {
 	if diff := cmp.Diff([]Standing{Duplicate, Ours, Reused}, standing); diff != "" {
 		t.Error(diff)
 	}
-	want(t, s, `SELECT event_id, status, record_id, reason FROM outbox ORDER BY 1`, "a1 created r-a1 -", "a2 created r-a2 -",
+	want(t, s, `SELECT event_id, status, record_id, reason FROM outbox ORDER BY 1`, "a1 created r-a1 -",
+		"a2 created r-a2 -",
 		"b1 created r-b1 -", "b2 created r-b2 -", "c1 unknown - -", "d1 dead - rejected", "d2 dead - invalid_event",
 		"e1 sending - -", "e2 sending - -", "f1 unknown - -", "g1 sending - -")
-	_, err = s.Bury(t.Context(), []Burial{{Event: event("h1", "no JSON"), Reason: InvalidEvent, Error: "unfit"}}) // errors have numbers, which go on
+	// Errors have numbers, which go on.
+	_, err = s.Bury(t.Context(), []Burial{{Event: event("h1", "no JSON"), Reason: InvalidEvent, Error: "unfit"}})
 	ok(t, err)
 	want(t, s, `SELECT count(*) > 0 FROM outbox_error WHERE event_id = 'h1'`, "t")
 }
@@ -78,7 +81,8 @@ func contents(t *testing.T, url string) map[string][]string {
 	conn, err := pgx.Connect(t.Context(), url)
 	ok(t, err)
 	defer conn.Close(t.Context())
-	rows, err := conn.Query(t.Context(), `SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace ORDER BY 1`)
+	rows, err := conn.Query(t.Context(), `
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace ORDER BY 1`)
 	ok(t, err)
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	ok(t, err)
@@ -94,7 +98,8 @@ func contents(t *testing.T, url string) map[string][]string {
 	return all
 }
 
-// A dump that is restored, by the server in use from one that is installed with pg_dump, which may be older, is the same outbox.
+// A dump that is restored, by the server in use from one that is installed with pg_dump, which may be older, is the
+// same outbox.
 func TestDumpAndRestore(t *testing.T) {
 	bin := pgcluster.Installed(t.Context(), "pg_dump", "psql")
 	if bin == "" {
@@ -122,7 +127,8 @@ func TestDumpAndRestore(t *testing.T) {
 	goesOn(t, to)
 }
 
-// A subscriber to all tables has what the outbox has, whatever was done to that, and goes on in its place, once its numbers do, which Postgres
+// A subscriber to all tables has what the outbox has, whatever was done to that, and goes on in its place, once its
+// numbers do, which Postgres
 // does not replicate.
 func TestLogicalReplication(t *testing.T) {
 	from := server(t, pgcluster.Config{Settings: map[string]string{"wal_level": "logical"}}).URL("postgres")
@@ -143,7 +149,8 @@ func TestLogicalReplication(t *testing.T) {
 	s := openAt(t, from, 4)
 	settle(t, s, intend(t, s, "a0"), created, "a0") // there before
 	run(from, `CREATE PUBLICATION outbox FOR ALL TABLES`)
-	run(to, `TRUNCATE compatible, retention, goose_db_version`, fmt.Sprintf(`CREATE SUBSCRIPTION outbox CONNECTION '%s' PUBLICATION outbox`, from))
+	run(to, `TRUNCATE compatible, retention, goose_db_version`,
+		fmt.Sprintf(`CREATE SUBSCRIPTION outbox CONNECTION '%s' PUBLICATION outbox`, from))
 	swept, err := s.Sweep(t.Context(), time.Nanosecond)
 	ok(t, err)
 	if swept.Rows != 1 || swept.Attempts != 1 {

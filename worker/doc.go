@@ -32,7 +32,8 @@
 //	       ── due in `unknown` ─ claim ─ read by id property ───────► from 4 on
 //	       ── lease ran out ──► `unknown`
 //
-// Where the outbox lost commits (a backup was restored), an event without a row may have been sent: until a time that a person sets (lost.go) what
+// Where the outbox lost commits (a backup was restored), an event without a row may have been sent: until a time that a
+// person sets (lost.go) what
 // is new goes from intake to `unknown`.
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go (reads, and what an

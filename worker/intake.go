@@ -96,7 +96,8 @@ func (w *Worker) canTry() bool {
 // mostInHand bounds the events in hand: enough for each call under way, and for as many full batches to wait.
 func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size }
 
-// accept takes an event in hand, and returns it when it is not to be sent: it is invalid, or to be asked about first. An event whose object type is paused goes back, all but
+// accept takes an event in hand, and returns it when it is not to be sent: it is invalid, or to be asked about first.
+// An event whose object type is paused goes back, all but
 // one batch for a trial that is due.
 func (w *Worker) accept(e *Event) (aside *item) {
 	now := time.Now()
@@ -177,7 +178,8 @@ func (w *Worker) bury(ctx, writes context.Context, items []*item) {
 	}, true)
 }
 
-// keep has events committed that get no call now, in chunks that the database takes in its stride, and acks them; done says that this is all
+// keep has events committed that get no call now, in chunks that the database takes in its stride, and acks them; done
+// says that this is all
 // that becomes of them.
 func (w *Worker) keep(items []*item, commit func([]*item) error, done bool) {
 	for len(items) > 0 {

@@ -6,7 +6,8 @@ import (
 	"crmintake/outbox"
 )
 
-// refreshDoubt learns which events are to be asked about before they are sent though they are new: the outbox lost commits, and may have
+// refreshDoubt learns which events are to be asked about before they are sent though they are new: the outbox lost
+// commits, and may have
 // known them.
 func (w *Worker) refreshDoubt(ctx context.Context) error {
 	until, err := w.store.NewInDoubt(ctx)
@@ -18,7 +19,8 @@ func (w *Worker) refreshDoubt(ctx context.Context) error {
 	w.newUntil = until
 	w.mu.Unlock()
 	if changed {
-		w.log.Info("events that are new to the outbox are asked about before they are sent, if they were published before", "until", until)
+		w.log.Info("events that are new to the outbox are asked about before they are sent, if they were published before",
+			"until", until)
 	}
 	return nil
 }

@@ -212,7 +212,8 @@ func TestPublish(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := (&publishCmd{Runs: 7}).print(&b, report.Windows); err != nil || !strings.Contains(b.String(), "16 unconfirmed") {
+	if err := (&publishCmd{Runs: 7}).print(&b, report.Windows); err != nil || !strings.Contains(b.String(),
+		"16 unconfirmed") {
 		t.Errorf("%v\n%s", err, &b)
 	}
 }

@@ -22,7 +22,8 @@ type publishCmd struct {
 	Output string `help:"text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
 }
 
-// publishFigures are events a second with so many unconfirmed: where the server syncs every two minutes, as it does by default, and before each
+// publishFigures are events a second with so many unconfirmed: where the server syncs every two minutes, as it does by
+// default, and before each
 // confirmation.
 type publishFigures struct {
 	Window int    `json:"window"`

@@ -20,7 +20,8 @@ func (f durableFlags) validate() error {
 	}
 	u, err := url.Parse(f.NATSMonitorURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return usagef("--nats-monitor-url: want a URL such as http://127.0.0.1:8222, without a password") // without the value, which may hold one
+		// Without the value, which may hold a password.
+		return usagef("--nats-monitor-url: want a URL such as http://127.0.0.1:8222, without a password")
 	}
 	return nil
 }
@@ -32,17 +33,22 @@ func (f *findings) durable(d outbox.Durability) {
 		name, loses string
 		on          bool
 	}{
-		{"fsync", "a crash of its machine can lose or damage rows that were committed, of events that are no longer in the stream", d.Fsync},
+		{"fsync", "a crash of its machine can lose or damage rows that were committed, of events that are no longer in " +
+			"the stream", d.Fsync},
 		{"full_page_writes", "a crash of its machine can damage the pages that were being written", d.FullPageWrites},
 	} {
 		if !setting.on {
-			f.add(failure, subject, `%[1]s is off: %[2]s; type, as a superuser, "ALTER SYSTEM SET %[1]s = on" and "SELECT pg_reload_conf()"`, setting.name, setting.loses)
+			f.add(failure, subject, `%[1]s is off: %[2]s; type, as a superuser, "ALTER SYSTEM SET %[1]s = on" `+
+				`and "SELECT pg_reload_conf()"`, setting.name, setting.loses)
 		}
 	}
 	if d.Standbys > 0 && !d.Synchronous {
-		f.add(warning, subject, "%s it, and no commit waits for it (synchronous_standby_names is empty): a failover loses what was committed last, so events that were acked "+
-			"have no row, and what was sent is sent again. On the primary type, as a superuser, \"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'\" and "+
-			"\"SELECT pg_reload_conf()\" (commits then wait while no standby is there), or after a failover 'crmintake outbox doubt --since TIME --reason TEXT' before workers start",
+		f.add(warning, subject, "%s it, and no commit waits for it (synchronous_standby_names is empty): a failover loses "+
+			"what was committed last, so events that were acked "+
+			"have no row, and what was sent is sent again. On the primary type, as a superuser, \"ALTER SYSTEM SET "+
+			"synchronous_standby_names = 'ANY 1 (*)'\" and "+
+			"\"SELECT pg_reload_conf()\" (commits then wait while no standby is there), or after a failover 'crmintake "+
+			"outbox doubt --since TIME --reason TEXT' before workers start",
 			followed(d.Standbys))
 	}
 }

@@ -43,10 +43,12 @@ func monitored(t *testing.T, sync func(*server.Options)) (d office, monitorURL s
 	return d, fmt.Sprintf("http://127.0.0.1:%d", port)
 }
 
-// A stream with one replica may forget what it confirmed: check says so unless it sees that its server syncs first, and a worker logs it once.
+// A stream with one replica may forget what it confirmed: check says so unless it sees that its server syncs first, and
+// a worker logs it once.
 func TestCheckStreamDurable(t *testing.T) {
 	_, url := monitored(t, func(o *server.Options) { o.SyncAlways = true })
-	crmintake(t, "", "check").want(t, 0, "warning  stream", "one replica, and it is not known", "sync_interval: always", "--nats-monitor-url")
+	crmintake(t, "", "check").want(t, 0, "warning  stream", "one replica, and it is not known", "sync_interval: always",
+		"--nats-monitor-url")
 	if r := crmintake(t, "", "check", "--nats-monitor-url", url+"/"); r.code != 0 || strings.Contains(r.out, "replica") {
 		t.Errorf("%d: %s", r.code, r.out)
 	}
@@ -55,11 +57,13 @@ func TestCheckStreamDurable(t *testing.T) {
 	if n := strings.Count(r.err, "one replica"); n != 1 {
 		t.Errorf("told %d times: %s", n, r.err)
 	}
-	if r := crmintake(t, "", "run", "--drain", "--nats-monitor-url", url); r.code != 0 || strings.Contains(r.err, "level=WARN") {
+	if r := crmintake(t, "", "run", "--drain", "--nats-monitor-url", url); r.code != 0 || strings.Contains(r.err,
+		"level=WARN") {
 		t.Errorf("%d: %s", r.code, r.err)
 	}
 	crmintake(t, "", "check", "--nats-monitor-url", "http://127.0.0.1:1").want(t, 0, "does not tell whether")
-	for _, wrong := range []string{"127.0.0.1:8222", "nats://127.0.0.1:4222", "http://u:" + secret + "@127.0.0.1:8222", "http://"} {
+	for _, wrong := range []string{"127.0.0.1:8222", "nats://127.0.0.1:4222", "http://u:" + secret + "@127.0.0.1:8222",
+		"http://"} {
 		crmintake(t, "", "run", "--nats-monitor-url", wrong).want(t, 2, "http://127.0.0.1:8222")
 		crmintake(t, "", "check", "--nats-monitor-url", wrong).want(t, 1, "http://127.0.0.1:8222")
 	}
@@ -67,10 +71,12 @@ func TestCheckStreamDurable(t *testing.T) {
 
 func TestCheckStreamSyncsLate(t *testing.T) {
 	_, url := monitored(t, func(o *server.Options) { o.SyncInterval = 10 * time.Second })
-	crmintake(t, "", "check", "--nats-monitor-url", url).want(t, 0, "warning  stream", "its server syncs every 10s", "sync_interval: always",
+	crmintake(t, "", "check", "--nats-monitor-url", url).want(t, 0, "warning  stream", "its server syncs every 10s",
+		"sync_interval: always",
 		"nats stream edit CRM_EVENTS --replicas=3 --force")
 	_, other := monitored(t, func(o *server.Options) { o.ServerName, o.SyncAlways = "other", true })
-	crmintake(t, "", "check", "--nats-monitor-url", url).want(t, 0, "at the server other, and --nats-monitor-url is that of the server local; give that of other")
+	crmintake(t, "", "check", "--nats-monitor-url", url).want(t, 0, "at the server other, and --nats-monitor-url is "+
+		"that of the server local; give that of other")
 	if r := crmintake(t, "", "check", "--nats-monitor-url", other); strings.Contains(r.out, "replica") {
 		t.Error(r.out)
 	}
@@ -91,7 +97,10 @@ func TestCheckDatabaseDurable(t *testing.T) {
 	t.Setenv("CRMINTAKE_DATABASE_URL", forgetful.URL("postgres"))
 	crmintake(t, "", "migrate", "up").want(t, 0)
 	typeSQL(t, `"ALTER SYSTEM SET fsync = off" "ALTER SYSTEM SET full_page_writes = off" "SELECT pg_reload_conf()"`)
-	until(t, "check sees that", func() bool { return strings.Contains(crmintake(t, "", "check").out, "full_page_writes is off") })
+	until(t, "check sees that", func() bool {
+		return strings.Contains(crmintake(t, "", "check").out,
+			"full_page_writes is off")
+	})
 	r := crmintake(t, "", "check")
 	r.want(t, 1, "failure  database", "fsync is off", "full_page_writes is off")
 	crmintake(t, "", "run", "--drain").want(t, 0, "database: fsync is off", "database: full_page_writes is off")
@@ -118,7 +127,8 @@ func typeSQL(t *testing.T, text string) {
 	}
 }
 
-// A standby that no commit waits for is told of, with what a failover would lose; one that commits wait for is not, nor is a subscriber.
+// A standby that no commit waits for is told of, with what a failover would lose; one that commits wait for is not, nor
+// is a subscriber.
 func TestCheckAsynchronousStandby(t *testing.T) {
 	newOffice(t)
 	settings := pgcluster.Config{Durable: true, Settings: map[string]string{"wal_level": "logical"}}
@@ -144,10 +154,16 @@ func TestCheckAsynchronousStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(standby)
-	until(t, "check sees the standby", func() bool { return strings.Contains(crmintake(t, "", "check").out, "1 standby follows it") })
+	until(t, "check sees the standby", func() bool {
+		return strings.Contains(crmintake(t, "", "check").out,
+			"1 standby follows it")
+	})
 	r := crmintake(t, "", "check")
 	r.want(t, 0, "warning  database", "no commit waits for it", "crmintake outbox doubt --since")
 	crmintake(t, "", "run", "--drain").want(t, 0, "database: 1 standby follows it")
 	typeSQL(t, r.out)
-	until(t, "check sees that commits wait", func() bool { return !strings.Contains(crmintake(t, "", "check").out, "standby") })
+	until(t, "check sees that commits wait", func() bool {
+		return !strings.Contains(crmintake(t, "", "check").out,
+			"standby")
+	})
 }

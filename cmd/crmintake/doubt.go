@@ -26,12 +26,17 @@ type outboxDoubtCmd struct {
 }
 
 func (outboxDoubtCmd) Help() string {
-	return "A database that lost commits does not know what workers sent after that moment: events that wait in retry may have " +
-		"records by now, and sent again they would be conflicts, or exist twice. This makes them unknown: the CRM is asked about them first, " +
-		"by the id property (--id-property, else the one of their last call); without one they are parked for a person, or sent again and " +
+	return "A database that lost commits does not know what workers sent after that moment: events that wait in retry " +
+		"may have " +
+		"records by now, and sent again they would be conflicts, or exist twice. This makes them unknown: the CRM is " +
+		"asked about them first, " +
+		"by the id property (--id-property, else the one of their last call); without one they are parked for a person, " +
+		"or sent again and " +
 		"marked, as --on-unknown of 'crmintake run' says.\n\n" +
-		"Stop the workers first, and start them after it. It first says which events it is about, and asks. What an open call holds is in " +
-		"doubt by itself when its lease has run out, and is left alone. If workers ran before it, give --dead, and 'crmintake dead replay' what that " +
+		"Stop the workers first, and start them after it. It first says which events it is about, and asks. What an open " +
+		"call holds is in " +
+		"doubt by itself when its lease has run out, and is left alone. If workers ran before it, give --dead, and " +
+		"'crmintake dead replay' what that " +
 		"names: it asks first, too. The runbook tells what else a restored database wants."
 }
 
@@ -66,7 +71,8 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 	printDoubtPlan(text, plan)
 	until := time.Time(c.NewUntil)
 	if !until.IsZero() {
-		fmt.Fprintf(text, "Events that have no row here and were published before %s are to be asked about first as they come; without an id property they are parked, "+
+		fmt.Fprintf(text, "Events that have no row here and were published before %s are to be asked about first as they "+
+			"come; without an id property they are parked, "+
 			"or sent and marked, as --on-unknown says.\n", localTime(until))
 	}
 	v := doubtView{Plan: plan, DryRun: c.DryRun}
@@ -95,7 +101,8 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 		v.Result = &r
 		printResult(text, r)
 		if c.Dead && r.Done > 0 {
-			fmt.Fprintln(text, "What was dead is so still, as unknown_outcome: 'crmintake dead replay --dead-reason unknown_outcome' asks about it first.")
+			fmt.Fprintln(text, "What was dead is so still, as unknown_outcome: 'crmintake dead replay --dead-reason "+
+				"unknown_outcome' asks about it first.")
 		}
 	}
 	if p.Output == "json" {
@@ -110,14 +117,18 @@ func printDoubtPlan(w io.Writer, plan operator.DoubtPlan) {
 	case plan.Newest.IsZero():
 		fmt.Fprintln(w, "This outbox knows of no call at all.")
 	case plan.Newest.After(from):
-		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s, after %s: workers ran on it since, or nothing of that time is lost. "+
-			"Stop them first; what they sent without asking is taken in with --dead.\n", localTime(plan.Newest), localTime(from))
+		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s, after %s: workers ran on it since, or "+
+			"nothing of that time is lost. "+
+			"Stop them first; what they sent without asking is taken in with --dead.\n",
+			localTime(plan.Newest), localTime(from))
 	default:
-		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s: what came after it, and what became of it, is not here.\n",
+		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s: what came after it, and what became of it, "+
+			"is not here.\n",
 			localTime(plan.Newest))
 	}
 	if plan.InCall > 0 {
-		fmt.Fprintf(w, "In an open call, and so left alone: %s. If no worker runs, the next one to start takes them for in doubt; else type this again when the calls are over.\n",
+		fmt.Fprintf(w, "In an open call, and so left alone: %s. If no worker runs, the next one to start takes them for "+
+			"in doubt; else type this again when the calls are over.\n",
 			count(int(plan.InCall), "event"))
 	}
 	if plan.TotalEvents == 0 {

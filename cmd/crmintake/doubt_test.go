@@ -14,7 +14,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// restored is a fleet whose database was put back to an older state: 20 contracts, which have an id property, and 20 deals, which have
+// restored is a fleet whose database was put back to an older state: 20 contracts, which have an id property, and 20
+// deals, which have
 // none, wait in retry, though all of them were created since.
 type restored struct {
 	office
@@ -125,7 +126,8 @@ func (r restored) stand(t *testing.T) string {
 	}
 	defer conn.Close(t.Context())
 	rows, err := conn.Query(t.Context(), `
-SELECT concat_ws(' ', object_type, status, reason, count(*)) FROM outbox GROUP BY object_type, status, reason ORDER BY 1`)
+SELECT concat_ws(' ', object_type, status, reason, count(*)) FROM outbox
+GROUP BY object_type, status, reason ORDER BY 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,16 +138,20 @@ SELECT concat_ws(' ', object_type, status, reason, count(*)) FROM outbox GROUP B
 	return strings.Join(lines, ", ")
 }
 
-// What waited in a backup is asked about before it is sent, or parked where nothing tells: no record is made twice, and none is denied.
+// What waited in a backup is asked about before it is sent, or parked where nothing tells: no record is made twice, and
+// none is denied.
 func TestDoubtAfterARestore(t *testing.T) {
 	r := newRestored(t)
-	doubt := []string{"outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason", "the backup was restored"}
+	doubt := []string{"outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason",
+		"the backup was restored"}
 	with := func(args ...string) []string { return append(doubt[:len(doubt):len(doubt)], args...) }
 	crmintake(t, "", "outbox", "doubt", "--reason", "x").want(t, 2, "--since")
 	crmintake(t, "", "outbox", "doubt", "--since", "1h").want(t, 2, "--reason")
 	crmintake(t, "", with("nobody")...).want(t, 2, "nobody")
-	crmintake(t, "", with("--dry-run")...).want(t, 0, "what came after it, and what became of it, is not here", "40 events:",
-		"20 events  contracts retry, to be asked about by event_id", "20 events  deals retry, nothing to ask by: parked, or sent again and marked")
+	crmintake(t, "", with("--dry-run")...).want(t, 0, "what came after it, and what became of it, is not here",
+		"40 events:",
+		"20 events  contracts retry, to be asked about by event_id", "20 events  deals retry, nothing to ask by: parked, "+
+			"or sent again and marked")
 	crmintakeFrom(t, t.Context(), at("n\n"), doubt...).want(t, 1, "put 40 events in doubt? [y/N]", "nothing was changed")
 	if got := r.count(t, "retry"); got != 2*lostEvents {
 		t.Errorf("%d rows in retry though nothing was done", got)
@@ -172,9 +178,12 @@ func TestDoubtTooLate(t *testing.T) {
 	if got, want := r.stand(t), "contracts dead conflict 20, deals created 20"; got != want {
 		t.Fatalf("%s, want %s", got, want)
 	}
-	crmintake(t, "", "outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason", "too late", "--dead", "--yes").want(t, 0,
-		"workers ran on it since", "20 events  contracts dead, to be asked about by event_id", "Done to 20 events", "asks about it first")
-	crmintake(t, "", "dead", "replay", "--dead-reason", "unknown_outcome", "--yes").want(t, 0, "20 may have a record already, and are asked about first")
+	crmintake(t, "", "outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason", "too late", "--dead",
+		"--yes").want(t, 0,
+		"workers ran on it since", "20 events  contracts dead, to be asked about by event_id", "Done to 20 events",
+		"asks about it first")
+	crmintake(t, "", "dead", "replay", "--dead-reason", "unknown_outcome", "--yes").want(t, 0,
+		"20 may have a record already, and are asked about first")
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	if got, want := r.stand(t), "contracts created 20, deals created 20"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -184,11 +193,13 @@ func TestDoubtTooLate(t *testing.T) {
 	}
 }
 
-// What has no row in the backup comes again, and may have a record: it is asked about first, or parked, up to a time, and nothing after it.
+// What has no row in the backup comes again, and may have a record: it is asked about first, or parked, up to a time,
+// and nothing after it.
 func TestDoubtNew(t *testing.T) {
 	r := newRestored(t)
 	r.exec(t, `DELETE FROM event`) // as in a backup of before they came
-	doubt := []string{"outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason", "the backup was restored", "--yes"}
+	doubt := []string{"outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason",
+		"the backup was restored", "--yes"}
 	until := time.Now().Add(time.Hour)
 	crmintake(t, "", append(doubt, "--new-until", until.Format(time.RFC3339), "--dry-run")...).want(t, 0, "as they come")
 	crmintake(t, "", "audit").want(t, 0, "Nothing was done by hand.")

@@ -23,7 +23,8 @@ var slots = []string{
 }
 
 // public are flags that sound like secrets and hold none.
-var public = []string{"hubspot-url", "nats-monitor-url", "hubspot-client-id", "nats-user", "nats-ca-file", "nats-cert-file", "admin-addr", "admin-cert", "admin-client-ca"}
+var public = []string{"hubspot-url", "nats-monitor-url", "hubspot-client-id", "nats-user", "nats-ca-file",
+	"nats-cert-file", "admin-addr", "admin-cert", "admin-client-ca"}
 
 var soundsSecret = regexp.MustCompile(`(?i)token|secret|passw|credential|creds|seed|private|\burl\b|\bkey\b`)
 

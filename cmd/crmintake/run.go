@@ -209,7 +209,8 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 	if err := c.config(c.BatchWait + time.Hour).Validate(); err != nil {
 		return usageError{err}
 	}
-	if err := errors.Join(c.natsFlags.validate(), c.source().Validate(), c.databaseFlags.validate(), c.durableFlags.validate()); err != nil {
+	if err := errors.Join(c.natsFlags.validate(), c.source().Validate(), c.databaseFlags.validate(),
+		c.durableFlags.validate()); err != nil {
 		return usageError{err}
 	}
 	seen := newSeen()

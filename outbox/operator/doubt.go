@@ -14,14 +14,17 @@ import (
 	"crmintake/outbox"
 )
 
-// Lost chooses the events that calls of which the outbox knows nothing may have created, because it lost what was committed since
-// a moment: a backup was restored, or a standby took over that was behind. It is all that waits in `retry` or `unknown` and is in no call.
+// Lost chooses the events that calls of which the outbox knows nothing may have created, because it lost what was
+// committed since
+// a moment: a backup was restored, or a standby took over that was behind. It is all that waits in `retry` or `unknown`
+// and is in no call.
 type Lost struct {
 	Filter // of it EventIDs, ObjectType and AsOf; the others are about dead events
 
 	From   time.Time `json:"from"`                     // the moment
 	Before time.Time `json:"received_before,omitzero"` // only what came, or was last replayed, before then; zero for all
-	// Dead takes dead letters, too, that were sent and died since From: what was sent again without asking, before this, and was in the way of itself.
+	// Dead takes dead letters, too, that were sent and died since From: what was sent again without asking, before this,
+	// and was in the way of itself.
 	Dead bool `json:"dead,omitempty"`
 	// Property is today's id property of each object type, which the lost calls were made with.
 	Property map[string]string `json:"id_property,omitempty"`
@@ -32,7 +35,8 @@ func (l Lost) Validate() error {
 	switch {
 	case l.From.IsZero():
 		return &FilterError{"since when commits were lost is wanted"}
-	case len(l.Groups) > 0 || l.Reason != "" || l.Category != "" || l.Text != "" || !l.Since.IsZero() || !l.Until.IsZero() || l.All:
+	case len(l.Groups) > 0 || l.Reason != "" || l.Category != "" || l.Text != "" || !l.Since.IsZero() ||
+		!l.Until.IsZero() || l.All:
 		return &FilterError{"what was lost has no group, reason or words"}
 	}
 	return l.Filter.Validate()
@@ -43,7 +47,8 @@ func (l Lost) where(args pgx.NamedArgs) string {
 	chosen := "o.next_attempt_at IS NOT NULL"
 	if l.Dead {
 		args["filter_from"] = l.From
-		chosen = "(o.next_attempt_at IS NOT NULL OR o.dead_at >= @filter_from AND o.attempt_id IS NOT NULL AND o.object_type <> '')"
+		chosen = "(o.next_attempt_at IS NOT NULL OR o.dead_at >= @filter_from AND o.attempt_id IS NOT NULL AND " +
+			"o.object_type <> '')"
 	}
 	return l.and(args, chosen)
 }
@@ -60,9 +65,10 @@ func (l Lost) and(args pgx.NamedArgs, b ...string) string {
 type LostGroup struct {
 	ObjectType string        `json:"object_type"`
 	Status     outbox.Status `json:"status"`
-	AskBy      string        `json:"ask_by,omitempty"` // "" for nothing: workers park them, or send them again, as they are told to
-	Events     int64         `json:"events"`
-	Example    string        `json:"example"` // the id of one
+	// AskBy is "" for nothing: workers park them, or send them again, as they are told to.
+	AskBy   string `json:"ask_by,omitempty"`
+	Events  int64  `json:"events"`
+	Example string `json:"example"` // the id of one
 }
 
 // DoubtPlan is what Doubt is about to do.
@@ -71,7 +77,8 @@ type DoubtPlan struct {
 	List        []LostGroup `json:"groups"` // those with the most events first
 	TotalGroups int64       `json:"total_groups"`
 	TotalEvents int64       `json:"total_events"`
-	InCall      int64       `json:"in_call"` // that an open attempt has: when its lease has run out, they are in doubt without this
+	// InCall are those that an open attempt has: when its lease has run out, they are in doubt without this.
+	InCall int64 `json:"in_call"`
 	// Newest is when the newest call that the outbox knows of began; zero if it knows none. Calls since From are those of
 	// workers that ran on what was restored.
 	Newest time.Time `json:"newest_call,omitzero"`
@@ -80,9 +87,12 @@ type DoubtPlan struct {
 func lostSQL(where string) string {
 	return `
 WITH g AS (
-  SELECT o.object_type, CASE WHEN o.dead_at IS NOT NULL THEN 'dead' WHEN o.misses IS NULL THEN 'retry' ELSE 'unknown' END AS status,
-    coalesce(` + outbox.AskBy("@property::jsonb ->> o.object_type") + `, '') AS ask_by, count(*) AS events, min(o.event_id) AS example
-  FROM event o LEFT JOIN attempt a ON a.id = o.attempt_id AND a.kind = 'create' WHERE ` + where + ` GROUP BY 1, 2, 3)
+  SELECT o.object_type,
+    CASE WHEN o.dead_at IS NOT NULL THEN 'dead' WHEN o.misses IS NULL THEN 'retry' ELSE 'unknown' END AS status,
+    coalesce(` + outbox.AskBy("@property::jsonb ->> o.object_type") + `, '') AS ask_by,
+    count(*) AS events, min(o.event_id) AS example
+  FROM event o LEFT JOIN attempt a ON a.id = o.attempt_id AND a.kind = 'create'
+  WHERE ` + where + ` GROUP BY 1, 2, 3)
 SELECT count(*) OVER (), (sum(events) OVER ())::int8, object_type, status, ask_by, events, example FROM g
 ORDER BY events DESC, object_type, status, ask_by LIMIT @limit`
 }
@@ -110,7 +120,8 @@ func (o *Operator) PlanDoubt(ctx context.Context, l Lost) (DoubtPlan, error) {
 		if err := tx.QueryRow(ctx, `
 SELECT count(*) FROM attempt a CROSS JOIN LATERAL unnest(a.event_ids) AS held
 JOIN event o ON o.event_id = ANY (ARRAY[held]) AND o.attempt_id = a.id
-WHERE a.closed_at IS NULL AND o.next_attempt_at IS NULL AND `+p.Filter.and(args, "true"), args).Scan(&p.InCall); err != nil {
+WHERE a.closed_at IS NULL AND o.next_attempt_at IS NULL AND `+p.Filter.and(args, "true"), args).
+			Scan(&p.InCall); err != nil {
 			return err
 		}
 		args = pgx.NamedArgs{"limit": planGroups, "property": l.Property}
@@ -119,7 +130,8 @@ WHERE a.closed_at IS NULL AND o.next_attempt_at IS NULL AND `+p.Filter.and(args,
 			return err
 		}
 		var g LostGroup
-		_, err = pgx.ForEachRow(rows, []any{&p.TotalGroups, &p.TotalEvents, &g.ObjectType, &g.Status, &g.AskBy, &g.Events, &g.Example},
+		_, err = pgx.ForEachRow(rows, []any{&p.TotalGroups, &p.TotalEvents, &g.ObjectType, &g.Status, &g.AskBy, &g.Events,
+			&g.Example},
 			func() error { p.List = append(p.List, g); return nil })
 		return err
 	})
@@ -132,8 +144,10 @@ WHERE a.closed_at IS NULL AND o.next_attempt_at IS NULL AND `+p.Filter.and(args,
 	return p, nil
 }
 
-// Doubt has the plan's events asked about before anything is sent: see outbox.Doubt. What is in a call by now, locked by somebody
-// else, or changed since the plan counts as skipped. No worker waits for it. It is one transaction, as GiveUp is, and done again it asks again.
+// Doubt has the plan's events asked about before anything is sent: see outbox.Doubt. What is in a call by now, locked
+// by somebody
+// else, or changed since the plan counts as skipped. No worker waits for it. It is one transaction, as GiveUp is, and
+// done again it asks again.
 func (o *Operator) Doubt(ctx context.Context, p DoubtPlan, reason string, progress func(done int64)) (Result, error) {
 	if p.Filter.AsOf.IsZero() {
 		return Result{}, ErrNoPlan
@@ -154,9 +168,11 @@ func (o *Operator) Doubt(ctx context.Context, p DoubtPlan, reason string, progre
 		return Result{}, fmt.Errorf("operator: doubt: %w", err)
 	}
 	plan := Plan{Filter: p.Filter.Filter, Groups: Groups{TotalEvents: p.TotalEvents}}
-	return o.change(ctx, plan, Action{Action: "doubt", Reason: reason, Detail: detail}, func(tx pgx.Tx, action int64) (r Result, err error) {
+	return o.change(ctx, plan, Action{Action: "doubt", Reason: reason, Detail: detail}, func(tx pgx.Tx,
+		action int64) (r Result, err error) {
 		args := pgx.NamedArgs{"property": p.Filter.Property}
-		rows, err := tx.Query(ctx, `SELECT o.event_id, coalesce(@property::jsonb ->> o.object_type, '') FROM event o WHERE `+p.Filter.where(args)+`
+		rows, err := tx.Query(ctx, `
+SELECT o.event_id, coalesce(@property::jsonb ->> o.object_type, '') FROM event o WHERE `+p.Filter.where(args)+`
 ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 		if err != nil {
 			return Result{}, fmt.Errorf("operator: doubt: %w", err)
@@ -180,8 +196,10 @@ ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 	})
 }
 
-// DoubtNew has workers ask first, too, about events that are new to the outbox and were published before a moment: those whose rows were
-// lost, as they come again from the stream or their publishers. Workers that run know it within two seconds. A moment that is past ends it.
+// DoubtNew has workers ask first, too, about events that are new to the outbox and were published before a moment:
+// those whose rows were
+// lost, as they come again from the stream or their publishers. Workers that run know it within two seconds. A moment
+// that is past ends it.
 func (o *Operator) DoubtNew(ctx context.Context, until time.Time, reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return ErrNoReason

@@ -31,7 +31,8 @@ func (r *replayRig) doubt(p DoubtPlan, want Result) {
 	}
 }
 
-// What waits is to be asked about, from the beginning, by what it was sent with or is today; who is in a call, or changed since the
+// What waits is to be asked about, from the beginning, by what it was sent with or is today; who is in a call, or
+// changed since the
 // plan, is left alone and counted; and done once more it takes what was in a call then.
 func TestDoubt(t *testing.T) {
 	r := newReplayRig(t)
@@ -39,11 +40,15 @@ func TestDoubt(t *testing.T) {
 	r.waiting("contracts", "c", 5, 2)
 	r.waiting("deals", "d", 2, 0)
 	r.dead("contracts", "e", 2)
-	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "deals", Worker: "w", Lease: time.Hour, IDProperty: "reference"}
-	r.exec(`INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, id_property, inputs, created, rejected, not_applied, unknown, started_at, closed_at)
-		VALUES ($1, 'create', 'deals', 'w', 'settled', now(), 'reference', 1, 0, 0, 1, 0, now() - interval '2 hours', now())`, a.ID)
+	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "deals", Worker: "w", Lease: time.Hour,
+		IDProperty: "reference"}
+	r.exec(`INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, id_property, inputs,
+			created, rejected, not_applied, unknown, started_at, closed_at)
+		VALUES ($1, 'create', 'deals', 'w', 'settled', now(), 'reference', 1,
+			0, 0, 1, 0, now() - interval '2 hours', now())`, a.ID)
 	r.exec(`UPDATE event SET attempt_id = $1 WHERE event_id = 'd00001' OR event_id = 'e00001'`, a.ID)
-	r.exec(`UPDATE event SET misses = 1, id_property = 'record id', id_value = '77', reason = 'conflict' WHERE event_id = 'c00006'`)
+	r.exec(`UPDATE event SET misses = 1, id_property = 'record id', id_value = '77', reason = 'conflict'
+		WHERE event_id = 'c00006'`)
 	r.exec(`UPDATE event SET next_attempt_at = now() + interval '1 hour' WHERE event_id = 'c00002'`) // not due
 	r.claim(outbox.Retry, "c00001")
 	p := r.planDoubt(Lost{From: hourAgo, Dead: true, Property: map[string]string{"contracts": "name"}})
@@ -55,13 +60,15 @@ func TestDoubt(t *testing.T) {
 		{"deals", outbox.Retry, "", 1, "d00002"},
 		{"deals", outbox.Retry, "reference", 1, "d00001"},
 	}
-	if diff := cmp.Diff(want, p.List); diff != "" || p.TotalEvents != 9 || p.TotalGroups != 6 || p.InCall != 1 || p.Newest.Before(hourAgo) {
+	if diff := cmp.Diff(want, p.List); diff != "" || p.TotalEvents != 9 || p.TotalGroups != 6 || p.InCall != 1 ||
+		p.Newest.Before(hourAgo) {
 		t.Errorf("%+v\n%s", p, diff)
 	}
 	r.want(`SELECT count(*) FROM operator_action`, "0")
 	r.claim(outbox.Retry, "c00003") // after the plan
 	r.doubt(p, Result{Done: 8, Skipped: 1})
-	rows := `SELECT event_id, status, reason, id_property, id_value, misses, in_doubt, next_attempt_at <= now() FROM event ORDER BY 1`
+	rows := `SELECT event_id, status, reason, id_property, id_value, misses, in_doubt,
+		next_attempt_at <= now() FROM event ORDER BY 1`
 	r.want(rows, "c00001 sending <nil> <nil> <nil> <nil> false <nil>",
 		"c00002 unknown <nil> name <nil> 0 true true", "c00003 sending <nil> <nil> <nil> <nil> false <nil>",
 		"c00004 unknown <nil> name <nil> 0 true true", "c00005 unknown <nil> name <nil> 0 true true",
@@ -76,13 +83,16 @@ func TestDoubt(t *testing.T) {
 	// The worker that had it goes on as it would, and what it left waiting is taken by the next.
 	var id uuid.UUID
 	r.must(r.pool.QueryRow(t.Context(), `SELECT attempt_id FROM event WHERE event_id = 'c00001'`).Scan(&id))
-	r.must(r.store.Settle(t.Context(), id, outbox.Call{NotApplied: 1}, []outbox.Settlement{{EventID: "c00001", Status: outbox.Retry, Error: "503"}}))
-	p = r.planDoubt(Lost{From: hourAgo, Filter: Filter{EventIDs: []string{"c00001", "c00003"}}, Property: map[string]string{"contracts": "name"}})
+	r.must(r.store.Settle(t.Context(), id, outbox.Call{NotApplied: 1}, []outbox.Settlement{{EventID: "c00001",
+		Status: outbox.Retry, Error: "503"}}))
+	p = r.planDoubt(Lost{From: hourAgo, Filter: Filter{EventIDs: []string{"c00001", "c00003"}},
+		Property: map[string]string{"contracts": "name"}})
 	if p.InCall != 1 || p.TotalEvents != 1 {
 		t.Errorf("%+v", p)
 	}
 	r.doubt(p, Result{Done: 1})
-	r.want(`SELECT status, misses, error FROM event WHERE event_id = 'c00001'`, "unknown 0 put in doubt by hand: restored; before that: 503")
+	r.want(`SELECT status, misses, error FROM event WHERE event_id = 'c00001'`, "unknown 0 put in doubt by hand: "+
+		"restored; before that: 503")
 
 	// A dead letter that was put in doubt is asked about before it is sent.
 	replay := r.plan(Filter{EventIDs: []string{"e00001", "e00002"}})
@@ -119,7 +129,8 @@ func TestDoubtFilters(t *testing.T) {
 		}
 	}
 	for name, l := range map[string]Lost{
-		"no moment": {}, "words": {From: from, Filter: Filter{Text: "x"}}, "a group": {From: from, Filter: Filter{Groups: []string{"f"}}},
+		"no moment": {}, "words": {From: from, Filter: Filter{Text: "x"}}, "a group": {From: from,
+			Filter: Filter{Groups: []string{"f"}}},
 	} {
 		if _, err := r.PlanDoubt(t.Context(), l); err == nil {
 			t.Errorf("%s: no error", name)

@@ -9,8 +9,10 @@
 //   - Main fails the run if goroutines outlive the tests.
 //
 // The server is started when the first test asks, once per test process, and goes away with it, however it ends.
-// CRMINTAKE_TEST_DATABASE_URL, a URL of a role that may create databases, names a server to use instead. The migrations
-// run once, into a template; a test's database is a copy of that, which takes some tens of milliseconds.
+// CRMINTAKE_TEST_DATABASE_URL, a superuser's URL, names one to use instead, which nobody else uses and which takes 200
+// connections. The migrations run once, into a template; a test's database is a copy of that, which takes some tens of
+// milliseconds.
 //
-// The server trades durability for speed, unless Syncing was called. A test that crashes the database asks for one of its own with Cluster.
+// The server trades durability for speed, unless Syncing was called. A test that crashes the database asks for one of
+// its own with Cluster.
 package outboxtest

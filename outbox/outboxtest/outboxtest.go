@@ -42,7 +42,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Syncing has the server keep its files as one in production does, for a package whose tests look at that. TestMain calls it before Main.
+// Syncing has the server keep its files as one in production does, for a package whose tests look at that. TestMain
+// calls it before Main.
 func Syncing() { shared.syncing = true }
 
 // New returns the URL of a new, migrated database, which is dropped at the end of the test.
@@ -161,6 +162,11 @@ func (h *home) prepare(ctx context.Context) error {
 		return errors.New(variable + " is not a URL that begins with postgres://") // without the value, which holds a password
 	}
 	h.server = *u
+	if h.cluster == nil {
+		if err := h.superuser(ctx); err != nil {
+			return err
+		}
+	}
 	name := unique("template")
 	if err := h.exec(ctx, "CREATE DATABASE "+name); err != nil {
 		return err
@@ -170,6 +176,22 @@ func (h *home) prepare(ctx context.Context) error {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// superuser sees whether tests may do what they do: drop databases that others are connected to, and set what is
+// counted of tables.
+func (h *home) superuser(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, h.server.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var is bool
+	err = conn.QueryRow(ctx, `SELECT rolsuper FROM pg_roles WHERE rolname = current_user`).Scan(&is)
+	if err == nil && !is {
+		err = errors.New(variable + ": its role is no superuser, as the tests want one")
+	}
+	return err
 }
 
 func (h *home) close() error {

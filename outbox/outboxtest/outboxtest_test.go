@@ -3,6 +3,7 @@ package outboxtest
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"testing"
 
@@ -76,7 +77,15 @@ func TestServerGiven(t *testing.T) {
 		t.Errorf("%d databases left, %v", databases, err)
 	}
 
-	for _, wrong := range []string{"host=localhost dbname=x password=secret", "postgres://127.0.0.1:1/postgres"} {
+	if _, err := connect(t, c.URL("postgres")).Exec(t.Context(), `create role maker login createdb password 'x'`); err != nil {
+		t.Fatal(err)
+	}
+	maker, err := url.Parse(c.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maker.User = url.UserPassword("maker", "x")
+	for _, wrong := range []string{"host=localhost dbname=x password=secret", "postgres://127.0.0.1:1/postgres", maker.String()} {
 		os.Setenv(variable, wrong)
 		var h home
 		if err := h.open(t.Context()); err == nil {

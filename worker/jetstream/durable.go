@@ -20,7 +20,8 @@ type Monitored struct {
 // mostMonitored bounds what is read of an answer: a server's is some kilobytes.
 const mostMonitored = 1 << 20
 
-// Monitor asks a server's HTTP monitoring, at its /varz. A server that syncs always tells the default interval beside that, of which nothing
+// Monitor asks a server's HTTP monitoring, at its /varz. A server that syncs always tells the default interval beside
+// that, of which nothing
 // is so then (nats-server 2.15.2).
 func Monitor(ctx context.Context, monitorURL string) (Monitored, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoWait)
@@ -29,7 +30,8 @@ func Monitor(ctx context.Context, monitorURL string) (Monitored, error) {
 	if err != nil {
 		return Monitored{}, err
 	}
-	client := http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}} // it is asked once
+	// It is asked once.
+	client := http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
 	answer, err := client.Do(r)
 	if err != nil {
 		return Monitored{}, err
@@ -57,19 +59,25 @@ func Monitor(ctx context.Context, monitorURL string) (Monitored, error) {
 	return Monitored{Server: varz.Name, Always: config.Always, Interval: config.Interval}, nil
 }
 
-// Durable warns of a stream whose server may confirm what a power loss takes from it: of one replica, and the server does not sync
-// before it confirms, or nobody knows. monitorURL is that of the server's HTTP monitoring, "" for none. It returns "" if all is well.
+// Durable warns of a stream whose server may confirm what a power loss takes from it: of one replica, and the server
+// does not sync
+// before it confirms, or nobody knows. monitorURL is that of the server's HTTP monitoring, "" for none. It returns ""
+// if all is well.
 func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string) {
 	info := s.stream.CachedInfo()
 	if info.Config.Replicas > 1 {
 		return ""
 	}
-	const loses = "JetStream then confirms what is not on disk yet, and a power loss takes events whose publishers were told that they are safe"
-	advice := fmt.Sprintf("set 'sync_interval: always' in the jetstream block of the server's configuration and restart it, "+
+	const loses = "JetStream then confirms what is not on disk yet, and a power loss takes events whose publishers " +
+		"were told that they are safe"
+	advice := fmt.Sprintf("set 'sync_interval: always' in the jetstream block of the server's configuration and "+
+		"restart it, "+
 		"or, in a cluster, type 'nats stream edit %s --replicas=3 --force'", s.cfg.Stream)
-	look := "give --nats-monitor-url (as http://HOST:8222, where the server's configuration has 'http: 8222') to have that looked at"
+	look := "give --nats-monitor-url (as http://HOST:8222, where the server's configuration has 'http: 8222') to have " +
+		"that looked at"
 	if monitorURL == "" {
-		return fmt.Sprintf("%s has one replica, and it is not known whether its server syncs before it confirms (by default it does so every 2m); if not: %s; %s; %s",
+		return fmt.Sprintf("%s has one replica, and it is not known whether its server syncs before it confirms (by "+
+			"default it does so every 2m); if not: %s; %s; %s",
 			s.cfg.Stream, loses, advice, look)
 	}
 	server := s.nc.ConnectedServerName()
@@ -79,12 +87,15 @@ func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string
 	m, err := Monitor(ctx, monitorURL)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%s has one replica, and --nats-monitor-url does not tell whether its server syncs before it confirms (%v); if not: %s; %s",
+		return fmt.Sprintf("%s has one replica, and --nats-monitor-url does not tell whether its server syncs before it "+
+			"confirms (%v); if not: %s; %s",
 			s.cfg.Stream, err, loses, advice)
 	case m.Server != server:
-		return fmt.Sprintf("%s has one replica, at the server %s, and --nats-monitor-url is that of the server %s; give that of %s", s.cfg.Stream, server, m.Server, server)
+		return fmt.Sprintf("%s has one replica, at the server %s, and --nats-monitor-url is that of the server %s; give "+
+			"that of %s", s.cfg.Stream, server, m.Server, server)
 	case !m.Always:
-		return fmt.Sprintf("%s has one replica, and its server syncs every %v: %s; %s", s.cfg.Stream, m.Interval, loses, advice)
+		return fmt.Sprintf("%s has one replica, and its server syncs every %v: %s; %s", s.cfg.Stream, m.Interval, loses,
+			advice)
 	}
 	return ""
 }
