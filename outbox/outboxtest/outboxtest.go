@@ -78,7 +78,11 @@ func Cluster(t testing.TB) *pgcluster.Cluster {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: map[string]string{"synchronous_commit": "on"}})
+	settings := map[string]string{"synchronous_commit": "on"}
+	if shared.syncing {
+		settings["fsync"], settings["full_page_writes"] = "on", "on"
+	}
+	c, err := pgcluster.Start(ctx, pgcluster.Config{Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
