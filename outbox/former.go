@@ -10,24 +10,26 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// formerStream tells whether the outbox has rows whose ids are places of a stream in the form of older programs. Where there are none,
-// nothing is looked up.
+// formerStream tells whether the outbox has rows whose ids are places of a stream in the form of older programs. Where
+// there are none, nothing is looked up.
 type formerStream struct {
 	asked time.Time
 	any   bool
 }
 
-// formerLook is how long an answer holds: older programs may be working still, but what they had in hand comes again only
-// after the ack wait.
+// formerLook is how long an answer holds: older programs may be working still, but what they had in hand comes again
+// only after the ack wait.
 const formerLook = time.Second
 
 // In the order of bytes ':' is behind the digits.
-const selectFormerPlaces = `SELECT EXISTS (SELECT FROM event WHERE event_id >= $1::text || ':0' AND event_id < $1::text || '::')`
+const selectFormerPlaces = `
+SELECT EXISTS (SELECT FROM event WHERE event_id >= $1::text || ':0' AND event_id < $1::text || '::')`
 
-// A message is older than its row, and younger than the rows of a stream before its own that had another one at its place: by
-// clocks that are as far apart as they may be (doc.go).
+// A message is older than its row, and younger than the rows of a stream before its own that had another one at its
+// place: by clocks that are as far apart as they may be (doc.go).
 const selectFormer = `
-SELECT u.n - 1 FROM unnest($1::text[], $2::bytea[], $3::text[], $4::int8[], $5::timestamptz[]) WITH ORDINALITY AS u(id, hash, stream, seq, published, n)
+SELECT u.n - 1 FROM unnest($1::text[], $2::bytea[], $3::text[], $4::int8[], $5::timestamptz[]) WITH ORDINALITY
+  AS u(id, hash, stream, seq, published, n)
 JOIN event e ON e.event_id = u.id AND e.content_hash = u.hash AND e.stream = u.stream AND e.stream_seq = u.seq
   AND e.received_at >= u.published - interval '3 minutes'`
 
@@ -53,7 +55,8 @@ func (s *Store) formerly(ctx context.Context, n int, event func(int) *Event) (kn
 			}
 		}
 		which = append(which, i)
-		c.ids, c.streams, c.hashes = append(c.ids, e.Former.ID), append(c.streams, e.Stream), append(c.hashes, e.Former.ContentHash[:])
+		c.ids, c.streams = append(c.ids, e.Former.ID), append(c.streams, e.Stream)
+		c.hashes = append(c.hashes, e.Former.ContentHash[:])
 		c.seqs, c.published = append(c.seqs, int64(e.StreamSeq)), append(c.published, e.Published)
 	}
 	if which == nil {

@@ -9,8 +9,8 @@ import (
 	"crmintake/outbox"
 )
 
-// StructuredMode tells by its content type whether a message is a CloudEvent in structured mode, in JSON. One in another format, and a
-// batch, is an invalid event.
+// StructuredMode tells by its content type whether a message is a CloudEvent in structured mode, in JSON. One in another
+// format, and a batch, is an invalid event.
 func StructuredMode(contentType string) (structured bool, invalid string) {
 	const cloudEvents = "application/cloudevents"
 	mediaType := mediaTypeOf(contentType)
@@ -20,9 +20,11 @@ func StructuredMode(contentType string) (structured bool, invalid string) {
 	case mediaType == cloudEvents+"+json":
 		return true, ""
 	case strings.HasPrefix(mediaType, cloudEvents+"-batch"):
-		return false, fmt.Sprintf("the content type is %s, a batch of CloudEvents; send each of them as a message of its own", shown(mediaType))
+		return false, fmt.Sprintf("the content type is %s, a batch of CloudEvents; send each of them as a message of its own",
+			shown(mediaType))
 	default:
-		return false, fmt.Sprintf("the content type is %s; send CloudEvents in JSON, as application/cloudevents+json", shown(mediaType))
+		return false, fmt.Sprintf("the content type is %s; send CloudEvents in JSON, as application/cloudevents+json",
+			shown(mediaType))
 	}
 }
 
@@ -37,8 +39,8 @@ func isJSON(contentType string) bool {
 	return mediaType == "" || strings.HasSuffix(mediaType, "/json") || strings.HasSuffix(mediaType, "+json")
 }
 
-// read makes what is sent of an event in hand. That it is a CloudEvent in structured mode says its content type or, without, a
-// member specversion, which no plain event has: so a good plain event is looked at no further.
+// read makes what is sent of an event in hand. That it is a CloudEvent in structured mode says its content type or,
+// without, a member specversion, which no plain event has: so a good plain event is looked at no further.
 func (i *item) read(idProperty string) {
 	e := i.Event
 	var plain error
@@ -74,8 +76,8 @@ func (i *item) identify(content []byte) {
 	}
 }
 
-// unwrap makes of a CloudEvent's message the event of its data. One that can't be sent keeps the whole of it, and is known by its data all
-// the same, as far as there is any.
+// unwrap makes of a CloudEvent's message the event of its data. One that can't be sent keeps the whole of it, and is
+// known by its data all the same, as far as there is any.
 func (i *item) unwrap(c *cloudEvent) {
 	e := i.Event
 	if e.Former != "" { // older programs knew no envelope

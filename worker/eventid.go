@@ -16,14 +16,14 @@ import (
 const maxObjectTypeBytes = 100
 
 // EventID says which event a message carries: the header Nats-Msg-Id; else CloudEvents' ce-source and ce-id, when both
-// are there, joined by JoinID; else the message's place in its stream. The header function returns "" for a header that is
-// absent, and whether the name of one that is there is written so.
+// are there, joined by JoinID; else the message's place in its stream. The header function returns "" for a header that
+// is absent, and whether the name of one that is there is written so.
 //
 // An id that can't be kept gives the message's place instead, and invalid says why: the event is then an invalid event,
 // for without its own id a second delivery by the publisher would be a second record.
 //
-// Older programs wrote places otherwise, joined source and id by "/" as they were, and knew no header in other letters: former is the
-// id that such a one gave the event, "" if it was the same.
+// Older programs wrote places otherwise, joined source and id by "/" as they were, and knew no header in other letters:
+// former is the id that such a one gave the event, "" if it was the same.
 func EventID(header func(name string) (value string, asWritten bool), place Place) (id, former, invalid string) {
 	name := "Nats-Msg-Id"
 	id, known := header(name)
@@ -75,8 +75,8 @@ func isShortAndPlain(id string) bool {
 	return len(id) <= MaxEventIDBytes
 }
 
-// JoinID makes one id of CloudEvents' source and id, and never the same of two different pairs: the last "/" is the one between
-// them, since those of the id are written as %2F, and its % as %25.
+// JoinID makes one id of CloudEvents' source and id, and never the same of two different pairs: the last "/" is the one
+// between them, since those of the id are written as %2F, and its % as %25.
 func JoinID(source, id string) string {
 	if strings.ContainsAny(id, "/%") {
 		id = escapeID.Replace(id)
@@ -99,9 +99,9 @@ type Place struct {
 	Published time.Time // when the stream took the message in, by its clock
 }
 
-// String names the place, and no other message's ever: the sequences of a stream that is made anew, or put back to an older state,
-// come again, but not with the same nanosecond. The time goes first, so that names that are made one after the other lie beside each
-// other in an index.
+// String names the place, and no other message's ever: the sequences of a stream that is made anew, or put back to an
+// older state, come again, but not with the same nanosecond. The time goes first, so that names that are made one after
+// the other lie beside each other in an index.
 func (p Place) String() string {
 	b := make([]byte, 0, len(p.Stream)+2*20+2)
 	b = append(append(b, p.Stream...), '@')

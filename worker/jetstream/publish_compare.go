@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// lookToken begins, behind the inbox, the subject that the stream's message comes to which is compared with one of ours.
+	// lookToken begins, behind the inbox, the subject that the stream's message comes to which is compared with one of
+	// ours.
 	lookToken = "look"
 	// forgetWait bounds the duplicate window that is waited for.
 	forgetWait = 5 * time.Second
@@ -22,14 +23,16 @@ const (
 	mostLooks = 2
 )
 
-// look asks for the message that the stream calls ours a duplicate of. Questions go out like messages, without waiting for each.
+// look asks for the message that the stream calls ours a duplicate of. Questions go out like messages, without waiting
+// for each.
 func (p *Publisher) look(u *unconfirmed, number, seq uint64) {
 	if p.blind {
 		p.drop(u, p.errBlind())
 		return
 	}
 	question := fmt.Appendf(nil, `{"seq":%d}`, seq)
-	if err := p.nc.PublishRequest(p.lookSubject(), p.inbox+lookToken+strconv.FormatUint(number, 10), question); err != nil {
+	reply := p.inbox + lookToken + strconv.FormatUint(number, 10)
+	if err := p.nc.PublishRequest(p.lookSubject(), reply, question); err != nil {
 		u.due = time.Now().Add(p.resendPause) // the connection is about to be lost
 		return
 	}
@@ -42,8 +45,8 @@ func (p *Publisher) lookSubject() string {
 	return cmp.Or(p.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + "STREAM.MSG.GET." + p.stream
 }
 
-// compare takes the answer to a look. What the stream has not any more was taken by a worker: a message that the stream takes after its
-// window is compared by the outbox.
+// compare takes the answer to a look. What the stream has not any more was taken by a worker: a message that the stream
+// takes after its window is compared by the outbox.
 func (p *Publisher) compare(u *unconfirmed, m *nats.Msg) {
 	if !u.asked { // it was sent again since
 		return
@@ -63,23 +66,24 @@ func (p *Publisher) compare(u *unconfirmed, m *nats.Msg) {
 			u.confirmed, u.duplicate = true, true
 			return
 		}
-		p.drop(u, fmt.Errorf("the stream %s has another event under this id, of %s, and dropped this one; give it an id of its own, "+
-			"such as one that begins with its object type", p.stream, answer.Message.Subject))
+		p.drop(u, fmt.Errorf("the stream %s has another event under this id, of %s, and dropped this one; "+
+			"give it an id of its own, such as one that begins with its object type", p.stream, answer.Message.Subject))
 	case answer.Error == nil || answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound:
 		u.err, u.due = errors.New("the stream does not show what it has under this id"), time.Now().Add(p.resendPause)
 	case p.forgets <= forgetWait:
 		u.err, u.due = errTaken, time.Now().Add(max(p.forgets, p.resendPause))
 	default:
-		p.drop(u, fmt.Errorf("%w; whether that was the same event is not known; publish it again when %v are over, and the outbox compares them. "+
-			"A shorter window is better: type 'nats stream edit %s --dupe-window=%v'", errTaken, p.forgets, p.stream, DuplicateWindow))
+		p.drop(u, fmt.Errorf("%w; whether that was the same event is not known; publish it again when %v are over, "+
+			"and the outbox compares them. A shorter window is better: type 'nats stream edit %s --dupe-window=%v'", errTaken, p.forgets, p.stream, DuplicateWindow))
 	}
 }
 
-var errTaken = errors.New("the stream dropped it, since it had an event under this id within its duplicate window, which was taken meanwhile")
+var errTaken = errors.New("the stream dropped it, since it had an event under this id within its duplicate window, " +
+	"which was taken meanwhile")
 
 func (p *Publisher) errBlind() error {
-	return fmt.Errorf("the stream %s has or had an event under this id and dropped this one; whether it is the same can't be seen: "+
-		"let this user publish to %s", p.stream, p.lookSubject())
+	return fmt.Errorf("the stream %s has or had an event under this id and dropped this one; "+
+		"whether it is the same can't be seen: let this user publish to %s", p.stream, p.lookSubject())
 }
 
 // drop settles a message that is not known to be in the stream.
