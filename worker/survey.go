@@ -18,7 +18,7 @@ type survey struct {
 	streamErr        error
 
 	census    outbox.Census
-	look      operator.Status   // without counts
+	look      operator.Status   // without counts; it may be there beside an error
 	workers   []outbox.Capacity // of those that are alive
 	quota     outbox.QuotaState
 	outboxErr error
@@ -61,9 +61,6 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 	s.outboxErr = func() (err error) {
 		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
 		defer cancel()
-		if s.census, err = w.store.Census(ctx); err != nil {
-			return err
-		}
 		if s.look, err = w.operator.Look(ctx); err != nil {
 			return err
 		}
@@ -71,6 +68,12 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 			if s.look.At.Sub(other.SeenAt) < workerSilent {
 				s.workers = append(s.workers, outbox.Capacity{Batch: other.BatchSize, Rate: other.Rate})
 			}
+		}
+		if s.look.Left != "" {
+			return errors.New("somebody's lock is in the way")
+		}
+		if s.census, err = w.store.Census(ctx); err != nil {
+			return err
 		}
 		if w.cfg.Quota.Calls > 0 {
 			s.quota, _, err = w.store.QuotaState(ctx, outbox.QuotaAccount)

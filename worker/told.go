@@ -110,8 +110,10 @@ func (w *Worker) keepSight(s *survey) {
 	w.sight.mu.Lock()
 	defer w.sight.mu.Unlock()
 	x := &w.sight
-	if s.outboxErr == nil {
-		status := s.look
+	if status := s.look; !status.At.IsZero() {
+		if s.outboxErr != nil && x.last.Status != nil {
+			status.Events = x.last.Status.Events
+		}
 		for _, one := range []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead} {
 			if n := s.census.Rows[one]; n > 0 {
 				status.Events = append(status.Events, operator.Events{Status: one, Events: n})

@@ -79,8 +79,8 @@ type WorkerState struct {
 	Told outbox.Told `json:"told"` // by itself; it may be silent since
 }
 
-// silentFor is after how long a worker, which says once a second that it is there, is not taken for alive.
-const silentFor = 5 * time.Second
+// silentFor is after how long a worker, which says about once a second that it is there, is not taken for alive.
+const silentFor = 8 * time.Second
 
 // countMost is how large the table may be, in bytes, for its rows to be counted one by one: some tens of milliseconds.
 const countMost = 32 << 20
