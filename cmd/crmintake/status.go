@@ -257,11 +257,12 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 		}
 	}
 	l.Paused = slices.ContainsFunc(s.Pauses, func(p operator.Pause) bool { return p.ObjectType == outbox.Account })
-	l.Partly = len(s.Pauses) > 0 || !b.PausedUntil.IsZero() ||
+	trouble := !b.PausedUntil.IsZero() || s.ReadOnly || len(s.Locks) > 0 ||
 		slices.ContainsFunc(s.Workers, func(w operator.WorkerState) bool { return w.Alive && (w.Told.CRM != nil || w.Told.Database != nil) })
+	l.Partly = trouble || len(s.Pauses) > 0
 	signals := l.Signals()
 	x := &scaling{
-		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits, Workers: l.Workers, WorkersWanted: signals.WorkersWanted,
+		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits && !trouble, Workers: l.Workers, WorkersWanted: signals.WorkersWanted,
 	}
 	if !math.IsInf(signals.QuotaRate, 1) {
 		x.QuotaRate = signals.QuotaRate

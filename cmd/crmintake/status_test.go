@@ -47,6 +47,11 @@ func TestScaling(t *testing.T) {
 	if x := scalingOf(waits, &backlog{Pending: 1_500}); x.String() != "2,000 events wait" || x.Empty != "" || x.QuotaLimits {
 		t.Errorf("during a pause: %s, %+v", x, x)
 	}
+	full := status(2, 20_000, quota)
+	full.Workers[0].Told.Database = &outbox.Trouble{Kind: string(outbox.Full)}
+	if x := scalingOf(full, &backlog{Pending: 189_500}); x.String() != "190,000 events wait" || x.QuotaLimits {
+		t.Errorf("with a full disk: %s, %+v", x, x)
+	}
 	idle := &operator.Status{At: now, Quota: quota, Workers: waits.Workers}
 	if x := scalingOf(idle, &backlog{}); x.String() != "nothing waits" || x.QuotaLimits {
 		t.Errorf("with nothing to do: %s, %+v", x, x)
