@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Fault is the kind of trouble that a database is in, as an error tells it. Its words are for people, and hold none of the error's.
+// Fault is the kind of trouble that a database is in, as an error tells it. Its words are for people, and hold none of
+// the error's.
 type Fault string
 
 const (
@@ -99,18 +100,21 @@ func (f Fault) What() string {
 func (f Fault) Do() string {
 	switch f {
 	case Away:
-		return "see that the server runs, and that --database-url is right and lets this machine in; all goes on by itself then"
+		return "see that the server runs, and that --database-url is right and lets this machine in; " +
+			"all goes on by itself then"
 	case Starting:
 		return "wait a minute; if it lasts, read the server's log. All goes on by itself then"
 	case Hangs:
 		return "see what the server is at: type SELECT * FROM pg_stat_activity in psql; all goes on by itself then"
 	case Locked:
-		return "end who holds the lock: type SELECT pg_blocking_pids(pid), * FROM pg_stat_activity in psql, then SELECT pg_terminate_backend(PID)"
+		return "end who holds the lock: type SELECT pg_blocking_pids(pid), * FROM pg_stat_activity in psql, " +
+			"then SELECT pg_terminate_backend(PID)"
 	case ReadOnly:
-		return "give the primary's address in --database-url (target_session_attrs=read-write finds it among several), " +
-			"or take default_transaction_read_only back; all goes on by itself where the address leads to a primary again"
+		return "give the primary's address in --database-url (target_session_attrs=read-write finds it), " +
+			"or take default_transaction_read_only back; all goes on by itself then"
 	case Full:
-		return "make room on the server's disk, or give it a larger one; all goes on by itself then. Remove no file of Postgres' by hand"
+		return "make room on the server's disk, or give it a larger one; all goes on by itself then. " +
+			"Remove no file of Postgres' by hand"
 	case Crowded:
 		return "raise max_connections, or run fewer workers or other clients; a worker has up to 12"
 	case Denied:

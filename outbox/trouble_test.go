@@ -14,7 +14,8 @@ import (
 
 func TestFaultOf(t *testing.T) {
 	for code, want := range map[string]Fault{
-		"25006": ReadOnly, "53100": Full, "53300": Crowded, "55P03": Locked, "57P01": Starting, "57P03": Starting, "08006": Away,
+		"25006": ReadOnly, "53100": Full, "53300": Crowded, "55P03": Locked, "57P01": Starting, "57P03": Starting,
+		"08006": Away,
 		"28P01": Denied, "3D000": Denied, "42501": Denied, "42P01": Failing, "58030": Failing, "": Failing,
 	} {
 		if got := FaultOf(fmt.Errorf("x: %w", &pgconn.PgError{Code: code})); got != want {
@@ -25,7 +26,8 @@ func TestFaultOf(t *testing.T) {
 		err  error
 		want Fault
 	}{
-		{nil, Well}, {context.DeadlineExceeded, Hangs}, {fmt.Errorf("x: %w", pgconn.ErrReadOnlyConnection), ReadOnly}, {errors.New("x"), Failing},
+		{nil, Well}, {context.DeadlineExceeded, Hangs}, {fmt.Errorf("x: %w", pgconn.ErrReadOnlyConnection), ReadOnly},
+		{errors.New("x"), Failing},
 	} {
 		if got := FaultOf(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)

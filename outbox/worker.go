@@ -25,11 +25,11 @@ type Capacity struct {
 	Rate  float64 // events a second; 0 while that is not known
 }
 
-// Told is what a worker says of itself with each beat: its settings, and what is in its way. Times are by its own clock when it is
-// told, and by the database's when it is read.
+// Told is what a worker says of itself with each beat: its settings, and what is in its way. Times are by its own
+// clock when it is told, and by the database's when it is read.
 type Told struct {
 	At       time.Time           `json:"at,omitzero"`        // now
-	Settings map[string]string   `json:"settings,omitempty"` // that all workers are to have alike, by their flags' names
+	Settings map[string]string   `json:"settings,omitempty"` // alike for all workers; by their flags' names
 	Done     time.Time           `json:"done,omitzero"`      // when it last committed what a call came to
 	CRM      *Trouble            `json:"crm,omitempty"`
 	Database *Trouble            `json:"database,omitempty"` // of some statements: this one went well
@@ -78,9 +78,11 @@ const forgotten = 24 * time.Hour
 const beat = `
 WITH gone AS (DELETE FROM worker WHERE seen_at < now() - $2::interval AND name <> $1)
 INSERT INTO worker (name, batch_size, events_per_second, told) VALUES ($1, $3, $4, $5)
-ON CONFLICT (name) DO UPDATE SET seen_at = now(), batch_size = excluded.batch_size, events_per_second = excluded.events_per_second, told = excluded.told`
+ON CONFLICT (name) DO UPDATE SET seen_at = now(), batch_size = excluded.batch_size,
+  events_per_second = excluded.events_per_second, told = excluded.told`
 
-// Beat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for people and for counting.
+// Beat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for people
+// and for counting.
 func (s *Store) Beat(ctx context.Context, name string, c Capacity, told Told) error {
 	if _, err := s.pool.Exec(ctx, beat, text(name), forgotten, c.Batch, c.Rate, told); err != nil {
 		return fmt.Errorf("outbox: heartbeat: %w", err)
@@ -97,7 +99,8 @@ func (s *Store) Leave(ctx context.Context, name string) error {
 }
 
 // ListWorkers is what ScanWorker reads: the fleet, by name.
-const ListWorkers = `SELECT name, started_at, seen_at, now() - seen_at, batch_size, events_per_second, told FROM worker ORDER BY name`
+const ListWorkers = `
+SELECT name, started_at, seen_at, now() - seen_at, batch_size, events_per_second, told FROM worker ORDER BY name`
 
 // ScanWorker reads a row of ListWorkers.
 func ScanWorker(r pgx.CollectableRow) (w Worker, err error) {

@@ -45,7 +45,8 @@ func TestWorkersTell(t *testing.T) {
 	tell := func(by time.Time) Told {
 		return Told{
 			At: by, Done: by.Add(-time.Second), Settings: map[string]string{"quota": "100/10s"},
-			CRM:      &Trouble{Kind: Silent, Why: "a NUL \x00 and \xff", Since: by.Add(-time.Minute), Until: by.Add(time.Second), Times: 7},
+			CRM: &Trouble{Kind: Silent, Why: "a NUL \x00 and \xff", Since: by.Add(-time.Minute),
+				Until: by.Add(time.Second), Times: 7},
 			Database: &Trouble{Kind: string(Full), Since: by.Add(-time.Minute)},
 			Reads:    map[string]*Trouble{"deals": {Why: "403", Since: by.Add(-time.Hour)}},
 		}

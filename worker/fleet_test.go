@@ -134,7 +134,8 @@ func TestSignalsOfAWorker(t *testing.T) {
 	r.until(`SELECT batch_size, events_per_second > 0 FROM worker`, "100 true") // as its next heartbeat tells
 	s, err := w.Signals(t.Context())
 	r.must(err)
-	if s.Backlog < 300 || s.Headroom < 1 || s.Headroom > 49 || s.QuotaRate != 5000./3600 || s.QuotaLimits || s.Empty >= 0 || s.WorkersWanted != 1 {
+	if s.Backlog < 300 || s.Headroom < 1 || s.Headroom > 49 || s.QuotaRate != 5000./3600 || s.QuotaLimits ||
+		s.Empty >= 0 || s.WorkersWanted != 1 {
 		t.Errorf("signals %+v", s)
 	}
 }

@@ -85,11 +85,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}
 	}
 	for _, state := range operator.States {
-		f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "verdict", Help: "1 for how things stand, as the first line of status says, else 0.",
-			ConstLabels: prometheus.Labels{"state": string(state)}}, m.verdict(func(v operator.Verdict) bool { return v.State == state }))
+		f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "verdict",
+			Help:        "1 for how things stand, as the first line of status says, else 0.",
+			ConstLabels: prometheus.Labels{"state": string(state)}},
+			m.verdict(func(v operator.Verdict) bool { return v.State == state }))
 	}
-	f.read("needs_person", "1 while something needs a person, as status tells, else 0.", m.verdict(func(v operator.Verdict) bool { return v.Person }))
-	f.read("stopped", "1 while nothing moves, whatever waits, as status tells, else 0.", m.verdict(func(v operator.Verdict) bool { return v.Stopped }))
+	f.read("needs_person", "1 while something needs a person, as status tells, else 0.",
+		m.verdict(func(v operator.Verdict) bool { return v.Person }))
+	f.read("stopped", "1 while nothing moves, whatever waits, as status tells, else 0.",
+		m.verdict(func(v operator.Verdict) bool { return v.Stopped }))
 	m.fleet = newFleetMetrics(f)
 
 	for _, outcome := range []outbox.Status{outbox.Created, outbox.Retry, outbox.Unknown} {

@@ -8,8 +8,8 @@ import (
 	"crmintake/outbox"
 )
 
-// outage logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may be called by many
-// goroutines at once.
+// outage logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may be
+// called by many goroutines at once.
 type outage struct {
 	log   *slog.Logger
 	what  string             // "the database"
@@ -28,8 +28,8 @@ type outage struct {
 	stuck int // how many have failed and wait to try again
 }
 
-// causeLasts is for how long there is no other cause until one is logged that an outage did not begin with: what a failover passes
-// through is not worth a line, and where it ends up is.
+// causeLasts is for how long there is no other cause until one is logged that an outage did not begin with: what a
+// failover passes through is not worth a line, and where it ends up is.
 const causeLasts = 3 * time.Second
 
 // wait is told by one that has failed and tries again, until it calls the returned function: it is not over before that,
@@ -63,7 +63,8 @@ func (o *outage) failed(err error) {
 		o.log.Error(o.what+" fails; trying again until it works", "error", err)
 	case cause != o.told && o.last.Sub(o.nowAt) >= causeLasts:
 		o.told = cause
-		o.log.Error(o.what+" fails still, for another reason", "error", err, "since", o.last.Sub(o.since).Round(time.Millisecond))
+		o.log.Error(o.what+" fails still, for another reason", "error", err, "since",
+			o.last.Sub(o.since).Round(time.Millisecond))
 	}
 }
 

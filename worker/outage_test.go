@@ -39,7 +39,8 @@ func TestOutageLastsAsLongAsOneMeetsIt(t *testing.T) {
 	})
 }
 
-// The cause that an outage has by now is told, once it lasts; and how long it all took, from the first failure to the first success.
+// The cause that an outage has by now is told, once it lasts; and how long it all took, from the first failure to the
+// first success.
 func TestOutageTellsTheCauseThatLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -57,7 +58,8 @@ func TestOutageTellsTheCauseThatLasts(t *testing.T) {
 			t.Errorf("%d lines:\n%s", n, &log)
 		}
 		fail("readonly 1", "readonly 2", "readonly 3", "readonly 4", "readonly 5")
-		if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "another reason\" error=\"readonly 4") {
+		if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text,
+			"another reason\" error=\"readonly 4") {
 			t.Errorf("of the cause that lasts:\n%s", text)
 		}
 		if err, lasting := o.failure(); err.Error() != "readonly 5" || lasting != 9*time.Second {

@@ -18,7 +18,7 @@ type Load struct {
 	Used    int           // calls in the window that ends now
 	Blocked time.Duration // until when no calls are made
 	Paused  bool          // everything is: no calls are made until that ends
-	Partly  bool          // something is that some of the backlog may be of, or the CRM is not well: nobody knows when that ends
+	Partly  bool          // something is that the backlog may be of, or the CRM is not well
 
 	Workers int           // that are there
 	Rate    float64       // records a second that one worker creates where no quota limits it, on average; 0 if that is not known yet

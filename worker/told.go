@@ -12,7 +12,8 @@ import (
 	"crmintake/outbox/operator"
 )
 
-// unwell is what the last calls in a row came to that brought no answer of the CRM's about their events. Worker.mu guards it.
+// unwell is what the last calls in a row came to that brought no answer of the CRM's about their events. Worker.mu
+// guards it.
 type unwell struct {
 	since time.Time // the first of them; zero: the last call was answered
 	times int
@@ -134,8 +135,8 @@ func (w *Worker) keepSight(s *survey) {
 	}
 }
 
-// Sight is how things stand, for a verdict: the fleet as it was surveyed last, some seconds ago, and what this worker meets itself, as it
-// is now. It asks nobody, and may be called at any time.
+// Sight is how things stand, for a verdict: the fleet as it was surveyed last, some seconds ago, and what this worker
+// meets itself, as it is now. It asks nobody, and may be called at any time.
 func (w *Worker) Sight() operator.Sight {
 	told := w.tell()
 	err, lasting := w.database.failure()
@@ -164,7 +165,8 @@ func (w *Worker) Sight() operator.Sight {
 	} else {
 		status.Workers = append(status.Workers, me)
 	}
-	status.Lost = slices.DeleteFunc(slices.Clone(status.Lost), func(l operator.LostCalls) bool { return l.Worker == me.Name })
+	status.Lost = slices.DeleteFunc(slices.Clone(status.Lost),
+		func(l operator.LostCalls) bool { return l.Worker == me.Name })
 	status.Pauses = w.pauses(status.Pauses, s.At)
 	s.Status = &status
 	return s
@@ -177,8 +179,10 @@ func (w *Worker) pauses(read []operator.Pause, at time.Time) (list []operator.Pa
 	for _, key := range slices.Sorted(maps.Keys(w.gates)) {
 		g := w.gates[key]
 		p := operator.Pause{ObjectType: key, Cause: string(g.cause)}
-		if i := slices.IndexFunc(read, func(p operator.Pause) bool { return p.ObjectType == key && p.Cause == string(g.cause) }); i >= 0 {
-			p = read[i]
+		for _, r := range read {
+			if r.ObjectType == p.ObjectType && r.Cause == p.Cause {
+				p = r
+			}
 		}
 		if g.cause != outbox.ByOperator {
 			p.TrialAt = at.Add(time.Until(g.trialAt))

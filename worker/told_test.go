@@ -12,7 +12,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// What is in a worker's way it tells all who look, and itself: a CRM that is down, settings that differ, a lock; and that it is over.
+// What is in a worker's way it tells all who look, and itself: a CRM that is down, settings that differ, a lock; and
+// that it is over.
 func TestWorkersTellWhatIsInTheirWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})

@@ -87,8 +87,9 @@ func New(cfg Config, source Source, store *outbox.Store, crm CRM, log *slog.Logg
 	}
 	w := &Worker{
 		cfg: cfg, source: source, store: store, crm: crm, log: log,
-		judge:     judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
-		database:  &outage{log: log, what: "the database", quiet: outageQuiet, cause: func(err error) string { return string(outbox.FaultOf(err)) }},
+		judge: judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
+		database: &outage{log: log, what: "the database", quiet: outageQuiet,
+			cause: func(err error) string { return string(outbox.FaultOf(err)) }},
 		refusals:  &refusals{log: log, told: map[string]time.Time{}},
 		stream:    &outage{log: log, what: "the stream", quiet: outageQuiet},
 		calling:   &outage{log: log, what: "the CRM"}, // it is down only after several failures in a row

@@ -98,16 +98,19 @@ func TestReadyz(t *testing.T) {
 	postgres.Refuse(false)
 	s.untilAsked("/readyz", 200, `{"ready":true`)
 	// As after a failover that leads to a standby: what lasts is told, and not what it began with.
-	office{database: straight}.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
+	office{database: straight}.exec(t,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
 	postgres.Cut()
-	s.untilAsked("/readyz", 503, "Postgres takes no writes, for ", `"verdict":"in trouble: Postgres takes no writes, for `, "target_session_attrs")
+	s.untilAsked("/readyz", 503, "Postgres takes no writes, for ",
+		`"verdict":"in trouble: Postgres takes no writes, for `, "target_session_attrs")
 	s.until(`another reason`)
 	writes, err := url.Parse(straight)
 	if err != nil {
 		t.Fatal(err)
 	}
 	writes.RawQuery = "default_transaction_read_only=off"
-	office{database: writes.String()}.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
+	office{database: writes.String()}.exec(t,
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
 	postgres.Cut()
 	s.untilAsked("/readyz", 200, `{"ready":true`)
 	stream.Refuse(true)
@@ -121,7 +124,8 @@ func TestReadyz(t *testing.T) {
 	crmintake(t, "", "pause", "contracts", "--reason", "a secret reason", "--database-url", straight).want(t, 0)
 	s.untilAsked("/readyz", 200, `{"ready":true,"paused":["contracts (operator)"]`,
 		`"verdict":"held: contracts is paused by a person`, "crmintake resume contracts")
-	s.untilAsked("/metrics", 200, `crmintake_paused{cause="operator",scope="object_type"} 1`, `crmintake_verdict{state="held"} 1`,
+	s.untilAsked("/metrics", 200, `crmintake_paused{cause="operator",scope="object_type"} 1`,
+		`crmintake_verdict{state="held"} 1`,
 		`crmintake_verdict{state="idle"} 0`, "crmintake_needs_person 0", "crmintake_stopped 0")
 	if _, body := s.ask("/readyz", ""); strings.Contains(body, "a secret reason") {
 		t.Errorf("it tells what a person said: %s", body)

@@ -246,7 +246,8 @@ func (f *findings) fleet(s *operator.Status) {
 			text += " (" + one.Why + ")"
 		}
 		l := warning
-		if one.State == operator.Moving && one.Kind != "dead" { // a worker that is not there yet has nothing to do either
+		if one.State == operator.Moving &&
+			one.Kind != "dead" { // a worker that is not there yet has nothing to do either
 			l = fine
 		}
 		f.add(l, one.Kind, "%s; %s", text, one.Do)

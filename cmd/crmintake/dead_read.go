@@ -75,7 +75,8 @@ func (c *deadListCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.out, c.none())
 		return nil
 	}
-	t := newTable(column{title: "EVENT", long: true}, column{title: "OBJECT TYPE", fit: true}, column{title: "REASON"}, column{title: "GROUP"}, column{title: "SINCE"},
+	t := newTable(column{title: "EVENT", long: true}, column{title: "OBJECT TYPE", fit: true},
+		column{title: "REASON"}, column{title: "GROUP"}, column{title: "SINCE"},
 		column{title: "EDITS", right: true}, column{title: "ERROR", long: true})
 	for _, e := range page.Events {
 		t.row(e.EventID, e.ObjectType, e.Reason, e.Group, localTime(e.DeadAt), e.Revision, shorten(e.Error, 100))

@@ -320,8 +320,10 @@ func TestCheck(t *testing.T) {
 		VALUES ('bad', 'deals', 'dead', '{}', 'h', now(), 'rejected', 'no such option', 'f', 's', 1)`)
 	d.exec(t, `INSERT INTO event (event_id, object_type, status, payload, content_hash, next_attempt_at, stream, stream_seq)
 		VALUES ('waits', 'deals', 'retry', '{}', 'h', now(), 's', 2)`)
-	crmintake(t, "", "check").want(t, 0, "warning  pause", "deals is paused by a person", "ann: a mess", "crmintake resume deals", "warning  dead",
-		"1 dead event needs a person", "no such option", "crmintake dead groups", "warning  workers", "no worker is there, and 1 event waits, for 1h", "crmintake run")
+	crmintake(t, "", "check").want(t, 0, "warning  pause", "deals is paused by a person", "ann: a mess",
+		"crmintake resume deals", "warning  dead",
+		"1 dead event needs a person", "no such option", "crmintake dead groups", "warning  workers",
+		"no worker is there, and 1 event waits, for 1h", "crmintake run")
 	d.exec(t, `DELETE FROM event`)
 	d.exec(t, `DELETE FROM worker`)
 	crmintake(t, "", "resume", "deals").want(t, 0)

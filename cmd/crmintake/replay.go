@@ -47,13 +47,15 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 	for _, title := range []string{"EVENTS", "SENT AGAIN", "SKIPPED", "HELD", "LEFT"} {
 		columns = append(columns, column{title: title, right: true})
 	}
-	t := newTable(append(columns, column{title: "STARTED", long: true}, column{title: "REASON", long: true}, column{title: "FAILS", long: true})...)
+	t := newTable(append(columns, column{title: "STARTED", long: true}, column{title: "REASON", long: true},
+		column{title: "FAILS", long: true})...)
 	for _, j := range list {
 		fails := "-"
 		if j.Failures > 0 {
 			fails = fmt.Sprintf("%s; 'crmintake replay show %d' tells why", count(j.Failures, "step"), j.ID)
 		}
-		t.row(j.ID, j.State, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held), grouped(j.Left()),
+		t.row(j.ID, j.State, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held),
+			grouped(j.Left()),
 			localTime(j.StartedAt)+" by "+j.Operator, j.Reason, fails)
 	}
 	return t.print(p.out, screenOf(p.out))

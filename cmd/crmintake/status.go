@@ -32,7 +32,8 @@ type statusCmd struct {
 }
 
 func (statusCmd) Help() string {
-	return "The first line says how things stand: moving, idle, held or in trouble; below it is what is in the way, why, and what to do. " +
+	return "The first line says how things stand: moving, idle, held or in trouble; below it is what is in the way, why, " +
+		"and what to do. " +
 		"Events are counted by object type and status, with the oldest of each: for sending since its call began, for retry and " +
 		"unknown since the event came, for dead since it died. In a large outbox the number of created events is the " +
 		"database's estimate, and marked so. The quota is as the workers were told. What can't be " +
@@ -207,7 +208,8 @@ func (q *statusQuestion) ask(ctx context.Context, p *program) *statusReport {
 }
 
 // startNATSDo is what to do where NATS can't be reached.
-const startNATSDo = "see that nats-server runs, and that --nats-url is right; events wait in the stream, and workers connect again by themselves"
+const startNATSDo = "see that nats-server runs, and that --nats-url is right; events wait in the stream, and workers " +
+	"connect again by themselves"
 
 // sight is what was found, as the verdict takes it.
 func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) operator.Sight {
@@ -258,11 +260,15 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 	}
 	l.Paused = slices.ContainsFunc(s.Pauses, func(p operator.Pause) bool { return p.ObjectType == outbox.Account })
 	trouble := !b.PausedUntil.IsZero() || s.ReadOnly || len(s.Locks) > 0 ||
-		slices.ContainsFunc(s.Workers, func(w operator.WorkerState) bool { return w.Alive && (w.Told.CRM != nil || w.Told.Database != nil) })
+		slices.ContainsFunc(s.Workers, func(w operator.WorkerState) bool {
+			return w.Alive && (w.Told.CRM != nil ||
+				w.Told.Database != nil)
+		})
 	l.Partly = trouble || len(s.Pauses) > 0
 	signals := l.Signals()
 	x := &scaling{
-		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits && !trouble, Workers: l.Workers, WorkersWanted: signals.WorkersWanted,
+		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits && !trouble,
+		Workers: l.Workers, WorkersWanted: signals.WorkersWanted,
 	}
 	if !math.IsInf(signals.QuotaRate, 1) {
 		x.QuotaRate = signals.QuotaRate

@@ -57,7 +57,8 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 	return err
 }
 
-// roomAround is what stands around the rows of events: the head, a note, what is left out, a blank line, and the prompt.
+// roomAround is what stands around the rows of events: the head, a note, what is left out, a blank line, and the
+// prompt.
 const roomAround = 5
 
 func lines(b bytes.Buffer) int { return bytes.Count(b.Bytes(), []byte{'\n'}) }
@@ -68,7 +69,8 @@ const mostFindings = 3
 // printVerdict prints the first line, and what there is to know and to do about it, and about so many findings.
 func (r *statusReport) printVerdict(w io.Writer, s screen, most int) {
 	v := r.Verdict
-	c := map[operator.State]colour{operator.Moving: green, operator.Idle: green, operator.Held: yellow, operator.Trouble: red}[v.State]
+	c := map[operator.State]colour{operator.Moving: green, operator.Idle: green, operator.Held: yellow,
+		operator.Trouble: red}[v.State]
 	s.indented(w, c, "", v.Text)
 	for i, f := range v.Findings {
 		if i == most {
@@ -128,7 +130,8 @@ func (r *statusReport) printEvents(w io.Writer, s screen, most int) error {
 	return foot.print(w, s)
 }
 
-// eventTable has a row for each object type, what is not done first, and a column for each status that some events have.
+// eventTable has a row for each object type, what is not done first, and a column for each status that some events
+// have.
 func (r *statusReport) eventTable(ages bool) (t *table, estimated bool) {
 	columns := []column{{title: "OBJECT TYPE", fit: true}}
 	var statuses []outbox.Status

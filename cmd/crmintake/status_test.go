@@ -44,7 +44,8 @@ func TestScaling(t *testing.T) {
 	}
 	waits := status(2, 20_000, quota)
 	waits.Pauses = []operator.Pause{{ObjectType: outbox.Account, TrialAt: now.Add(14 * time.Minute)}}
-	if x := scalingOf(waits, &backlog{Pending: 1_500}); x.String() != "2,000 events wait" || x.Empty != "" || x.QuotaLimits {
+	if x := scalingOf(waits, &backlog{Pending: 1_500}); x.String() != "2,000 events wait" || x.Empty != "" ||
+		x.QuotaLimits {
 		t.Errorf("during a pause: %s, %+v", x, x)
 	}
 	full := status(2, 20_000, quota)

@@ -216,7 +216,8 @@ func (t *table) widths(rows [][]cell, screen int) []int {
 	return widths
 }
 
-// wrapped breaks a text into lines of so many columns of a terminal; 0: it is one line. Only what has no blank is cut in two.
+// wrapped breaks a text into lines of so many columns of a terminal; 0: it is one line. Only what has no blank is cut
+// in two.
 func wrapped(text string, width int) (lines []string) {
 	line, used := "", 0
 	end := func() {

@@ -112,7 +112,8 @@ func TestOnATerminal(t *testing.T) {
 	}
 }
 
-// onScreen is what a command that ends with the code (-1: any) leaves on a terminal of 80 columns and 24 lines, line by line.
+// onScreen is what a command that ends with the code (-1: any) leaves on a terminal of 80 columns and 24 lines, line
+// by line.
 func onScreen(t testing.TB, code int, args ...string) (lines []string) {
 	t.Helper()
 	tty, text := realTerminal(t, 80)
@@ -130,13 +131,14 @@ func onScreen(t testing.TB, code int, args ...string) (lines []string) {
 	return lines
 }
 
-// A screen of 80 columns shows what one acts on: ids whole, long texts on lines of their own. One of 24 lines has the verdict on it,
-// however many object types there are.
+// A screen of 80 columns shows what one acts on: ids whole, long texts on lines of their own. One of 24 lines has the
+// verdict on it, however many object types there are.
 func TestFitsAScreen(t *testing.T) {
 	o := newOffice(t)
 	t.Setenv("NO_COLOR", "1")
 	id := "order-2026-11-28/0000-1111-2222-3333-4444-5555"
-	crmintake(t, fmt.Sprintf(`{"properties":{"nmae":"x","event_id":%q}}`+"\n", id), "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
+	crmintake(t, fmt.Sprintf(`{"properties":{"nmae":"x","event_id":%q}}`+"\n", id), "publish", "--object-type",
+		"contracts", "--id-field", "event_id", "-").want(t, 0)
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	const reason = "the finance department has asked to wait with all of these until the month has been closed, which takes until Friday"
 	crmintake(t, "", "pause", "contracts", "--reason", reason).want(t, 0)

@@ -20,7 +20,8 @@ import (
 	"crmintake/deploy/local/proxy"
 )
 
-// troubled is an office of which anything may fail: its commands reach Postgres and NATS by a proxy each, and the CRM by a handler.
+// troubled is an office of which anything may fail: its commands reach Postgres and NATS by a proxy each, and the CRM
+// by a handler.
 type troubled struct {
 	office
 	natsURL          string // past the proxy
@@ -83,7 +84,8 @@ func shown(t testing.TB, code int) string {
 	return strings.Join(onScreen(t, code, "status", "--exit-code"), "\n")
 }
 
-// Whatever is wrong, one command tells it on one screen, in its first line, with what to do about it. Exit code 3 tells a program so.
+// Whatever is wrong, one command tells it on one screen, in its first line, with what to do about it. Exit code 3
+// tells a program so.
 func TestTroublesOnAScreen(t *testing.T) {
 	const name = `{"name":"x"}`
 	broken := func(status int, contentType, body string) http.HandlerFunc {
@@ -102,8 +104,12 @@ func TestTroublesOnAScreen(t *testing.T) {
 		first string   // of the first line
 		has   []string // on the screen: the cause, and what to do
 	}{
-		{"a wrong token", map[string]string{"HUBSPOT_TOKEN": "pat-wrong"}, func(t *testing.T, o *troubled) { o.publish(t, "contracts", name, 3) }, 3,
-			"held: all calls are paused: the CRM refuses the credential", []string{"401", "--hubspot-token-file", "until a trial in"}},
+		{"a wrong token", map[string]string{"HUBSPOT_TOKEN": "pat-wrong"}, func(t *testing.T,
+			o *troubled) {
+			o.publish(t, "contracts", name, 3)
+		}, 3,
+			"held: all calls are paused: the CRM refuses the credential", []string{"401", "--hubspot-token-file",
+				"until a trial in"}},
 		{"NATS is down", nil, func(_ *testing.T, o *troubled) { o.stream.Refuse(true); o.stream.Cut() }, 1,
 			"in trouble: NATS can't be asked for the stream", []string{"nats-server", "--nats-url"}},
 		{"Postgres is down", nil, func(_ *testing.T, o *troubled) { o.postgres.Refuse(true); o.postgres.Cut() }, 1,
@@ -119,17 +125,27 @@ func TestTroublesOnAScreen(t *testing.T) {
 			o.exec(t, `CREATE TRIGGER full_disk BEFORE INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION full_disk()`)
 			o.publish(t, "contracts", name, 3)
 		}, 3, "in trouble: Postgres has no room left", []string{"No space left on device", "make room"}},
-		{"a misspelled property", nil, func(t *testing.T, o *troubled) { o.publish(t, "contracts", `{"nmae":"x"}`, 5) }, 3,
-			"idle: nothing waits; 5 dead events need a person: contracts, rejected", []string{"property nmae", "misspelled", "crmintake dead groups"}},
+		{"a misspelled property", nil, func(t *testing.T, o *troubled) {
+			o.publish(t, "contracts", `{"nmae":"x"}`,
+				5)
+		}, 3,
+			"idle: nothing waits; 5 dead events need a person: contracts, rejected", []string{"property nmae",
+				"misspelled", "crmintake dead groups"}},
 		{"a 403 of an object type", nil, func(t *testing.T, o *troubled) {
-			o.answers(broken(403, "application/json", `{"status":"error","category":"MISSING_SCOPES","message":"This app hasn't been granted all required scopes: crm.objects.deals.write"}`))
+			o.answers(broken(403, "application/json",
+				`{"status":"error","category":"MISSING_SCOPES","message":"This app hasn't been granted all required scopes: crm.objects.deals.write"}`))
 			o.publish(t, "deals", name, 3)
-		}, 3, "held: deals is paused: the CRM refuses such calls", []string{"403", "crm.objects.deals.write", "a scope of the credential", "crmintake resume deals"}},
+		}, 3, "held: deals is paused: the CRM refuses such calls", []string{"403", "crm.objects.deals.write",
+			"a scope of the credential", "crmintake resume deals"}},
 		{"an HTML page, 502", nil, func(t *testing.T, o *troubled) {
 			o.answers(broken(502, "text/html", "<html><h1>502 Bad Gateway</h1></html>"))
 			o.publish(t, "contracts", name, 30)
-		}, 3, "in trouble: the CRM answers with faults of its own", []string{"502", "status page", "goes on by itself"}},
-		{"connections are refused", map[string]string{"HUBSPOT_URL": "http://127.0.0.1:1"}, func(t *testing.T, o *troubled) { o.publish(t, "contracts", name, 30) }, 3,
+		}, 3, "in trouble: the CRM answers with faults of its own", []string{"502", "status page",
+			"goes on by itself"}},
+		{"connections are refused", map[string]string{"HUBSPOT_URL": "http://127.0.0.1:1"}, func(t *testing.T,
+			o *troubled) {
+			o.publish(t, "contracts", name, 30)
+		}, 3,
 			"in trouble: the CRM can't be reached", []string{"connection refused", "--hubspot-url", "crmintake check"}},
 		{"calls hang", nil, func(t *testing.T, o *troubled) {
 			o.answers(func(_ http.ResponseWriter, r *http.Request) {
@@ -144,17 +160,20 @@ func TestTroublesOnAScreen(t *testing.T) {
 			if err := o.jetstream(t).DeleteStream(t.Context(), "CRM_EVENTS"); err != nil {
 				t.Fatal(err)
 			}
-		}, 1, "in trouble: NATS can't be asked for the stream", []string{"the stream CRM_EVENTS does not exist", "crmintake init"}},
+		}, 1, "in trouble: NATS can't be asked for the stream", []string{"the stream CRM_EVENTS does not exist",
+			"crmintake init"}},
 		{"somebody holds a lock", nil, func(t *testing.T, o *troubled) {
 			o.lock(t)
 			o.publish(t, "contracts", name, 3)
 		}, 3, "in trouble: session", []string{"holds a lock", "pg_terminate_backend("}},
 		{"the consumer is paused", nil, func(t *testing.T, o *troubled) {
-			if _, err := o.jetstream(t).PauseConsumer(t.Context(), "CRM_EVENTS", "crmintake", time.Now().Add(time.Hour)); err != nil {
+			if _, err := o.jetstream(t).PauseConsumer(t.Context(), "CRM_EVENTS", "crmintake",
+				time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 			o.publish(t, "contracts", name, 3)
-		}, 3, "held: somebody has paused the consumer crmintake of stream CRM_EVENTS in NATS", []string{"nats consumer resume CRM_EVENTS crmintake"}},
+		}, 3, "held: somebody has paused the consumer crmintake of stream CRM_EVENTS in NATS",
+			[]string{"nats consumer resume CRM_EVENTS crmintake"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := newTroubled(t)
@@ -165,7 +184,10 @@ func TestTroublesOnAScreen(t *testing.T) {
 				t.Setenv("CRMINTAKE_ID_PROPERTY", "contracts=event_id")
 			}
 			_, log, _ := running(t, "run")
-			until(t, "the worker is there", func() bool { return strings.Contains(crmintake(t, "", "status").out, "1 alive") })
+			until(t, "the worker is there", func() bool {
+				return strings.Contains(crmintake(t, "", "status").out,
+					"1 alive")
+			})
 			begin := time.Now()
 			c.begin(t, o)
 			screen := ""
@@ -225,7 +247,8 @@ func TestKilledWorkerOnAScreen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: path, Args: []string{"run"}, Env: slices.Clone(os.Environ())})
+	p, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: path, Args: []string{"run"},
+		Env: slices.Clone(os.Environ())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +264,8 @@ func TestKilledWorkerOnAScreen(t *testing.T) {
 		return strings.HasPrefix(screen, "in trouble: no worker is there, and 3 events wait")
 	})
 	flat := strings.Join(strings.Fields(screen), " ")
-	for _, want := range []string{"was killed or cut off in 1 call with 3 events", "is found out in", "nothing is lost or created twice", "crmintake run"} {
+	for _, want := range []string{"was killed or cut off in 1 call with 3 events", "is found out in",
+		"nothing is lost or created twice", "crmintake run"} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("there is no %q on the screen", want)
 		}

@@ -30,10 +30,13 @@
 //     allowed.
 //   - Status is one moment, and costs the same however many rows are created: what it can't count through an index that holds
 //     little else is an estimate, and says so.
-//   - Judge says how things stand, for all who tell it: it is a function of what was seen, and its words are here alone. Only Finding.Why
-//     repeats what somebody else said; all else may be shown to anybody.
-//   - A person's pause is ended by Resume alone.
-//   - Times are the database's.
+//   - Judge says how things stand, for all who tell it: it is a function of what was seen, and its words are here
+//
+// alone. Only Finding.Why
+//
+//	  repeats what somebody else said; all else may be shown to anybody.
+//	- A person's pause is ended by Resume alone.
+//	- Times are the database's.
 //
 // The picture:
 //

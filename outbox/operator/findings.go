@@ -38,7 +38,8 @@ func database(s *Sight) []Finding {
 	if n := len(s.alive()); 0 < len(who) && len(who) < n {
 		what += fmt.Sprintf(", as %s of %d workers tell", listed(who), n)
 	}
-	return []Finding{{State: Trouble, Kind: "database", What: what, Why: why, Do: fault.Do(), Since: since, Person: true, Stops: true}}
+	return []Finding{{State: Trouble, Kind: "database", What: what, Why: why, Do: fault.Do(), Since: since,
+		Person: true, Stops: true}}
 }
 
 func locks(s *Sight) (list []Finding) {
@@ -46,13 +47,17 @@ func locks(s *Sight) (list []Finding) {
 		return nil
 	}
 	for _, l := range s.Status.Locks {
-		list = append(list, Finding{State: Trouble, Kind: "lock", What: fmt.Sprintf("session %d of the database holds a lock that %s for", l.PID, waiting(l.Waiting)),
-			Why: strings.TrimSuffix(fmt.Sprintf("it is of %s, %s", cmp.Or(l.User, "an unknown user"), l.Program), ", "), Since: l.Since,
-			Do: fmt.Sprintf("end its transaction, or type SELECT pg_terminate_backend(%d) in psql", l.PID), Person: true, Stops: true})
+		list = append(list, Finding{State: Trouble, Kind: "lock",
+			What: fmt.Sprintf("session %d of the database holds a lock that %s for", l.PID, waiting(l.Waiting)),
+			Why: strings.TrimSuffix(fmt.Sprintf("it is of %s, %s", cmp.Or(l.User, "an unknown user"), l.Program),
+				", "), Since: l.Since,
+			Do:     fmt.Sprintf("end its transaction, or type SELECT pg_terminate_backend(%d) in psql", l.PID),
+			Person: true, Stops: true})
 	}
 	if list == nil && s.Status.Left != "" {
-		list = append(list, Finding{State: Trouble, Kind: "lock", What: "somebody holds a lock on tables of the outbox, and some figures are left out",
-			Do: outbox.Locked.Do(), Person: true, Stops: true})
+		list = append(list, Finding{State: Trouble, Kind: "lock",
+			What: "somebody holds a lock on tables of the outbox, and some figures are left out",
+			Do:   outbox.Locked.Do(), Person: true, Stops: true})
 	}
 	return list
 }
@@ -67,13 +72,15 @@ func waiting(n int) string {
 func stream(s *Sight) (list []Finding) {
 	if s.Stream == nil {
 		if s.StreamWhy != "" {
-			list = append(list, Finding{State: Trouble, Kind: "stream", What: "NATS can't be asked for the stream", Why: s.StreamWhy, Do: s.StreamDo,
+			list = append(list, Finding{State: Trouble, Kind: "stream", What: "NATS can't be asked for the stream",
+				Why: s.StreamWhy, Do: s.StreamDo,
 				Person: true, Stops: true})
 		}
 		return list
 	}
 	for _, c := range s.Stream.Paused {
-		f := Finding{State: Held, Kind: "consumer", What: "somebody has paused the consumer in NATS", Do: "type 'nats consumer resume' with the names that 'crmintake status' tells",
+		f := Finding{State: Held, Kind: "consumer", What: "somebody has paused the consumer in NATS",
+			Do:     "type 'nats consumer resume' with the names that 'crmintake status' tells",
 			Person: true, Stops: true}
 		if c.Name != "" {
 			f.What = fmt.Sprintf("somebody has paused the consumer %s of stream %s in NATS", c.Name, s.Stream.Name)
@@ -88,7 +95,8 @@ func stream(s *Sight) (list []Finding) {
 	}
 	for _, w := range s.alive() {
 		if t := w.Told.Stream; t != nil {
-			list = append(list, Finding{State: Trouble, Kind: "stream", What: "the stream delivers nothing to " + w.Name, Why: t.Why, Since: t.Since,
+			list = append(list, Finding{State: Trouble, Kind: "stream", What: "the stream delivers nothing to " + w.Name,
+				Why: t.Why, Since: t.Since,
 				Do: "see that the worker's machine reaches NATS, and type 'crmintake check' there", Person: true})
 			break
 		}
@@ -107,8 +115,9 @@ func accountPaused(s *Sight) (list []Finding) {
 		}
 	}
 	if q := s.Status.Quota; q != nil && q.BlockedUntil.After(s.At) {
-		list = append(list, Finding{State: Held, Kind: "quota", What: "the CRM wants no call for another " + short(q.BlockedUntil.Sub(s.At)), Why: q.BlockedWhy,
-			Do: "wait; or, if it is over for all you know, type 'crmintake resume --all'", Stops: true})
+		list = append(list, Finding{State: Held, Kind: "quota", Why: q.BlockedWhy,
+			What: "the CRM wants no call for another " + short(q.BlockedUntil.Sub(s.At)),
+			Do:   "wait; or, if it is over for all you know, type 'crmintake resume --all'", Stops: true})
 	}
 	return list
 }
@@ -146,7 +155,8 @@ func typesPaused(s *Sight) (list []Finding) {
 // paused is for pauses of one cause.
 func paused(what, argument string, alike []Pause) Finding {
 	p := alike[0]
-	f := Finding{State: Held, Kind: "pause", Why: p.Reason, Since: p.Since, Until: p.TrialAt, Person: true, Stops: p.ObjectType == outbox.Account}
+	f := Finding{State: Held, Kind: "pause", Why: p.Reason, Since: p.Since, Until: p.TrialAt, Person: true,
+		Stops: p.ObjectType == outbox.Account}
 	resume := fmt.Sprintf("type 'crmintake resume %s'", argument)
 	switch outbox.Cause(p.Cause) {
 	case outbox.ByOperator:
@@ -158,14 +168,16 @@ func paused(what, argument string, alike []Pause) Finding {
 		f.Person = f.Stops // who did it knows
 	case outbox.ByCredential:
 		what += ": the CRM refuses the credential, or there is none"
-		f.Do = "write a valid token into --hubspot-token-file's file, which is read at once, or set CRMINTAKE_HUBSPOT_TOKEN and start the workers anew; " +
+		f.Do = "write a valid token into --hubspot-token-file's file, which is read at once, " +
+			"or set CRMINTAKE_HUBSPOT_TOKEN and start the workers anew; " +
 			"it goes on by itself then"
 	case outbox.ByFuse:
 		what += " by the fuse: too many events are rejected for one reason"
 		f.Do = fmt.Sprintf("type 'crmintake dead groups --object-type %s', mend the cause, then %s", argument, resume)
 	default:
 		what += ": the CRM refuses such calls"
-		f.Do = "mend what it says (a scope of the credential, the object type in the subject, the address), then " + resume
+		f.Do = "mend what it says (a scope of the credential, the object type in the subject, the address), then " +
+			resume
 		if p.ObjectType == outbox.Account {
 			f.Do = "wait until it is tried; or, if it is over for all you know, " + resume
 		}
@@ -201,27 +213,32 @@ func crm(s *Sight) []Finding {
 	}
 	const goesOn = "nothing has to be typed: it goes on by itself when the CRM is well. "
 	if worst != nil {
-		f := Finding{State: Trouble, Kind: "crm", Why: worst.Why, Since: worst.Since, Until: next, Stops: len(who) == len(s.alive())}
+		f := Finding{State: Trouble, Kind: "crm", Why: worst.Why, Since: worst.Since, Until: next,
+			Stops: len(who) == len(s.alive())}
 		f.What = map[string]string{
-			outbox.Unreachable: "the CRM can't be reached", outbox.Silent: "the CRM takes calls and does not answer them",
-			outbox.Throttling: "the CRM wants fewer calls",
+			outbox.Unreachable: "the CRM can't be reached",
+			outbox.Silent:      "the CRM takes calls and does not answer them",
+			outbox.Throttling:  "the CRM wants fewer calls",
 		}[worst.Kind]
 		f.What = cmp.Or(f.What, "the CRM answers with faults of its own")
 		f.Do = goesOn + "Look at the CRM's status page"
 		if worst.Kind == outbox.Unreachable {
-			f.Do = "check --hubspot-url, the network and its proxies: type 'crmintake check'; it goes on by itself when the CRM is reached"
+			f.Do = "check --hubspot-url, the network and its proxies: type 'crmintake check'; " +
+				"it goes on by itself when the CRM is reached"
 		}
 		if !f.Stops {
 			f.What += fmt.Sprintf(", as %s of %d workers tell", listed(who), len(s.alive()))
 		}
 		return []Finding{f}
 	}
-	if s.Status == nil || len(s.alive()) == 0 || s.Status.Calls.Oldest.IsZero() || s.At.Sub(s.Status.Calls.Oldest) < slow || len(s.Status.Lost) > 0 {
+	if s.Status == nil || len(s.alive()) == 0 || s.Status.Calls.Oldest.IsZero() ||
+		s.At.Sub(s.Status.Calls.Oldest) < slow || len(s.Status.Lost) > 0 {
 		return nil
 	}
 	f := Finding{State: Moving, Kind: "crm", Since: s.Status.Calls.Oldest,
-		What: fmt.Sprintf("the CRM has not answered the oldest of %s", count(int64(s.Status.Calls.Create+s.Status.Calls.Read), "call")),
-		Do:   goesOn + "A call ends after --call-timeout, and what it may have created is asked about"}
+		What: fmt.Sprintf("the CRM has not answered the oldest of %s",
+			count(int64(s.Status.Calls.Create+s.Status.Calls.Read), "call")),
+		Do: goesOn + "A call ends after --call-timeout, and what it may have created is asked about"}
 	if s.At.Sub(done) >= slow {
 		f.State, f.Stops = Trouble, true
 	}
@@ -234,7 +251,8 @@ func fleet(s *Sight) (list []Finding) {
 		return nil
 	}
 	if len(s.alive()) == 0 {
-		f := Finding{State: Moving, Kind: "workers", What: "no worker is there", Do: "start one: type 'crmintake run'", Person: true, Stops: true}
+		f := Finding{State: Moving, Kind: "workers", What: "no worker is there",
+			Do: "start one: type 'crmintake run'", Person: true, Stops: true}
 		if n := s.work(); n > 0 {
 			f.State, f.What = Trouble, fmt.Sprintf("no worker is there, and %s", wait(n))
 		}
@@ -250,8 +268,9 @@ func fleet(s *Sight) (list []Finding) {
 		if l.Lease.After(s.At) {
 			text = fmt.Sprintf("what became of them is found out in %s", short(l.Lease.Sub(s.At)))
 		}
-		f := Finding{State: Moving, Kind: "worker", What: fmt.Sprintf("worker %s was killed or cut off in %s with %s; %s", l.Worker,
-			count(int64(l.Calls), "call"), count(l.Events, "event"), text),
+		f := Finding{State: Moving, Kind: "worker",
+			What: fmt.Sprintf("worker %s was killed or cut off in %s with %s; %s", l.Worker,
+				count(int64(l.Calls), "call"), count(l.Events, "event"), text),
 			Do: "nothing has to be typed, as long as a worker is there: nothing is lost or created twice"}
 		list = append(list, f)
 	}
@@ -272,8 +291,10 @@ func reading(s *Sight) (list []Finding) {
 		for _, objectType := range slices.Sorted(maps.Keys(w.Told.Reads)) {
 			if t := w.Told.Reads[objectType]; !seen[objectType] {
 				seen[objectType] = true
-				list = append(list, Finding{State: Held, Kind: "reading", What: "the CRM can't be asked about events of " + objectType + " whose outcome is unknown",
-					Why: t.Why, Since: t.Since, Person: true, Do: fmt.Sprintf("give the credential the scope to read %s; or type "+
+				list = append(list, Finding{State: Held, Kind: "reading",
+					What: "the CRM can't be asked about events of " + objectType + " whose outcome is unknown",
+					Why:  t.Why, Since: t.Since, Person: true,
+					Do: fmt.Sprintf("give the credential the scope to read %s; or type "+
 						"'crmintake outbox give-up --object-type %[1]s --status unknown --reason TEXT'", objectType)})
 			}
 		}
@@ -300,8 +321,10 @@ func settings(s *Sight) (list []Finding) {
 		for _, value := range slices.Sorted(maps.Keys(with[name])) {
 			values = append(values, fmt.Sprintf("%s (%s)", cmp.Or(value, "none"), listed(with[name][value])))
 		}
-		list = append(list, Finding{State: Trouble, Kind: "settings", What: fmt.Sprintf("workers differ in --%s: %s", name, strings.Join(values, ", ")),
-			Do: fmt.Sprintf("start all workers with the same --%s; while they are being replaced this is nothing", name), Person: true})
+		list = append(list, Finding{State: Trouble, Kind: "settings",
+			What: fmt.Sprintf("workers differ in --%s: %s", name, strings.Join(values, ", ")),
+			Do: fmt.Sprintf("start all workers with the same --%s; while they are being replaced this is nothing",
+				name), Person: true})
 	}
 	return list
 }
@@ -311,8 +334,9 @@ func replays(s *Sight) (list []Finding) {
 		return nil
 	}
 	for _, r := range s.Status.Replays {
-		f := Finding{State: Moving, Kind: "replay", What: fmt.Sprintf("replay %d is %s: %s to go of %s", r.ID, r.State, count(r.Left, "event"), count(r.Events, "event")),
-			Do: fmt.Sprintf("type 'crmintake replay show %d'", r.ID)}
+		f := Finding{State: Moving, Kind: "replay",
+			What: fmt.Sprintf("replay %d is %s: %s to go of %s", r.ID, r.State, count(r.Left, "event"), count(r.Events, "event")),
+			Do:   fmt.Sprintf("type 'crmintake replay show %d'", r.ID)}
 		if r.State == ReplayPaused {
 			f.Do = fmt.Sprintf("type 'crmintake replay resume %d', or cancel", r.ID)
 		}
@@ -330,7 +354,8 @@ const stuckFor = time.Minute
 
 // stuck is for what nothing above explains.
 func stuck(s *Sight) []Finding {
-	if s.Status == nil || s.Stream == nil || s.Stream.Pending == 0 || len(s.alive()) == 0 || len(s.Status.Pauses) > 0 || len(s.Stream.Paused) > 0 {
+	if s.Status == nil || s.Stream == nil || s.Stream.Pending == 0 || len(s.alive()) == 0 ||
+		len(s.Status.Pauses) > 0 || len(s.Stream.Paused) > 0 {
 		return nil
 	}
 	var since time.Time
@@ -344,11 +369,13 @@ func stuck(s *Sight) []Finding {
 			return nil
 		}
 	}
-	if q := s.Status.Quota; s.At.Sub(since) < stuckFor || q != nil && q.BlockedUntil.After(s.At) || len(s.Status.Locks) > 0 {
+	if q := s.Status.Quota; s.At.Sub(since) < stuckFor || q != nil && q.BlockedUntil.After(s.At) ||
+		len(s.Status.Locks) > 0 {
 		return nil
 	}
-	return []Finding{{State: Trouble, Kind: "stuck", What: wait(int64(s.Stream.Pending)) + " in the stream, and nothing comes to its end", Since: since,
-		Do: "type 'crmintake check', and read a worker's log", Person: true, Stops: true}}
+	return []Finding{{State: Trouble, Kind: "stuck", Since: since,
+		What: wait(int64(s.Stream.Pending)) + " in the stream, and nothing comes to its end",
+		Do:   "type 'crmintake check', and read a worker's log", Person: true, Stops: true}}
 }
 
 // dead is for what needs a person, and keeps nobody from anything.
@@ -365,7 +392,8 @@ func dead(s *Sight) []Finding {
 	if n == 0 {
 		return nil
 	}
-	f := Finding{State: Moving, Kind: "dead", What: count(n, "dead event") + " need a person", Do: "type 'crmintake dead groups'", Person: true}
+	f := Finding{State: Moving, Kind: "dead", What: count(n, "dead event") + " need a person",
+		Do: "type 'crmintake dead groups'", Person: true}
 	if n == 1 {
 		f.What = "1 dead event needs a person"
 	}

@@ -19,7 +19,8 @@ type Lock struct {
 	Since   time.Time `json:"since"`             // when the first of them began to wait
 }
 
-// LostCalls are under way by a worker that is not heard of any more. Once their lease is over it is found out what became of them.
+// LostCalls are under way by a worker that is not heard of any more. Once their lease is over it is found out what
+// became of them.
 type LostCalls struct {
 	Worker string    `json:"worker"`
 	Calls  int       `json:"calls"`
@@ -46,22 +47,25 @@ const (
 const (
 	// Of a transaction that only reads transaction_read_only would say nothing. It takes no lock on a table of ours.
 	statusServer = `SELECT now(), pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool`
-	// Who is in nobody's way but holds up others, and holds a lock on a table of ours. waitstart is null for a moment, and before
-	// PostgreSQL 14 there is none.
+	// Who is in nobody's way but holds up others, and holds a lock on a table of ours. waitstart is null for a moment,
+	// and before PostgreSQL 14 there is none.
 	statusLocks = `
 WITH waiting AS MATERIALIZED (
   SELECT pid, min((to_jsonb(l) ->> 'waitstart')::timestamptz) AS since FROM pg_locks l WHERE NOT granted GROUP BY pid),
 blocked AS MATERIALIZED (
-  SELECT w.pid AS waits, w.since, unnest(pg_blocking_pids(w.pid)) AS pid FROM waiting w WHERE w.since < clock_timestamp() - $1::interval)
+  SELECT w.pid AS waits, w.since, unnest(pg_blocking_pids(w.pid)) AS pid FROM waiting w
+  WHERE w.since < clock_timestamp() - $1::interval)
 SELECT b.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), count(DISTINCT b.waits), min(b.since)
 FROM blocked b JOIN pg_stat_activity a ON a.pid = b.pid
 WHERE a.datname = current_database() AND b.pid NOT IN (SELECT pid FROM waiting) AND EXISTS (
   SELECT FROM pg_locks h JOIN pg_class c ON c.oid = h.relation
   WHERE h.pid = b.pid AND h.granted AND h.database = a.datid AND c.relnamespace = current_schema()::regnamespace
-    AND c.relname IN ('event', 'attempt', 'outbox_error', 'pause', 'quota', 'fuse', 'worker', 'replay_job', 'replay_event', 'operator_action', 'credential'))
+    AND c.relname IN ('event', 'attempt', 'outbox_error', 'pause', 'quota', 'fuse', 'worker',
+      'replay_job', 'replay_event', 'operator_action', 'credential'))
 GROUP BY b.pid, a.usename, a.application_name ORDER BY min(b.since)`
 	statusLost = `
-SELECT worker, count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint, max(lease_until) FROM attempt WHERE closed_at IS NULL
+SELECT worker, count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint, max(lease_until)
+FROM attempt WHERE closed_at IS NULL
 GROUP BY worker ORDER BY worker`
 	statusReplays = `
 SELECT id, state, events, events - replayed - skipped - held, failures, coalesce(failure, '') FROM replay_job
@@ -84,7 +88,8 @@ func whoWorks(ctx context.Context, tx pgx.Tx, s *Status) error {
 	}
 	list, err := pgx.CollectRows(rows, outbox.ScanWorker)
 	for _, w := range list {
-		s.Workers = append(s.Workers, WorkerState{Name: w.Name, StartedAt: w.StartedAt, SeenAt: s.At.Add(-w.Silent), Alive: w.Silent < silentFor,
+		s.Workers = append(s.Workers, WorkerState{Name: w.Name, StartedAt: w.StartedAt, SeenAt: s.At.Add(-w.Silent),
+			Alive:     w.Silent < silentFor,
 			BatchSize: w.Batch, Rate: w.Rate, Told: w.Told})
 	}
 	return err

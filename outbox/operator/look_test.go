@@ -20,16 +20,19 @@ func TestLook(t *testing.T) {
 	o := New(store, Config{Name: "ann"})
 	exec(t, store, `INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs)
 SELECT gen_random_uuid(), 'create', 'deals', w, now() + interval '1 minute', '{a,b}', 2 FROM unnest('{here,gone,gone}'::text[]) w`)
-	exec(t, store, `INSERT INTO replay_job (state, allow_duplicate, events, replayed, ended_at) VALUES ('running', false, 10, 2, null), ('done', false, 0, 0, now())`)
+	exec(t, store,
+		`INSERT INTO replay_job (state, allow_duplicate, events, replayed, ended_at) VALUES ('running', false, 10, 2, null), ('done', false, 0, 0, now())`)
 	told := outbox.Told{At: time.Now(), Settings: map[string]string{"quota": "off"}}
 	if err := store.Beat(t.Context(), "here", outbox.Capacity{Batch: 1}, told); err != nil {
 		t.Fatal(err)
 	}
 	s, err := o.Look(t.Context())
-	if err != nil || len(s.Lost) != 1 || s.Lost[0].Worker != "gone" || s.Lost[0].Calls != 2 || s.Lost[0].Events != 4 || !s.Lost[0].Lease.After(s.At) {
+	if err != nil || len(s.Lost) != 1 || s.Lost[0].Worker != "gone" || s.Lost[0].Calls != 2 ||
+		s.Lost[0].Events != 4 || !s.Lost[0].Lease.After(s.At) {
 		t.Errorf("%+v, %v", s.Lost, err)
 	}
-	if len(s.Replays) != 1 || s.Replays[0].Left != 8 || s.Workers[0].Told.Settings["quota"] != "off" || s.ReadOnly || len(s.Locks) > 0 {
+	if len(s.Replays) != 1 || s.Replays[0].Left != 8 || s.Workers[0].Told.Settings["quota"] != "off" || s.ReadOnly ||
+		len(s.Locks) > 0 {
 		t.Errorf("%+v", s)
 	}
 
@@ -62,7 +65,8 @@ SELECT gen_random_uuid(), 'create', 'deals', w, now() + interval '1 minute', '{a
 			}
 		}
 		l := seen.Locks[0]
-		if l.PID != int(conn.Conn().PgConn().PID()) || l.Program != "crmintake" || l.Waiting == 0 || len(seen.Workers) != 1 {
+		if l.PID != int(conn.Conn().PgConn().PID()) || l.Program != "crmintake" || l.Waiting == 0 ||
+			len(seen.Workers) != 1 {
 			t.Errorf("%s: %+v", name, seen)
 		}
 		if name == "a table" && seen.Left != string(outbox.Locked) {

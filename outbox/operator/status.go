@@ -119,8 +119,8 @@ SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)
 )
 
 // Status tells how things stand. It counts what is not done through indexes that hold little else; what is created is
-// counted while the table is small and estimated from then on, so that the cost does not grow with it. What somebody's lock keeps from it
-// for a second it leaves out.
+// counted while the table is small and estimated from then on, so that the cost does not grow with it. What somebody's
+// lock keeps from it for a second it leaves out.
 func (o *Operator) Status(ctx context.Context) (Status, error) {
 	return o.status(ctx, unfinished, finished, why)
 }
@@ -128,7 +128,8 @@ func (o *Operator) Status(ctx context.Context) (Status, error) {
 // Look is Status without Events and Groups: some statements that take a millisecond each.
 func (o *Operator) Look(ctx context.Context) (Status, error) { return o.status(ctx) }
 
-func (o *Operator) status(ctx context.Context, count ...func(context.Context, pgx.Tx, *Status) error) (s Status, err error) {
+func (o *Operator) status(ctx context.Context, count ...func(context.Context, pgx.Tx, *Status) error) (s Status,
+	err error) {
 	s.Events, s.Pauses, s.Workers = []Events{}, []Pause{}, []WorkerState{} // not null, in JSON
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
@@ -138,7 +139,8 @@ func (o *Operator) status(ctx context.Context, count ...func(context.Context, pg
 		if _, err := tx.Exec(ctx, lockWait); err != nil {
 			return err
 		}
-		for _, part := range append([]func(context.Context, pgx.Tx, *Status) error{whoLocks, whoWorks, whatPauses, whatReplays, whatIsLost}, count...) {
+		for _, part := range append([]func(context.Context, pgx.Tx, *Status) error{whoLocks, whoWorks, whatPauses,
+			whatReplays, whatIsLost}, count...) {
 			if err := part(ctx, tx, &s); err != nil {
 				return err
 			}

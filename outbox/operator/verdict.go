@@ -22,8 +22,8 @@ const (
 // States are all of them.
 var States = []State{Moving, Idle, Held, Trouble}
 
-// Verdict is what a Sight comes to. Its words are in verdict.go and findings.go, and nowhere else. Only Finding.Why holds what an error,
-// an answer or a person said: all else may be shown to anybody.
+// Verdict is what a Sight comes to. Its words are in verdict.go and findings.go, and nowhere else. Only Finding.Why
+// holds what an error, an answer or a person said: all else may be shown to anybody.
 type Verdict struct {
 	At    time.Time `json:"at"` // by the clock of the Sight
 	State State     `json:"state"`
@@ -52,8 +52,8 @@ type Finding struct {
 // Sight is all that a verdict is made of.
 type Sight struct {
 	At time.Time // now, by the clock of Status
-	// Status is nil if the database can't be asked; Fault and FaultWhy say why. There may be a Fault beside it: of what was to be
-	// written, since then.
+	// Status is nil if the database can't be asked; Fault and FaultWhy say why. There may be a Fault beside it: of
+	// what was to be written, since then.
 	Status     *Status
 	Fault      outbox.Fault
 	FaultSince time.Time
@@ -86,7 +86,8 @@ func Judge(s Sight) Verdict {
 	} {
 		v.Findings = append(v.Findings, look(&s)...)
 	}
-	// What is broken comes before what is held back, what stops all before what stops some, and what needs a person before what does not.
+	// What is broken comes before what is held back, what stops all before what stops some, and what needs a person
+	// before what does not.
 	rank := func(f Finding) int {
 		n := 4 * slices.Index([]State{Trouble, Held, Moving}, f.State)
 		if !f.Stops {
