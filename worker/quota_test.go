@@ -207,14 +207,12 @@ func TestCallsThatTellNothing(t *testing.T) {
 		w.tokens.called(Unavailable, &Call{})
 	}
 	can("while the CRM is down", 100)
-	w.tokens.called(Answered, &Call{Duration: time.Nanosecond})
-	w.cfg.InFlight = 1 << 30
-	can("no worker does more", mostRate)
-	w.cfg.InFlight = 1
 	for _, class := range []Class{Refused, TooLarge} {
 		w.tokens.called(class, &Call{Duration: time.Second})
 	}
 	can("refused ones", 100)
+	w.cfg.InFlight = 1 << 20
+	can("no worker does more", mostRate)
 }
 
 // While everything is paused, no more workers are wanted; while an object type is, what there is to do counts.
