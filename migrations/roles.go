@@ -24,7 +24,8 @@ const (
 var roleNames = []string{WorkerRole, OperatorRole, ReaderRole}
 
 // rights are what a role may do to a table, as GRANT has it. What is not here is not granted: no role may change who did what, nor an
-// error as received, and only workers have the fleet's credential. Whoever locks a row needs UPDATE of some column of it.
+// error as received, and only workers have the fleet's credential. Whoever locks a row needs UPDATE of some column of it. Who tails
+// says so in follow, a reader too.
 var rights = []struct{ table, worker, operator, reader string }{
 	{"outbox", "SELECT", "SELECT", "SELECT"}, // a view
 	{"event", "SELECT, INSERT, UPDATE, DELETE", "SELECT, UPDATE (status, payload, revision, reason, error, " +
@@ -40,7 +41,7 @@ var rights = []struct{ table, worker, operator, reader string }{
 	{"credential", "SELECT, INSERT, UPDATE", "", ""},
 	{"retention", "SELECT, UPDATE", "SELECT", "SELECT"},
 	{"doubt", "SELECT", "SELECT, INSERT, UPDATE", "SELECT"},
-	{"follow", "SELECT", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (until)"},                     // who tails says so there
+	{"follow", "SELECT", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE (until)"},
 	{"operator_action", "SELECT (action, events)", "SELECT, INSERT, UPDATE (events, skipped)", "SELECT"}, // a change counts what it did when it has done it
 	{"operator_action_event", "SELECT, INSERT", "SELECT, INSERT", "SELECT"},                              // a worker says which events it replayed
 	{"replay_job", "SELECT, UPDATE (replayed, skipped, held, state, next_at, failures, failure, ended_at)",

@@ -24,8 +24,9 @@ const (
 	countCreated = 4 << 20
 )
 
-// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done to: those
-// that discard are summed, less those that restore, by an index that has nothing else, one entry for each time that a person did.
+// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done
+// to: those that discard are summed, less those that restore, by an index that has nothing else, one entry for each time that
+// a person did.
 const census = dueTypes + `,
 firsts AS (
   SELECT (SELECT o.next_attempt_at FROM event o

@@ -17,8 +17,8 @@ type ListFilter struct {
 	After      string // only ids after this one: the page before's Next
 	Limit      int    // rows at most; 0 means 50
 
-	// ByTime lists what came last first, and only what came from Since on and before Until, where they are not zero. A page goes on
-	// After an event that is there, else it is ErrNoSuchPlace.
+	// ByTime lists what came last first, and only what came from Since on and before Until, where they are not zero. A page
+	// goes on After an event that is there, else it is ErrNoSuchPlace.
 	ByTime       bool
 	Since, Until time.Time
 }

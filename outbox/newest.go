@@ -21,7 +21,8 @@ type place struct {
 	at time.Time
 }
 
-// newer begins each part: rows of an object type ($1) that came in a time ($2, $3), after a place ($4, $5) in the list, so many ($6).
+// newer is around each part: rows of an object type ($1) that came in a time ($2, $3), after a place ($4, $5) in the list, so
+// many ($6).
 const newer = `
 SELECT event_id, received_at FROM (%s) e
 WHERE ($1 = '' OR object_type = $1) AND received_at >= $2 AND received_at < $3

@@ -29,7 +29,8 @@ type streams struct {
 	out, err io.Writer
 }
 
-// cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it says env:"-".
+// cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it says
+// env:"-".
 type cli struct {
 	globals
 

@@ -35,8 +35,9 @@ func known(ctx context.Context, v *kong.Value, words []string) (list []proposal)
 	if group {
 		groups, _ := o.Groups(ctx, operator.Filter{}, 100)
 		for _, g := range groups.List {
-			help := count(int(g.Events), "event") + " " + g.ObjectType + " " + string(g.Reason) + " " + g.Rule + " " + g.Property
-			list = append(list, proposal{g.Fingerprint, oneLine(help)}) // no error's words, which can hold values
+			// Without the error's words, which can hold values.
+			words := []string{count(int(g.Events), "event"), g.ObjectType, string(g.Reason), g.Rule, g.Property}
+			list = append(list, proposal{g.Fingerprint, oneLine(strings.Join(words, " "))})
 		}
 		return list
 	}

@@ -44,8 +44,8 @@ var groupForm = regexp.MustCompile(`^[0-9a-f]{12}$`)
 func (f deadFilterFlags) AfterApply() error {
 	for _, g := range f.Group {
 		if !groupForm.MatchString(g) {
-			return fmt.Errorf("--group: %q is no group: want twelve characters such as 3f2a9c1b04d7, as 'crmintake dead groups' names them",
-				shorten(g, 50))
+			return fmt.Errorf("--group: %q is no group: want twelve characters such as 3f2a9c1b04d7, as 'crmintake dead groups' "+
+				"names them", shorten(g, 50))
 		}
 	}
 	return f.Since.past("--since")
@@ -56,7 +56,7 @@ func (f deadFilterFlags) none() string {
 	if len(f.Group) == 0 {
 		return "No dead events."
 	}
-	return "No dead events in " + strings.Join(f.Group, ", ") + "; 'crmintake dead groups' tells which groups there are."
+	return "No dead events in " + strings.Join(f.Group, ", ") + "; 'crmintake dead groups' tells which there are."
 }
 
 func (f deadFilterFlags) filter() operator.Filter {
@@ -166,7 +166,8 @@ func operatorError(err error) error {
 		return usagef("say why, with --reason; nothing was changed")
 	case errors.Is(err, operator.ErrNotDead):
 		return usagef("the event is not dead, and only dead events are changed by hand; " +
-			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one that waits in retry or unknown, 'crmintake dead restore' of a discarded one")
+			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one that waits in retry " +
+			"or unknown, 'crmintake dead restore' of a discarded one")
 	case errors.Is(err, operator.ErrEdited):
 		return errors.New("somebody else edited the event after you read it; nothing was changed. Look at it with 'crmintake dead show', and edit it anew")
 	case errors.As(err, new(*operator.UnfitError)):
@@ -209,7 +210,8 @@ func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, fla
 	v := changeView{Plan: plan, DryRun: flags.DryRun}
 	if plan.TotalEvents > 0 && !flags.DryRun {
 		if !flags.Yes {
-			if err := p.confirm(ctx, fmt.Sprintf("Should crmintake %s %s?", what, count(int(plan.TotalEvents), "event"))); err != nil {
+			question := fmt.Sprintf("Should crmintake %s %s?", what, count(int(plan.TotalEvents), "event"))
+			if err := p.confirm(ctx, question); err != nil {
 				return err
 			}
 		}

@@ -7,8 +7,8 @@
 //
 // The contract:
 //
-//   - A flag has an environment variable, CRMINTAKE_ and its name in capitals; what makes a change bigger has none (env.go). A variable
-//     that is empty is not given; one that begins with CRMINTAKE_ and is no flag's is an error.
+//   - A flag has an environment variable, CRMINTAKE_ and its name in capitals; what makes a change bigger has none (env.go).
+//     A variable that is empty is not given; one that begins with CRMINTAKE_ and is no flag's is an error.
 //   - Exit code 0: done. 1: failed, and trying again may help. 2: wrong usage or settings; nothing was done.
 //   - run waits for Postgres and NATS for as long as it takes, at its start as later on (start.go), and says so once. What waiting can't
 //     mend is an error, as for the other commands, which don't wait. Told to stop meanwhile, it ends with 0.

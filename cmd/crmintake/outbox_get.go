@@ -19,8 +19,8 @@ type outboxGetCmd struct {
 }
 
 func (outboxGetCmd) Help() string {
-	return "An event that the outbox has not is looked for in the stream, from the oldest on, for ten seconds at most. One event " +
-		"is a JSON object with --output json, several are an array."
+	return "An event that the outbox has not is looked for in the stream, from the oldest on, for ten seconds at most. " +
+		"One event is a JSON object with --output json, several are an array."
 }
 
 const (
@@ -134,8 +134,8 @@ func (c *outboxGetCmd) inStream(ctx context.Context, p *program, ids []string) (
 	}
 	for _, e := range s.Found {
 		views = append(views, waitingView{
-			EventID: e.ID, ObjectType: e.ObjectType, Status: "in_stream", Before: e.Before, Stream: c.Stream, StreamSeq: e.Seq,
-			PublishedAt: e.Published.UTC(),
+			EventID: e.ID, ObjectType: e.ObjectType, Status: "in_stream", Before: e.Before,
+			Stream: c.Stream, StreamSeq: e.Seq, PublishedAt: e.Published.UTC(),
 		})
 		for i, id := range ids {
 			if id == e.ID {
@@ -150,8 +150,8 @@ func (c *outboxGetCmd) inStream(ctx context.Context, p *program, ids []string) (
 	case s.Ended:
 		return views, usagef("%s, nor has the stream %s", noEvent(ids), c.Stream)
 	}
-	return views, fmt.Errorf("%s, nor is it among the first %s of some %s events in the stream %s; the others were not looked at",
-		noEvent(ids), grouped(s.Looked), grouped(s.All), c.Stream)
+	return views, fmt.Errorf("%s, nor is it among the first %s of some %s events in the stream %s; "+
+		"the others were not looked at", noEvent(ids), grouped(s.Looked), grouped(s.All), c.Stream)
 }
 
 func noEvent(ids []string) string {

@@ -28,7 +28,8 @@ type outboxListCmd struct {
 }
 
 func (outboxListCmd) Help() string {
-	return "Listed are events in the order of their ids, or with --newest, --since or --until of when they came. What is sending, retry, unknown or dead is found at once. Created and discarded events are looked for among all, some " +
+	return "Listed are events in the order of their ids, or with --newest, --since or --until of when they came. " +
+		"What is sending, retry, unknown or dead is found at once. Created and discarded events are looked for among all, some " +
 		"100,000 a page, unless they are listed by time: a page can be short, or empty, and not be the last. The end of the output says where the next begins."
 }
 
@@ -78,8 +79,8 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		return printJSON(p.out, v)
 	}
 	if len(page.Records) > 0 {
-		t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "STATUS"}, column{title: c.timeTitle()},
-			column{title: "RECORD OR ERROR", fit: true})
+		t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "STATUS"},
+			column{title: c.timeTitle()}, column{title: "RECORD OR ERROR", fit: true})
 		for _, r := range page.Records {
 			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), localTime(c.timeOf(r)), became(r))
 		}

@@ -67,7 +67,7 @@ type pauseReport struct {
 	ObjectType string `json:"object_type"` // "*": everything
 	Reason     string `json:"reason"`
 	Already    bool   `json:"already"`           // it was paused before
-	Unmet      bool   `json:"unmet,omitempty"`   // no call and no event of the object type is known: it may be misspelled
+	Unmet      bool   `json:"unmet,omitempty"`   // no call and no event of it is known: it may be misspelled
 	Nearest    string `json:"nearest,omitempty"` // then, the one that is and whose name is nearest
 }
 

@@ -343,7 +343,8 @@ func (f *feed) checkExported(l *line) (subject, id string, err error) {
 		subject = f.subject
 	}
 	if err := objectTypeFault(strings.TrimPrefix(subject, cfg.Prefix())); err != nil {
-		return "", "", fmt.Errorf("its object type is %q: %w, or say it with --object-type", shorten(l.objectType, 50), err)
+		return "", "", fmt.Errorf("its object type is %q: %w, or say it with --object-type",
+			shorten(l.objectType, 50), err)
 	}
 	id, err = f.checkID(l.id+f.IDSuffix, "event_id")
 	return subject, id, err
