@@ -160,7 +160,7 @@ func (f *feed) report() publishReport {
 		Bad:         f.bad,
 		Unconfirmed: f.publisher.Unconfirmed(),
 		LastLine:    done.Line,
-		Sent:        f.sent.upTo(done),
+		Sent:        f.sent.upTo(f.publisher.Places()),
 	}
 }
 

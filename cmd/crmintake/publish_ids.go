@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-
-	"crmintake/worker/jetstream"
 )
 
 // Sent is under which names one finds again what was sent: its ids, or its place in the stream if it has none.
@@ -32,17 +30,17 @@ func (s *Sent) add(id string) {
 	}
 }
 
-// upTo is what there is to tell when so much is confirmed.
-func (s Sent) upTo(done jetstream.Progress) Sent {
+// upTo is what there is to tell when the messages between these are confirmed.
+func (s Sent) upTo(first, last uint64) Sent {
 	switch {
-	case done.Confirmed == 0:
+	case first == 0:
 		return Sent{}
 	case len(s.IDs) <= fewIDs:
 		s.FirstID, s.LastID = "", ""
 	default:
 		s.IDs = nil
 	}
-	s.First, s.Last = done.First, done.Last
+	s.First, s.Last = first, last
 	return s
 }
 

@@ -51,12 +51,10 @@ type Message struct {
 // Progress is how far a Publisher has come. Confirmations count in the order of publishing: everything up to Line is in the stream, but
 // for what was dropped.
 type Progress struct {
-	Confirmed  int    // messages that are in the stream, duplicates included
-	Duplicates int    // those of them that were there before, by their id, subject and content; also by a try whose confirmation was lost
-	Dropped    int    // messages that the stream dropped for their id, and that are not known to be what it had under it
-	Line       int    // of the last one of them all
-	First      uint64 // the stream's number of the first of what is in the stream; 0 for none
-	Last       uint64 // and of the last. Others' messages may lie between
+	Confirmed  int // messages that are in the stream, duplicates included
+	Duplicates int // those of them that were there before, by their id, subject and content; also by a try whose confirmation was lost
+	Dropped    int // messages that the stream dropped for their id, and that are not known to be what it had under it
+	Line       int // of the last one of them all
 }
 
 // Publisher sends events without waiting for each one's confirmation, and yet knows of each whether it is in the stream. It is for
@@ -91,8 +89,9 @@ type Publisher struct {
 
 	confirmWait, resendPause time.Duration // the constants, less in tests
 
-	done Progress
-	err  error // final
+	done        Progress
+	first, last uint64 // of what done counts: see Places
+	err         error  // final
 
 	asked int // how often for the stream, since the last message that was confirmed
 }
@@ -161,6 +160,9 @@ func (p *Publisher) Close() {
 
 // Progress tells how far the publisher has come.
 func (p *Publisher) Progress() Progress { return p.done }
+
+// Places are the stream's numbers of the first and the last message that Progress counts; 0 for none. Others' may lie between.
+func (p *Publisher) Places() (first, last uint64) { return p.first, p.last }
 
 // Unconfirmed is the number of messages that were sent and that Progress does not count yet.
 func (p *Publisher) Unconfirmed() int { return len(p.waiting) }
@@ -248,8 +250,7 @@ func (p *Publisher) settle(ctx context.Context) error {
 		p.dropped(oldest.line, oldest.id, oldest.dropped)
 	} else {
 		p.done.Confirmed++
-		p.done.Last = oldest.seq
-		p.done.First = cmp.Or(p.done.First, oldest.seq)
+		p.first, p.last = min(cmp.Or(p.first, oldest.seq), oldest.seq), max(p.last, oldest.seq)
 	}
 	p.done.Line = oldest.line
 	if oldest.duplicate {
