@@ -68,6 +68,13 @@ func (i *item) read(idProperty string) {
 	}
 }
 
+// EnvelopeID is the id of a CloudEvent in structured mode, which it has where no header tells one; found tells that it is such.
+func EnvelopeID(message []byte) (id string, found bool) {
+	c, found := openCloudEvent(message)
+	id = JoinID(c.source, c.id)
+	return id, found && c.source != "" && c.id != "" && CheckID(id, "source and id") == ""
+}
+
 // identify notes by which content the event is known, and as what an older program kept it, if that differs.
 func (i *item) identify(content []byte) {
 	i.hash = ContentHash(i.Subject, content)

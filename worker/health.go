@@ -23,7 +23,7 @@ type Health struct {
 func (w *Worker) Health() Health {
 	h := Health{StreamFails: w.stream.lasting()}
 	var err error
-	err, h.DatabaseFails = w.database.failure()
+	h.DatabaseFails, err = w.database.failure()
 	h.Database = outbox.FaultOf(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -94,14 +94,14 @@ func (o *outage) lasting() time.Duration {
 	return max(time.Since(o.since), 1)
 }
 
-// failure is the last one of an outage, and how long that lasts by now; nil and 0 if it works.
-func (o *outage) failure() (err error, lasting time.Duration) {
+// failure tells for how long it has failed by now, and how the last time; 0 and nil if it works.
+func (o *outage) failure() (lasting time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.since.IsZero() {
-		return nil, 0
+		return 0, nil
 	}
-	return o.err, max(time.Since(o.since), 1)
+	return max(time.Since(o.since), 1), o.err
 }
 
 // calm tells whether nothing has failed for so long.

@@ -62,7 +62,7 @@ func TestOutageTellsTheCauseThatLasts(t *testing.T) {
 			"another reason\" error=\"readonly 4") {
 			t.Errorf("of the cause that lasts:\n%s", text)
 		}
-		if err, lasting := o.failure(); err.Error() != "readonly 5" || lasting != 9*time.Second {
+		if lasting, err := o.failure(); err.Error() != "readonly 5" || lasting != 9*time.Second {
 			t.Errorf("%v, for %v", err, lasting)
 		}
 		time.Sleep(time.Minute)
@@ -73,7 +73,7 @@ func TestOutageTellsTheCauseThatLasts(t *testing.T) {
 		if text := log.String(); !strings.Contains(text, "works again\" after=1m9s failures=9") {
 			t.Errorf("of its end:\n%s", text)
 		}
-		if err, lasting := o.failure(); err != nil || lasting != 0 {
+		if lasting, err := o.failure(); err != nil || lasting != 0 {
 			t.Errorf("after its end: %v, for %v", err, lasting)
 		}
 		log.Reset()

@@ -67,7 +67,7 @@ func (w *Worker) tell() outbox.Told {
 	now := time.Now()
 	t := outbox.Told{At: now, Settings: w.cfg.settings(), Stream: w.stream.trouble(), Database: w.database.trouble()}
 	if t.Database != nil {
-		err, _ := w.database.failure()
+		_, err := w.database.failure()
 		t.Database.Kind = string(outbox.FaultOf(err))
 	}
 	w.mu.Lock()
@@ -92,7 +92,7 @@ func (w *Worker) tell() outbox.Told {
 
 // trouble is what an outage is to others; nil if there is none.
 func (o *outage) trouble() *outbox.Trouble {
-	err, lasting := o.failure()
+	lasting, err := o.failure()
 	if err == nil {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (w *Worker) keepSight(s *survey) {
 // meets itself, as it is now. It asks nobody, and may be called at any time.
 func (w *Worker) Sight() operator.Sight {
 	told := w.tell()
-	err, lasting := w.database.failure()
+	lasting, err := w.database.failure()
 	w.sight.mu.Lock()
 	s, surveyed := w.sight.last, w.sight.at
 	w.sight.mu.Unlock()

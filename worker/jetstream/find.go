@@ -104,7 +104,12 @@ func (c Config) read(ctx context.Context, stream jetstream.Stream, first, last u
 		}
 		e := Waiting{Seq: m.Sequence, Published: m.Time}
 		header := func(name string) (string, bool) { return headerOf(m.Header, name) }
-		e.ID, _, _ = worker.EventID(header, worker.Place{Stream: c.Stream, Seq: m.Sequence, Published: m.Time})
+		place := worker.Place{Stream: c.Stream, Seq: m.Sequence, Published: m.Time}
+		if e.ID, _, _ = worker.EventID(header, place); e.ID == place.String() {
+			if id, found := worker.EnvelopeID(m.Data); found {
+				e.ID = id
+			}
+		}
 		e.ObjectType, _ = worker.ObjectTypeOf(m.Subject, c.Prefix())
 		list = append(list, e)
 		first = m.Sequence + 1

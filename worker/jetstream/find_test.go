@@ -65,3 +65,20 @@ func TestFind(t *testing.T) {
 		t.Error("there is no such stream")
 	}
 }
+
+// A CloudEvent in structured mode has its id in its envelope.
+func TestFindCloudEvent(t *testing.T) {
+	e := newEnv(t)
+	if _, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{`{"properties":{}}`, `{"specversion":"1.0","source":"/orders","id":"7","data":{"properties":{}}}`} {
+		if _, err := e.js.Publish(t.Context(), "crm.create.deals", []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Find(t.Context(), e.nc, Config{}, []string{"/orders/7"}, 100)
+	if err != nil || len(got.Found) != 1 || got.Found[0].Seq != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
