@@ -19,14 +19,22 @@ import (
 // monitored starts a NATS server with its HTTP monitoring, in a fleet of our own.
 func monitored(t *testing.T, sync func(*server.Options)) (d office, monitorURL string) {
 	t.Helper()
+	d = newOffice(t)
+	nats, monitorURL := startMonitored(t, sync)
+	t.Setenv("CRMINTAKE_NATS_URL", nats.URL())
+	crmintake(t, "", "init").want(t, 0)
+	return d, monitorURL
+}
+
+func startMonitored(t *testing.T, sync func(*server.Options)) (nats *local.NATS, monitorURL string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	d = newOffice(t)
-	nats, err := local.StartNATS(local.NATSConfig{Options: func(o *server.Options) {
+	nats, err = local.StartNATS(local.NATSConfig{Options: func(o *server.Options) {
 		o.HTTPHost, o.HTTPPort = "127.0.0.1", port
 		sync(o)
 	}})
@@ -38,9 +46,7 @@ func monitored(t *testing.T, sync func(*server.Options)) (d office, monitorURL s
 			t.Error(err)
 		}
 	})
-	t.Setenv("CRMINTAKE_NATS_URL", nats.URL())
-	crmintake(t, "", "init").want(t, 0)
-	return d, fmt.Sprintf("http://127.0.0.1:%d", port)
+	return nats, fmt.Sprintf("http://127.0.0.1:%d", port)
 }
 
 // A stream with one replica may forget what it confirmed: check says so unless it sees that its server syncs first, and

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -118,7 +120,7 @@ var exported = regexp.MustCompile(`(?m)^export (CRMINTAKE_.*)$`)
 
 // The README's example settings are such that check finds nothing wrong with them, but for the addresses.
 func TestReadmeExampleSettings(t *testing.T) {
-	nats, _ := startNATS(t)
+	nats, monitorURL := startMonitored(t, func(o *server.Options) { o.SyncAlways = true })
 	limit := hubspottest.Limit{Calls: 190, Window: 10 * time.Second}
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, Limit: limit, ObjectTypes: map[string]hubspottest.ObjectType{
 		"deals": {Properties: []string{"dealname"}, Unique: []string{"source_event_id"}},
@@ -131,8 +133,8 @@ func TestReadmeExampleSettings(t *testing.T) {
 	if err := os.WriteFile(token, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ours := map[string]string{"CRMINTAKE_NATS_URL": nats.URL(), "CRMINTAKE_DATABASE_URL": outboxtest.New(t),
-		"CRMINTAKE_HUBSPOT_TOKEN_FILE": token}
+	ours := map[string]string{"CRMINTAKE_NATS_URL": nats.URL(), "CRMINTAKE_NATS_MONITOR_URL": monitorURL,
+		"CRMINTAKE_DATABASE_URL": outboxtest.New(t), "CRMINTAKE_HUBSPOT_TOKEN_FILE": token}
 	content, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
