@@ -10,11 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/nats-io/nats-server/v2/server"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats-server/v2/server"
 
 	"crmintake/outbox/outboxtest"
 	"crmintake/worker/hubspot/hubspottest"
