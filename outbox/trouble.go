@@ -32,7 +32,7 @@ func FaultOf(err error) Fault {
 		return Well
 	case errors.As(err, &answer):
 		return faultOfState(answer.Code)
-	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrStandbyConnection):
+	case errors.Is(err, errNoWrites), errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrStandbyConnection):
 		return ReadOnly
 	case errors.As(err, new(*pgconn.ConnectError)):
 		return Away

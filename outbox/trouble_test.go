@@ -27,7 +27,7 @@ func TestFaultOf(t *testing.T) {
 		want Fault
 	}{
 		{nil, Well}, {context.DeadlineExceeded, Hangs}, {fmt.Errorf("x: %w", pgconn.ErrReadOnlyConnection), ReadOnly},
-		{errors.New("x"), Failing},
+		{fmt.Errorf("x: %w", errNoWrites), ReadOnly}, {errors.New("x"), Failing},
 	} {
 		if got := FaultOf(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)

@@ -53,7 +53,7 @@ func TestEmptyVariables(t *testing.T) {
 
 // forTheLine makes a change bigger, takes the question away, or says which event is changed to what: no variable does
 // that.
-var forTheLine = []string{"all", "yes", "allow-duplicate", "set", "unset", "rename", "file", "revision", "discard", "version", "help"}
+var forTheLine = []string{"all", "yes", "dead", "allow-duplicate", "set", "unset", "rename", "file", "revision", "discard", "version", "help"}
 
 func TestWhatHasAVariable(t *testing.T) {
 	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))

@@ -18,6 +18,7 @@ var examples = map[string][]string{
 	"outbox list":      {"outbox list --status retry --object-type deals", "outbox list --newest --since 2h"},
 	"outbox tail":      {"outbox tail --object-type deals"},
 	"outbox give-up":   {"outbox give-up --object-type deals --older-than 6h --reason 'the scope will not come'"},
+	"outbox doubt":     {"outbox doubt --since 2026-03-01T02:00:00Z --reason 'restored the backup of 02:00'"},
 	"outbox retry-now": {"outbox retry-now order-4711", "outbox retry-now --object-type deals --status unknown"},
 	"dead groups":      {"dead groups", "dead groups --since 24h"},
 	"dead list":        {"dead list --group 3f2a9c1b04d7"},

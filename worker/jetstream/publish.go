@@ -126,7 +126,11 @@ func OpenPublisher(ctx context.Context, nc *nats.Conn, cfg PublisherConfig) (*Pu
 	}
 	stream, err := js.Stream(ctx, defaults.Stream)
 	if err != nil {
-		return nil, defaults.explainAt(ctx, js, err)
+		told := defaults
+		if !strings.HasSuffix(told.Subject, ">") { // one object type's, which is no setting of init's
+			told.Subject = ""
+		}
+		return nil, told.explainAt(ctx, js, err)
 	}
 	have := stream.CachedInfo().Config
 	if !coveredBy(have.Subjects, defaults.Subject) {
