@@ -101,3 +101,15 @@ func without[T any](list []T, indexes []int) []T {
 	}
 	return rest
 }
+
+// amid turns indexes into a list that others were left out of into those of the whole list. Both are sorted.
+func amid(indexes, left []int) []int {
+	for k := range indexes {
+		for _, at := range left {
+			if at <= indexes[k] {
+				indexes[k]++
+			}
+		}
+	}
+	return indexes
+}

@@ -270,14 +270,7 @@ func (s *Store) Bury(ctx context.Context, dead []Burial) (reused []int, err erro
 	if dead = without(dead, known); len(dead) > 0 {
 		reused, err = s.bury(ctx, dead)
 	}
-	for k := range reused {
-		for _, at := range known { // sorted
-			if at <= reused[k] {
-				reused[k]++
-			}
-		}
-	}
-	return reused, err
+	return amid(reused, known), err
 }
 
 func (s *Store) bury(ctx context.Context, dead []Burial) (reused []int, err error) {

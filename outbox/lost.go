@@ -113,9 +113,21 @@ ON CONFLICT (event_id) DO NOTHING`
 const lostBefore = "new to an outbox that lost commits: it may have been sent before"
 
 // Accept keeps events in doubt without a call: `unknown`, due at once, to be asked about by their object types' id
-// properties. An id that is
-// there already is left as it is, and one with other content is told of, as by Bury. fresh is how many were not there.
+// properties. An id that is there already, or was under its former name, is left as it is, and one with other content is
+// told of, as by Bury. fresh is how many were not there.
 func (s *Store) Accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int,
+	err error) {
+	known, err := s.formerly(ctx, len(events), func(i int) *Event { return &events[i] })
+	if err != nil {
+		return 0, nil, err
+	}
+	if events = without(events, known); len(events) > 0 {
+		fresh, reused, err = s.accept(ctx, events, idProperty)
+	}
+	return fresh, amid(reused, known), err
+}
+
+func (s *Store) accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int,
 	err error) {
 	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
 	types, properties := make([]string, len(events)), make([]*string, len(events))
@@ -138,7 +150,7 @@ func (s *Store) Accept(ctx context.Context, events []Event, idProperty map[strin
 		return 0, nil, fmt.Errorf("outbox: accept: %w", err)
 	}
 	if standing == nil { // a row that was in the way went in between
-		again, reused, err := s.Accept(ctx, events, idProperty)
+		again, reused, err := s.accept(ctx, events, idProperty)
 		return fresh + again, reused, err
 	}
 	for i, st := range standing {

@@ -38,6 +38,27 @@ func TestAccept(t *testing.T) {
 	}
 }
 
+// An event that an older program kept under another id is there already: asked about under its new one it might be
+// sent again.
+func TestAcceptFormer(t *testing.T) {
+	s := open(t)
+	old := event("CRM_EVENTS:7", "content")
+	old.Stream, old.StreamSeq = "CRM_EVENTS", 7
+	_, err := s.Intend(t.Context(), newAttempt(), []Event{old})
+	ok(t, err)
+	again := old
+	again.ID, again.Published = "CRM_EVENTS@1:7", time.Now().Add(-time.Minute)
+	again.Former = &Former{ID: old.ID, ContentHash: old.ContentHash}
+	_, err = s.Bury(t.Context(), []Burial{{Event: event("taken", "x"), Reason: InvalidEvent, Error: "bad"}})
+	ok(t, err)
+	fresh, reused, err := s.Accept(t.Context(), []Event{again, event("taken", "y"), event("new", "z")}, nil)
+	ok(t, err)
+	if fresh != 1 || !cmp.Equal(reused, []int{1}) {
+		t.Errorf("%d are fresh, %v reused", fresh, reused)
+	}
+	want(t, s, `SELECT event_id FROM event ORDER BY 1`, "CRM_EVENTS:7", "new", "taken")
+}
+
 func TestNewInDoubt(t *testing.T) {
 	s := open(t)
 	for _, until := range []time.Time{{}, time.Now().Add(time.Hour).Truncate(time.Microsecond),
