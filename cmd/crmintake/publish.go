@@ -152,6 +152,10 @@ type feed struct {
 
 func (f *feed) report() publishReport {
 	done := f.publisher.Progress()
+	var sent Sent
+	if done.Dropped == 0 { // else some of the ids are those of other events
+		sent = f.sent.upTo(f.publisher.Places())
+	}
 	return publishReport{
 		Subject:     f.subject,
 		Published:   done.Confirmed - done.Duplicates,
@@ -160,7 +164,7 @@ func (f *feed) report() publishReport {
 		Bad:         f.bad,
 		Unconfirmed: f.publisher.Unconfirmed(),
 		LastLine:    done.Line,
-		Sent:        f.sent.upTo(f.publisher.Places()),
+		Sent:        sent,
 	}
 }
 
