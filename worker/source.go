@@ -25,6 +25,10 @@ type Source interface {
 	// on its way. It takes a second or two where there are some. It may be called at any time; the source then mends
 	// what it can by itself.
 	Stranded(ctx context.Context) (events int, what string, err error)
+
+	// PausedFor tells for how long somebody has still told the stream to deliver nothing, as Outstanding last saw it; 0 if
+	// nobody has. It asks nobody, and may be called at any time.
+	PausedFor() time.Duration
 }
 
 // Message answers the stream for one event. Its methods do not wait for the server: an answer that is lost means that

@@ -128,10 +128,8 @@ func (w *Worker) keepSight(s *survey) {
 		return
 	}
 	x.last.Stream = &operator.Stream{Pending: s.pending, Unacked: s.unacked, Stranded: max(0, s.stranded)}
-	if source, ok := w.source.(interface{ PausedFor() time.Duration }); ok {
-		if paused := source.PausedFor(); paused > 0 {
-			x.last.Stream.Paused = []operator.PausedConsumer{{Until: x.last.At.Add(paused)}}
-		}
+	if paused := w.source.PausedFor(); paused > 0 {
+		x.last.Stream.Paused = []operator.PausedConsumer{{Until: x.last.At.Add(paused)}}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -103,14 +102,7 @@ func (o *Operator) PlanDoubt(ctx context.Context, l Lost) (DoubtPlan, error) {
 		return DoubtPlan{}, err
 	}
 	p := DoubtPlan{Filter: l, List: []LostGroup{}}
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&p.Filter.AsOf); err != nil {
-			return err
-		}
-		if _, err := missing(ctx, tx, l.EventIDs); err != nil {
-			return err
-		}
+	err := o.asOf(ctx, "doubt", &p.Filter.Filter, func(tx pgx.Tx) error {
 		// Attempts are named by the time.
 		err := tx.QueryRow(ctx, `SELECT started_at FROM attempt ORDER BY id DESC LIMIT 1`).Scan(&p.Newest)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -135,9 +127,6 @@ WHERE a.closed_at IS NULL AND o.next_attempt_at IS NULL AND `+p.Filter.and(args,
 			func() error { p.List = append(p.List, g); return nil })
 		return err
 	})
-	if unknown := (*UnknownEventError)(nil); err != nil && !errors.As(err, &unknown) {
-		err = fmt.Errorf("operator: doubt: %w", err)
-	}
 	if err != nil {
 		return DoubtPlan{}, err
 	}
@@ -181,18 +170,9 @@ ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 		if err != nil {
 			return Result{}, fmt.Errorf("operator: doubt: %w", err)
 		}
-		for step := range slices.Chunk(list, giveUpStep) {
-			ids, err := outbox.Doubt(ctx, tx, step, "put in doubt by hand: "+reason)
-			if err != nil {
-				return Result{}, err
-			}
-			if err := RecordEvents(ctx, tx, action, ids); err != nil {
-				return Result{}, err
-			}
-			r.Done += int64(len(ids))
-			progress(r.Done)
-		}
-		return r, nil
+		return inSteps(ctx, tx, action, list, progress, func(step []outbox.Doubted) ([]string, error) {
+			return outbox.Doubt(ctx, tx, step, "put in doubt by hand: "+reason)
+		})
 	})
 }
 

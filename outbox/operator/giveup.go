@@ -120,12 +120,7 @@ func (o *Operator) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, err
 		return GiveUpPlan{}, err
 	}
 	p := GiveUpPlan{Filter: u, List: []UndecidedGroup{}}
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&p.Filter.AsOf); err != nil {
-			return err
-		}
-		var err error
+	err := o.asOf(ctx, "give up", &p.Filter.Filter, func(tx pgx.Tx) (err error) {
 		if p.NotUndecided, p.InCall, err = notWaiting(ctx, tx, p.Filter); err != nil {
 			return err
 		}
@@ -139,21 +134,33 @@ func (o *Operator) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, err
 			&g.Events, &g.Oldest, &g.Example, &g.Error}, func() error { p.List = append(p.List, g); return nil })
 		return err
 	})
-	if unknown := (*UnknownEventError)(nil); err != nil && !errors.As(err, &unknown) {
-		err = fmt.Errorf("operator: give up: %w", err)
-	}
 	if err != nil {
 		return GiveUpPlan{}, err
 	}
 	return p, nil
 }
 
-// notWaiting counts of the chosen what has nothing to wait for, and what is in a call. An id that the outbox has not is an
+// asOf looks at what a filter chooses as it is at one moment, which becomes the filter's. An id that the outbox has not is an
 // *UnknownEventError.
-func notWaiting(ctx context.Context, tx pgx.Tx, u Undecided) (notUndecided, inCall int64, err error) {
-	if _, err := missing(ctx, tx, u.EventIDs); err != nil {
-		return 0, 0, err
+func (o *Operator) asOf(ctx context.Context, what string, f *Filter, look func(pgx.Tx) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&f.AsOf); err != nil {
+			return err
+		}
+		if _, err := missing(ctx, tx, f.EventIDs); err != nil {
+			return err
+		}
+		return look(tx)
+	})
+	if unknown := (*UnknownEventError)(nil); err != nil && !errors.As(err, &unknown) {
+		err = fmt.Errorf("operator: %s: %w", what, err)
 	}
+	return err
+}
+
+// notWaiting counts of the chosen what has nothing to wait for, and what is in a call.
+func notWaiting(ctx context.Context, tx pgx.Tx, u Undecided) (notUndecided, inCall int64, err error) {
 	if err := tx.QueryRow(ctx, `
 SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at IS NULL
   AND coalesce(status NOT IN ('sending', 'unknown'), true)`, u.EventIDs).Scan(&notUndecided); err != nil {
@@ -164,8 +171,8 @@ SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at 
 	return notUndecided, inCall, err
 }
 
-// giveUpStep is how many events one statement ends: half a second.
-const giveUpStep = 5000
+// eventsAtOnce is how many events one statement changes: half a second.
+const eventsAtOnce = 5000
 
 // GiveUp makes dead letters of the plan's events, which are edited, replayed or discarded from there: exhausted, or
 // unknown_outcome where a record may exist. What is in a call by now, or locked by somebody else, counts as skipped. No
@@ -181,13 +188,11 @@ func (o *Operator) GiveUp(ctx context.Context, p GiveUpPlan, reason string, prog
 	if strings.TrimSpace(reason) == "" {
 		return Result{}, ErrNoReason
 	}
-	a := Action{Action: "give-up", Reason: reason}
-	if p.Filter.Status != "" || !p.Filter.Before.IsZero() {
-		var err error
-		if a.Detail, err = p.Filter.detail(); err != nil {
-			return Result{}, err
-		}
+	detail, err := p.Filter.detail()
+	if err != nil {
+		return Result{}, err
 	}
+	a := Action{Action: "give-up", Reason: reason, Detail: detail}
 	plan := Plan{Filter: p.Filter.Filter, Groups: Groups{TotalEvents: p.TotalEvents}}
 	return o.change(ctx, plan, a, func(tx pgx.Tx, action int64) (r Result, err error) {
 		args := pgx.NamedArgs{}
@@ -200,17 +205,25 @@ ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 		if err != nil {
 			return Result{}, fmt.Errorf("operator: give up: %w", err)
 		}
-		for step := range slices.Chunk(ids, giveUpStep) {
-			ended, err := outbox.GiveUp(ctx, tx, step, "given up by hand: "+reason)
-			if err != nil {
-				return Result{}, err
-			}
-			if err := RecordEvents(ctx, tx, action, ended); err != nil {
-				return Result{}, err
-			}
-			r.Done += int64(len(ended))
-			progress(r.Done)
-		}
-		return r, nil
+		return inSteps(ctx, tx, action, ids, progress, func(step []string) ([]string, error) {
+			return outbox.GiveUp(ctx, tx, step, "given up by hand: "+reason)
+		})
 	})
+}
+
+// inSteps does something to many events of an action, and records to which it was done.
+func inSteps[T any](ctx context.Context, tx pgx.Tx, action int64, list []T, progress func(done int64),
+	do func([]T) (eventIDs []string, err error)) (r Result, err error) {
+	for step := range slices.Chunk(list, eventsAtOnce) {
+		ids, err := do(step)
+		if err != nil {
+			return Result{}, err
+		}
+		if err := RecordEvents(ctx, tx, action, ids); err != nil {
+			return Result{}, err
+		}
+		r.Done += int64(len(ids))
+		progress(r.Done)
+	}
+	return r, nil
 }

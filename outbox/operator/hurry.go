@@ -3,7 +3,6 @@ package operator
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -35,11 +34,7 @@ func (o *Operator) PlanHurry(ctx context.Context, u Undecided) (HurryPlan, error
 		return HurryPlan{}, err
 	}
 	p := HurryPlan{Filter: u}
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) (err error) {
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&p.Filter.AsOf); err != nil {
-			return err
-		}
+	err := o.asOf(ctx, "retry now", &p.Filter.Filter, func(tx pgx.Tx) (err error) {
 		if p.NotUndecided, p.InCall, err = notWaiting(ctx, tx, p.Filter); err != nil {
 			return err
 		}
@@ -50,9 +45,6 @@ SELECT count(*) FILTER (WHERE o.next_attempt_at > now() AND `+askedInVain+`),
   count(*) FILTER (WHERE o.next_attempt_at > now() AND NOT `+askedInVain+`)
 FROM event o WHERE `+p.Filter.where(args), args).Scan(&p.TotalEvents, &p.Due, &p.Asked)
 	})
-	if unknown := (*UnknownEventError)(nil); err != nil && !errors.As(err, &unknown) {
-		err = fmt.Errorf("operator: retry now: %w", err)
-	}
 	if err != nil {
 		return HurryPlan{}, err
 	}
@@ -69,13 +61,11 @@ func (o *Operator) Hurry(ctx context.Context, p HurryPlan, reason string) (Resul
 	if err := p.Filter.destructive(); err != nil {
 		return Result{}, err
 	}
-	a := Action{Action: "retry-now", Reason: reason}
-	if p.Filter.Status != "" || !p.Filter.Before.IsZero() {
-		var err error
-		if a.Detail, err = p.Filter.detail(); err != nil {
-			return Result{}, err
-		}
+	detail, err := p.Filter.detail()
+	if err != nil {
+		return Result{}, err
 	}
+	a := Action{Action: "retry-now", Reason: reason, Detail: detail}
 	plan := Plan{Filter: p.Filter.Filter, Groups: Groups{TotalEvents: p.TotalEvents}}
 	return o.change(ctx, plan, a, func(tx pgx.Tx, action int64) (Result, error) {
 		args := pgx.NamedArgs{"action": action}
@@ -94,8 +84,11 @@ INSERT INTO operator_action_event (event_id, action_id) SELECT event_id, @action
 	})
 }
 
-// detail is what the audit keeps of the filter beside Filter.
+// detail is what the audit keeps of the filter beside Filter; nil for nothing.
 func (u Undecided) detail() ([]byte, error) {
+	if u.Status == "" && u.Before.IsZero() {
+		return nil, nil
+	}
 	b, err := json.Marshal(struct {
 		Status outbox.Status `json:"status,omitempty"`
 		Before time.Time     `json:"received_before,omitzero"`

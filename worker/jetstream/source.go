@@ -138,8 +138,7 @@ func (s *Source) Warnings() []string { return s.warnings }
 // Apart tells whether each object type had a consumer of its own when the server was last asked, by Open or Outstanding.
 func (s *Source) Apart() bool { return s.cfg.isApart(s.consumer.CachedInfo().Config) }
 
-// PausedFor tells for how long still somebody has paused the consumer, and so all of them, as it was when the server
-// was last asked, by Open or Outstanding; 0 if nobody has.
+// PausedFor implements worker.Source.
 func (s *Source) PausedFor() time.Duration {
 	info := s.consumer.CachedInfo()
 	if !info.Paused {
