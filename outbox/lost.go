@@ -12,10 +12,8 @@ import (
 )
 
 // AskBy is, in SQL, by what a row of event AS o is asked about when its last call is not the outbox's to know: what an
-// `unknown` row
-// is asked about by already, else today's property (a parameter, null for none), else that of the last call that is
-// known. It wants
-// attempt AS a beside it.
+// `unknown` row is asked about by already, else today's property (a parameter, null for none), else that of the last
+// call that is known. It wants attempt AS a beside it.
 func AskBy(today string) string {
 	return `CASE WHEN o.misses IS NOT NULL AND o.id_property IS NOT NULL THEN o.id_property
     ELSE coalesce(` + today + `, a.id_property, nullif(o.id_property, '` + ByRecordID + `')) END`
@@ -51,13 +49,10 @@ SELECT event_id FROM doubted`
 type Doubted struct{ EventID, Property string }
 
 // Doubt puts `retry`, `unknown` and dead rows in doubt, as part of a transaction, for what words say: a call that the
-// outbox knows
-// nothing of, because it lost commits, may have made their records. What waited is `unknown` then, due at once, and
-// asked about
-// twice as all that is in doubt; without an id property to ask by it is parked or sent again, as workers are told to.
-// What is dead
-// is so as `unknown_outcome`. It returns the ids of those that it did so with, sorted: what is in a call or locked is
-// left alone.
+// outbox knows nothing of, because it lost commits, may have made their records. What waited is `unknown` then, due at
+// once, and asked about twice as all that is in doubt; without an id property to ask by it is parked or sent again, as
+// workers are told to. What is dead is so as `unknown_outcome`. It returns the ids of those that it did so with,
+// sorted: what is in a call or locked is left alone.
 func Doubt(ctx context.Context, tx pgx.Tx, list []Doubted, words string) (eventIDs []string, err error) {
 	words = text(words)
 	ids, properties := make([]string, len(list)), make([]*string, len(list))

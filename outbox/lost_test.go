@@ -9,8 +9,7 @@ import (
 )
 
 // What is accepted in doubt is asked about first, by what its object type has; what is there already stays as it is,
-// and is said to be
-// another's where it is.
+// and is said to be another's where it is.
 func TestAccept(t *testing.T) {
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), created, "a")

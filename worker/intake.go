@@ -97,8 +97,7 @@ func (w *Worker) canTry() bool {
 func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size }
 
 // accept takes an event in hand, and returns it when it is not to be sent: it is invalid, or to be asked about first.
-// An event whose object type is paused goes back, all but
-// one batch for a trial that is due.
+// An event whose object type is paused goes back, all but one batch for a trial that is due.
 func (w *Worker) accept(e *Event) (aside *item) {
 	now := time.Now()
 	i := &item{Event: e, touched: now}
@@ -179,8 +178,7 @@ func (w *Worker) bury(ctx, writes context.Context, items []*item) {
 }
 
 // keep has events committed that get no call now, in chunks that the database takes in its stride, and acks them; done
-// says that this is all
-// that becomes of them.
+// says that this is all that becomes of them.
 func (w *Worker) keep(items []*item, commit func([]*item) error, done bool) {
 	for len(items) > 0 {
 		n, bytes := 0, 0

@@ -7,8 +7,7 @@ import (
 )
 
 // refreshDoubt learns which events are to be asked about before they are sent though they are new: the outbox lost
-// commits, and may have
-// known them.
+// commits, and may have known them.
 func (w *Worker) refreshDoubt(ctx context.Context) error {
 	until, err := w.store.NewInDoubt(ctx)
 	if err != nil {

@@ -14,9 +14,8 @@ import (
 )
 
 // Lost chooses the events that calls of which the outbox knows nothing may have created, because it lost what was
-// committed since
-// a moment: a backup was restored, or a standby took over that was behind. It is all that waits in `retry` or `unknown`
-// and is in no call.
+// committed since a moment: a backup was restored, or a standby took over that was behind. It is all that waits in
+// `retry` or `unknown` and is in no call.
 type Lost struct {
 	Filter // of it EventIDs, ObjectType and AsOf; the others are about dead events
 
@@ -134,9 +133,8 @@ WHERE a.closed_at IS NULL AND o.next_attempt_at IS NULL AND `+p.Filter.and(args,
 }
 
 // Doubt has the plan's events asked about before anything is sent: see outbox.Doubt. What is in a call by now, locked
-// by somebody
-// else, or changed since the plan counts as skipped. No worker waits for it. It is one transaction, as GiveUp is, and
-// done again it asks again.
+// by somebody else, or changed since the plan counts as skipped. No worker waits for it. It is one transaction, as
+// GiveUp is, and done again it asks again.
 func (o *Operator) Doubt(ctx context.Context, p DoubtPlan, reason string, progress func(done int64)) (Result, error) {
 	if p.Filter.AsOf.IsZero() {
 		return Result{}, ErrNoPlan
@@ -177,9 +175,8 @@ ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 }
 
 // DoubtNew has workers ask first, too, about events that are new to the outbox and were published before a moment:
-// those whose rows were
-// lost, as they come again from the stream or their publishers. Workers that run know it within two seconds. A moment
-// that is past ends it.
+// those whose rows were lost, as they come again from the stream or their publishers. Workers that run know it within
+// two seconds. A moment that is past ends it.
 func (o *Operator) DoubtNew(ctx context.Context, until time.Time, reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return ErrNoReason
