@@ -14,7 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// The roles, which nobody logs in as: GRANT them to those who do. Roles belong to the whole server, what they may do to each database.
+// The roles, which nobody logs in as: GRANT them to those who do. Roles belong to the whole server, what they may do to
+// each database.
 const (
 	WorkerRole   = "crmintake_worker"   // run
 	OperatorRole = "crmintake_operator" // what persons do to events and to the fleet, and all that reads
@@ -23,9 +24,9 @@ const (
 
 var roleNames = []string{WorkerRole, OperatorRole, ReaderRole}
 
-// rights are what a role may do to a table, as GRANT has it. What is not here is not granted: no role may change who did what, nor an
-// error as received, and only workers have the fleet's credential. Whoever locks a row needs UPDATE of some column of it. Who tails
-// says so in follow, a reader too.
+// rights are what a role may do to a table, as GRANT has it. What is not here is not granted: no role may change who
+// did what, nor an error as received, and only workers have the fleet's credential. Whoever locks a row needs UPDATE of
+// some column of it. Who tails says so in follow, a reader too.
 var rights = []struct{ table, worker, operator, reader string }{
 	{"outbox", "SELECT", "SELECT", "SELECT"}, // a view
 	{"event", "SELECT, INSERT, UPDATE, DELETE", "SELECT, UPDATE (status, payload, revision, reason, error, " +
@@ -54,8 +55,9 @@ var rights = []struct{ table, worker, operator, reader string }{
 // denied is the SQLSTATE of a missing right.
 const denied = "42501"
 
-// Roles makes the roles that are missing, and gives each of them the rights on this schema's tables, and takes away what it had beside them.
-// It is one transaction, and may be done again at any time: do so after each Up. It returns the roles' names.
+// Roles makes the roles that are missing, and gives each of them the rights on this schema's tables, and takes away
+// what it had beside them. It is one transaction, and may be done again at any time: do so after each Up. It returns
+// the roles' names.
 func Roles(ctx context.Context, databaseURL string, prepare ...Prepare) ([]string, error) {
 	db, err := open(databaseURL, prepare)
 	if err != nil {
@@ -82,8 +84,8 @@ func Roles(ctx context.Context, databaseURL string, prepare ...Prepare) ([]strin
 	return roleNames, nil
 }
 
-// makeRoles takes a lock first: two of us at once would disturb each other. The lock is a database's and roles are the server's, so somebody
-// who does the same for another database may still be first.
+// makeRoles takes a lock first: two of us at once would disturb each other. The lock is a database's and roles are the
+// server's, so somebody who does the same for another database may still be first.
 func makeRoles(ctx context.Context, tx *sql.Tx) error {
 	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('crmintake roles'))`); err != nil {
 		return err
@@ -128,7 +130,8 @@ func grant(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// verify sees whether the roles have their rights. Who may use a table but not grant it is not refused by GRANT, only warned.
+// verify sees whether the roles have their rights. Who may use a table but not grant it is not refused by GRANT, only
+// warned.
 func verify(ctx context.Context, tx *sql.Tx) error {
 	for _, role := range roleNames {
 		var uses bool

@@ -22,7 +22,8 @@ type Status struct {
 type Schema struct {
 	Migrations []Status // this program's, in order
 	Newer      int      // how many of later programs' are applied beside them
-	// Since is the migration that a program must know to work with the schema; 0 if there is no schema yet. See the table compatible.
+	// Since is the migration that a program must know to work with the schema; 0 if there is no schema yet. See the
+	// table compatible.
 	Since    int64
 	Encoding string // the database's
 }

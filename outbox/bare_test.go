@@ -12,7 +12,8 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// A row is bare while it stands as its call does, and whole from the moment that anything else becomes of it, with its payload.
+// A row is bare while it stands as its call does, and whole from the moment that anything else becomes of it, with its
+// payload.
 func TestRowsAreBareUntilTheyGoAnotherWay(t *testing.T) {
 	const tables = `
 SELECT e.event_id, e.status, e.nth, convert_from(e.payload, 'UTF8'), e.record_id, a.payloads IS NOT NULL, a.bare, a.record_ids
@@ -90,7 +91,8 @@ func TestPayloadsAreCompressed(t *testing.T) {
 	want(t, s, `SELECT pg_column_compression(payloads), pg_column_size(payloads) < (SELECT sum(length(p)) FROM unnest(payloads) AS p) / 3 FROM attempt`, expected)
 }
 
-// Whatever comes first, retention takes no attempt that a bare row stands by, and in the end all but what an error names.
+// Whatever comes first, retention takes no attempt that a bare row stands by, and in the end all but what an error
+// names.
 func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
 	s := open(t)
 	settle(t, s, intend(t, s, "a", "b"), created, "a", "b")

@@ -16,17 +16,17 @@ type Census struct {
 }
 
 const (
-	// MostCounted is how far a status is counted, which takes some 20 ms. What is more is the database's estimate, from its last
-	// VACUUM or ANALYZE.
+	// MostCounted is how far a status is counted, which takes some 20 ms. What is more is the database's estimate, from
+	// its last VACUUM or ANALYZE.
 	MostCounted = 100_000
-	// countCreated is how large the table may be, in bytes, for created rows to be counted one by one: a few milliseconds. In a larger
-	// one they are what the database believes to be in it, less all others.
+	// countCreated is how large the table may be, in bytes, for created rows to be counted one by one: a few
+	// milliseconds. In a larger one they are what the database believes to be in it, less all others.
 	countCreated = 4 << 20
 )
 
-// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was done
-// to: those that discard are summed, less those that restore, by an index that has nothing else, one entry for each time that
-// a person did.
+// What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was
+// done to: those that discard are summed, less those that restore, by an index that has nothing else, one entry for
+// each time that a person did.
 const census = dueTypes + `,
 firsts AS (
   SELECT (SELECT o.next_attempt_at FROM event o

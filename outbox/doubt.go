@@ -24,8 +24,9 @@ type Rival struct {
 	Calling bool // it is in a call right now: what comes of that is not known yet
 }
 
-// Those in doubt have told their values, where these are not their ids, or the record that they may have made; of those that are in a call for the
-// first time, or once more, only the bytes tell, which may have a value's characters escaped.
+// Those in doubt have told their values, where these are not their ids, or the record that they may have made; of those
+// that are in a call for the first time, or once more, only the bytes tell, which may have a value's characters
+// escaped.
 const rivals = `
 WITH asked AS MATERIALIZED (
   SELECT event_id, value, convert_to(value, 'UTF8') AS bytes, value ~ '[^A-Za-z0-9_.:@ -]' AS escaped

@@ -129,7 +129,8 @@ func TestRivals(t *testing.T) {
 	want(t, s, `SELECT id_value FROM event WHERE event_id = 'mine'`, "SAME")
 }
 
-// A row in doubt knows by what its call was made, whoever's settings are what by now, and whether its worker reported or not.
+// A row in doubt knows by what its call was made, whoever's settings are what by now, and whether its worker reported
+// or not.
 func TestAskedByWhatWasSent(t *testing.T) {
 	s := open(t)
 	a := intendWith(t, s, "old_id", map[string]string{"lost": "1", "with another": "2", "sent anew": "3"})
@@ -179,7 +180,8 @@ func TestPendingReason(t *testing.T) {
 	want(t, s, `SELECT count(DISTINCT fingerprint), count(*) FILTER (WHERE error = 'no such option' AND reason = 'rejected') FROM outbox WHERE status = 'dead'`, "1 2")
 }
 
-// The attempt of a trial that came to nothing can be forgotten; one that an error names, or that was not settled so, stays.
+// The attempt of a trial that came to nothing can be forgotten; one that an error names, or that was not settled so,
+// stays.
 func TestForget(t *testing.T) {
 	s := open(t)
 	end := func(id string, call Call, st Settlement) Attempt {
@@ -199,8 +201,8 @@ func TestForget(t *testing.T) {
 		"created t", "followed t", "nothing f", "open t", "told t")
 }
 
-// A row that was asked about by another value before, or by a record's id, is asked about by what its last call was made with, also if
-// nobody reported that.
+// A row that was asked about by another value before, or by a record's id, is asked about by what its last call was
+// made with, also if nobody reported that.
 func TestLostCallAsksByItsOwnValue(t *testing.T) {
 	s := open(t)
 	settle(t, s, intendWith(t, s, "old_id", map[string]string{"e": "1"}), Settlement{Status: Unknown, InDoubt: true, IDProperty: "old_id", IDValue: "O-1"}, "e")

@@ -40,8 +40,8 @@ type Event struct {
 	Stream      string
 	StreamSeq   uint64
 
-	// Published is when the stream took its message in, by the stream's clock, and Former what an older program would have kept it as, if
-	// that differs. Neither is kept.
+	// Published is when the stream took its message in, by the stream's clock, and Former what an older program would
+	// have kept it as, if that differs. Neither is kept.
 	Published time.Time
 	Former    *Former
 }
@@ -64,18 +64,21 @@ const (
 	Reused
 )
 
-// Attempt names a call before it is made. The same Attempt may be committed again when the answer to its commit was lost.
+// Attempt names a call before it is made. The same Attempt may be committed again when the answer to its commit was
+// lost.
 type Attempt struct {
 	ID         uuid.UUID
 	ObjectType string
 	Worker     string
 	// Lease is how long, from the start of the commit and by the database's clock, nobody else touches the rows.
 	Lease time.Duration
-	// IDProperty is the id property that the inputs of a create call are sent with: what is in doubt of it is asked about by that. "" for none.
+	// IDProperty is the id property that the inputs of a create call are sent with: what is in doubt of it is asked
+	// about by that. "" for none.
 	IDProperty string
 }
 
-// ByRecordID stands for an id property where a row is asked about by the id of the record that may be its own. No property has such a name.
+// ByRecordID stands for an id property where a row is asked about by the id of the record that may be its own. No
+// property has such a name.
 const ByRecordID = "record id"
 
 // Row is an event that was claimed.
@@ -84,12 +87,14 @@ type Row struct {
 	Attempts int // since it was last replayed, if it was
 	InDoubt  bool
 	Misses   int
-	// Of an Unknown row: by what it is asked about, "" for nothing; the value of that, "" for the one that the event has; how often a
-	// question told nothing of it; and what it is dead for if there is no record of it, "" if it is sent again then.
+	// Of an Unknown row: by what it is asked about, "" for nothing; the value of that, "" for the one that the event
+	// has; how often a question told nothing of it; and what it is dead for if there is no record of it, "" if it is
+	// sent again then.
 	IDProperty, IDValue string
 	Untold              int
 	Pending             Reason
-	// Since is how long ago the row came to be, and Age the same, or how long ago it was last replayed; by the database's clock.
+	// Since is how long ago the row came to be, and Age the same, or how long ago it was last replayed; by the
+	// database's clock.
 	Since, Age time.Duration
 }
 
@@ -115,7 +120,8 @@ type Settlement struct {
 	PossibleDuplicate bool // never taken back
 	Errors            []Error
 
-	// Of a row that a create call leaves Unknown: by what it is asked about, and the value of that if it is not the event's id.
+	// Of a row that a create call leaves Unknown: by what it is asked about, and the value of that if it is not the
+	// event's id.
 	IDProperty, IDValue string
 }
 

@@ -25,8 +25,9 @@ func DataState(err error) string {
 	return ""
 }
 
-// MayPass tells whether an error of Open, or another that a Postgres server gave, may be gone after some time: the server is not
-// reachable, starts, recovers, or has no room. Waiting does not mend a wrong password, an unknown database or a missing right.
+// MayPass tells whether an error of Open, or another that a Postgres server gave, may be gone after some time: the
+// server is not reachable, starts, recovers, or has no room. Waiting does not mend a wrong password, an unknown
+// database or a missing right.
 func MayPass(err error) bool {
 	if errors.Is(err, ErrPooler) {
 		return false
@@ -64,8 +65,8 @@ func passingState(code string) bool {
 	return false
 }
 
-// ErrPooler says that there is a pooler which can't be worked with as it is, or as the address wants; the error has what
-// to change.
+// ErrPooler says that there is a pooler which can't be worked with as it is, or as the address wants; the error has
+// what to change.
 var ErrPooler = errors.New("a pooler is in between")
 
 // Denial is for what a connection is refused, by a server or a pooler in front of it, and will be again.

@@ -40,10 +40,10 @@ WHERE EXISTS (SELECT FROM attempt WHERE id = $1 AND state = 'open')
 ORDER BY u.event_id COLLATE "C", u.n
 ON CONFLICT (event_id) DO NOTHING`
 
-// Intend commits that the events are about to be sent in one call, and says of each whether it is ours to send: that and
-// no other may be sent. The attempt holds the rows that are ours; when none is, there is no attempt. An id may be there
-// twice: the first of them can be ours. ErrLeaseLost means that the attempt, intended before, was closed, and that events
-// of it are not in the outbox.
+// Intend commits that the events are about to be sent in one call, and says of each whether it is ours to send: that
+// and no other may be sent. The attempt holds the rows that are ours; when none is, there is no attempt. An id may be
+// there twice: the first of them can be ours. ErrLeaseLost means that the attempt, intended before, was closed, and
+// that events of it are not in the outbox.
 func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
 	known, err := s.formerly(ctx, len(events), func(i int) *Event { return &events[i] })
 	if err != nil {
@@ -77,8 +77,9 @@ func (in *intent) bytes() (n int) {
 	return n
 }
 
-// intendTogether commits intents of events none of which is there already, in one transaction and one round trip: a plain insert,
-// which costs the server two thirds of one that skips what is there. Else it ends with errApart, and nothing is changed.
+// intendTogether commits intents of events none of which is there already, in one transaction and one round trip: a
+// plain insert, which costs the server two thirds of one that skips what is there. Else it ends with errApart, and
+// nothing is changed.
 func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*intent) error {
 	// Attempts are locked in the order of their ids, as everywhere.
 	slices.SortFunc(group, func(a, b *intent) int { return bytes.Compare(a.attempt.ID[:], b.attempt.ID[:]) })
@@ -206,8 +207,8 @@ SELECT o.event_id, o.content_hash,
   coalesce(o.attempt_id = $1 AND coalesce(o.status = 'sending', EXISTS (SELECT FROM attempt WHERE id = $1 AND state = 'open')), false)
 FROM event o WHERE o.event_id = ANY($2::text[])`
 
-// stand looks up whose the rows are that were not inserted; held are the ids of those that are the attempt's, sorted. A nil
-// standing means that the outbox does not have one of the events.
+// stand looks up whose the rows are that were not inserted; held are the ids of those that are the attempt's, sorted. A
+// nil standing means that the outbox does not have one of the events.
 func (s *Store) stand(ctx context.Context, attempt uuid.UUID, c columns) (standing []Standing, held []string, err error) {
 	rows, err := s.pool.Query(ctx, selectStanding, attempt, c.ids)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 // ErrLeaseLost says that an attempt was closed by somebody else because its lease had run out: its rows are theirs now.
 var ErrLeaseLost = errors.New("outbox: the attempt's lease ran out and its rows were taken over")
 
-// Rows of a create call become `unknown`; those of a read are so already, and come due again without having paid for it.
+// Rows of a create call become `unknown`; those of a read are so already, and come due again without having paid for
+// it.
 const expireAttempts = `
 WITH lost AS (
   SELECT id, event_ids, payloads, id_property FROM attempt WHERE closed_at IS NULL AND lease_until < now() - $3::interval
@@ -46,8 +47,9 @@ type Expired struct {
 	Rows       int // how many it still held
 }
 
-// Expire closes attempts (up to limit) whose lease ran out so long ago, and makes their rows `unknown`, due at once. For the time
-// of grace after the database was started it does nothing: workers that are alive commit first what they could not meanwhile.
+// Expire closes attempts (up to limit) whose lease ran out so long ago, and makes their rows `unknown`, due at once.
+// For the time of grace after the database was started it does nothing: workers that are alive commit first what they
+// could not meanwhile.
 func (s *Store) Expire(ctx context.Context, limit int, ago, grace time.Duration) ([]Expired, error) {
 	rows, err := s.pool.Query(ctx, expireAttempts, limit, grace, ago)
 	if err != nil {
@@ -108,8 +110,8 @@ SELECT $2, parent.id, 'create', parent.object_type, parent.worker, now() + $4::i
   parent.id_property
 FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker, parent.id_property`
 
-// Split moves `sending` rows of an open attempt to a new one of their own, for a call of their own, and starts the lease
-// of both anew. A child may be split in turn. A parent without rows is closed by Settle, with no settlements.
+// Split moves `sending` rows of an open attempt to a new one of their own, for a call of their own, and starts the
+// lease of both anew. A child may be split in turn. A parent without rows is closed by Settle, with no settlements.
 // ErrLeaseLost means that nothing was changed.
 func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
 	var b pgx.Batch // one transaction, one round trip

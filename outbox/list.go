@@ -17,8 +17,8 @@ type ListFilter struct {
 	After      string // only ids after this one: the page before's Next
 	Limit      int    // rows at most; 0 means 50
 
-	// ByTime lists what came last first, and only what came from Since on and before Until, where they are not zero. A page
-	// goes on After an event that is there, else it is ErrNoSuchPlace.
+	// ByTime lists what came last first, and only what came from Since on and before Until, where they are not zero. A
+	// page goes on After an event that is there, else it is ErrNoSuchPlace.
 	ByTime       bool
 	Since, Until time.Time
 }
@@ -33,8 +33,8 @@ type Page struct {
 // lookMost bounds the rows that one page looks at to find those that it lists: some tenths of a second.
 const lookMost = 100_000
 
-// What is not on its way or dead has no index but its id's: `created` would pay for one with every event. So it is looked for
-// among all, in the order of ids.
+// What is not on its way or dead has no index but its id's: `created` would pay for one with every event. So it is
+// looked for among all, in the order of ids.
 const (
 	listSending = `
 SELECT held FROM attempt, unnest(event_ids) AS held
@@ -61,9 +61,9 @@ SELECT ARRAY(SELECT event_id FROM looked WHERE ($1 = '' OR object_type = $1) AND
   coalesce((SELECT max(event_id) FROM looked), ''), (SELECT count(*) FROM looked)`
 )
 
-// List returns a page of rows, as they are now. A row whose status changes while it is listed may be left out. A page of `created`
-// or `discarded` rows, or of an object type in any status, may have fewer rows than Limit although there is a Next: it does
-// not look at more than some 100,000 rows.
+// List returns a page of rows, as they are now. A row whose status changes while it is listed may be left out. A page
+// of `created` or `discarded` rows, or of an object type in any status, may have fewer rows than Limit although there
+// is a Next: it does not look at more than some 100,000 rows.
 func (s *Store) List(ctx context.Context, f ListFilter) (Page, error) {
 	if f.Limit == 0 {
 		f.Limit = 50

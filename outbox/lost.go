@@ -108,8 +108,8 @@ ON CONFLICT (event_id) DO NOTHING`
 const lostBefore = "new to an outbox that lost commits: it may have been sent before"
 
 // Accept keeps events in doubt without a call: `unknown`, due at once, to be asked about by their object types' id
-// properties. An id that is there already, or was under its former name, is left as it is, and one with other content is
-// told of, as by Bury. fresh is how many were not there.
+// properties. An id that is there already, or was under its former name, is left as it is, and one with other content
+// is told of, as by Bury. fresh is how many were not there.
 func (s *Store) Accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int,
 	err error) {
 	known, err := s.formerly(ctx, len(events), func(i int) *Event { return &events[i] })

@@ -28,8 +28,7 @@ func server(t *testing.T, cfg pgcluster.Config) *pgcluster.Cluster {
 }
 
 // everyWay leaves rows behind in every status and every form: "a…" are created, "b…" to be sent again, "c…" in doubt,
-// "d…" dead,
-// "e…" in an open call, and "f…" in one whose lease has run out.
+// "d…" dead, "e…" in an open call, and "f…" in one whose lease has run out.
 func everyWay(t *testing.T, s *Store) {
 	t.Helper()
 	a := intend(t, s, "a1", "a2")
@@ -128,8 +127,7 @@ func TestDumpAndRestore(t *testing.T) {
 }
 
 // A subscriber to all tables has what the outbox has, whatever was done to that, and goes on in its place, once its
-// numbers do, which Postgres
-// does not replicate.
+// numbers do, which Postgres does not replicate.
 func TestLogicalReplication(t *testing.T) {
 	from := server(t, pgcluster.Config{Settings: map[string]string{"wal_level": "logical"}}).URL("postgres")
 	to := server(t, pgcluster.Config{}).URL("postgres")

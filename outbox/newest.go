@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A list by time goes by when events came. Bare rows came when their call began; whole ones have indexes, but for those that were
-// discarded, which the audit names.
+// A list by time goes by when events came. Bare rows came when their call began; whole ones have indexes, but for those
+// that were discarded, which the audit names.
 
 // place is where a row stands in a list by time.
 type place struct {
@@ -21,8 +21,8 @@ type place struct {
 	at time.Time
 }
 
-// newer is around each part: rows of an object type ($1) that came in a time ($2, $3), after a place ($4, $5) in the list, so
-// many ($6).
+// newer is around each part: rows of an object type ($1) that came in a time ($2, $3), after a place ($4, $5) in the
+// list, so many ($6).
 const newer = `
 SELECT event_id, received_at FROM (%s) e
 WHERE ($1 = '' OR object_type = $1) AND received_at >= $2 AND received_at < $3

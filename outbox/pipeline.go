@@ -33,9 +33,9 @@ func (w lockWait) statement() statement {
 	return statement{sql: string(w), row: func([][]byte) error { return nil }}
 }
 
-// pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But it writes them to the connection by
-// itself, from a buffer that is used again: pgx gathers all of a batch in one that is new each time, and grows by copies of
-// itself to some 400 KB for ten intents; that was a third of all that a worker allocated.
+// pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But it writes them to the
+// connection by itself, from a buffer that is used again: pgx gathers all of a batch in one that is new each time, and
+// grows by copies of itself to some 400 KB for ten intents; that was a third of all that a worker allocated.
 func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -79,8 +79,8 @@ const unknownStatement = "26000"
 // exchange sends the statements and reads what they come to. After that the connection may not be usable any more.
 func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []string, statements []statement) (err error, usable bool) {
 	conn := pg.Conn()
-	// A deadline would do, but pgx takes that for something that may pass, and leaves the server at its work. What it finds closed it
-	// cancels, and its pool has no room for another connection until that is done.
+	// A deadline would do, but pgx takes that for something that may pass, and leaves the server at its work. What it
+	// finds closed it cancels, and its pool has no room for another connection until that is done.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer func() {
 		if !stop() { // it is closed, or will be
@@ -114,8 +114,8 @@ func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []strin
 	}
 }
 
-// write writes the statements, and has the server commit, in one piece: what stops between two would leave it waiting with locks. The server
-// reads on meanwhile, for its answers are too few to wait for us to read them.
+// write writes the statements, and has the server commit, in one piece: what stops between two would leave it waiting
+// with locks. The server reads on meanwhile, for its answers are too few to wait for us to read them.
 func write(conn io.Writer, buf *[]byte, names []string, statements []statement) error {
 	b := (*buf)[:0]
 	for i := range statements {

@@ -37,7 +37,8 @@ type Ask struct {
 	Seen Seen
 }
 
-// Seen is what the headers of a call's answer told. Numbers are -1 where nothing was told; the zero value tells nothing.
+// Seen is what the headers of a call's answer told. Numbers are -1 where nothing was told; the zero value tells
+// nothing.
 type Seen struct {
 	At             time.Time // of the token that the call was made with
 	Max, Remaining int       // calls of the rolling window
@@ -66,9 +67,9 @@ type Grant struct {
 	Day bool
 }
 
-// Take grants tokens, or tells how long to wait before asking again. No window of the CRM's holds more calls than q allows,
-// whoever makes them, if each is made from its token's time until Grant.Late after it, and takes up to as much longer than another one
-// to arrive.
+// Take grants tokens, or tells how long to wait before asking again. No window of the CRM's holds more calls than q
+// allows, whoever makes them, if each is made from its token's time until Grant.Late after it, and takes up to as much
+// longer than another one to arrive.
 func (s *Store) Take(ctx context.Context, q Quota, a Ask) (g Grant, err error) {
 	err = s.withQuota(ctx, q.Account, func(l *ledger, now time.Time) {
 		l.giveBack(a.Unused)
@@ -86,9 +87,9 @@ type Refusal struct {
 	Why   string
 }
 
-// Throttle tells of a call that the CRM refused. If the headers explain it, because others have used what this fleet did not,
-// then what is left for it is known, and calls go on at that rate; else, and where the answer asks for it, none are made
-// for the wait, and fewer after.
+// Throttle tells of a call that the CRM refused. If the headers explain it, because others have used what this fleet
+// did not, then what is left for it is known, and calls go on at that rate; else, and where the answer asks for it,
+// none are made for the wait, and fewer after.
 func (s *Store) Throttle(ctx context.Context, q Quota, r Refusal) error {
 	r.Why = text(r.Why)
 	return s.withQuota(ctx, q.Account, func(l *ledger, now time.Time) { l.throttle(q, r, now) })
@@ -183,7 +184,8 @@ type QuotaState struct {
 	BlockedWhy string
 }
 
-// QuotaState tells how an account's quota stands. It takes no lock. Before the first call there is nothing to tell, and ok is false.
+// QuotaState tells how an account's quota stands. It takes no lock. Before the first call there is nothing to tell, and
+// ok is false.
 func (s *Store) QuotaState(ctx context.Context, account string) (state QuotaState, ok bool, err error) {
 	var l ledger
 	var now time.Time

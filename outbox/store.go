@@ -62,7 +62,8 @@ func parse(databaseURL string) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// Prepare completes the settings of a connection that is about to be made, for example with a password that has changed since.
+// Prepare completes the settings of a connection that is about to be made, for example with a password that has changed
+// since.
 type Prepare func(ctx context.Context, cfg *pgx.ConnConfig) error
 
 // Open connects. maxConns bounds the connections that are used at once; each is prepared, if there is something to do
@@ -71,8 +72,8 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 	return connect(ctx, databaseURL, maxConns, session{}, prepare)
 }
 
-// OpenWorker is Open for a worker: each connection leads to a server that takes writes, also where there is one host, or
-// an error says that there is none (see MayPass); and where Postgres is 17 or later, transactions end after 30 s.
+// OpenWorker is Open for a worker: each connection leads to a server that takes writes, also where there is one host,
+// or an error says that there is none (see MayPass); and where Postgres is 17 or later, transactions end after 30 s.
 func OpenWorker(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
 	return connect(ctx, databaseURL, maxConns, session{writes: true, bounded: true}, prepare)
 }
@@ -130,8 +131,8 @@ const readOnly = "25006"
 // Close ends all connections, when what uses them is done.
 func (s *Store) Close() { s.pool.Close() }
 
-// planAnew is for what reads the view, whose tables are joined in the way that suits everybody's questions: a plan that was made
-// while they were small would not do later. The statement goes with its parameters, and so is never another's.
+// planAnew is for what reads the view, whose tables are joined in the way that suits everybody's questions: a plan that
+// was made while they were small would not do later. The statement goes with its parameters, and so is never another's.
 const planAnew = pgx.QueryExecModeCacheDescribe
 
 // NewAttemptID returns an id that sorts by time.

@@ -8,8 +8,8 @@ import (
 	"crmintake/outbox"
 )
 
-// withDue takes rows that are due as far as their call, which it leaves to do: a claim, then a token, for which it waits while it keeps
-// the claim alive.
+// withDue takes rows that are due as far as their call, which it leaves to do: a claim, then a token, for which it
+// waits while it keeps the claim alive.
 func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Status, do func(*batch)) {
 	b, ok := w.claim(calls, writes, j, status)
 	defer w.unclaim(b)
@@ -30,8 +30,8 @@ func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Sta
 	do(b)
 }
 
-// claim takes due rows for a call. It reports false when there are none any more. The memory for them is reserved, and stays
-// so until unclaim.
+// claim takes due rows for a call. It reports false when there are none any more. The memory for them is reserved, and
+// stays so until unclaim.
 func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
 	b = &batch{
 		attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, bytes: w.claimMost(), cut: cutDue,

@@ -9,8 +9,8 @@ import (
 	"crmintake/outbox"
 )
 
-// StructuredMode tells by its content type whether a message is a CloudEvent in structured mode, in JSON. One in another
-// format, and a batch, is an invalid event.
+// StructuredMode tells by its content type whether a message is a CloudEvent in structured mode, in JSON. One in
+// another format, and a batch, is an invalid event.
 func StructuredMode(contentType string) (structured bool, invalid string) {
 	const cloudEvents = "application/cloudevents"
 	mediaType := mediaTypeOf(contentType)
@@ -68,7 +68,8 @@ func (i *item) read(idProperty string) {
 	}
 }
 
-// EnvelopeID is the id of a CloudEvent in structured mode, which it has where no header tells one; found tells that it is such.
+// EnvelopeID is the id of a CloudEvent in structured mode, which it has where no header tells one; found tells that it
+// is such.
 func EnvelopeID(message []byte) (id string, found bool) {
 	c, found := openCloudEvent(message)
 	id = JoinID(c.source, c.id)

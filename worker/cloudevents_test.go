@@ -97,8 +97,8 @@ func TestCloudEventsOfTheJavaScriptSDK(t *testing.T) {
 		}
 		r.drain(config())
 	}
-	// With data that is given to it as bytes or as text, the two modes are of different content: in binary mode it is the event itself, and in
-	// structured mode bytes in base64, and a string with JSON in it.
+	// With data that is given to it as bytes or as text, the two modes are of different content: in binary mode it is
+	// the event itself, and in structured mode bytes in base64, and a string with JSON in it.
 	r.expect(`SELECT DISTINCT `+placeless+`, status, error FROM outbox WHERE reason IS DISTINCT FROM 'id_reused' ORDER BY 1`,
 		"/shop/eu/js%2F2 created <nil>", "/shop/eu/js-1 created <nil>",
 		"/shop/eu/js-3 dead data_base64: the event comes as bytes; send its object as data, in JSON",

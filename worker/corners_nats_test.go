@@ -44,8 +44,8 @@ func TestInHandForLongerThanTheAckWait(t *testing.T) {
 	}
 }
 
-// When the stream does not hear that events are in hand, it delivers them again while the first delivery is, to the same
-// worker and to another: that does no harm.
+// When the stream does not hear that events are in hand, it delivers them again while the first delivery is, to the
+// same worker and to another: that does no harm.
 func TestRedeliveryWhileInHand(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -69,8 +69,8 @@ func TestRedeliveryWhileInHand(t *testing.T) {
 	r.exactlyOnce("contracts", 300)
 }
 
-// A message whose id is taken by another content is a dead letter of its own. Delivered twice before it is one, it is acked when it is, and
-// not before: a worker that ends in between would leave it nowhere.
+// A message whose id is taken by another content is a dead letter of its own. Delivered twice before it is one, it is
+// acked when it is, and not before: a worker that ends in between would leave it nowhere.
 func TestRedeliveryOfAReusedID(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -181,8 +181,8 @@ func TestStreamPurged(t *testing.T) {
 	r.exactlyOnce("contracts", 600)
 }
 
-// A stream that is made anew under a running worker counts from 1 again. Events that are known by their place only are no
-// older ones' repeats then.
+// A stream that is made anew under a running worker counts from 1 again. Events that are known by their place only are
+// no older ones' repeats then.
 func TestStreamRemade(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})

@@ -24,8 +24,8 @@ const (
 	works = "the database works again"
 )
 
-// The database refuses all that is written, for some time and in every way. The worker waits and goes on, and acks nothing
-// that is not durable.
+// The database refuses all that is written, for some time and in every way. The worker waits and goes on, and acks
+// nothing that is not durable.
 func TestDatabaseRefuses(t *testing.T) {
 	t.Parallel()
 	raises := func(code string) func(*testing.T, *rig) (*rig, func(), func()) {
@@ -33,7 +33,8 @@ func TestDatabaseRefuses(t *testing.T) {
 			a := r.admin()
 			a.exec(fmt.Sprintf(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
 				$$BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '%s'; END$$`, code))
-			// One table after the other, or this and a worker's statement may each wait for the table that the other has.
+			// One table after the other, or this and a worker's statement may each wait for the table that the other
+			// has.
 			return r, func() {
 					a.exec(`CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON attempt FOR EACH STATEMENT EXECUTE FUNCTION refuse()`)
 					a.exec(`CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON event FOR EACH STATEMENT EXECUTE FUNCTION refuse()`)
@@ -55,7 +56,8 @@ func TestDatabaseRefuses(t *testing.T) {
 			var unlock func()
 			return r.through(setting("statement_timeout", "300")), func() { unlock = r.lock() }, func() { unlock() }
 		}, "57014"},
-		// The address leads to a server that is not the primary any more; then to one that is. Nobody ends the connections.
+		// The address leads to a server that is not the primary any more; then to one that is. Nobody ends the
+		// connections.
 		"failover to read only": {func(t *testing.T, r *rig) (*rig, func(), func()) {
 			a := r.admin()
 			alter := func(value string) {
@@ -181,8 +183,8 @@ DO $$BEGIN EXECUTE format('ALTER DATABASE %%I SET default_transaction_isolation 
 	}
 }
 
-// Behind a pooler that gives each transaction another session, with fewer of them than the workers have connections, all
-// goes on as without.
+// Behind a pooler that gives each transaction another session, with fewer of them than the workers have connections,
+// all goes on as without.
 func TestBehindAPooler(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{
@@ -232,7 +234,8 @@ func TestFewerConnectionsThanWanted(t *testing.T) {
 	}
 }
 
-// Connections break at every statement that changes what becomes of events, when it has left and before its answer comes.
+// Connections break at every statement that changes what becomes of events, when it has left and before its answer
+// comes.
 func TestConnectionsBreakAtEveryStatement(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{

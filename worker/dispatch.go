@@ -61,8 +61,8 @@ func (w *Worker) nextCall(ctx, calls, writes context.Context) (start func(), ok 
 			w.giveBack(func(objectType string) bool { return objectType == j.objectType }, giveBackDelay)
 			continue
 		}
-		// Due rows are claimed before their token, which would be had in vain if another worker was faster. Fresh events are
-		// cut after it: while it is waited for, their batches go on filling up.
+		// Due rows are claimed before their token, which would be had in vain if another worker was faster. Fresh
+		// events are cut after it: while it is waited for, their batches go on filling up.
 		if j.kind == fresh {
 			if j.token, ok = w.takeToken(ctx, writes, j); !ok {
 				if ctx.Err() != nil {
@@ -173,9 +173,9 @@ func (w *Worker) shutAt(now time.Time) func(objectType string) bool {
 	}
 }
 
-// ripe tells which fresh events to send: those that have waited longest, of what is full or due. While the quota is what limits, a
-// call that is not full is paid for with the place of a full one; so events of a rare object type wait longer for their batch to fill
-// up, but not for ever. The caller holds mu.
+// ripe tells which fresh events to send: those that have waited longest, of what is full or due. While the quota is
+// what limits, a call that is not full is paid for with the place of a full one; so events of a rare object type wait
+// longer for their batch to fill up, but not for ever. The caller holds mu.
 func (w *Worker) ripe(now time.Time, shut func(objectType string) bool) (key string, ok bool) {
 	key, ok = w.waiting.Ripe(now, shut)
 	if !ok || w.waiting.Full(key) || !w.tokens.scarce.Load() {
@@ -188,13 +188,14 @@ func (w *Worker) ripe(now time.Time, shut func(objectType string) bool) (key str
 	return key, true
 }
 
-// meager tells that few rows of an object type were due a moment ago, while the quota is what limits: then they wait for more of their
-// kind. The caller holds mu.
+// meager tells that few rows of an object type were due a moment ago, while the quota is what limits: then they wait
+// for more of their kind. The caller holds mu.
 func (w *Worker) meager(objectType string, now time.Time) bool {
 	return w.tokens.scarce.Load() && now.Sub(w.fewDue[objectType]) < w.cfg.Quota.Window
 }
 
-// patience is for how many windows of the quota events of a rare object type wait for a full batch while others have one.
+// patience is for how many windows of the quota events of a rare object type wait for a full batch while others have
+// one.
 const patience = 2
 
 // begin takes what a job sends out of what waits, and returns what sends it. ok is false when it is not there any more.
@@ -270,8 +271,8 @@ func (w *Worker) end(j job) {
 	}
 }
 
-// taken leaves out of what is due what is being claimed, until the claim says that there is more, and puts the rest of its
-// object type behind the others. The caller holds mu.
+// taken leaves out of what is due what is being claimed, until the claim says that there is more, and puts the rest of
+// its object type behind the others. The caller holds mu.
 func (w *Worker) taken(j job) {
 	i := slices.IndexFunc(w.due, func(d outbox.Due) bool { return d.ObjectType == j.objectType })
 	if i < 0 {

@@ -9,8 +9,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// The CRM is asked about an event in doubt a settle time after its call was over, and again a settle time after that, by the
-// database's clock, and only then is it sent again.
+// The CRM is asked about an event in doubt a settle time after its call was over, and again a settle time after that,
+// by the database's clock, and only then is it sent again.
 func TestSettleTimeBeforeEachQuestion(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -25,7 +25,8 @@ func TestSettleTimeBeforeEachQuestion(t *testing.T) {
 		WHERE kind = 'read'`, "read true", "read true")
 }
 
-// What is asked about alone is so one after the other, and not one at each round of the worker, none of which ends here.
+// What is asked about alone is so one after the other, and not one at each round of the worker, none of which ends
+// here.
 func TestQuestionsFollowEachOther(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -65,7 +66,8 @@ func TestRefusedReadsGrowRare(t *testing.T) {
 	r.publish(named("contracts", "d", 60)...)
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 60\nunknown 60")
 	w.stop()
-	// By the database's clock, which the worker does not see: nearly the trial interval of a second, twice, and four times that.
+	// By the database's clock, which the worker does not see: nearly the trial interval of a second, twice, and four
+	// times that.
 	r.expect(`SELECT extract(epoch FROM started_at - before) > 0.9 * power(2, n - 2) FROM (
 		SELECT started_at, lag(closed_at) OVER w AS before, row_number() OVER w AS n FROM attempt WHERE kind = 'read' WINDOW w AS (ORDER BY started_at)) a
 		WHERE n BETWEEN 2 AND 4 ORDER BY n`, "true", "true", "true")

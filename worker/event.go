@@ -51,13 +51,13 @@ func (e *Event) place() Place { return Place{e.Stream, e.StreamSeq, e.Published}
 
 // Input is one element of a batch create call, made from an event by Decode.
 type Input struct {
-	// Body is a JSON object, from brace to brace. An event that can go out as it came, or nearly so, is not copied: then
-	// Body is a part of its payload, and not to be changed. AppendMembers puts in what is missing.
+	// Body is a JSON object, from brace to brace. An event that can go out as it came, or nearly so, is not copied:
+	// then Body is a part of its payload, and not to be changed. AppendMembers puts in what is missing.
 	Body []byte
 	// NoAssociations tells that Body has no associations; the API wants an array, though it be empty.
 	NoAssociations bool
-	// IDAt is where in Body, behind the brace that opens the properties, the id property is to be put in; 0 if it is there, or
-	// none is wanted.
+	// IDAt is where in Body, behind the brace that opens the properties, the id property is to be put in; 0 if it is
+	// there, or none is wanted.
 	IDAt int
 	// IDProperty is its name, if it is to be put in.
 	IDProperty string
@@ -68,8 +68,8 @@ type Input struct {
 	TraceID string
 }
 
-// AppendMembers appends the input as it goes out, but for the brace that opens it: the members "associations" (an array,
-// perhaps empty) and "properties" (an object of strings), and no others.
+// AppendMembers appends the input as it goes out, but for the brace that opens it: the members "associations" (an
+// array, perhaps empty) and "properties" (an object of strings), and no others.
 func (in *Input) AppendMembers(dst []byte) []byte {
 	if in.NoAssociations {
 		dst = append(dst, `"associations":[],`...)

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxObjectTypeBytes is the longest object type that is accepted. The API's names are far shorter; the bound is for what
-// is logged, kept and used as a metric's label.
+// maxObjectTypeBytes is the longest object type that is accepted. The API's names are far shorter; the bound is for
+// what is logged, kept and used as a metric's label.
 const maxObjectTypeBytes = 100
 
 // EventID says which event a message carries: the header Nats-Msg-Id; else CloudEvents' ce-source and ce-id, when both

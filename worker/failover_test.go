@@ -12,8 +12,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// The primary dies under load and its standby is promoted. Workers that know both by one address go on with the new one, and
-// what was acked is there: its commit was the standby's, too.
+// The primary dies under load and its standby is promoted. Workers that know both by one address go on with the new
+// one, and what was acked is there: its commit was the standby's, too.
 func TestStandbyPromotedUnderLoad(t *testing.T) {
 	t.Parallel()
 	settings := pgcluster.Config{Settings: map[string]string{"synchronous_commit": "on"}}

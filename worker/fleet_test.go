@@ -11,7 +11,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// A call of any kind takes its part of the quota: creates, those that are sent again, the parts of a refused batch, and reads.
+// A call of any kind takes its part of the quota: creates, those that are sent again, the parts of a refused batch, and
+// reads.
 func TestEveryCallTakesAToken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{
@@ -91,8 +92,8 @@ func TestQuotaOfTheDay(t *testing.T) {
 	r.exactlyOnce("contracts", 100)
 }
 
-// While there is a backlog of several object types and the quota limits, calls are full and every type has its turn, also what is
-// to be sent again.
+// While there is a backlog of several object types and the quota limits, calls are full and every type has its turn,
+// also what is to be sent again.
 func TestFullBatchesOfSeveralTypes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})

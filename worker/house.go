@@ -11,18 +11,20 @@ import (
 	"crmintake/outbox"
 )
 
-// rounds is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside that, pauses.
+// rounds is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside that,
+// pauses.
 const rounds = time.Second
 
 // expireBatch is how many attempts one statement closes.
 const expireBatch = 10
 
-// The last to commit what a call came to, after the database was away, is a try that hung until its timeout. Until then the leases
-// that ran out meanwhile are left alone.
+// The last to commit what a call came to, after the database was away, is a try that hung until its timeout. Until then
+// the leases that ran out meanwhile are left alone.
 const (
 	outageGrace  = statementTimeout + 5*time.Second // after a failure that this worker has seen
 	restartGrace = 10 * time.Second                 // after a start of the database: tries end at once then
-	// mostGrace bounds it where failures go on: a lease that ran out so long ago is taken if the database has answered all the while.
+	// mostGrace bounds it where failures go on: a lease that ran out so long ago is taken if the database has answered
+	// all the while.
 	mostGrace = 3 * outageGrace
 	// silence is for how long beats fail that tell of more than a connection that broke.
 	silence = 5 * time.Second
@@ -174,8 +176,8 @@ const statementTimeout = 15 * time.Second
 // anew then is no storm.
 const dataTries = 8
 
-// persist repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx ends. Once
-// patience has ended, a failure is final; and so is one of the data after dataTries.
+// persist repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx
+// ends. Once patience has ended, a failure is final; and so is one of the data after dataTries.
 func (w *Worker) persist(patience, ctx context.Context, do func(context.Context) error) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
 		backoff.WithMaxElapsedTime(0))
@@ -206,8 +208,8 @@ func (w *Worker) persist(patience, ctx context.Context, do func(context.Context)
 	}
 }
 
-// logAttempt writes the one wide line of an attempt: for machines at debug level, and louder when something went wrong, unless that
-// only repeats itself. It holds no word of an event's.
+// logAttempt writes the one wide line of an attempt: for machines at debug level, and louder when something went wrong,
+// unless that only repeats itself. It holds no word of an event's.
 func (w *Worker) logAttempt(b *batch, call *Call, tally outbox.Call, inputs int) {
 	level := slog.LevelDebug
 	if tally.Created < inputs && inputs > 0 && !w.told(b, tally.NotApplied == inputs) {
@@ -219,7 +221,8 @@ func (w *Worker) logAttempt(b *batch, call *Call, tally outbox.Call, inputs int)
 		slog.String("correlation_id", call.CorrelationID), slog.Duration("duration", call.Duration), slog.String("detail", call.forLog()))
 }
 
-// told tells whether a line of its own has said already why calls come to nothing, as this one did, and another will say that they do not any more.
+// told tells whether a line of its own has said already why calls come to nothing, as this one did, and another will
+// say that they do not any more.
 func (w *Worker) told(b *batch, nothing bool) bool {
 	return nothing && (w.calling.lasting() > 0 || len(b.trials) > 0)
 }

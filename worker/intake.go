@@ -61,8 +61,8 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 	}
 }
 
-// makeRoom waits until a fetch is worth its while, and says how many events and bytes it may bring. It returns at once when
-// ctx has ended.
+// makeRoom waits until a fetch is worth its while, and says how many events and bytes it may bring. It returns at once
+// when ctx has ended.
 func (w *Worker) makeRoom(ctx context.Context) (count, bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,8 +127,8 @@ func (w *Worker) paused(objectType string, now time.Time) bool {
 	return limited && n == 0
 }
 
-// How long the stream keeps what was given back because it is paused. What it delivers apart from others is not fetched again before it
-// may be sent; the delay is until all workers know that.
+// How long the stream keeps what was given back because it is paused. What it delivers apart from others is not fetched
+// again before it may be sent; the delay is until all workers know that.
 const (
 	giveBackDelay = 30 * time.Second
 	apartDelay    = time.Second
@@ -204,8 +204,8 @@ func (w *Worker) keep(items []*item, commit func([]*item) error, done bool) {
 	}
 }
 
-// buryAll keeps dead letters. One whose id belongs to another event is kept under an id that says so, and says it once more
-// if that is taken too, as it may be by a publisher.
+// buryAll keeps dead letters. One whose id belongs to another event is kept under an id that says so, and says it once
+// more if that is taken too, as it may be by a publisher.
 func (w *Worker) buryAll(ctx, writes context.Context, burials []outbox.Burial) error {
 	for len(burials) > 0 {
 		var reused []int

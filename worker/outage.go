@@ -32,8 +32,8 @@ type outage struct {
 // failover passes through is not worth a line, and where it ends up is.
 const causeLasts = 3 * time.Second
 
-// wait is told by one that has failed and tries again, until it calls the returned function: it is not over before that,
-// whatever works meanwhile for others. Where reads work and writes do not, it would begin and end all the time.
+// wait is told by one that has failed and tries again, until it calls the returned function: it is not over before
+// that, whatever works meanwhile for others. Where reads work and writes do not, it would begin and end all the time.
 func (o *outage) wait() (done func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

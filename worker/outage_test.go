@@ -84,8 +84,8 @@ func TestOutageTellsTheCauseThatLasts(t *testing.T) {
 	})
 }
 
-// After the database was away, no lease is taken before workers that are alive had their time; failures that go on while it
-// answers keep no lease for good.
+// After the database was away, no lease is taken before workers that are alive had their time; failures that go on
+// while it answers keep no lease for good.
 func TestGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g grace

@@ -84,8 +84,8 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 	}
 }
 
-// watchPauses keeps up with what the fleet and people pause and resume. It is beside all other work, so that nothing makes it late,
-// and closes known when it has looked for the first time.
+// watchPauses keeps up with what the fleet and people pause and resume. It is beside all other work, so that nothing
+// makes it late, and closes known when it has looked for the first time.
 func (w *Worker) watchPauses(ctx, writes context.Context, known chan<- struct{}) error {
 	tick := time.NewTicker(rounds)
 	defer tick.Stop()
@@ -226,8 +226,8 @@ func (w *Worker) restricted() map[string]int {
 	return most
 }
 
-// roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial one, of a fuse a
-// batch. The caller holds mu.
+// roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial
+// one, of a fuse a batch. The caller holds mu.
 func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) {
 	trials, ok := w.gates.passable(fresh, objectType, now)
 	switch {

@@ -71,7 +71,8 @@ func TestPausesLiftThemselves(t *testing.T) {
 	}
 }
 
-// A used-up day pauses the account until the answer's time, which no start of a worker brings forward, and a person can.
+// A used-up day pauses the account until the answer's time, which no start of a worker brings forward, and a person
+// can.
 func TestDailyQuotaPauses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -121,7 +122,8 @@ func TestNextTrialIsNotInThePast(t *testing.T) {
 	w.stop()
 }
 
-// An operator's pause of everything reaches all workers, new ones too. None fetches or calls anything until it is resumed.
+// An operator's pause of everything reaches all workers, new ones too. None fetches or calls anything until it is
+// resumed.
 func TestOperatorPausesEverything(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -165,8 +167,8 @@ func TestOperatorPausesEverything(t *testing.T) {
 	r.expect(`SELECT count(*) FROM fuse`, "0") // where nothing is rejected, nothing is weighed
 }
 
-// An object type that a person pauses goes back to the stream, also from hand, and is not fetched when the stream has only its events.
-// Others go on.
+// An object type that a person pauses goes back to the stream, also from hand, and is not fetched when the stream has
+// only its events. Others go on.
 func TestOperatorPausesAnObjectType(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})

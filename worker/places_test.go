@@ -25,7 +25,8 @@ func withoutIDs(objectType, prefix string, n int) []event {
 	return list
 }
 
-// A stream that was made anew counts from 1 again: its events are no repeats of those that had their places, be they alike or not.
+// A stream that was made anew counts from 1 again: its events are no repeats of those that had their places, be they
+// alike or not.
 func TestStreamRemadeWithoutIDs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -39,7 +40,8 @@ func TestStreamRemadeWithoutIDs(t *testing.T) {
 	}
 }
 
-// So it is with one that was put back to an older state, which keeps what it had then: those events are known, and new ones are new.
+// So it is with one that was put back to an older state, which keeps what it had then: those events are known, and new
+// ones are new.
 func TestStreamPutBackWithoutIDs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -80,8 +82,8 @@ func (r *rig) connect(server *local.NATS) {
 	r.nc, r.natsURL = nc, server.URL()
 }
 
-// What an older program kept under the ids that it made is known when the same messages come again. New messages at those places are
-// new.
+// What an older program kept under the ids that it made is known when the same messages come again. New messages at
+// those places are new.
 func TestEventsOfAnOlderProgram(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})

@@ -92,7 +92,8 @@ func (t *tokens) drop() {
 	t.have = nil
 }
 
-// setBack is how far an answer's time is behind that of the one before if the database's clock was set back: none is so late.
+// setBack is how far an answer's time is behind that of the one before if the database's clock was set back: none is so
+// late.
 const setBack = time.Minute
 
 // saw keeps what the newest answer told, for the next time that tokens are asked for.
@@ -123,8 +124,8 @@ func (t *tokens) leadNow() time.Duration {
 	return t.lead
 }
 
-// called learns how long a call took that the CRM has looked at. Any other tells nothing of what could be done: while the CRM is down calls
-// take as long as they are waited for, and more workers would help nobody.
+// called learns how long a call took that the CRM has looked at. Any other tells nothing of what could be done: while
+// the CRM is down calls take as long as they are waited for, and more workers would help nobody.
 func (t *tokens) called(class Class, call *Call) {
 	if call.Unsent || class != Answered && class != Refused && class != TooLarge {
 		return
@@ -162,8 +163,8 @@ func (w *Worker) quota() outbox.Quota {
 // mostTokens bounds the tokens that a worker asks for at once.
 const mostTokens = 4
 
-// ask takes a token from what is in hand, or asks the fleet for some, as many as are wanted: wait says how long not to ask again,
-// if there are none. Only whose turn it is may ask. Once the day's calls are used up, everything pauses.
+// ask takes a token from what is in hand, or asks the fleet for some, as many as are wanted: wait says how long not to
+// ask again, if there are none. Only whose turn it is may ask. Once the day's calls are used up, everything pauses.
 func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration) (got token, wait time.Duration, err error) {
 	t := &w.tokens
 	if got, ok := t.pop(ready / 2); ok { // it rarely takes as long as that
@@ -222,8 +223,8 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 	return token{}, time.Millisecond, nil // the answer came too late
 }
 
-// takeToken gets the token of a call whose batch is not cut yet, and waits until it is time to cut it. It reports false when ctx has
-// ended, or a pause has begun.
+// takeToken gets the token of a call whose batch is not cut yet, and waits until it is time to cut it. It reports false
+// when ctx has ended, or a pause has begun.
 func (w *Worker) takeToken(ctx, writes context.Context, j job) (got token, ok bool) {
 	if w.cfg.Quota.Calls == 0 {
 		return token{}, ctx.Err() == nil
@@ -269,9 +270,9 @@ func (w *Worker) awaitToken(ctx, writes context.Context, j job) (lead time.Durat
 	}
 }
 
-// takeTokenFor gets a token for the first of these batches, unless it has one, and waits until its call may begin. Meanwhile it renews
-// the leases of all; kept are those that are still held. It reports false when the calls could not be made even with a
-// token: because of a pause, a hold or a stop.
+// takeTokenFor gets a token for the first of these batches, unless it has one, and waits until its call may begin.
+// Meanwhile it renews the leases of all; kept are those that are still held. It reports false when the calls could not
+// be made even with a token: because of a pause, a hold or a stop.
 func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (kept []*batch, ok bool) {
 	limited := w.cfg.Quota.Calls > 0
 	t := &w.tokens
@@ -350,7 +351,8 @@ func (t *tokens) line() int {
 	return len(t.urgent) + len(t.usual)
 }
 
-// inTime waits until the call of fresh events may begin. It reports false when it may not any more: then they were put back.
+// inTime waits until the call of fresh events may begin. It reports false when it may not any more: then they were put
+// back.
 func (w *Worker) inTime(calls, writes context.Context, b *batch) bool {
 	if w.cfg.Quota.Calls == 0 {
 		return true
@@ -362,8 +364,8 @@ func (w *Worker) inTime(calls, writes context.Context, b *batch) bool {
 	return ok
 }
 
-// explained tells of a refusal whose headers say that others have used the quota: the outbox knows then what is left, and nobody need
-// hold still.
+// explained tells of a refusal whose headers say that others have used the quota: the outbox knows then what is left,
+// and nobody need hold still.
 func explained(call *Call) bool {
 	return call.Status == statusTooManyRequests && !call.Asked && call.Limits.Max > 0 && call.Limits.Remaining == 0
 }

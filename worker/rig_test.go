@@ -199,8 +199,8 @@ func (r *rig) start(cfg worker.Config, secret hubspot.TokenSource) *running {
 	return run
 }
 
-// remakeStream deletes the stream and makes it anew. A server that is still at clearing the old one's directory away may
-// refuse a new one by that name (10049), and takes it when asked again.
+// remakeStream deletes the stream and makes it anew. A server that is still at clearing the old one's directory away
+// may refuse a new one by that name (10049), and takes it when asked again.
 func (r *rig) remakeStream() error {
 	js, err := natsjs.New(r.nc)
 	if err != nil {

@@ -299,8 +299,8 @@ func (w *Worker) leaveClaimed(ctx context.Context, b *batch, a *ReadAnswer, sett
 	return nil
 }
 
-// farApart and closeBy are how far a record's time may be from that of the call that made it, as the worker named it. Of what
-// nobody else but by mistake has for value, less is looked through.
+// farApart and closeBy are how far a record's time may be from that of the call that made it, as the worker named it.
+// Of what nobody else but by mistake has for value, less is looked through.
 const (
 	farApart = 3 * time.Minute
 	closeBy  = 10 * time.Second

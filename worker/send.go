@@ -109,8 +109,8 @@ func (w *Worker) drop(c *cargo) {
 	w.room.Signal()
 }
 
-// letGo lets go of the messages of a cargo that are durable in the outbox and answered: what is still to be sent of them is the batch's. With
-// calls that take their time, most of what is in hand is in one.
+// letGo lets go of the messages of a cargo that are durable in the outbox and answered: what is still to be sent of
+// them is the batch's. With calls that take their time, most of what is in hand is in one.
 func (w *Worker) letGo(c *cargo) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,7 +124,8 @@ func (w *Worker) letGo(c *cargo) {
 // intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
 func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok bool) {
 	// By event id, so that workers with overlapping batches wait for each other and don't deadlock; and of several
-	// deliveries of one event, by its id and content, the first. Which of an id's contents is the event, the outbox says.
+	// deliveries of one event, by its id and content, the first. Which of an id's contents is the event, the outbox
+	// says.
 	items := slices.Clone(c.items)
 	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.ID, b.ID) })
 	lent := w.events.borrow(len(items))

@@ -25,22 +25,22 @@ type Load struct {
 	Target  time.Duration // in what time a backlog is to be worked off
 }
 
-// Signals are for whoever decides how many workers run. Scale on WorkersWanted, not on the backlog: at the quota's limit more
-// workers do nothing.
+// Signals are for whoever decides how many workers run. Scale on WorkersWanted, not on the backlog: at the quota's
+// limit more workers do nothing.
 type Signals struct {
 	Backlog int
 	// Headroom is the calls that the quota allows now, beyond those that were made; -1 for any number.
 	Headroom int
-	// QuotaRate and FleetRate are the records a second that the quota allows, and that the workers which are there could
-	// create without it. QuotaRate is +Inf without a quota; FleetRate is 0 while that is not known.
+	// QuotaRate and FleetRate are the records a second that the quota allows, and that the workers which are there
+	// could create without it. QuotaRate is +Inf without a quota; FleetRate is 0 while that is not known.
 	QuotaRate, FleetRate float64
-	// Empty is how long the workers that are there need for the backlog at the quota, new events aside; negative if nobody knows, as
-	// while something is paused, or no worker is there.
+	// Empty is how long the workers that are there need for the backlog at the quota, new events aside; negative if
+	// nobody knows, as while something is paused, or no worker is there.
 	Empty time.Duration
 	// QuotaLimits tells that the quota is what limits, and not the workers: of what waits, not all can be sent now.
 	QuotaLimits bool
-	// WorkersWanted is how many would work the backlog off within the target, or as fast as the quota allows; at least 1, and no more
-	// while everything is paused.
+	// WorkersWanted is how many would work the backlog off within the target, or as fast as the quota allows; at least
+	// 1, and no more while everything is paused.
 	WorkersWanted int
 }
 
@@ -92,9 +92,9 @@ func (l Load) Signals() Signals {
 // SignalTarget is in what time a backlog is to be worked off, unless the quota forbids it.
 const SignalTarget = time.Minute
 
-// Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Its cost is bounded, see
-// outbox.Store.Census: it may be asked every few seconds. It may be called at any time by any goroutine; the error is the stream's or
-// the database's.
+// Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Its cost is
+// bounded, see outbox.Store.Census: it may be asked every few seconds. It may be called at any time by any goroutine;
+// the error is the stream's or the database's.
 func (w *Worker) Signals(ctx context.Context) (Signals, error) {
 	s := w.survey(ctx)
 	if err := errors.Join(s.streamErr, s.outboxErr); err != nil {

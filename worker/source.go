@@ -7,17 +7,20 @@ import (
 
 // Source is the stream that events come from. Fetch is called by one goroutine at a time.
 type Source interface {
-	// Fetch delivers messages as they arrive, at most max, whose bodies add up to about maxBytes at most, and returns when
-	// it has delivered so many or after about a second, or soon after ctx has ended. What it has received it has delivered, with an
-	// error too. An error is for the log: the source mends itself, and Fetch may be called again after a pause.
+	// Fetch delivers messages as they arrive, at most max, whose bodies add up to about maxBytes at most, and returns
+	// when it has delivered so many or after about a second, or soon after ctx has ended. What it has received it has
+	// delivered, with an error too. An error is for the log: the source mends itself, and Fetch may be called again
+	// after a pause.
 	Fetch(ctx context.Context, max, maxBytes int, deliver func(*Event)) error
 
-	// Restrict tells of how many messages of an object type each Fetch from now on may deliver, 0 for none; those that most does not
-	// name have no limit of their own. It is obeyed as soon as the source can: until then, and where it can't, more are delivered, which
-	// are to be given back. It is called by Fetch's goroutine; most is the source's then.
+	// Restrict tells of how many messages of an object type each Fetch from now on may deliver, 0 for none; those that
+	// most does not name have no limit of their own. It is obeyed as soon as the source can: until then, and where it
+	// can't, more are delivered, which are to be given back. It is called by Fetch's goroutine; most is the source's
+	// then.
 	Restrict(most map[string]int)
 
-	// Outstanding counts the messages that were not delivered yet, and those delivered and not acked. It may be called at any time.
+	// Outstanding counts the messages that were not delivered yet, and those delivered and not acked. It may be called
+	// at any time.
 	Outstanding(ctx context.Context) (pending, unacked int, err error)
 
 	// Stranded counts the events that are in the stream and are neither pending nor unacked: nobody is given them. What
@@ -26,8 +29,8 @@ type Source interface {
 	// what it can by itself.
 	Stranded(ctx context.Context) (events int, what string, err error)
 
-	// PausedFor tells for how long somebody has still told the stream to deliver nothing, as Outstanding last saw it; 0 if
-	// nobody has. It asks nobody, and may be called at any time.
+	// PausedFor tells for how long somebody has still told the stream to deliver nothing, as Outstanding last saw it; 0
+	// if nobody has. It asks nobody, and may be called at any time.
 	PausedFor() time.Duration
 }
 

@@ -10,8 +10,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// A paused object type stays in the stream, however much of it there is: nobody fetches it, and others go on. So do others once it is
-// no longer paused, though all of it is before them.
+// A paused object type stays in the stream, however much of it there is: nobody fetches it, and others go on. So do
+// others once it is no longer paused, though all of it is before them.
 func TestPausedBacklogIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	const backlog = 100_000
@@ -76,7 +76,8 @@ func TestPausedBacklogIsLeftAlone(t *testing.T) {
 	}
 }
 
-// What was in hand when its object type was paused is sent at once when that ends, and when all is done there is one consumer again.
+// What was in hand when its object type was paused is sent at once when that ends, and when all is done there is one
+// consumer again.
 func TestPauseEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -114,8 +115,8 @@ func TestPauseEndsAtOnce(t *testing.T) {
 	last.stop()
 }
 
-// What a worker of before has in hand by the consumer that all shared, and lets lie, is not waited for, nor what it puts off: the first
-// worker that fetches object types apart has all of it, once.
+// What a worker of before has in hand by the consumer that all shared, and lets lie, is not waited for, nor what it
+// puts off: the first worker that fetches object types apart has all of it, once.
 func TestEventsOfTheSharedConsumer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})

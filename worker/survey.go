@@ -11,7 +11,8 @@ import (
 	"crmintake/outbox/operator"
 )
 
-// survey is how things stand in the stream, the outbox and the fleet. Either part may be missing, for the reason that its error tells.
+// survey is how things stand in the stream, the outbox and the fleet. Either part may be missing, for the reason that
+// its error tells.
 type survey struct {
 	pending, unacked int // in the stream
 	stranded         int // as well; -1 if that is not known
@@ -27,12 +28,13 @@ type survey struct {
 // surveyPatience is for each question: one that hangs leaves the others their time.
 const surveyPatience = 5 * time.Second
 
-// surveyAfterStart is how long a worker that starts leaves the first one alone: its first calls are more urgent, and would wait for one
-// more connection.
+// surveyAfterStart is how long a worker that starts leaves the first one alone: its first calls are more urgent, and
+// would wait for one more connection.
 const surveyAfterStart = 500 * time.Millisecond
 
-// fetchSilent is for how long no fetch has failed when none is made, because of a pause or because nothing more may be taken in hand: one
-// that goes on failing does so more often. Then the stream's other answers tell that it works, and nothing else would.
+// fetchSilent is for how long no fetch has failed when none is made, because of a pause or because nothing more may be
+// taken in hand: one that goes on failing does so more often. Then the stream's other answers tell that it works, and
+// nothing else would.
 const fetchSilent = 10 * time.Second
 
 // survey asks the stream and the outbox.
@@ -100,8 +102,8 @@ func (w *Worker) load(s *survey) Load {
 	return l
 }
 
-// surveyEvery is how often the fleet's metrics are brought up to date. A look at them asks nobody: it is answered at once, whatever state
-// the database is in.
+// surveyEvery is how often the fleet's metrics are brought up to date. A look at them asks nobody: it is answered at
+// once, whatever state the database is in.
 const surveyEvery = 10 * time.Second
 
 // watchFleet keeps the fleet's metrics.
@@ -154,7 +156,8 @@ func newFleetMetrics(f factory) fleetMetrics {
 	return m
 }
 
-// showFleet takes over what a survey found. What it did not find stays as it was, and fleet_seen_timestamp_seconds tells since when.
+// showFleet takes over what a survey found. What it did not find stays as it was, and fleet_seen_timestamp_seconds
+// tells since when.
 func (w *Worker) showFleet(s *survey) {
 	m := &w.metrics.fleet
 	if s.streamErr == nil {

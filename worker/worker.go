@@ -125,9 +125,9 @@ var errDrained = errors.New("drained")
 // cutReserve is the part of the shutdown timeout that is left for outcomes once the last calls are cut off.
 const cutReserve = 3 * time.Second
 
-// Run works until ctx ends, or, with Config.Drain, until nothing is left. Then it fetches nothing more, gives back what was
-// not sent, lets the calls under way end and commits their outcomes, for at most Config.ShutdownTimeout. It returns an
-// error only if that did not suffice; nothing is lost then either.
+// Run works until ctx ends, or, with Config.Drain, until nothing is left. Then it fetches nothing more, gives back what
+// was not sent, lets the calls under way end and commits their outcomes, for at most Config.ShutdownTimeout. It returns
+// an error only if that did not suffice; nothing is lost then either.
 func (w *Worker) Run(ctx context.Context) error {
 	// ctx says when to take on nothing more, calls when to cut calls off, writes when to give up altogether.
 	writes, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))

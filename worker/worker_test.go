@@ -106,8 +106,8 @@ func TestTheSameEventAgain(t *testing.T) {
 		"src/b#CRM_EVENTS@:4 "+other, "src/b#CRM_EVENTS@:4 yet another")
 }
 
-// Only what differs from the outbox's content is another event, in whichever order a batch has them: not the repeat behind an
-// impostor, nor, after a crash, the event behind it.
+// Only what differs from the outbox's content is another event, in whichever order a batch has them: not the repeat
+// behind an impostor, nor, after a crash, the event behind it.
 func TestTheSameEventBehindAnother(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
@@ -131,7 +131,8 @@ func TestTheSameEventBehindAnother(t *testing.T) {
 	}
 }
 
-// Each fault of the CRM's list in turn, each met by a batch of its own: what can be created is created, once, and the rest is dead.
+// Each fault of the CRM's list in turn, each met by a batch of its own: what can be created is created, once, and the
+// rest is dead.
 func TestEveryFault(t *testing.T) {
 	t.Parallel()
 	faults := slices.DeleteFunc(hubspottest.All(), func(f hubspottest.Fault) bool {

@@ -73,7 +73,8 @@ type figures struct {
 // system is something that is measured.
 type system struct {
 	name string
-	// run starts the system and returns when all events are done, the process that it was, and the time of the last commit.
+	// run starts the system and returns when all events are done, the process that it was, and the time of the last
+	// commit.
 	run func(ctx context.Context, r *round) (p *local.Process, end time.Time, err error)
 	// has tells that it has an outbox to ask about HOT and calls.
 	has bool
@@ -221,7 +222,8 @@ func (r *round) env() []string {
 		"CRMINTAKE_HUBSPOT_URL="+r.crm.url, "CRMINTAKE_HUBSPOT_TOKEN="+token, "CRMINTAKE_ADMIN_ADDR=127.0.0.1:0")
 }
 
-// event is the n-th body, of about 300 bytes with its headers. It has the value of the id property, so that the floor's calls are the same.
+// event is the n-th body, of about 300 bytes with its headers. It has the value of the id property, so that the floor's
+// calls are the same.
 func event(n int, id string) []byte {
 	return fmt.Appendf(nil, `{"properties":{"contract_name":"Contract %d","%s":"%s","amount":"%d.50","currency":"EUR",`+
 		`"start_date":"2026-01-01","end_date":"2026-12-31","status":"signed","note":"Signed by both parties and filed."},"associations":[]}`,
@@ -266,7 +268,8 @@ func (r *round) withPublisher(ctx context.Context, do func(*jetstream.Publisher)
 	return p.Flush(ctx)
 }
 
-// reported returns when all other sessions on the database have ended. Only then has each reported what it did to the tables.
+// reported returns when all other sessions on the database have ended. Only then has each reported what it did to the
+// tables.
 func (r *round) reported(ctx context.Context) error {
 	for {
 		var others int

@@ -23,8 +23,7 @@ type publishCmd struct {
 }
 
 // publishFigures are events a second with so many unconfirmed: where the server syncs every two minutes, as it does by
-// default, and before each
-// confirmation.
+// default, and before each confirmation.
 type publishFigures struct {
 	Window int    `json:"window"`
 	Later  spread `json:"later"`

@@ -29,8 +29,8 @@ type streams struct {
 	out, err io.Writer
 }
 
-// cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it says
-// env:"-".
+// cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it
+// says env:"-".
 type cli struct {
 	globals
 
@@ -130,7 +130,8 @@ func execute(ctx context.Context, args []string, s streams) int {
 	return exitDone
 }
 
-// report prints an error once, and tells the exit code. Several faults of the settings have a line each, any other error has one.
+// report prints an error once, and tells the exit code. Several faults of the settings have a line each, any other
+// error has one.
 func (p *program) report(err error) int {
 	if errors.Is(err, errTold) {
 		return exitFailed

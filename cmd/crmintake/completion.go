@@ -9,8 +9,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// completeWord is the hidden first argument by which a shell's script asks what a line can go on with. The words of the line
-// follow, without the program's, and with the one that is being typed as the last.
+// completeWord is the hidden first argument by which a shell's script asks what a line can go on with. The words of the
+// line follow, without the program's, and with the one that is being typed as the last.
 const completeWord = "__complete"
 
 type completionCmd struct {
@@ -56,8 +56,8 @@ func (c *completionCmd) Run(p *program) error {
 }
 
 // complete prints what the last word can become, a line each: the word, a tab, and what it does. It goes by kong's own
-// model, and for groups and object types by the outbox. (The libraries that do this for kong take over the process, its output and its exit, and stand on one that is no
-// longer kept.)
+// model, and for groups and object types by the outbox. (The libraries that do this for kong take over the process, its
+// output and its exit, and stand on one that is no longer kept.)
 func complete(ctx context.Context, w io.Writer, node *kong.Node, words []string) {
 	words = joinEquals(words)
 	line := words

@@ -45,8 +45,8 @@ func hasPassword(address string) bool {
 	return has || u.Query().Has("password")
 }
 
-// prepare completes the settings of a connection that is about to be made with what may have been replaced since the start: password and
-// certificates.
+// prepare completes the settings of a connection that is about to be made with what may have been replaced since the
+// start: password and certificates.
 func (f databaseFlags) prepare(_ context.Context, c *pgx.ConnConfig) error {
 	fresh, err := pgx.ParseConfig(f.DatabaseURL)
 	if err != nil {
@@ -68,8 +68,8 @@ func (f databaseFlags) prepareChange(ctx context.Context, c *pgx.ConnConfig) err
 	return nil
 }
 
-// mayWork tells what a worker needs and may not do. Else each of its statements would fail, again and again, or not find
-// its rows.
+// mayWork tells what a worker needs and may not do. Else each of its statements would fail, again and again, or not
+// find its rows.
 func mayWork(ctx context.Context, store *outbox.Store) error {
 	missing, err := migrations.MissingRights(ctx, store.Pool().Pool, migrations.WorkerRole)
 	if err != nil {

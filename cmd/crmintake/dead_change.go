@@ -192,8 +192,8 @@ func compact(b []byte) []byte {
 	return c.Bytes()
 }
 
-// edited has a person edit a payload in their editor, or vi. It is shown with white space, if it is JSON, and comes back
-// without. What was edited is lost unless keep is called.
+// edited has a person edit a payload in their editor, or vi. It is shown with white space, if it is JSON, and comes
+// back without. What was edited is lost unless keep is called.
 func edited(ctx context.Context, p *program, payload []byte) (after []byte, keep func(), err error) {
 	editor := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"))
 	if _, err := exec.LookPath("vi"); editor == "" && err == nil && isTerminal(p.in) {

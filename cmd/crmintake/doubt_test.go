@@ -15,8 +15,7 @@ import (
 )
 
 // restored is a fleet whose database was put back to an older state: 20 contracts, which have an id property, and 20
-// deals, which have
-// none, wait in retry, though all of them were created since.
+// deals, which have none, wait in retry, though all of them were created since.
 type restored struct {
 	office
 	since time.Time // when the backup was made

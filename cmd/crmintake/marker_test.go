@@ -127,8 +127,8 @@ var marches = []march{
 // What ends a command that would wait: it waits, follows, or meets what it was to meet.
 var enough = []string{"is not there; waiting", "following", "calls are paused", "no answer", "nothing was sent"}
 
-// No secret is in anything that the program prints or logs, whatever it is given in, whichever command runs, and whether the servers work,
-// refuse it, or are not there.
+// No secret is in anything that the program prints or logs, whatever it is given in, whichever command runs, and
+// whether the servers work, refuse it, or are not there.
 func TestNoSecretIsTold(t *testing.T) {
 	forms := newForms(t)
 	for _, slot := range slots {
@@ -151,7 +151,8 @@ func TestNoSecretIsTold(t *testing.T) {
 						crmintake(t, `{"properties":{"name":"x"}}`, "publish", "--object-type", "contracts", "-").want(t, 0)
 					}
 					for i, m := range marches {
-						// How the database is given has two forms, and what needs nothing but it is run with both of them.
+						// How the database is given has two forms, and what needs nothing but it is run with both of
+						// them.
 						if !world.touches(m) || n > 1 && !m.nats && !m.crm {
 							continue
 						}

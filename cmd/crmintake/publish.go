@@ -169,7 +169,8 @@ func (f *feed) report() publishReport {
 }
 
 func (f *feed) run(ctx context.Context, in io.Reader) error {
-	// Reading from a terminal or a pipe can't be interrupted, so it has a goroutine, which ends with the input or the program.
+	// Reading from a terminal or a pipe can't be interrupted, so it has a goroutine, which ends with the input or the
+	// program.
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	lines := make(chan line, 16) // lines are up to a MiB

@@ -10,7 +10,8 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// Each role can do its own work, by the commands that are it, and no other's. (What it may not do by SQL is tested with the rights.)
+// Each role can do its own work, by the commands that are it, and no other's. (What it may not do by SQL is tested with
+// the rights.)
 func TestRoles(t *testing.T) {
 	server, _ := startNATS(t)
 	crm := account(t)
@@ -46,7 +47,8 @@ func TestRoles(t *testing.T) {
 	crmintake(t, markedEvents, "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
 	work("").want(t, 0, "created=1", "dead=1")
 	by(worker, "check").want(t, 0)
-	// What the runbook has typed in a worker's pod it may do; for what a person does and did, it says, another login is wanted.
+	// What the runbook has typed in a worker's pod it may do; for what a person does and did, it says, another login is
+	// wanted.
 	for _, command := range []string{"status", "outbox list", "outbox get bad", "dead groups", "dead list", "dead export", "migrate status"} {
 		by(worker, command).want(t, 0)
 	}

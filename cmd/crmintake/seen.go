@@ -15,7 +15,8 @@ import (
 	"crmintake/worker/admin"
 )
 
-// seen is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one while it starts.
+// seen is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one while it
+// starts.
 type seen struct {
 	registry *prometheus.Registry
 	metrics  *worker.Metrics

@@ -14,8 +14,8 @@ import (
 	"crmintake/worker/jetstream"
 )
 
-// A worker that starts before its servers, or while they do, waits for them as it does later on: whatever starts all of them after a
-// power cut need not know an order. What waiting can't mend ends it at once.
+// A worker that starts before its servers, or while they do, waits for them as it does later on: whatever starts all of
+// them after a power cut need not know an order. What waiting can't mend ends it at once.
 
 // errStopped: the worker was told to stop before it had begun.
 var errStopped = errors.New("told to stop before it began")
@@ -26,8 +26,8 @@ const (
 	longestWait = 5 * time.Second
 )
 
-// await tries until it works, and logs once that it has to wait for something, and once that it is there. An error is final, or
-// errStopped when ctx has ended.
+// await tries until it works, and logs once that it has to wait for something, and once that it is there. An error is
+// final, or errStopped when ctx has ended.
 func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass func(error) bool, try func(context.Context) (T, error)) (T, error) {
 	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstWait), backoff.WithMaxInterval(longestWait), backoff.WithMaxElapsedTime(0))
 	begin, tries := time.Now(), 0

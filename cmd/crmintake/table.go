@@ -68,8 +68,8 @@ type cell struct {
 	text   string
 }
 
-// table is what commands print for people: aligned, and as wide as the terminal at most. What events and answers bring is made
-// printable here.
+// table is what commands print for people: aligned, and as wide as the terminal at most. What events and answers bring
+// is made printable here.
 type table struct {
 	columns []column
 	rows    [][]cell
@@ -187,8 +187,8 @@ func (t *table) printApart(w io.Writer, s screen) error {
 	return nil
 }
 
-// widths are those of the columns, cut down where all together are wider than the screen: always the widest of those that
-// may be.
+// widths are those of the columns, cut down where all together are wider than the screen: always the widest of those
+// that may be.
 func (t *table) widths(rows [][]cell, screen int) []int {
 	widths := make([]int, len(t.columns))
 	total := gap * (len(widths) - 1)

@@ -22,8 +22,8 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// confirm asks a question, on standard error, to which yes must be the answer, before ctx ends. Without a terminal to ask
-// on it is a usageError.
+// confirm asks a question, on standard error, to which yes must be the answer, before ctx ends. Without a terminal to
+// ask on it is a usageError.
 func (p *program) confirm(ctx context.Context, question string) error {
 	if !isTerminal(p.in) {
 		return usagef("there is no terminal to ask on: say --yes to go on without being asked, or --dry-run to see the plan only; nothing was changed")

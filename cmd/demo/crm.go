@@ -15,8 +15,8 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// crmCmd is the command crm: the simulated account alone, for a worker that somebody else runs, as deploy/compose.yaml does. It knows
-// deals, contacts and companies.
+// crmCmd is the command crm: the simulated account alone, for a worker that somebody else runs, as deploy/compose.yaml
+// does. It knows deals, contacts and companies.
 type crmCmd struct {
 	Addr    string        `help:"Where to listen. A worker talks plain http to a loopback address only." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
 	Token   string        `help:"The token that opens the account. It is no secret: the account lives for as long as the process." default:"pat-of-the-simulated-account" placeholder:"TOKEN"`

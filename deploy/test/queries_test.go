@@ -72,7 +72,8 @@ var selector = regexp.MustCompile(`\b(?:crmintake|process|go)_\w+(?:\{[^}]*\})?`
 // filtered are expressions that may rightly have no result; their selectors must have one all the same.
 var filtered = regexp.MustCompile(`[<>=] ?[\d.]+|absent|[^=]>`)
 
-// A real Prometheus scrapes a real worker. Each query runs, and selects something; one without a condition has a result.
+// A real Prometheus scrapes a real worker. Each query runs, and selects something; one without a condition has a
+// result.
 func TestQueries(t *testing.T) {
 	t.Parallel()
 	list := queries(t)
@@ -113,8 +114,8 @@ func startWorker(t *testing.T) (addr string) {
 	return addr
 }
 
-// startDemo starts a worker and all that it needs, as go run ./cmd/demo does, which lets it create records and meet bad events. It
-// returns the path of the program, and the files with what the demo says and the worker's log.
+// startDemo starts a worker and all that it needs, as go run ./cmd/demo does, which lets it create records and meet bad
+// events. It returns the path of the program, and the files with what the demo says and the worker's log.
 func startDemo(t *testing.T) (program, said, log string) {
 	t.Helper()
 	dir := t.TempDir()

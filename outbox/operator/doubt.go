@@ -21,8 +21,8 @@ type Lost struct {
 
 	From   time.Time `json:"from"`                     // the moment
 	Before time.Time `json:"received_before,omitzero"` // only what came, or was last replayed, before then; zero for all
-	// Dead takes dead letters, too, that were sent and died since From: what was sent again without asking, before this,
-	// and was in the way of itself.
+	// Dead takes dead letters, too, that were sent and died since From: what was sent again without asking, before
+	// this, and was in the way of itself.
 	Dead bool `json:"dead,omitempty"`
 	// Property is today's id property of each object type, which the lost calls were made with.
 	Property map[string]string `json:"id_property,omitempty"`
@@ -77,8 +77,8 @@ type DoubtPlan struct {
 	TotalEvents int64       `json:"total_events"`
 	// InCall are those that an open attempt has: when its lease has run out, they are in doubt without this.
 	InCall int64 `json:"in_call"`
-	// Newest is when the newest call that the outbox knows of began; zero if it knows none. Calls since From are those of
-	// workers that ran on what was restored.
+	// Newest is when the newest call that the outbox knows of began; zero if it knows none. Calls since From are those
+	// of workers that ran on what was restored.
 	Newest time.Time `json:"newest_call,omitzero"`
 }
 

@@ -32,8 +32,7 @@ func (r *replayRig) doubt(p DoubtPlan, want Result) {
 }
 
 // What waits is to be asked about, from the beginning, by what it was sent with or is today; who is in a call, or
-// changed since the
-// plan, is left alone and counted; and done once more it takes what was in a call then.
+// changed since the plan, is left alone and counted; and done once more it takes what was in a call then.
 func TestDoubt(t *testing.T) {
 	r := newReplayRig(t)
 	hourAgo := time.Now().Add(-time.Hour)

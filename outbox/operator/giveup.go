@@ -140,8 +140,8 @@ func (o *Operator) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, err
 	return p, nil
 }
 
-// asOf looks at what a filter chooses as it is at one moment, which becomes the filter's. An id that the outbox has not is an
-// *UnknownEventError.
+// asOf looks at what a filter chooses as it is at one moment, which becomes the filter's. An id that the outbox has not
+// is an *UnknownEventError.
 func (o *Operator) asOf(ctx context.Context, what string, f *Filter, look func(pgx.Tx) error) error {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {

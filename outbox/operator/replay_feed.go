@@ -11,8 +11,9 @@ import (
 	"crmintake/outbox"
 )
 
-// Feeder does replay jobs, step by step. Any number may be at it: a job belongs to one of them for the time of a step, which
-// is a transaction. So whoever is killed leaves nothing behind, and a job that is paused or cancelled makes no step more.
+// Feeder does replay jobs, step by step. Any number may be at it: a job belongs to one of them for the time of a step,
+// which is a transaction. So whoever is killed leaves nothing behind, and a job that is paused or cancelled makes no
+// step more.
 type Feeder struct {
 	pool    *outbox.Pool
 	records Records
@@ -34,7 +35,8 @@ const (
 	feedRetry, feedRetryMost = time.Second, 5 * time.Minute
 )
 
-// StepError says that a step of a job failed. Nothing was done but to note it with the job, which the others don't wait for.
+// StepError says that a step of a job failed. Nothing was done but to note it with the job, which the others don't wait
+// for.
 type StepError struct {
 	Job      int64
 	Failures int // of its steps in a row
@@ -63,8 +65,8 @@ SELECT object_type, $2
   - (SELECT count(*) FROM (SELECT FROM event o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NOT NULL LIMIT $2) u)
 FROM left_over t WHERE object_type IS NOT NULL`
 
-// The first events come off the list, whatever is done with them; by a range, because a join with the list could go through
-// all of it for each of them. No row means that it is not as it was seen.
+// The first events come off the list, whatever is done with them; by a range, because a join with the list could go
+// through all of it for each of them. No row means that it is not as it was seen.
 const takeReplayEvents = `
 WITH taken AS (
   DELETE FROM replay_event WHERE job_id = $1 AND object_type = $2 AND event_id <= (

@@ -56,8 +56,8 @@ func (j *ReplayJob) Answered() int64 {
 // ErrNoReplay says that there is no such replay job.
 var ErrNoReplay = errors.New("operator: no such replay job")
 
-// StartReplay makes a job of a replay: which events it is about is fixed with it. The fleet's workers do it from then on.
-// ErrNothing means that none of the events is left as it was. When ctx ends, there is no job, or it is returned.
+// StartReplay makes a job of a replay: which events it is about is fixed with it. The fleet's workers do it from then
+// on. ErrNothing means that none of the events is left as it was. When ctx ends, there is no job, or it is returned.
 func (o *Operator) StartReplay(ctx context.Context, r Replay) (job ReplayJob, err error) {
 	if err := r.validate(); err != nil {
 		return ReplayJob{}, err
@@ -101,7 +101,8 @@ SELECT @job, o.object_type, o.event_id, o.updated_at FROM event o WHERE `+r.Plan
 // lastWait is how long a transaction's end is waited for when ctx has ended.
 const lastWait = 10 * time.Second
 
-// beginFunc is pgx.BeginFunc, but a commit that has begun is not given up when ctx ends: it would be done all the same, and nobody told.
+// beginFunc is pgx.BeginFunc, but a commit that has begun is not given up when ctx ends: it would be done all the same,
+// and nobody told.
 func beginFunc(ctx context.Context, pool *outbox.Pool, do func(pgx.Tx) error) error {
 	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -171,8 +172,8 @@ func (o *Operator) ReplayProgress(ctx context.Context, id int64) (ReplayJob, err
 	return job, nil
 }
 
-// ReplayOf returns a replay job with what became of its events, or ErrNoReplay. Its cost grows with their number: 100,000
-// take about a second.
+// ReplayOf returns a replay job with what became of its events, or ErrNoReplay. Its cost grows with their number:
+// 100,000 take about a second.
 func (o *Operator) ReplayOf(ctx context.Context, id int64) (ReplayJob, error) {
 	job, err := o.replayOf(ctx, o.pool, id, "")
 	if err != nil {
@@ -194,7 +195,8 @@ WHERE j.id = $1 AND o.status IS NOT NULL GROUP BY 1`, id) // a bare row is of an
 	return job, nil
 }
 
-// PauseReplay holds a running job. It reports whether that changes anything: a paused job stays so, and one that has ended, too.
+// PauseReplay holds a running job. It reports whether that changes anything: a paused job stays so, and one that has
+// ended, too.
 func (o *Operator) PauseReplay(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
 	return o.steer(ctx, id, reason, "replay pause", ReplayPaused, ReplayRunning)
 }

@@ -34,11 +34,11 @@ type Events struct {
 	ObjectType string        `json:"object_type"`
 	Status     outbox.Status `json:"status"`
 	Events     int64         `json:"events"`
-	// Estimated says that Events comes from what the database believes of a large table. Rows that were discarded count as
-	// created then, and an object type may be missing whose rows are few.
+	// Estimated says that Events comes from what the database believes of a large table. Rows that were discarded count
+	// as created then, and an object type may be missing whose rows are few.
 	Estimated bool `json:"estimated,omitempty"`
-	// Oldest is for `sending` when the first of its calls began, for `retry` and `unknown` when the first of the events came,
-	// for `dead` since when the first is dead, and else zero.
+	// Oldest is for `sending` when the first of its calls began, for `retry` and `unknown` when the first of the events
+	// came, for `dead` since when the first is dead, and else zero.
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Next is for `retry` and `unknown` when the first of them is due.
 	Next time.Time `json:"next,omitzero"`
@@ -106,8 +106,8 @@ SELECT object_type, status, sum(n)::bigint FROM (
   UNION ALL -- bare rows that are still in a call
   SELECT object_type, 'created', -sum(cardinality(event_ids)) FROM attempt WHERE closed_at IS NULL AND payloads IS NOT NULL GROUP BY object_type) c
 GROUP BY object_type, status HAVING sum(n) > 0`
-	// The live rows as the database counts them along, or as they were when it last looked; and the share of each object type
-	// in the sample that it keeps.
+	// The live rows as the database counts them along, or as they were when it last looked; and the share of each
+	// object type in the sample that it keeps.
 	statusEstimate = `
 SELECT t.object_type, round(t.share * n.rows)::bigint
 FROM (SELECT greatest(c.reltuples::float8, coalesce(pg_stat_get_live_tuples(c.oid), 0)::float8, 0) AS rows

@@ -3,8 +3,8 @@
 // The contract:
 //
 //   - A package's TestMain calls Main, its tests call New.
-//   - A database is fresh, has all migrations, belongs to one test, and is dropped at the end of that test with whatever is
-//     still connected to it.
+//   - A database is fresh, has all migrations, belongs to one test, and is dropped at the end of that test with
+//     whatever is still connected to it.
 //   - No Postgres is a failure, never a skip. No PgBouncer is a skip.
 //   - Main fails the run if goroutines outlive the tests.
 //

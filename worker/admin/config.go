@@ -15,7 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TokenSource gives the bearer token that requests must have. It may be another one each time, and its error must not tell it.
+// TokenSource gives the bearer token that requests must have. It may be another one each time, and its error must not
+// tell it.
 type TokenSource interface {
 	Token(ctx context.Context) (string, error)
 }
@@ -42,7 +43,8 @@ type Config struct {
 	ClientCAFile string
 
 	Metrics prometheus.Gatherer
-	// Ready is asked for /readyz, and Alive for /livez, which answers once it has returned. Neither may wait for a server.
+	// Ready is asked for /readyz, and Alive for /livez, which answers once it has returned. Neither may wait for a
+	// server.
 	Ready func() Readiness
 	Alive func()
 	Log   *slog.Logger

@@ -1,5 +1,5 @@
-// Package jetstream is the way to and from NATS JetStream: the source of events, which is a durable pull consumer, or one for each
-// object type; the creation of stream and consumer; and a publisher.
+// Package jetstream is the way to and from NATS JetStream: the source of events, which is a durable pull consumer, or
+// one for each object type; the creation of stream and consumer; and a publisher.
 //
 //	Publisher ──► stream (file, work queue) ──► consumer (pull, explicit acks) ──► Source ──► worker.Event
 //	              └─────────────── Init creates, Open checks ───────────────┘
@@ -7,31 +7,32 @@
 //
 // The contract of Source, beyond worker.Source's:
 //
-//   - Each fetch is a pull request with an inbox of its own that lives for a second. So a consumer can't stay silently stale
-//     after a reconnect, and no request outlives its fetch: one that ends early is withdrawn, and what the server has
-//     sent on it until then is delivered. The library's own Fetch lets go of such messages, which then come again only
-//     after the ack wait; and it does not tell a message that is larger than the bytes asked for from no message.
-//   - A message becomes an event whatever is in it: what can't be sent is marked invalid and goes the same way. One that is
-//     larger than the bytes that are left is delivered alone, so nothing gets stuck.
+//   - Each fetch is a pull request with an inbox of its own that lives for a second. So a consumer can't stay silently
+//     stale after a reconnect, and no request outlives its fetch: one that ends early is withdrawn, and what the server
+//     has sent on it until then is delivered. The library's own Fetch lets go of such messages, which then come again
+//     only after the ack wait; and it does not tell a message that is larger than the bytes asked for from no message.
+//   - A message becomes an event whatever is in it: what can't be sent is marked invalid and goes the same way. One
+//     that is larger than the bytes that are left is delivered alone, so nothing gets stuck.
 //   - Acks do not wait for the server. One that is lost costs a redelivery, which the outbox recognises.
 //   - A lost server is waited for as long as it takes; the loss is logged once, and the recovery once. Meanwhile no
 //     requests pile up.
-//   - What is restricted is not fetched: from the first restriction on, object types have consumers of their own (lanes.go), which are
-//     asked in turn, and waited for together (fetch.go). The fleet sees by the shared consumer's filter which way it is. What is delivered
-//     twice at the change is what was in hand.
-//   - What a consumer has passed over, and will never deliver, is found by comparing it with the stream (stranded.go), and on a work queue
-//     fetched by lanes. What comes and goes meanwhile is not taken for it.
-//   - What is no event is not delivered: a schedule stays in the stream unacked, for an ack cancels it; markers are acked (aside.go).
+//   - What is restricted is not fetched: from the first restriction on, object types have consumers of their own
+//     (lanes.go), which are asked in turn, and waited for together (fetch.go). The fleet sees by the shared consumer's
+//     filter which way it is. What is delivered twice at the change is what was in hand.
+//   - What a consumer has passed over, and will never deliver, is found by comparing it with the stream (stranded.go),
+//     and on a work queue fetched by lanes. What comes and goes meanwhile is not taken for it.
+//   - What is no event is not delivered: a schedule stays in the stream unacked, for an ack cancels it; markers are
+//     acked (aside.go).
 //   - A consumer or stream that disappears is an error that says what to type. Created again, it is used again.
 //
-// Auth is every way to prove who we are and to know who they are (auth.go). Its files are read again at each connection; none of
-// it is in an error or a log.
+// Auth is every way to prove who we are and to know who they are (auth.go). Its files are read again at each
+// connection; none of it is in an error or a log.
 //
 // Init creates and never alters; Source makes and removes lanes, and changes the shared consumer's filter. Init and
 // Open judge what they find by the same rules (check.go, check_subjects.go): what would lose or misread events stops
 // them, what the stream alone may lose is a warning, and each says what to type (advice.go), which a test of
 // cmd/crmintake types.
 //
-// The Publisher has its confirmations in the order of publishing, so that "up to line 7" is a promise. It sends again only what
-// can't be stored twice for that.
+// The Publisher has its confirmations in the order of publishing, so that "up to line 7" is a promise. It sends again
+// only what can't be stored twice for that.
 package jetstream

@@ -21,8 +21,7 @@ type Monitored struct {
 const mostMonitored = 1 << 20
 
 // Monitor asks a server's HTTP monitoring, at its /varz. A server that syncs always tells the default interval beside
-// that, of which nothing
-// is so then (nats-server 2.15.2).
+// that, of which nothing is so then (nats-server 2.15.2).
 func Monitor(ctx context.Context, monitorURL string) (Monitored, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoWait)
 	defer cancel()
@@ -60,9 +59,8 @@ func Monitor(ctx context.Context, monitorURL string) (Monitored, error) {
 }
 
 // Durable warns of a stream whose server may confirm what a power loss takes from it: of one replica, and the server
-// does not sync
-// before it confirms, or nobody knows. monitorURL is that of the server's HTTP monitoring, "" for none. It returns ""
-// if all is well.
+// does not sync before it confirms, or nobody knows. monitorURL is that of the server's HTTP monitoring, "" for none.
+// It returns "" if all is well.
 func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string) {
 	info := s.stream.CachedInfo()
 	if info.Config.Replicas > 1 {

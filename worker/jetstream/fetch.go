@@ -16,8 +16,9 @@ import (
 	"crmintake/worker"
 )
 
-// unrestricted bounds a fetch from the shared consumer while object types are restricted and have no lanes: nothing is fetched when
-// the stream has only what may not be, and no more than may be when it has only such. With others among them all is fetched.
+// unrestricted bounds a fetch from the shared consumer while object types are restricted and have no lanes: nothing is
+// fetched when the stream has only what may not be, and no more than may be when it has only such. With others among
+// them all is fetched.
 func (s *Source) unrestricted(ctx context.Context, max int) int {
 	if len(s.lanes.most) == 0 {
 		return max
@@ -40,8 +41,8 @@ func (s *Source) unrestricted(ctx context.Context, max int) int {
 	return min(max, sum)
 }
 
-// fetchLanes is Fetch while there are lanes. Those that have something are asked one after the other, each for as much as there is room
-// for; once none has, all that had lately are waited for together.
+// fetchLanes is Fetch while there are lanes. Those that have something are asked one after the other, each for as much
+// as there is room for; once none has, all that had lately are waited for together.
 func (s *Source) fetchLanes(ctx context.Context, max, maxBytes int, deliver func(*worker.Event)) error {
 	now := time.Now()
 	open := s.openLanes(now)

@@ -30,8 +30,9 @@ func (c InitConfig) Validate() error {
 	return c.Config.Validate()
 }
 
-// DuplicateWindow is for how long the stream that Init creates drops messages whose id it had, whatever is in them: as long as a publisher
-// needs that is connected again and sends what was not confirmed. Whoever repeats an event later finds the outbox, which compares.
+// DuplicateWindow is for how long the stream that Init creates drops messages whose id it had, whatever is in them: as
+// long as a publisher needs that is connected again and sends what was not confirmed. Whoever repeats an event later
+// finds the outbox, which compares.
 const DuplicateWindow = 2 * time.Second
 
 // InitReport says what Init found and did. A part without a name is neither made nor known to be there.
@@ -62,9 +63,10 @@ func (p *Part) judge(found findings) error {
 // differs, and returns an error, with the report complete, if crmintake can't work with that. Two at once do no harm.
 //
 // The stream is on file and is a work queue: an event leaves it when it is acked, which is when the outbox has it. A
-// full stream refuses new events rather than dropping old ones. The consumer delivers as often as it takes, since the row in
-// the outbox decides when to give up and a count of deliveries would lose events silently. It has no limit of events in
-// hand: each worker bounds its own by bytes, and events put off count too, so a limit could starve all workers.
+// full stream refuses new events rather than dropping old ones. The consumer delivers as often as it takes, since the
+// row in the outbox decides when to give up and a count of deliveries would lose events silently. It has no limit of
+// events in hand: each worker bounds its own by bytes, and events put off count too, so a limit could starve all
+// workers.
 func Init(ctx context.Context, nc *nats.Conn, cfg InitConfig) (InitReport, error) {
 	if err := cfg.Validate(); err != nil {
 		return InitReport{}, err

@@ -13,13 +13,15 @@ import (
 	"crmintake/worker"
 )
 
-// A work queue gives each message to one consumer, so the filters of its consumers may not overlap. As long as no object type is
-// restricted one consumer, the shared one, delivers all. From then on each object type has one of its own, a lane, and a paused one
-// is simply not asked. The shared consumer then filters a subject that nobody publishes to, which is how the fleet knows.
+// A work queue gives each message to one consumer, so the filters of its consumers may not overlap. As long as no
+// object type is restricted one consumer, the shared one, delivers all. From then on each object type has one of its
+// own, a lane, and a paused one is simply not asked. The shared consumer then filters a subject that nobody publishes
+// to, which is how the fleet knows.
 //
-// The server's consumers only ever go forward: what a filter leaves out is passed over for good, whatever the filter is afterwards.
-// So lanes are made anew and begin at the stream's first message, and the shared consumer gets its filter back only while the stream is
-// empty. What the shared one has delivered and is not acked comes once more, by its lane; the outbox knows it.
+// The server's consumers only ever go forward: what a filter leaves out is passed over for good, whatever the filter is
+// afterwards. So lanes are made anew and begin at the stream's first message, and the shared consumer gets its filter
+// back only while the stream is empty. What the shared one has delivered and is not acked comes once more, by its lane;
+// the outbox knows it.
 
 // apartToken stands in the shared consumer's filter while object types have lanes. It is no object type.
 const apartToken = "$apart"
@@ -193,8 +195,8 @@ func (s *Source) part(ctx context.Context) error {
 	return nil
 }
 
-// mayHaveLanes finds out whether we have the rights for them, before nothing else delivers anything: requests without go unanswered. Now
-// that the shared consumer's filter is in the way, a lane that is to be made is refused.
+// mayHaveLanes finds out whether we have the rights for them, before nothing else delivers anything: requests without
+// go unanswered. Now that the shared consumer's filter is in the way, a lane that is to be made is refused.
 func (s *Source) mayHaveLanes(ctx context.Context) error {
 	probe := s.laneOf(s.prefix + "x.x")
 	if _, err := s.js.CreateConsumer(ctx, s.cfg.Stream, s.configOf(probe)); notUnique(err) != nil {
@@ -268,8 +270,9 @@ func (s *Source) lookWhole(ctx context.Context, info *jetstream.ConsumerInfo, st
 	return nil
 }
 
-// join has the fleet use the shared consumer again, while the stream is empty. What is published meanwhile may have been passed over by
-// it, if anybody asks it in that moment, as a worker of an older version does: then there are lanes again.
+// join has the fleet use the shared consumer again, while the stream is empty. What is published meanwhile may have
+// been passed over by it, if anybody asks it in that moment, as a worker of an older version does: then there are lanes
+// again.
 func (s *Source) join(ctx context.Context) error {
 	consumers, err := s.consumers(ctx)
 	if err != nil {

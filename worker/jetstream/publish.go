@@ -35,8 +35,8 @@ type PublisherConfig struct {
 	Subject string // what will be published: a subject, or a pattern such as the default crm.create.>
 	Window  int    // how many messages may be unconfirmed at a time; default 4,096
 
-	// Dropped is told, by the publisher's goroutine, of each message that the stream dropped for its id, though it is not known to be the one
-	// that the stream had under it. Nil: the first of them is the final error.
+	// Dropped is told, by the publisher's goroutine, of each message that the stream dropped for its id, though it is
+	// not known to be the one that the stream had under it. Nil: the first of them is the final error.
 	Dropped func(line int, id string, why error)
 }
 
@@ -48,8 +48,8 @@ type Message struct {
 	Line    int    // where it comes from, counted from 1, for errors and Progress
 }
 
-// Progress is how far a Publisher has come. Confirmations count in the order of publishing: everything up to Line is in the stream, but
-// for what was dropped.
+// Progress is how far a Publisher has come. Confirmations count in the order of publishing: everything up to Line is in
+// the stream, but for what was dropped.
 type Progress struct {
 	Confirmed  int // messages that are in the stream, duplicates included
 	Duplicates int // those of them that were there before, by their id, subject and content; also by a try whose confirmation was lost
@@ -57,15 +57,16 @@ type Progress struct {
 	Line       int // of the last one of them all
 }
 
-// Publisher sends events without waiting for each one's confirmation, and yet knows of each whether it is in the stream. It is for
-// one goroutine.
+// Publisher sends events without waiting for each one's confirmation, and yet knows of each whether it is in the
+// stream. It is for one goroutine.
 //
-// A message with an id is sent again for as long as it takes when its confirmation is lost, since the stream drops what it
-// has already. One without is sent again only when it certainly was not stored: otherwise that is the caller's to decide.
-// While the stream has no leader, nobody hears either of them; they are sent again until it has one, for a minute.
+// A message with an id is sent again for as long as it takes when its confirmation is lost, since the stream drops what
+// it has already. One without is sent again only when it certainly was not stored: otherwise that is the caller's to
+// decide. While the stream has no leader, nobody hears either of them; they are sent again until it has one, for a
+// minute.
 //
-// A stream drops a message whose id it had within its duplicate window, whatever is in it. So one that is said to be a duplicate is compared
-// with what the stream has.
+// A stream drops a message whose id it had within its duplicate window, whatever is in it. So one that is said to be a
+// duplicate is compared with what the stream has.
 //
 // The first error is final: what was sent before the failed message is confirmed, what was sent after it may be.
 type Publisher struct {
@@ -165,15 +166,16 @@ func (p *Publisher) Close() {
 // Progress tells how far the publisher has come.
 func (p *Publisher) Progress() Progress { return p.done }
 
-// Places are the stream's numbers of the first and the last message that Progress counts; 0 for none. Others' may lie between.
+// Places are the stream's numbers of the first and the last message that Progress counts; 0 for none. Others' may lie
+// between.
 func (p *Publisher) Places() (first, last uint64) { return p.first, p.last }
 
 // Unconfirmed is the number of messages that were sent and that Progress does not count yet.
 func (p *Publisher) Unconfirmed() int { return len(p.waiting) }
 
-// Publish sends a message, after waiting for room in the window, and for the connection. An error is either ErrTooLarge,
-// which concerns this message alone, or ctx's, after which Publish and Flush may be called again, or final; it
-// may be of a message sent earlier, and names its line.
+// Publish sends a message, after waiting for room in the window, and for the connection. An error is either
+// ErrTooLarge, which concerns this message alone, or ctx's, after which Publish and Flush may be called again, or
+// final; it may be of a message sent earlier, and names its line.
 func (p *Publisher) Publish(ctx context.Context, m Message) error {
 	msg := &nats.Msg{Subject: m.Subject, Data: m.Data}
 	if m.ID != "" {
@@ -325,8 +327,8 @@ func (p *Publisher) take(m *nats.Msg) {
 	}
 }
 
-// sendAgain sends all messages again that are due, or that went out on a connection which is no more, if it is safe. If it
-// isn't for the oldest, that is the final error; for others, it will be in their turn.
+// sendAgain sends all messages again that are due, or that went out on a connection which is no more, if it is safe. If
+// it isn't for the oldest, that is the final error; for others, it will be in their turn.
 func (p *Publisher) sendAgain(ctx context.Context) error {
 	if !waitConnected(ctx, p.nc, reconnectLook) {
 		return ctx.Err() // nil: the caller comes again
@@ -356,8 +358,8 @@ func (p *Publisher) sendAgain(ctx context.Context) error {
 	return nil
 }
 
-// askForStream finds out what it means when nobody hears the oldest message, however often it is sent. A stream without a leader has
-// no ears either, and gets another leader: then all that nobody heard may be sent as often again.
+// askForStream finds out what it means when nobody hears the oldest message, however often it is sent. A stream without
+// a leader has no ears either, and gets another leader: then all that nobody heard may be sent as often again.
 func (p *Publisher) askForStream(ctx context.Context) error {
 	oldest := p.waiting[0]
 	if oldest.confirmed || oldest.epoch != p.epoch || oldest.tries <= resends || !errors.Is(oldest.err, jetstream.ErrNoStreamResponse) {
@@ -400,7 +402,8 @@ func resendable(err error, id string) bool {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &api):
-		// Refused, since the server has something else to do now; or it is still at storing the message, as sent before.
+		// Refused, since the server has something else to do now; or it is still at storing the message, as sent
+		// before.
 		return api.Code == 503 || api.ErrorCode == inProcess && id != ""
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return true // nobody heard it
@@ -417,7 +420,8 @@ func (p *Publisher) send(ctx context.Context, u *unconfirmed) error {
 				return err
 			}
 		}
-		// The client reports a loss before it is connected again, so from here on the message belongs to the new connection.
+		// The client reports a loss before it is connected again, so from here on the message belongs to the new
+		// connection.
 		p.listen()
 		u.epoch = p.epoch
 		switch err := p.nc.PublishMsg(u.m); {

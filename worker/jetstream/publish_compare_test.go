@@ -102,8 +102,8 @@ func TestPublishManyUnderOthersIDs(t *testing.T) {
 	settled(t, s, total, 0)
 }
 
-// What a worker took meanwhile can't be compared. Past a short window the message is published again, for the outbox to compare; a long
-// one is not waited for.
+// What a worker took meanwhile can't be compared. Past a short window the message is published again, for the outbox to
+// compare; a long one is not waited for.
 func TestPublishUnderAnIDThatWasTaken(t *testing.T) {
 	for name, c := range map[string]struct {
 		window time.Duration

@@ -57,7 +57,8 @@ func TestPublishCounts(t *testing.T) {
 	settled(t, s, 6, 0)
 }
 
-// A message that was sent twice, since its connection seemed lost, is answered twice. The second answer calls it a duplicate: of itself.
+// A message that was sent twice, since its connection seemed lost, is answered twice. The second answer calls it a
+// duplicate: of itself.
 func TestPublishAnsweredTwice(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
@@ -378,7 +379,8 @@ func TestPublishContext(t *testing.T) {
 	if err := sub.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
-	// A stream again, and the message has its confirmation by being sent again, for which the connection's loss is a reason.
+	// A stream again, and the message has its confirmation by being sent again, for which the connection's loss is a
+	// reason.
 	if _, err := Init(t.Context(), e.nc, InitConfig{}); err != nil {
 		t.Fatal(err)
 	}

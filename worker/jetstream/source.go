@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// fetchWait is how long one pull request lives: short enough for a lost one to be missed soon, long enough to cost an
-	// idle worker nothing.
+	// fetchWait is how long one pull request lives: short enough for a lost one to be missed soon, long enough to cost
+	// an idle worker nothing.
 	fetchWait = time.Second
 	// lateness is what we grant the server beyond that before we take the request for lost.
 	lateness = 500 * time.Millisecond
@@ -135,7 +135,8 @@ func (c Config) explain(err error) error {
 // Warnings tells what Open found that works but had better be otherwise, a sentence each, with what to type.
 func (s *Source) Warnings() []string { return s.warnings }
 
-// Apart tells whether each object type had a consumer of its own when the server was last asked, by Open or Outstanding.
+// Apart tells whether each object type had a consumer of its own when the server was last asked, by Open or
+// Outstanding.
 func (s *Source) Apart() bool { return s.cfg.isApart(s.consumer.CachedInfo().Config) }
 
 // PausedFor implements worker.Source.
@@ -147,7 +148,8 @@ func (s *Source) PausedFor() time.Duration {
 	return max(info.PauseRemaining, time.Second)
 }
 
-// AckWait is the consumer's: how long a message may be in hand before it is delivered again. With a backoff, its shortest.
+// AckWait is the consumer's: how long a message may be in hand before it is delivered again. With a backoff, its
+// shortest.
 func (s *Source) AckWait() time.Duration { return shortestWait(s.consumer.CachedInfo().Config) }
 
 // pullRequest is the body of a request for messages, as the server wants it.
@@ -161,8 +163,8 @@ type pullRequest struct {
 // errTooBig: the server holds back a message that is larger than what is left of the request's bytes.
 var errTooBig = errors.New("the next message is larger than the bytes asked for")
 
-// Fetch implements worker.Source. When ctx ends it returns at once, or as soon as what is on its way has come. A message
-// that alone is larger than maxBytes is delivered nevertheless, alone.
+// Fetch implements worker.Source. When ctx ends it returns at once, or as soon as what is on its way has come. A
+// message that alone is larger than maxBytes is delivered nevertheless, alone.
 func (s *Source) Fetch(ctx context.Context, max, maxBytes int, deliver func(*worker.Event)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -304,7 +306,8 @@ func (s *Source) status(m *nats.Msg) error {
 	}
 }
 
-// absent finds out why nobody answers for the shared consumer: it is gone, or the server is about to start or change leader.
+// absent finds out why nobody answers for the shared consumer: it is gone, or the server is about to start or change
+// leader.
 func (s *Source) absent(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait) // a part of the fetch
 	defer cancel()
@@ -314,8 +317,8 @@ func (s *Source) absent(ctx context.Context) error {
 	return nil
 }
 
-// state tells what the stream has of our subjects, and how much of each. A stream that keeps what is acked has more than is to be
-// delivered.
+// state tells what the stream has of our subjects, and how much of each. A stream that keeps what is acked has more
+// than is to be delivered.
 func (s *Source) state(ctx context.Context) (jetstream.StreamState, error) {
 	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+">"))
 	if err != nil {
@@ -342,7 +345,8 @@ func (s *Source) Outstanding(ctx context.Context) (pending, unacked int, err err
 	}
 	pending, unacked = int(info.NumPending)+behind, info.NumAckPending
 	if unacked > 0 && s.stream.CachedInfo().Config.Retention == jetstream.WorkQueuePolicy {
-		// The server goes on counting what it delivered before there were lanes, until it looks at it, though lanes have acked it.
+		// The server goes on counting what it delivered before there were lanes, until it looks at it, though lanes
+		// have acked it.
 		total, err := s.total(ctx)
 		if err != nil {
 			return 0, 0, err
@@ -410,8 +414,9 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	return e
 }
 
-// headerOf is the value of a header, however the letters of its name are: NATS tells Ce-Id from ce-id, which publishers don't. A name as it
-// is wanted goes first, and else the least of them, so that each delivery has the same; "" if there is none.
+// headerOf is the value of a header, however the letters of its name are: NATS tells Ce-Id from ce-id, which publishers
+// don't. A name as it is wanted goes first, and else the least of them, so that each delivery has the same; "" if there
+// is none.
 func headerOf(h nats.Header, name string) (value string, asWritten bool) {
 	if value = h.Get(name); value != "" {
 		return value, true

@@ -155,8 +155,8 @@ func TestInProgress(t *testing.T) {
 	t.Error("the server never had word of it in time")
 }
 
-// tendOne keeps one of two messages in progress and neglects the other. It tells whether the first came again, and for how long at
-// most the server had no word of it, which is more than it should be when the machine is busy.
+// tendOne keeps one of two messages in progress and neglects the other. It tells whether the first came again, and for
+// how long at most the server had no word of it, which is more than it should be when the machine is busy.
 func tendOne(t *testing.T, ackWait time.Duration) (again bool, gap time.Duration) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: ackWait})
@@ -266,7 +266,8 @@ func TestFetchEndsWithContext(t *testing.T) {
 		}
 	}
 
-	// Without any message it ends at once, and not when the request does: with what is published then delivered to the next.
+	// Without any message it ends at once, and not when the request does: with what is published then delivered to the
+	// next.
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- s.Fetch(ctx, 10, 1<<20, func(*worker.Event) { t.Error("an event from nowhere") }) }()

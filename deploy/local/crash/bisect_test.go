@@ -49,7 +49,8 @@ func inFirstHalf(w *worker) {
 	})
 }
 
-// A worker that is killed while it bisects leaves the events in doubt whose calls it had not settled, whether made or not.
+// A worker that is killed while it bisects leaves the events in doubt whose calls it had not settled, whether made or
+// not.
 func TestCrashInBisection(t *testing.T) {
 	for _, m := range halves {
 		for _, k := range kinds {

@@ -19,8 +19,8 @@ import (
 // versionVariable names the version to test with instead of the installed one.
 const versionVariable = "CRMINTAKE_TEST_POSTGRES"
 
-// errNotInstalled is what Start returns when there is no server to start, and why it can't be downloaded. One line, because people read it
-// in a test's output.
+// errNotInstalled is what Start returns when there is no server to start, and why it can't be downloaded. One line,
+// because people read it in a test's output.
 var errNotInstalled = errors.New("PostgreSQL's server binaries (initdb, postgres) are not installed: " +
 	"on Debian or Ubuntu type 'apt-get install -y postgresql', on macOS 'brew install postgresql'; they can't be downloaded")
 
@@ -33,14 +33,15 @@ var installed = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-// Install downloads a server if none is installed, as Start does, too. It is for who has somebody to tell of it, or a context that
-// has to end soon after.
+// Install downloads a server if none is installed, as Start does, too. It is for who has somebody to tell of it, or a
+// context that has to end soon after.
 func Install(ctx context.Context, progress func(what string)) error {
 	_, err := getBinaries(ctx, progress)
 	return err
 }
 
-// getBinaries returns the directory that holds both initdb and postgres: what is installed, else what can be downloaded.
+// getBinaries returns the directory that holds both initdb and postgres: what is installed, else what can be
+// downloaded.
 func getBinaries(ctx context.Context, progress func(what string)) (string, error) {
 	version := os.Getenv(versionVariable)
 	if version == "" {
@@ -58,8 +59,8 @@ func getBinaries(ctx context.Context, progress func(what string)) (string, error
 	return "", fmt.Errorf("%w: %w", errNotInstalled, err)
 }
 
-// Installed looks for an installed server, or for one that has these tools beside it, such as pg_dump. It returns the directory of its
-// programs, or "" if there is none.
+// Installed looks for an installed server, or for one that has these tools beside it, such as pg_dump. It returns the
+// directory of its programs, or "" if there is none.
 func Installed(ctx context.Context, tools ...string) string {
 	complete := func(dir string) bool { return complete(dir, tools...) }
 	if path, err := exec.LookPath("initdb"); err == nil {

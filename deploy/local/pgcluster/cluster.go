@@ -35,14 +35,15 @@ type Config struct {
 	// Durable leaves fsync, synchronous_commit and full_page_writes as PostgreSQL ships them. Otherwise they are off.
 	Durable bool
 
-	// Settings are further configuration parameters, as in postgresql.conf. They win over everything but address and port.
+	// Settings are further configuration parameters, as in postgresql.conf. They win over everything but address and
+	// port.
 	Settings map[string]string
 
 	// Bin is the directory of the server's programs; "" for the installed ones, else downloaded ones.
 	Bin string
 
-	// Faketime is the library of that name, which lets SetClock set the server's clock; "" for this machine's clock. See
-	// func Faketime.
+	// Faketime is the library of that name, which lets SetClock set the server's clock; "" for this machine's clock.
+	// See func Faketime.
 	Faketime string
 
 	// Log receives the server's log and initdb's output; nil for nowhere. Writes never overlap.
@@ -255,7 +256,8 @@ func (c *Cluster) Pid() int {
 }
 
 // CPUTime is the user and system time that the server and its children, live and ended, have used since the server was
-// last started. It counts in hundredths of a second, is known on Linux only, and is 0 elsewhere or while no server runs.
+// last started. It counts in hundredths of a second, is known on Linux only, and is 0 elsewhere or while no server
+// runs.
 func (c *Cluster) CPUTime() time.Duration {
 	pid := c.Pid()
 	if pid == 0 {
@@ -264,7 +266,8 @@ func (c *Cluster) CPUTime() time.Duration {
 	return cpuTime(pid)
 }
 
-// Stop shuts the server down, cutting off its clients, and removes the directory. It is final; calling it again does nothing.
+// Stop shuts the server down, cutting off its clients, and removes the directory. It is final; calling it again does
+// nothing.
 func (c *Cluster) Stop() error {
 	c.life.Lock()
 	defer c.life.Unlock()

@@ -4,8 +4,9 @@
 //
 //   - Start returns when the server accepts connections on 127.0.0.1, on a free port, with a random password. Nothing
 //     listens anywhere else, and no Unix socket is made.
-//   - The server and its directory go away with Stop, and also when this process exits without it, panics, is interrupted
-//     or is killed with SIGKILL. Only the death of the machine or of the guardian below leaves something behind.
+//   - The server and its directory go away with Stop, and also when this process exits without it, panics, is
+//     interrupted or is killed with SIGKILL. Only the death of the machine or of the guardian below leaves something
+//     behind.
 //   - The server is the installed one, else one that package download gets.
 //   - A Ctrl-C on the terminal reaches this process alone, so that it can still write its last results.
 //   - PostgreSQL refuses to run as root. As root, all of it runs as user postgres, or nobody if there is no such user.
@@ -20,11 +21,13 @@
 //	     ▲                     │
 //	     └── started, ended ───┘
 //
-// The guardian reads commands from the pipe. We hold the only write end, and the kernel closes it however we die. At end
-// of file the guardian shuts postgres down, at first fast, after 10 s immediately, after 15 s with SIGKILL, and removes
-// the directory. Stop does no more than close the pipe and wait, so that the usual way and the way after a crash are one.
+// The guardian reads commands from the pipe. We hold the only write end, and the kernel closes it however we die. At
+// end of file the guardian shuts postgres down, at first fast, after 10 s immediately, after 15 s with SIGKILL, and
+// removes the directory. Stop does no more than close the pipe and wait, so that the usual way and the way after a
+// crash are one.
 //
 // Without Durable the server forgets what it committed in the last moments if it crashes: that is the price of
 // synchronous_commit=off, and the setting for tests that only want speed. A test that kills the server and counts rows
-// afterwards needs Durable, or synchronous_commit=on in Settings, which is enough as long as the machine itself lives on.
+// afterwards needs Durable, or synchronous_commit=on in Settings, which is enough as long as the machine itself lives
+// on.
 package pgcluster

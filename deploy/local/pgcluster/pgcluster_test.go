@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// helper prints the cluster's directory and process id, then "alive" for each interrupt after which a query still works.
+// helper prints the cluster's directory and process id, then "alive" for each interrupt after which a query still
+// works.
 func helper() error {
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt)

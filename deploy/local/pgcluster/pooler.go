@@ -28,8 +28,7 @@ import (
 var ErrNoPooler = errors.New("PgBouncer is not installed: on Debian or Ubuntu type 'apt-get install -y pgbouncer'")
 
 // poolerScript runs PgBouncer until its input ends, as it does when the process that started it is gone, however it
-// went.
-// It says so when PgBouncer ends by itself.
+// went. It says so when PgBouncer ends by itself.
 const poolerScript = `trap : TERM; { "$1" -q "$2/pgbouncer.ini" >&2; echo ended; } & read -r _; kill 0; wait; rm -rf "$2"`
 
 // Pooler is a running PgBouncer in front of a server.

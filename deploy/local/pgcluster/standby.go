@@ -12,8 +12,9 @@ import (
 	"crmintake/deploy/local/internal/loopback"
 )
 
-// Standby starts a server that is a copy of primary and follows it, by streaming replication. It answers queries and takes no
-// writes until Promote. Its password is the primary's. The primary has to run, and waits for nobody: see Synchronous.
+// Standby starts a server that is a copy of primary and follows it, by streaming replication. It answers queries and
+// takes no writes until Promote. Its password is the primary's. The primary has to run, and waits for nobody: see
+// Synchronous.
 func Standby(ctx context.Context, primary *Cluster, cfg Config) (*Cluster, error) {
 	u, err := pgx.ParseConfig(primary.URL("postgres"))
 	if err != nil {
@@ -36,8 +37,8 @@ func Standby(ctx context.Context, primary *Cluster, cfg Config) (*Cluster, error
 	return c, nil
 }
 
-// backup has the data copied while the server runs, as pg_basebackup does, which not every package has. What it returns tells the copy
-// where to begin.
+// backup has the data copied while the server runs, as pg_basebackup does, which not every package has. What it returns
+// tells the copy where to begin.
 func (c *Cluster) backup(ctx context.Context, copy func() error) (label string, err error) {
 	conn, err := pgx.Connect(ctx, c.URL("postgres"))
 	if err != nil {

@@ -167,7 +167,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Without a network, the newest of what is there is used, and that is told; but not instead of a version that was asked for.
+// Without a network, the newest of what is there is used, and that is told; but not instead of a version that was asked
+// for.
 func TestOlder(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	for _, version := range []string{"9.6.1", "16.1.0", "17.10.0"} {

@@ -18,7 +18,8 @@ import (
 	"crmintake/deploy/local/pgcluster/download"
 )
 
-// A server of a package that is made from the installed one answers, for root, as whom it does not run, as for everybody.
+// A server of a package that is made from the installed one answers, for root, as whom it does not run, as for
+// everybody.
 func TestServes(t *testing.T) {
 	installed := pgcluster.Installed(t.Context())
 	if installed == "" {
