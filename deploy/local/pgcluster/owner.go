@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"crmintake/deploy/local/internal/reach"
 )
 
 // owner returns the user to run the server as, or nil if that is the user we are.
@@ -54,16 +55,5 @@ func makeDir(as *syscall.Credential) (string, error) {
 // open tells whether everybody can enter path and write to it.
 func open(path string) bool {
 	info, err := os.Stat(path)
-	if err != nil || info.Mode()&0o003 != 0o003 {
-		return false
-	}
-	for path = filepath.Dir(path); ; path = filepath.Dir(path) {
-		info, err := os.Stat(path)
-		if err != nil || info.Mode()&0o001 == 0 {
-			return false
-		}
-		if path == filepath.Dir(path) {
-			return true
-		}
-	}
+	return err == nil && info.Mode()&0o003 == 0o003 && reach.Everybody(path)
 }

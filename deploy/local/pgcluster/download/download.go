@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"crmintake/deploy/local/internal/reach"
 )
 
 const registry = "https://registry.npmjs.org"
@@ -115,25 +117,12 @@ func platform() string {
 func cacheDir() (string, error) {
 	dir, err := os.UserCacheDir()
 	switch {
-	case os.Geteuid() == 0 && (err != nil || !forAll(dir)):
+	case os.Geteuid() == 0 && (err != nil || !reach.Everybody(dir)):
 		dir = "/var/cache"
 	case err != nil:
 		return "", err
 	}
 	return filepath.Join(dir, "crmintake"), nil
-}
-
-// forAll tells whether everybody can enter a directory, as far as there is one.
-func forAll(dir string) bool {
-	for ; ; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
-		if err == nil && info.Mode()&0o001 == 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
-			return false
-		}
-		if dir == filepath.Dir(dir) {
-			return true
-		}
-	}
 }
 
 // there tells whether a release is unpacked. It gets its name as the last thing.
