@@ -68,6 +68,14 @@ type program struct {
 	log *slog.Logger
 }
 
+// text is where a command tells people how it goes on, beside its result: nowhere if that is for programs.
+func (p *program) text() io.Writer {
+	if p.Output == "json" {
+		return io.Discard
+	}
+	return p.out
+}
+
 // usageError is a fault of the command line or of the settings, and not of the world: exit code 2.
 type usageError struct{ error }
 

@@ -199,10 +199,7 @@ func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, fla
 	if err != nil {
 		return operatorError(err)
 	}
-	text := p.out
-	if p.Output == "json" {
-		text = io.Discard
-	}
+	text := p.text()
 	p.redactGroups(plan.List)
 	printPlan(text, plan, more)
 	if plan.TotalEvents == 0 && len(filter.Group) > 0 {

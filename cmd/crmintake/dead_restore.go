@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"crmintake/outbox/operator"
 )
@@ -44,10 +43,7 @@ func (c *deadRestoreCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return operatorError(err)
 	}
-	text := p.out
-	if p.Output == "json" {
-		text = io.Discard
-	}
+	text := p.text()
 	if plan.NotSo > 0 {
 		fmt.Fprintf(text, "Not discarded, or not any more, and so skipped: %s.\n", count(int(plan.NotSo), "event"))
 	}

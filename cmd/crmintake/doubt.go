@@ -64,10 +64,7 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return operatorError(err)
 	}
-	text := p.out
-	if p.Output == "json" {
-		text = io.Discard
-	}
+	text := p.text()
 	printDoubtPlan(text, plan)
 	until := time.Time(c.NewUntil)
 	if !until.IsZero() {

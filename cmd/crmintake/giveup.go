@@ -46,10 +46,7 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return undecidedError(err)
 	}
-	text := p.out
-	if p.Output == "json" {
-		text = io.Discard
-	}
+	text := p.text()
 	for i := range plan.List {
 		p.redact(&plan.List[i].Error)
 	}

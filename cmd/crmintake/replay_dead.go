@@ -58,10 +58,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return operatorError(err)
 	}
-	text := p.out
-	if p.Output == "json" {
-		text = io.Discard
-	}
+	text := p.text()
 	p.redactGroups(plan.List)
 	printPlan(text, plan.Plan, "")
 	v := replayView{Plan: plan, DryRun: c.DryRun}

@@ -77,10 +77,7 @@ func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return undecidedError(err)
 	}
-	text := p.out
-	if p.Output == "json" {
-		text = io.Discard
-	}
+	text := p.text()
 	printHurryPlan(text, plan)
 	if err := c.tellPauses(ctx, d, text); err != nil {
 		return err

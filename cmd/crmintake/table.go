@@ -11,6 +11,8 @@ import (
 
 	"github.com/rivo/uniseg"
 	"golang.org/x/term"
+
+	"crmintake/outbox/operator"
 )
 
 // screen is what a command prints on.
@@ -286,19 +288,8 @@ func grouped[N int | int64](n N) string {
 	return s
 }
 
-// short writes a time that has passed or is to pass, for people: 42s, 12m, 3h, 2d.
-func short(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours()/24))
-	}
-}
+// short writes a time that has passed or is to pass, for people.
+func short(d time.Duration) string { return operator.Short(d) }
 
 // shownStatus colours a status.
 func shownStatus(status string) cell {

@@ -86,7 +86,7 @@ func stream(s *Sight) (list []Finding) {
 			f.What = fmt.Sprintf("somebody has paused the consumer %s of stream %s in NATS", c.Name, s.Stream.Name)
 			f.Do = fmt.Sprintf("type 'nats consumer resume %s %s'", s.Stream.Name, c.Name)
 		}
-		f.What += fmt.Sprintf(" for %s more", short(c.Until.Sub(s.At)))
+		f.What += fmt.Sprintf(" for %s more", Short(c.Until.Sub(s.At)))
 		list = append(list, f)
 	}
 	if n := s.Stream.Stranded; n > 0 {
@@ -116,7 +116,7 @@ func accountPaused(s *Sight) (list []Finding) {
 	}
 	if q := s.Status.Quota; q != nil && q.BlockedUntil.After(s.At) {
 		list = append(list, Finding{State: Held, Kind: "quota", Why: q.BlockedWhy,
-			What: "the CRM wants no call for another " + short(q.BlockedUntil.Sub(s.At)),
+			What: "the CRM wants no call for another " + Short(q.BlockedUntil.Sub(s.At)),
 			Do:   "wait; or, if it is over for all you know, type 'crmintake resume --all'", Stops: true})
 	}
 	return list
@@ -266,7 +266,7 @@ func fleet(s *Sight) (list []Finding) {
 	for _, l := range s.Status.Lost {
 		text := "what became of them is found out now"
 		if l.Lease.After(s.At) {
-			text = fmt.Sprintf("what became of them is found out in %s", short(l.Lease.Sub(s.At)))
+			text = fmt.Sprintf("what became of them is found out in %s", Short(l.Lease.Sub(s.At)))
 		}
 		f := Finding{State: Moving, Kind: "worker",
 			What: fmt.Sprintf("worker %s was killed or cut off in %s with %s; %s", l.Worker,

@@ -116,7 +116,7 @@ func Judge(s Sight) Verdict {
 		v.State = Moving
 		text = count(n, "event") + " under way or waiting"
 		if next := s.next(); !next.IsZero() {
-			text += fmt.Sprintf(", the next to be sent or asked about in %s", short(next.Sub(s.At)))
+			text += fmt.Sprintf(", the next to be sent or asked about in %s", Short(next.Sub(s.At)))
 		}
 	}
 	v.Text = v.word() + ": " + text
@@ -142,12 +142,12 @@ func (v *Verdict) word() string {
 func (f *Finding) Line(at time.Time) string {
 	text := f.What
 	if !f.Since.IsZero() {
-		text += ", for " + short(at.Sub(f.Since))
+		text += ", for " + Short(at.Sub(f.Since))
 	}
 	switch {
 	case f.Until.IsZero():
 	case f.Until.After(at):
-		text += ", until a trial in " + short(f.Until.Sub(at))
+		text += ", until a trial in " + Short(f.Until.Sub(at))
 	default:
 		text += ", and a trial is due"
 	}
@@ -198,8 +198,8 @@ func (s *Sight) alive() (list []WorkerState) {
 	return list
 }
 
-// short writes a time for people: 42s, 12m, 3h, 2d.
-func short(d time.Duration) string {
+// Short writes a time for people, as a verdict's words do: 42s, 12m, 3h, 2d.
+func Short(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
