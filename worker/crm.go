@@ -23,6 +23,9 @@ type CRM interface {
 	CredentialVersion() string
 }
 
+// DefaultCallTimeout is how long the answer to a call is waited for, unless the settings say otherwise.
+const DefaultCallTimeout = 30 * time.Second
+
 // Verdict says what became of one input of a call.
 type Verdict uint8
 
@@ -111,8 +114,8 @@ type Call struct {
 	Duration        time.Duration
 }
 
-// forLog is what may be logged of Detail.
-func (c *Call) forLog() string { return cmp.Or(c.Gist, c.Detail) }
+// ForLog is what may be logged of Detail.
+func (c *Call) ForLog() string { return cmp.Or(c.Gist, c.Detail) }
 
 // Limits are the quota headers of an answer; each is -1 when the header is absent or is no number.
 type Limits struct {

@@ -1,12 +1,9 @@
 package worker
 
 import (
+	"bytes"
+	"encoding/json"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
-	"go.opentelemetry.io/otel/trace"
-
-	"crmintake/worker/plainjson"
 )
 
 // MaxEventBytes is the largest event body that is accepted: 1 MiB.
@@ -36,8 +33,9 @@ type Event struct {
 	// Apart tells that the stream delivers its object type apart from others, and so only when it is fetched.
 	Apart bool
 
-	// Publisher is the span that the message was published in; nil if nobody traces, or the message tells none.
-	Publisher *trace.SpanContext
+	// TraceParent and TraceState are the headers of that name, which tell of the span that the message was published in
+	// (W3C trace context); "" if nobody traces, or the message has none.
+	TraceParent, TraceState string
 
 	// Invalid tells why the event can't be sent, in words for a person; "" for a good one.
 	Invalid string
@@ -46,8 +44,8 @@ type Event struct {
 	Message Message
 }
 
-// place is where the event's message stands.
-func (e *Event) place() Place { return Place{e.Stream, e.StreamSeq, e.Published} }
+// Place is where the event's message stands.
+func (e *Event) Place() Place { return Place{e.Stream, e.StreamSeq, e.Published} }
 
 // Input is one element of a batch create call, made from an event by Decode.
 type Input struct {
@@ -78,14 +76,27 @@ func (in *Input) AppendMembers(dst []byte) []byte {
 		return append(dst, in.Body[1:]...)
 	}
 	dst = append(dst, in.Body[1:in.IDAt]...)
-	dst, _ = jsontext.AppendQuote(dst, in.IDProperty) // both are valid UTF-8: Decode saw to it
+	dst = appendString(dst, in.IDProperty)
 	dst = append(dst, ':')
-	dst, _ = jsontext.AppendQuote(dst, in.IDValue)
+	dst = appendString(dst, in.IDValue)
 	rest := in.Body[in.IDAt:]
-	if s := (plainjson.Scanner{Text: rest}); s.Peek() != '}' {
+	if next := bytes.TrimLeft(rest, " \t\r\n"); next[0] != '}' {
 		dst = append(dst, ',')
 	}
 	return append(dst, rest...)
+}
+
+// appendString appends a JSON string of text, which is valid UTF-8: Decode saw to it.
+func appendString(dst []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(text) // a string's always succeeds
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, text...)
+	return append(dst, '"')
 }
 
 // Len is about how many bytes it has.

@@ -13,6 +13,7 @@ import (
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
+	"crmintake/worker/pipeline"
 )
 
 // floorTable keeps an event with its result, and has nothing to find the failed ones by.
@@ -28,7 +29,7 @@ type floorCmd struct {
 }
 
 // floorInFlight is as many calls at once as the worker makes.
-const floorInFlight = worker.DefaultInFlight
+const floorInFlight = pipeline.DefaultInFlight
 
 // floorGroup is how many batches are committed together at most. On average there are seven.
 const floorGroup = 10

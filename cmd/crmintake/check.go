@@ -14,6 +14,7 @@ import (
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
+	"crmintake/worker/pipeline"
 )
 
 // checkCmd takes all that run takes: it is run's settings that it looks at.
@@ -365,7 +366,7 @@ func (c *checkCmd) quota(l worker.Limits, f *findings) {
 		f.add(warning, subject, "%s of today's %s calls are left to all apps of the account", grouped(l.DailyRemain), grouped(l.DailyMax))
 	}
 	if l.Max <= 0 || l.Interval <= 0 {
-		f.add(warning, subject, "the CRM does not tell how many calls the account may make; ours is %s", quotaText(worker.Quota(c.Quota)))
+		f.add(warning, subject, "the CRM does not tell how many calls the account may make; ours is %s", quotaText(pipeline.Quota(c.Quota)))
 		return
 	}
 	theirs := fmt.Sprintf("%d/%v", l.Max, l.Interval)
@@ -375,9 +376,9 @@ func (c *checkCmd) quota(l worker.Limits, f *findings) {
 	case c.Quota.Calls == 0:
 		f.add(warning, subject, "it is off, and the account allows %s: calls will be refused; give --quota %s", theirs, theirs)
 	case ours > allowed:
-		f.add(warning, subject, "it is %s, and the account allows %s: calls will be refused; give --quota %s", quotaText(worker.Quota(c.Quota)), theirs, theirs)
+		f.add(warning, subject, "it is %s, and the account allows %s: calls will be refused; give --quota %s", quotaText(pipeline.Quota(c.Quota)), theirs, theirs)
 	case ours < allowed:
-		f.add(fine, subject, "it is %s of the account's %s; --quota %s would use all of it", quotaText(worker.Quota(c.Quota)), theirs, theirs)
+		f.add(fine, subject, "it is %s of the account's %s; --quota %s would use all of it", quotaText(pipeline.Quota(c.Quota)), theirs, theirs)
 	default:
 		f.add(fine, subject, "it is the account's, %s", theirs)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
-	"crmintake/worker"
+	"crmintake/worker/event"
 )
 
 type deadCmd struct {
@@ -151,7 +151,7 @@ func sendable(eventID, objectType string, payload []byte) error {
 	if objectType == "" {
 		return errors.New("its subject names no object type, so no edit helps: publish it again on the right subject")
 	}
-	_, err := worker.Decode(payload, "", eventID)
+	_, err := event.Decode(payload, "", eventID)
 	return err
 }
 

@@ -5,11 +5,11 @@ import (
 	"strconv"
 	"strings"
 
-	"crmintake/worker"
+	"crmintake/worker/pipeline"
 )
 
 // fuseFlag is a share in percent of a number of inputs.
-type fuseFlag worker.Fuse
+type fuseFlag pipeline.Fuse
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (f *fuseFlag) UnmarshalText(text []byte) error {

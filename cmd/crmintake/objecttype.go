@@ -8,7 +8,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"crmintake/worker"
+	"crmintake/worker/event"
 )
 
 // idPropertyOfTypes is the id property of each object type.
@@ -43,7 +43,7 @@ var objectTypeLetters = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // objectTypeFault says why a name is no object type's; nil if it is one.
 func objectTypeFault(name string) error {
-	_, invalid := worker.ObjectTypeOf(name, "")
+	_, invalid := event.ObjectTypeOf(name, "")
 	switch {
 	case invalid == "":
 		return nil

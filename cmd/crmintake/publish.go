@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"crmintake/worker"
+	"crmintake/worker/event"
 	"crmintake/worker/jetstream"
 )
 
@@ -318,7 +319,7 @@ func (f *feed) check(l *line) (subject, id string, err error) {
 	if err := cmp.Or(l.bad, l.unwrap()); err != nil {
 		return "", "", err
 	}
-	input, err := worker.Decode(l.text, f.IDField, "")
+	input, err := event.Decode(l.text, f.IDField, "")
 	if err != nil {
 		return "", "", err
 	}
@@ -360,7 +361,7 @@ func (f *feed) checkID(id, place string) (string, error) {
 	if strings.Trim(id, " \t") != id {
 		return "", fmt.Errorf("%s begins or ends with white space, which an id can't", place)
 	}
-	if invalid := worker.CheckID(id, "Nats-Msg-Id"); invalid != "" {
+	if invalid := event.CheckID(id, "Nats-Msg-Id"); invalid != "" {
 		return "", errors.New(invalid)
 	}
 	return id, nil

@@ -49,23 +49,23 @@ func contents(t *testing.T, stream jetstream.Stream) (list []stored) {
 	return list
 }
 
-func event(name string) string { return fmt.Sprintf(`{"properties":{"name":%q}}`, name) }
+func body(name string) string { return fmt.Sprintf(`{"properties":{"name":%q}}`, name) }
 
 func TestPublish(t *testing.T) {
 	stream, args := publishTo(t)
 	// All that a line may end with, a blank line, and a last one without a line break.
-	in := event("a") + "\r\n\n  \t\n" + " " + event("b") + " \n" + event("c")
+	in := body("a") + "\r\n\n  \t\n" + " " + body("b") + " \n" + body("c")
 	crmintake(t, in, append(args, "-")...).want(t, 0, "Published 3 events on crm.create.contacts.\n")
 	want := []stored{
-		{"crm.create.contacts", "", event("a")},
-		{"crm.create.contacts", "", " " + event("b") + " "}, // as it came
-		{"crm.create.contacts", "", event("c")},
+		{"crm.create.contacts", "", body("a")},
+		{"crm.create.contacts", "", " " + body("b") + " "}, // as it came
+		{"crm.create.contacts", "", body("c")},
 	}
 	if diff := cmp.Diff(want, contents(t, stream)); diff != "" {
 		t.Error(diff)
 	}
-	crmintake(t, event("d"), append(args, "-")...).want(t, 0, "Published 1 event on", "It has no id; it is the message 4 of ")
-	crmintake(t, event("e")+"\n"+event("f"), append(args, "-")...).want(t, 0, "no ids; they are among the messages 5 to 6 of ")
+	crmintake(t, body("d"), append(args, "-")...).want(t, 0, "Published 1 event on", "It has no id; it is the message 4 of ")
+	crmintake(t, body("e")+"\n"+body("f"), append(args, "-")...).want(t, 0, "no ids; they are among the messages 5 to 6 of ")
 	none := crmintake(t, "", append(args, "-")...)
 	none.want(t, 0, "Published 0 events")
 	if strings.Count(none.out, "\n") != 1 {
@@ -74,7 +74,7 @@ func TestPublish(t *testing.T) {
 
 	// Without ids, publishing twice is publishing twice.
 	file := filepath.Join(t.TempDir(), "events.ndjson")
-	if err := os.WriteFile(file, []byte(event("a")+"\n"), 0o666); err != nil {
+	if err := os.WriteFile(file, []byte(body("a")+"\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	crmintake(t, "", append(args, file)...).want(t, 0, "Published 1 event on")
@@ -161,11 +161,11 @@ func TestPublishUnderOthersIDs(t *testing.T) {
 
 func TestPublishBadLines(t *testing.T) {
 	withKey := func(key string) string { return fmt.Sprintf(`{"properties":{"key":%q}}`, key) }
-	fits := event(strings.Repeat("x", 60_000))
+	fits := body(strings.Repeat("x", 60_000))
 	for name, c := range map[string]struct{ line, reason string }{
 		"no JSON":        {`{"properties":`, "byte"},
 		"no event":       {`{"name":"a"}`, "name"},
-		"no id":          {event("a"), "properties.key, which --id-field names, is missing or empty"},
+		"no id":          {body("a"), "properties.key, which --id-field names, is missing or empty"},
 		"empty id":       {withKey(""), "properties.key, which --id-field names, is missing or empty"},
 		"id too long":    {withKey(strings.Repeat("k", worker.MaxEventIDBytes+1)), "257 bytes"},
 		"id with breaks": {withKey("a\nb"), "control character"},
@@ -226,7 +226,7 @@ func TestPublishInterrupted(t *testing.T) {
 	defer w.Close()
 	ended := make(chan result)
 	go func() { ended <- crmintakeFrom(t, ctx, r, append(args, "-")...) }()
-	if _, err := io.WriteString(w, event("a")+"\n"+event("b")+"\n"); err != nil {
+	if _, err := io.WriteString(w, body("a")+"\n"+body("b")+"\n"); err != nil {
 		t.Fatal(err)
 	}
 	for len(contents(t, stream)) < 2 { // ends by the test's own deadline
@@ -241,12 +241,12 @@ func TestPublishWithoutObjectType(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}}); err != nil {
 		t.Fatal(err)
 	}
-	crmintake(t, event("a")+"\n", "publish", "--nats-url", server.URL(), "-").want(t, 2, "line 1", "--object-type")
+	crmintake(t, body("a")+"\n", "publish", "--nats-url", server.URL(), "-").want(t, 2, "line 1", "--object-type")
 }
 
 func TestPublishReadError(t *testing.T) {
 	stream, args := publishTo(t)
-	in := io.MultiReader(strings.NewReader(event("a")+"\n"), iotest.ErrReader(errors.New("the disk is gone")))
+	in := io.MultiReader(strings.NewReader(body("a")+"\n"), iotest.ErrReader(errors.New("the disk is gone")))
 	crmintakeFrom(t, t.Context(), in, append(args, "-")...).want(t, 1, "line 2: the disk is gone", "all events up to line 1 are published")
 	if n := len(contents(t, stream)); n != 1 {
 		t.Errorf("%d events", n)

@@ -11,7 +11,7 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
-	"crmintake/worker"
+	"crmintake/worker/pipeline"
 )
 
 type deadReplayCmd struct {
@@ -54,7 +54,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 	defer d.store.Close()
 	f := c.filter()
 	f.All = c.All
-	plan, err := d.PlanReplay(ctx, f, operator.Records{Property: c.IDProperty, Value: worker.IDValue}, c.AllowDuplicate)
+	plan, err := d.PlanReplay(ctx, f, operator.Records{Property: c.IDProperty, Value: pipeline.IDValue}, c.AllowDuplicate)
 	if err != nil {
 		return operatorError(err)
 	}
@@ -140,11 +140,11 @@ const silent = 15 * time.Second
 func (c *deadReplayCmd) duration(plan operator.ReplayPlan) string {
 	if c.Rate > 0 {
 		byRate := seconds(float64(plan.Sent) / c.Rate)
-		if q := worker.Quota(c.Quota); q.Calls == 0 || byRate > time.Duration(plan.Calls)*q.Window/time.Duration(q.Calls) {
+		if q := pipeline.Quota(c.Quota); q.Calls == 0 || byRate > time.Duration(plan.Calls)*q.Window/time.Duration(q.Calls) {
 			return fmt.Sprintf("about %v at %v events/s", byRate, c.Rate)
 		}
 	}
-	q := worker.Quota(c.Quota)
+	q := pipeline.Quota(c.Quota)
 	if q.Calls == 0 {
 		return "as fast as the CRM takes them"
 	}

@@ -16,6 +16,7 @@ import (
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
+	"crmintake/worker/pipeline"
 )
 
 type runCmd struct {
@@ -75,7 +76,7 @@ type outcomeFlags struct {
 }
 
 // quotaFlag is so many calls in a time; the zero value is no limit.
-type quotaFlag worker.Quota
+type quotaFlag pipeline.Quota
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (q *quotaFlag) UnmarshalText(text []byte) error {
@@ -144,14 +145,14 @@ func (f *zoneFlag) UnmarshalText(text []byte) (err error) {
 }
 
 // quota says what the account allows.
-func (f callFlags) quota() worker.Quota {
-	q := worker.Quota(f.Quota)
+func (f callFlags) quota() pipeline.Quota {
+	q := pipeline.Quota(f.Quota)
 	q.Reserve, q.Daily, q.Location = float64(f.QuotaReserve), f.QuotaDaily, f.QuotaZone.Location
 	return q
 }
 
-func (c *runCmd) config(ackWait time.Duration) worker.Config {
-	return worker.Config{
+func (c *runCmd) config(ackWait time.Duration) pipeline.Config {
+	return pipeline.Config{
 		Name:          workerName(),
 		Batch:         batcher.Config{Size: c.BatchSize, Bytes: int(c.BatchBytes), Wait: c.BatchWait},
 		InFlight:      c.InFlight,
@@ -161,13 +162,13 @@ func (c *runCmd) config(ackWait time.Duration) worker.Config {
 		AckWait:       ackWait,
 		Quota:         c.quota(),
 		TrialInterval: c.TrialInterval,
-		Fuse:          worker.Fuse(c.Fuse),
+		Fuse:          pipeline.Fuse(c.Fuse),
 		IDProperty:    c.IDProperty,
 		OnUnknown:     c.OnUnknown.others(),
 		OnUnknownOf:   c.OnUnknown.byType(),
-		OnConflict:    worker.OnConflict(c.OnConflict),
+		OnConflict:    pipeline.OnConflict(c.OnConflict),
 		Settle:        c.Settle,
-		Retry: worker.Retry{
+		Retry: pipeline.Retry{
 			Initial: c.RetryInitial, Max: c.RetryMax, Attempts: c.RetryAttempts, Age: c.RetryAge,
 		},
 		KeepPayload:     c.KeepPayload,
@@ -277,7 +278,7 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 	c.tellDurable(ctx, p, store, source)
 	cfg := c.config(source.AckWait())
 	cfg.Metrics, cfg.Tracer = seen.metrics, tracer
-	w, err := worker.New(cfg, source, store, crm, p.log)
+	w, err := pipeline.New(cfg, source, store, crm, p.log)
 	if err != nil {
 		return usageError{err}
 	}
@@ -300,7 +301,7 @@ func (c *runCmd) source() jetstream.Config {
 		Traces: tracing()}
 }
 
-func quotaText(q worker.Quota) string {
+func quotaText(q pipeline.Quota) string {
 	if q.Calls == 0 {
 		return "off"
 	}

@@ -11,19 +11,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"crmintake/outbox/operator"
-	"crmintake/worker"
 	"crmintake/worker/admin"
+	"crmintake/worker/pipeline"
 )
 
 // seen is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one while it
 // starts.
 type seen struct {
 	registry *prometheus.Registry
-	metrics  *worker.Metrics
+	metrics  *pipeline.Metrics
 
 	postgres atomic.Bool // was reached
 	nats     atomic.Pointer[nats.Conn]
-	worker   atomic.Pointer[worker.Worker]
+	worker   atomic.Pointer[pipeline.Worker]
 	stopping atomic.Bool
 }
 
@@ -46,7 +46,7 @@ func newSeen() *seen {
 		Name: "crmintake_build_info", Help: "Always 1; the labels say which build it is.",
 		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "goversion": b.Go},
 	}).Set(1)
-	s.metrics = worker.NewMetrics(s.registry)
+	s.metrics = pipeline.NewMetrics(s.registry)
 	return s
 }
 

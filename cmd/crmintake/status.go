@@ -18,9 +18,9 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
-	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
+	"crmintake/worker/pipeline"
 )
 
 type statusCmd struct {
@@ -237,7 +237,7 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 
 // scalingOf is worker.Signals for the fleet, from outside of it.
 func scalingOf(s *operator.Status, b *backlog) *scaling {
-	l := worker.Load{Backlog: b.Pending + b.Unacked, Batch: hubspot.MaxInputs, Target: worker.SignalTarget}
+	l := pipeline.Load{Backlog: b.Pending + b.Unacked, Batch: hubspot.MaxInputs, Target: pipeline.SignalTarget}
 	for _, e := range s.Events {
 		if e.Status == outbox.Retry || e.Status == outbox.Unknown {
 			l.Backlog += int(e.Events)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"crmintake/worker"
+	"crmintake/worker/pipeline"
 )
 
 // unknownRules are the words of --on-unknown: at most one for all object types, and one for each that it names.
@@ -13,7 +13,7 @@ type unknownRules []unknownRule
 
 type unknownRule struct {
 	objectType string // "" for those that no rule names
-	how        worker.OnUnknown
+	how        pipeline.OnUnknown
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -22,8 +22,8 @@ func (r *unknownRule) UnmarshalText(text []byte) error {
 	if !named {
 		objectType, how = "", objectType
 	}
-	*r = unknownRule{objectType, worker.OnUnknown(how)}
-	if named && objectType == "" || r.how != worker.Park && r.how != worker.Resend {
+	*r = unknownRule{objectType, pipeline.OnUnknown(how)}
+	if named && objectType == "" || r.how != pipeline.Park && r.how != pipeline.Resend {
 		return fmt.Errorf("%q: want park or resend, or the same for one object type, as notes=resend", text)
 	}
 	return nil
@@ -32,7 +32,7 @@ func (r *unknownRule) UnmarshalText(text []byte) error {
 // validate finds rules that contradict each other.
 func (rules unknownRules) validate() error {
 	var faults []error
-	seen := map[string]worker.OnUnknown{}
+	seen := map[string]pipeline.OnUnknown{}
 	for _, r := range rules {
 		if before, ok := seen[r.objectType]; ok && before != r.how {
 			what := r.objectType
@@ -47,7 +47,7 @@ func (rules unknownRules) validate() error {
 }
 
 // others is the rule for object types that have none of their own; "" is the worker's default.
-func (rules unknownRules) others() (how worker.OnUnknown) {
+func (rules unknownRules) others() (how pipeline.OnUnknown) {
 	for _, r := range rules {
 		if r.objectType == "" {
 			how = r.how
@@ -56,8 +56,8 @@ func (rules unknownRules) others() (how worker.OnUnknown) {
 	return how
 }
 
-func (rules unknownRules) byType() map[string]worker.OnUnknown {
-	of := map[string]worker.OnUnknown{}
+func (rules unknownRules) byType() map[string]pipeline.OnUnknown {
+	of := map[string]pipeline.OnUnknown{}
 	for _, r := range rules {
 		if r.objectType != "" {
 			of[r.objectType] = r.how

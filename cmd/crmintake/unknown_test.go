@@ -8,24 +8,24 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
-	"crmintake/worker"
+	"crmintake/worker/pipeline"
 )
 
 func TestOnUnknown(t *testing.T) {
-	type of = map[string]worker.OnUnknown
+	type of = map[string]pipeline.OnUnknown
 	for name, c := range map[string]struct {
 		env    string
 		args   []string
-		others worker.OnUnknown
+		others pipeline.OnUnknown
 		of     of
 	}{
-		"default":               {"", nil, worker.Park, of{}},
-		"all":                   {"", []string{"--on-unknown", "resend"}, worker.Resend, of{}},
-		"one":                   {"", []string{"--on-unknown", "notes=resend"}, "", of{"notes": worker.Resend}},
-		"mixed":                 {"", []string{"--on-unknown", "notes=park,resend,2-7=park"}, worker.Resend, of{"notes": worker.Park, "2-7": worker.Park}},
-		"repeated":              {"", []string{"--on-unknown", "resend", "--on-unknown", "notes=park"}, worker.Resend, of{"notes": worker.Park}},
-		"environment":           {"notes=resend,park", nil, worker.Park, of{"notes": worker.Resend}},
-		"flag over environment": {"notes=resend,park", []string{"--on-unknown", "resend"}, worker.Resend, of{}},
+		"default":               {"", nil, pipeline.Park, of{}},
+		"all":                   {"", []string{"--on-unknown", "resend"}, pipeline.Resend, of{}},
+		"one":                   {"", []string{"--on-unknown", "notes=resend"}, "", of{"notes": pipeline.Resend}},
+		"mixed":                 {"", []string{"--on-unknown", "notes=park,resend,2-7=park"}, pipeline.Resend, of{"notes": pipeline.Park, "2-7": pipeline.Park}},
+		"repeated":              {"", []string{"--on-unknown", "resend", "--on-unknown", "notes=park"}, pipeline.Resend, of{"notes": pipeline.Park}},
+		"environment":           {"notes=resend,park", nil, pipeline.Park, of{"notes": pipeline.Resend}},
+		"flag over environment": {"notes=resend,park", []string{"--on-unknown", "resend"}, pipeline.Resend, of{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.env != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"crmintake/worker"
+	"crmintake/worker/event"
 )
 
 // unrestricted bounds a fetch from the shared consumer while object types are restricted and have no lanes: nothing is
@@ -31,7 +32,7 @@ func (s *Source) unrestricted(ctx context.Context, max int) int {
 	}
 	sum := 0
 	for subject := range state.Subjects {
-		objectType, _ := worker.ObjectTypeOf(subject, s.prefix)
+		objectType, _ := event.ObjectTypeOf(subject, s.prefix)
 		most, restricted := s.lanes.most[objectType]
 		if !restricted {
 			return max

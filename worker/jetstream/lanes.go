@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"crmintake/worker"
+	"crmintake/worker/event"
 )
 
 // A work queue gives each message to one consumer, so the filters of its consumers may not overlap. As long as no
@@ -93,7 +93,7 @@ func (c Config) isApart(consumer jetstream.ConsumerConfig) bool {
 func (s *Source) laneOf(subject string) *lane {
 	token, rest, more := strings.Cut(strings.TrimPrefix(subject, s.prefix), ".")
 	l := &lane{filter: s.prefix + token}
-	objectType, invalid := worker.ObjectTypeOf(subject, s.prefix)
+	objectType, invalid := event.ObjectTypeOf(subject, s.prefix)
 	switch {
 	case token == "" || token == "*" || token == ">" || more && rest == "":
 		return nil // NATS would read the filter otherwise

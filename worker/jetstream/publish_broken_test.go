@@ -68,7 +68,7 @@ func TestPublishBreaksUnderAWrite(t *testing.T) {
 				}
 				return err
 			}
-			if err := publish(event(1, "first")); err != nil {
+			if err := publish(numbered(1, "first")); err != nil {
 				t.Fatal(err)
 			}
 			dialer.left.Store(breaks)
@@ -81,7 +81,7 @@ func TestPublishBreaksUnderAWrite(t *testing.T) {
 					t.Fatal("a message without an id was sent again")
 				}
 				contains(t, err.Error(), "line 2: ", "connection reset by peer")
-				if again := publish(event(3, "third")); again != err {
+				if again := publish(numbered(3, "third")); again != err {
 					t.Errorf("the error is not final: %v", again)
 				}
 				if diff := cmp.Diff(Progress{Confirmed: 1, Line: 1}, p.Progress()); diff != "" {
@@ -93,7 +93,7 @@ func TestPublishBreaksUnderAWrite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := publish(event(3, "third")); err != nil {
+			if err := publish(numbered(3, "third")); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(Progress{Confirmed: 3, Line: 3}, p.Progress()); diff != "" {

@@ -24,7 +24,7 @@ func openPublisher(t testing.TB, e *env, cfg PublisherConfig) *Publisher {
 	return p
 }
 
-func event(i int, id string) Message {
+func numbered(i int, id string) Message {
 	return Message{Subject: "crm.create.contacts", ID: id, Data: fmt.Append(nil, i), Line: i}
 }
 
@@ -37,7 +37,7 @@ func TestPublishCounts(t *testing.T) {
 		if i%2 == 0 {
 			id = "same"
 		}
-		m := event(i, id)
+		m := numbered(i, id)
 		if id != "" {
 			m.Data = []byte("same")
 		}
@@ -63,7 +63,7 @@ func TestPublishAnsweredTwice(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
-	if err := p.Publish(t.Context(), event(1, "id")); err != nil {
+	if err := p.Publish(t.Context(), numbered(1, "id")); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.nc.PublishMsg(p.waiting[0].m); err != nil {
@@ -97,7 +97,7 @@ func TestPublishTooLarge(t *testing.T) {
 			t.Errorf("%d bytes: %v", c.bytes, err)
 		}
 	}
-	if err := p.Publish(t.Context(), event(1, "")); err != nil {
+	if err := p.Publish(t.Context(), numbered(1, "")); err != nil {
 		t.Errorf("after one that is too large: %v", err)
 	}
 	if err := p.Flush(t.Context()); err != nil || p.Progress().Confirmed != 2 {
@@ -126,7 +126,7 @@ func TestPublishLarge(t *testing.T) {
 // refusal is the error with which a message of line 7 comes to nothing.
 func refusal(t *testing.T, p *Publisher) error {
 	t.Helper()
-	if err := p.Publish(t.Context(), event(7, "x")); err != nil {
+	if err := p.Publish(t.Context(), numbered(7, "x")); err != nil {
 		t.Fatal(err)
 	}
 	err := p.Flush(t.Context())
@@ -151,7 +151,7 @@ func TestPublishWithoutStream(t *testing.T) {
 	}
 	err := refusal(t, p)
 	contains(t, err.Error(), `line 7 (id "x"): no stream takes crm.create.contacts`, "'crmintake init'")
-	if again := p.Publish(t.Context(), event(8, "y")); !errors.Is(again, err) {
+	if again := p.Publish(t.Context(), numbered(8, "y")); !errors.Is(again, err) {
 		t.Errorf("the error is not final: %v", again)
 	}
 }
@@ -197,7 +197,7 @@ func TestPublishWithoutLeader(t *testing.T) {
 		if i%2 == 0 {
 			id = fmt.Sprint("e", i)
 		}
-		if err := p.Publish(t.Context(), event(i, id)); err != nil {
+		if err := p.Publish(t.Context(), numbered(i, id)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -255,7 +255,7 @@ func TestPublishRefused(t *testing.T) {
 	p := openPublisher(t, e, PublisherConfig{})
 	var err error
 	for i := 1; i <= 5 && err == nil; i++ {
-		err = p.Publish(t.Context(), event(i, ""))
+		err = p.Publish(t.Context(), numbered(i, ""))
 	}
 	if err == nil {
 		err = p.Flush(t.Context())
@@ -276,7 +276,7 @@ func TestPublishUnconfirmed(t *testing.T) {
 	p := openPublisher(t, e, PublisherConfig{})
 	p.confirmWait = time.Millisecond
 	sub := silent(t, e)
-	if err := p.Publish(t.Context(), event(3, "c")); err != nil {
+	if err := p.Publish(t.Context(), numbered(3, "c")); err != nil {
 		t.Fatal(err)
 	}
 	err := p.Flush(t.Context())
@@ -304,7 +304,7 @@ func TestPublishOverRestart(t *testing.T) {
 		if i == 1000 {
 			go func() { restarted <- e.server.Restart() }()
 		}
-		if err := p.Publish(t.Context(), event(i, fmt.Sprint("e", i))); err != nil {
+		if err := p.Publish(t.Context(), numbered(i, fmt.Sprint("e", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -339,7 +339,7 @@ func TestPublishWithoutIDOverRestart(t *testing.T) {
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
 	sub := silent(t, e)
-	if err := p.Publish(t.Context(), event(5, "")); err != nil {
+	if err := p.Publish(t.Context(), numbered(5, "")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sub.NextMsg(patience); err != nil {
@@ -363,12 +363,12 @@ func TestPublishContext(t *testing.T) {
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{Window: 1})
 	sub := silent(t, e)
-	if err := p.Publish(t.Context(), event(1, "a")); err != nil {
+	if err := p.Publish(t.Context(), numbered(1, "a")); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for what, err := range map[string]error{"publish": p.Publish(ctx, event(2, "b")), "flush": p.Flush(ctx)} {
+	for what, err := range map[string]error{"publish": p.Publish(ctx, numbered(2, "b")), "flush": p.Flush(ctx)} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -390,7 +390,7 @@ func TestPublishContext(t *testing.T) {
 	if err := p.Flush(t.Context()); err != nil || p.Progress().Confirmed != 1 {
 		t.Errorf("%v, %+v", err, p.Progress())
 	}
-	if err := p.Publish(t.Context(), event(3, "c")); err != nil {
+	if err := p.Publish(t.Context(), numbered(3, "c")); err != nil {
 		t.Fatal(err)
 	}
 	e.nc.Close()

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"crmintake/worker"
+	"crmintake/worker/event"
 )
 
 const (
@@ -391,22 +392,23 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	}
 	e.Stream, e.StreamSeq, e.Published, e.Redelivered = meta.stream, meta.seq, meta.at, meta.deliveries > 1
 	header := func(name string) (string, bool) { return headerOf(m.Header, name) }
-	e.ID, e.Former, e.Invalid = worker.EventID(header, worker.Place{Stream: e.Stream, Seq: e.StreamSeq, Published: e.Published})
+	e.ID, e.Former, e.Invalid = event.EventID(header, worker.Place{Stream: e.Stream, Seq: e.StreamSeq, Published: e.Published})
 	if len(m.Header) > 1 || e.Former != "" { // not with an id alone
 		contentType, _ := headerOf(m.Header, "content-type")
 		var invalid string
-		e.Structured, invalid = worker.StructuredMode(contentType)
+		e.Structured, invalid = event.StructuredMode(contentType)
 		e.Invalid = cmp.Or(e.Invalid, invalid)
 	}
 	if s.cfg.Traces {
-		e.Publisher = worker.PublisherOf(m.Header.Get)
+		e.TraceParent, _ = headerOf(m.Header, "traceparent")
+		e.TraceState, _ = headerOf(m.Header, "tracestate")
 	}
 	// Most messages have the subject of the one before. One copy of it then does for all that are in hand.
 	if e.Subject != s.subject {
 		s.subject = e.Subject
 	}
 	e.Subject = s.subject
-	objectType, invalid := worker.ObjectTypeOf(e.Subject, s.prefix)
+	objectType, invalid := event.ObjectTypeOf(e.Subject, s.prefix)
 	e.ObjectType = objectType
 	if e.Invalid == "" {
 		e.Invalid = invalid

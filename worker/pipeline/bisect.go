@@ -1,0 +1,218 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"crmintake/outbox"
+	"crmintake/worker"
+)
+
+// nobodyNamed tells of a batch that was refused as a whole without an input named: splitting it finds the culprit.
+// Never so after an ambiguous answer.
+func nobodyNamed(a *worker.Answer) bool {
+	if a.Class != worker.Refused && a.Class != worker.TooLarge {
+		return false
+	}
+	return !slices.ContainsFunc(a.Outcomes, func(o worker.Outcome) bool { return o.Verdict != worker.NotApplied })
+}
+
+// bisect sends the two halves of a refused batch as calls of their own, and their halves, until the inputs that are
+// at fault stand alone: 100 inputs with one bad one take 15 calls. One that is too large is halved by bytes, and the
+// others by count. The leases of all parts that wait are renewed with each call.
+func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *worker.Answer) {
+	parts := w.halve(calls, writes, refused, answer)
+	for len(parts) > 0 {
+		b, rest, answer, ok := w.callFirst(calls, writes, parts)
+		if !ok {
+			return
+		}
+		parts = rest
+		switch {
+		case b == nil:
+		case len(b.rows) > 1 && nobodyNamed(&answer):
+			parts = append(w.halve(calls, writes, b, &answer), parts...)
+		default:
+			w.conclude(writes, b, &answer)
+		}
+	}
+}
+
+// callFirst makes the call of the first of the parts of a batch, and renews the leases of all; b is nil if its lease
+// was lost. It reports false when the parts were put back, for a pause or a stop.
+func (w *Worker) callFirst(calls, writes context.Context, parts []*batch) (b *batch, rest []*batch, answer worker.Answer, ok bool) {
+	parts, ok = w.takeTokenFor(calls, writes, w.renewAll(calls, writes, parts))
+	if !ok {
+		w.putBack(writes, parts)
+		return nil, nil, worker.Answer{}, false
+	}
+	answer, called := w.call(calls, writes, parts[0])
+	if called {
+		b = parts[0]
+	}
+	return b, parts[1:], answer, true
+}
+
+// middle is where the rows of a refused batch are split: in the middle by count, or else by bytes. Both parts have
+// rows.
+func middle(rows []row, byBytes bool) int {
+	if !byBytes {
+		return len(rows) / 2
+	}
+	total, k := bytesOf(rows), 1
+	for first := rows[0].input.Len(); k < len(rows)-1; k++ {
+		next := rows[k].input.Len()
+		if 2*first+next > total { // with the next one the parts would be no more alike
+			break
+		}
+		first += next
+	}
+	return k
+}
+
+func bytesOf(rows []row) (n int) {
+	for k := range rows {
+		n += rows[k].input.Len()
+	}
+	return n
+}
+
+// requestSize is what answers have taught about how large a request may be, in bytes of inputs. Worker.mu guards it.
+//
+// What is refused halves the bound, down to what was accepted. Calls of about the bound that are accepted double it
+// again: each of them as long as nothing was refused after something smaller was accepted, which may be a proxy's bad
+// day and no limit; else so many in a row, and twice as many after each try in vain.
+type requestSize struct {
+	most     int // as configured
+	bound    int // of later batches
+	accepted int // the largest that was answered
+	patience int // so many calls of about the bound don't raise it yet
+	answered int // of these, since it changed
+	raised   bool
+}
+
+const (
+	firstPatience = 32
+	mostPatience  = 1024 // a refusal in so many calls costs nothing that could be measured
+)
+
+// learn takes in an answer, and reports whether the bound has changed for it. That a size is refused though a larger
+// one was accepted before teaches nothing, nor does an event that is too large by itself. A part of what was refused
+// does not raise the bound.
+func (s *requestSize) learn(size, inputs int, part bool, class worker.Class) (changed bool) {
+	before := s.bound
+	switch {
+	case class == worker.Answered:
+		s.accepted = max(s.accepted, size)
+		if part || s.bound == s.most || 2*size < s.bound {
+			break
+		}
+		if s.answered++; s.answered > s.patience {
+			s.bound = min(max(2*s.bound, s.accepted), s.most)
+			s.answered, s.raised = 0, true
+		}
+	case class == worker.TooLarge && inputs > 1 && size > s.accepted:
+		switch {
+		case s.accepted == 0:
+		case s.raised:
+			s.patience = min(max(2*s.patience, firstPatience), mostPatience)
+		default:
+			s.patience = max(s.patience, firstPatience)
+		}
+		s.bound = min(s.bound, max(size/2, s.accepted, 1))
+		s.answered, s.raised = 0, false
+	}
+	return s.bound != before
+}
+
+// learnSize remembers what size of a request was accepted or refused. A single event is sent however large it is.
+func (w *Worker) learnSize(b *batch, class worker.Class) {
+	size := bytesOf(b.rows)
+	w.mu.Lock()
+	changed := w.size.learn(size, len(b.rows), b.cut == cutSplit, class)
+	bound, most := w.size.bound, w.size.most
+	if changed {
+		w.waiting.Limit(bound)
+	}
+	w.mu.Unlock()
+	args := []any{"attempt", b.attempt.ID, "object_type", b.attempt.ObjectType, "bytes", size, "at_most", bound}
+	switch {
+	case changed && class == worker.TooLarge:
+		w.log.Warn("the CRM refuses requests of this size; batches are smaller from now on", args...)
+	case changed && bound == most:
+		w.log.Info("the CRM accepts requests of this size; batches are as large again as they may be", args...)
+	}
+}
+
+// putBack gives up calls that were not begun, for a pause or a stop: it uses up no attempt.
+func (w *Worker) putBack(writes context.Context, batches []*batch) {
+	for _, b := range batches {
+		status := outbox.Retry
+		if b.kind == resolving {
+			status = outbox.Unknown
+		}
+		settlements := make([]outbox.Settlement, len(b.rows))
+		for k := range b.rows {
+			r, s := &b.rows[k], &settlements[k]
+			s.EventID, s.Status, s.Reason = r.id, status, r.pending
+			if r.pending == "" {
+				s.Error = "put off before the call, by a pause or a stop"
+			}
+		}
+		w.commit(writes, b, &worker.Call{Detail: "not called: put off by a pause or a stop"}, settlements)
+	}
+}
+
+// halve moves the rows of a refused batch to two new attempts that name it as their parent, and closes it.
+func (w *Worker) halve(calls, writes context.Context, b *batch, answer *worker.Answer) (halves []*batch) {
+	k := middle(b.rows, answer.Class == worker.TooLarge)
+	for _, rows := range [2][]row{b.rows[:k], b.rows[k:]} {
+		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows, probe: b.probe, cut: cutSplit, span: b.span}
+		if b.probe != nil { // still the trial that its parent was
+			half.trials = []string{b.attempt.ObjectType}
+		}
+		ids := make([]string, len(rows))
+		for k := range rows {
+			ids[k] = rows[k].id
+		}
+		if err := w.persist(calls, writes, func(ctx context.Context) error {
+			half.leaseEnd = time.Now().Add(w.cfg.Lease)
+			return w.store.Split(ctx, b.attempt.ID, half.attempt.ID, ids, w.cfg.Lease)
+		}); err != nil {
+			w.lost(b, err)
+			return halves
+		}
+		halves = append(halves, half)
+	}
+	w.commitTally(writes, b, &answer.Call, outbox.Call{NotApplied: len(b.rows)}, nil)
+	return halves
+}
+
+// renewAll renews the leases of batches, and leaves out those that were lost.
+func (w *Worker) renewAll(calls, writes context.Context, batches []*batch) (kept []*batch) {
+	var ids []uuid.UUID
+	for _, b := range batches {
+		ids = append(ids, b.attempt.ID)
+	}
+	var open []uuid.UUID
+	var until time.Time
+	if err := w.persist(calls, writes, func(ctx context.Context) (err error) {
+		until = time.Now().Add(w.cfg.Lease)
+		open, err = w.store.RenewAll(ctx, ids, w.cfg.Lease)
+		return err
+	}); err != nil {
+		return batches // a stop: they are put back, or their leases run out
+	}
+	for _, b := range batches {
+		if !slices.Contains(open, b.attempt.ID) {
+			w.lost(b, outbox.ErrLeaseLost)
+			continue
+		}
+		b.leaseEnd = until
+		kept = append(kept, b)
+	}
+	return kept
+}

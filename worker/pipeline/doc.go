@@ -1,0 +1,132 @@
+// Package pipeline takes record-creation events from a stream, creates the records in a CRM batch by batch, and keeps in
+// the outbox what became of each.
+//
+// # The promise
+//
+//  1. Nothing is lost. An event is acked only when it is durable in the outbox, and ends as one row that says what became of
+//     it and keeps its bytes until its record exists.
+//  2. Nothing is created twice for object types with an id property. A call that may have been applied is never repeated
+//     before the CRM was asked, twice, a settle time after it. Without an id property an event in doubt is parked for a
+//     person, or sent again and marked as a possible duplicate, as Config.OnUnknown says. And no row says what is not
+//     so: a record that exists because of an event is never denied by its row, and no two rows claim one record. A row
+//     in doubt is asked about by the id property that its call was sent with. Only what an answer names as missing,
+//     twice, is believed to be so. A refusal after a doubt is asked about before it is believed; and whose a record is,
+//     its properties say (rivals.go). What nothing tells is dead as outbox.UnknownOutcome, for a person. The outbox
+//     keeps whole rows from having another's record; who adopts one looks among the bare ones first.
+//  3. Everything adds up. Each input of each call is created, rejected, not applied or unknown; the CRM's client says which,
+//     by name, and judge.go says what that means for the row.
+//  4. Throttling, pauses, a call that never left, a refusal for another input's fault and a stop use up no attempt of an event.
+//  5. Of a batch that is refused as a whole with nobody named, the good inputs are created all the same: it is bisected. Never
+//     so after an ambiguous answer.
+//  6. No call is started whose deadline is not inside its lease.
+//
+// # The way of a batch
+//
+//	Source ─ intake ─► batcher ─ dispatch: [slot + quota token] ─► cut
+//	  Decode; what is invalid                                       │ 1 intent   commit: rows `sending`, an attempt with a lease
+//	  is buried and acked                                           │ 2 ack      the events are durable here now
+//	                                                                │ 3 call     deadline before the lease ends
+//	                                                                │ 4 judge    each input: created, dead, retry, unknown
+//	                                                                ▼ 5 outcome  commit: every row, its errors, the attempt closed
+//	outbox ── due in `retry` ── claim ──────────────────────────────► from 3 on
+//	       ── due in `unknown` ─ claim ─ read by id property ───────► from 4 on
+//	       ── lease ran out ──► `unknown`
+//
+// Where the outbox lost commits (a backup was restored), an event without a row may have been sent: until a time that a
+// person sets (lost.go) what is new goes from intake to `unknown`.
+//
+// The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go
+// (reads, and what an answer teaches), judge.go, rivals.go (whose a record is), pause.go and gates.go, hunt.go (a
+// refusal in words about an object type that one event brings about), fuse.go and window.go (mass rejection), house.go
+// (what is done once a second, and how writes are repeated), aged.go (what becomes too old in a pause), retention.go
+// (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures), told.go (what a worker
+// tells the others), health.go and trace.go.
+//
+// # Who owns what
+//
+// Run starts a goroutine each for intake, dispatch, house-keeping, what is in hand and the fleet's metrics, and one for
+// each call. What they share is under Worker.mu, and nothing waits for an answer while holding it: acks and their like
+// are written to the stream's client, which buffers them. Three contexts order a stop: the first ends intake and
+// dispatch, the second cuts off calls, the third gives up on commits. Whatever a worker still holds when it ends,
+// however it ends, is delivered again by the stream or found by its lease.
+//
+// # The quota
+//
+// A call of any kind has a token of the fleet's (outbox.Store.Take), and begins at the token's time. quota.go is a
+// worker's part of it: one line for all that want a token, in which reads of what is in doubt go first and the others
+// in the order of their coming; it asks for up to four at once, as many as there are full batches, and cuts a batch as
+// long before its time as intents have lately taken. A call that is not ready in time gives its token back and takes
+// another. Fresh events and those that are to be sent again take turns; so do object types. While the quota limits,
+// full batches go first: events of a rare object type wait for theirs to fill up for two windows at most, and few rows
+// that are due for one.
+//
+// Headers, refusals and the day's count are the outbox's to judge. A 429 that the headers explain, because others use
+// the account, holds nobody: the next tokens are fewer. Any other refusal holds this worker for as long as the answer
+// asks, and the fleet from its next tokens on; a person can end that. When the day's calls are used up, everything
+// pauses until midnight.
+//
+// Signals says how many workers would help: one, where the quota limits.
+//
+// # Past one machine
+//
+// What breaks first, by arithmetic from what was measured on two cores, not tried:
+//
+//   - One account and many workers. Each asks for tokens once in four calls, and once in half a second or so while
+//     there are none. A question holds the account's row for a round trip and a commit, 2 to 5 ms, so that some 300 a
+//     second can be answered: 150 workers that all want tokens. The quota never needs so many: at 19 calls a second two
+//     would do. Run as many as Signals wants. Who must have ten thousand on one account puts one process in between
+//     that takes tokens for a hundred each.
+//   - Many accounts. Each has its row, and rows don't wait for each other; but the account's name is a constant here
+//     (outbox.QuotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to
+//     be built for a thousand accounts is the account in the subject, in event.object_type's place in the indexes, and
+//     in pause; the quota's key has it already.
+//   - One Postgres. An event costs 340 bytes of WAL and 5.5 µs of its CPU: a core does some 180,000 a second, which
+//     write 61 MB/s. A professional account at its limit creates 1,900 a second: 95 accounts a core, and 380 of them on
+//     four cores and a disk that takes 250 MB/s. Each call has three commits (intent, outcome, a share of its token),
+//     some of which are made together: 380 accounts are up to 22,000 a second, which needs a disk with a cache that
+//     survives, or group commit (commit_delay). Past that, split by account: nothing is shared between accounts, so a
+//     hash of the account chooses the database, and none has to know the others.
+//   - Connections. A worker has up to 12; ten thousand would be 120,000. From some 40 workers on a database, put a
+//     pooler in transaction mode in between: nothing here lives in a session then (outbox/session.go).
+//   - Once a second each worker says that it is there and looks for what is due, four statements of less than a
+//     millisecond: ten thousand workers are 40,000 a second, as much as the events. From a thousand on a database, look
+//     less often.
+//   - One stream. A consumer serves some 180,000 events a second to one puller; ten thousand pullers of one consumer
+//     all ask its leader. From some hundred workers on, partition by account: streams or consumers of their own, which
+//     also keeps one account's backlog from standing in front of another's.
+//
+// # Where this differs from what one might expect
+//
+//   - An event whose object type is paused goes back to the stream, once, and is not fetched until a trial or the
+//     pause's end: from the first pause on the source fetches object types apart from each other. Where it can't,
+//     because the stream is no work queue or rights are missing, what is paused goes back for half a minute at a time,
+//     as long as the stream has events of others as well.
+//   - A trial of a fuse's pause is a batch, and judged by what becomes of its inputs; that of any other is one event,
+//     and judged by whether the CRM looked at it. So is the first call after each hold for failures, and all others
+//     wait for its answer: an outage of the CRM leaves in doubt what was under way when it began, and one event a
+//     trial. A trial that was not applied leaves no attempt behind.
+//   - Of an object type that has created nothing yet one call at a time is under way, so that the fuse is in time,
+//     and after a call whose inputs were all rejected one of few events: what one worker has dead then is a batch and
+//     about what trips the fuse. What is under way can't be called back: of an object type that went well until then,
+//     some Config.InFlight batches may be dead besides.
+//   - What the database refuses for its content (SQLSTATE classes 22, 23 and 54) is no outage: it is logged as that,
+//     and given up after a second or two, but for an outcome, which is tried until its lease is lost.
+//   - A 403 or 404 pauses its object type only if no others of the type were answered lately; else it is taken for the
+//     fault of an input, which splitting finds.
+//   - A call that met a refused credential of which another one is there by now was not applied, and pauses nothing.
+//   - Attempts and age bound every way of sending an event again, doubt included; what counts is in judge.go. Age
+//     counts on while calls are paused: what is too old then is dead without a call.
+//   - When the database was away for longer than a lease, no lease is taken for run out before the workers that are
+//     alive had the time to commit what their calls came to: 20 seconds after a failure that this worker saw, 10 after
+//     a start of the database. Failures that go on while the database answers put it off for a minute at most.
+//   - Rows in doubt become `unknown` first, and are parked or sent again from there: one place does it, for calls
+//     without an answer as for workers that died.
+//   - A database's clock that is set forward by more than a lease ends the leases of calls that are under way: they are
+//     asked about, and after a settle time sent again, while the first may be applied still. The CRM's unique value
+//     keeps the records one. It can't where the id property was changed at the same time: then an event may have a
+//     record by each.
+//   - Events in doubt with the same unique value ask for the same record. It is the one's whose properties it holds, as
+//     they are read back, all that it sent and more than any other; if that does not tell, a person decides. So
+//     properties that the CRM rewrites beyond case, white space and the form of numbers, times and options count
+//     against an event.
+package pipeline

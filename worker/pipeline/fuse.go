@@ -1,0 +1,186 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"crmintake/outbox"
+	"crmintake/worker"
+)
+
+// The fuse keeps an object type from filling the dead letters, when a property was renamed or an option taken away, say: once more
+// than a share of its last inputs, over the whole fleet, were rejected for the same reason, it is paused. What was rejected stays dead.
+// The database keeps the window (outbox.Weigh), and hears of it only when something was rejected; and once a second of what was not,
+// in a few numbers, if there is something to weigh it against.
+//
+// So that it is in time, an object type has a congestion window (window.go).
+//
+// A trial is one batch, and passes when no more than that share of it is rejected, for whatever reason. When it fails, the next is
+// twice as long after it, up to fuseTrialMost: what keeps coming and keeps being rejected makes a hundred dead letters in that time
+// at most.
+
+// fuseTrialMost is the longest time between two trials of a fuse's pause.
+const fuseTrialMost = 15 * time.Minute
+
+// fuse counts, by object type, the inputs that were not rejected, since the database was told last; none is 0.
+// Worker.mu guards it.
+type fuse map[string]int
+
+// untold is what the database was told of these, and has not answered. watchPauses owns it.
+type untold struct {
+	call   uuid.UUID
+	others fuse // nil if there is nothing
+}
+
+// weigh takes in what became of a call's inputs, and pauses their object type when that was too much.
+func (w *Worker) weigh(writes context.Context, b *batch, outcomes []worker.Outcome, settlements []outbox.Settlement) {
+	if w.cfg.Fuse.Off {
+		return
+	}
+	others, rejected := sortOut(outcomes, settlements)
+	objectType, size := b.attempt.ObjectType, w.cfg.Fuse.Window
+	w.mu.Lock()
+	if w.windows.learn(objectType, len(outcomes), others, sum(rejected)) {
+		w.wakeUp()
+	}
+	if b.probe != nil {
+		w.mu.Unlock()
+		b.probe.add(others, rejected)
+		return
+	}
+	if w.gates[objectType] != nil { // the last calls of before the pause
+		w.mu.Unlock()
+		return
+	}
+	others = min(others+w.fuse[objectType], size)
+	if len(rejected) == 0 {
+		if others > 0 {
+			w.fuse[objectType] = others
+		}
+		w.mu.Unlock()
+		return
+	}
+	delete(w.fuse, objectType)
+	w.mu.Unlock()
+
+	var reason string
+	var n int
+	if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
+		reason, n, err = w.store.Weigh(ctx, objectType, b.attempt.ID, others, rejected, size)
+		return err
+	}); err != nil || float64(n) <= w.cfg.Fuse.Share*float64(size) {
+		return
+	}
+	w.stopCalls(writes, outbox.Pause{ObjectType: objectType, Cause: outbox.ByFuse, TrialIn: w.cfg.TrialInterval,
+		Reason: fmt.Sprintf("%d of the last %d inputs were rejected: %s", n, size, reason)}, "")
+}
+
+// sortOut counts what was not rejected, and what was, by reason. What is neither created nor dead has not come to its end.
+func sortOut(outcomes []worker.Outcome, settlements []outbox.Settlement) (others int, rejected map[string]int) {
+	for k := range outcomes {
+		switch s := &settlements[k]; {
+		case s.Status == outbox.Created:
+			others++
+		case s.Status == outbox.Dead && (s.Reason == outbox.Rejected || s.Reason == outbox.Conflict):
+			if rejected == nil {
+				rejected = map[string]int{}
+			}
+			rejected[rejection(&outcomes[k])]++
+		}
+	}
+	return others, rejected
+}
+
+func sum(rejected map[string]int) (all int) {
+	for _, n := range rejected {
+		all += n
+	}
+	return all
+}
+
+// rejection is a word for why an input was rejected, the same for all that were rejected for the same. It has no values of the
+// event, as a message may have.
+func rejection(o *worker.Outcome) string {
+	for _, e := range o.Errors {
+		if words := strings.Join(strings.Fields(e.Category+" "+e.Rule+" "+e.Property), " "); words != "" {
+			return words
+		}
+	}
+	if o.Conflict {
+		return "CONFLICT"
+	}
+	return "for a reason that has no name"
+}
+
+// dilute tells the database what was not rejected. What it could not be told is told again, under the same name,
+// unless it was refused.
+func (w *Worker) dilute(ctx context.Context) error {
+	u := &w.untold
+	if u.others == nil {
+		w.mu.Lock()
+		if len(w.fuse) > 0 {
+			*u = untold{call: outbox.NewAttemptID(), others: w.fuse}
+			w.fuse = fuse{}
+		}
+		w.mu.Unlock()
+	}
+	if u.others == nil {
+		return nil
+	}
+	err := w.store.Dilute(ctx, u.call, u.others, w.cfg.Fuse.Window)
+	if err == nil || outbox.DataState(err) != "" {
+		u.others = nil
+	}
+	return err
+}
+
+// probe gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has it.
+type probe struct {
+	others   int
+	rejected map[string]int
+}
+
+func (p *probe) add(others int, rejected map[string]int) {
+	p.others += others
+	for reason, n := range rejected {
+		p.rejected[reason] += n
+	}
+}
+
+// probeOf makes the probe of a batch that is the trial of a fuse's pause, else nil.
+func (w *Worker) probeOf(b *batch) *probe {
+	objectType := b.attempt.ObjectType
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if g := w.gates[objectType]; g == nil || g.cause != outbox.ByFuse || !slices.Contains(b.trials, objectType) {
+		return nil
+	}
+	return &probe{rejected: map[string]int{}}
+}
+
+// endProbe lifts a fuse's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a
+// scout as well.
+func (w *Worker) endProbe(writes context.Context, b *batch) {
+	p, objectType := b.probe, b.attempt.ObjectType
+	bad := sum(p.rejected)
+	switch all := bad + p.others; {
+	case all == 0, b.scout: // one event is no share
+	case float64(bad) <= w.cfg.Fuse.Share*float64(all):
+		w.resume(writes, []string{objectType})
+	default:
+		worst := slices.MaxFunc(slices.Sorted(maps.Keys(p.rejected)), func(a, b string) int { return cmp.Compare(p.rejected[a], p.rejected[b]) })
+		reason := fmt.Sprintf("%d of the %d inputs of a trial were rejected, %d of them: %s", bad, all, p.rejected[worst], worst)
+		w.log.Warn("calls stay paused: the trial failed", "paused", objectType, "reason", reason)
+		_ = w.persist(writes, writes, func(ctx context.Context) error {
+			return w.store.Prolong(ctx, objectType, reason, w.cfg.TrialInterval, fuseTrialMost)
+		})
+		w.shut(outbox.Pause{ObjectType: objectType, Cause: outbox.ByFuse, TrialIn: w.cfg.TrialInterval})
+	}
+}

@@ -1,0 +1,138 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/worker"
+)
+
+// A refusal in words about the object type (a scope, a path) may be one input's doing: a property that wants a scope
+// of its own, a target that does not exist. It is taken for that only while others of the object type are answered:
+// else the object type is paused, and a trial of one event says when they are again. The input at fault is found by
+// splitting; it is dead once it was refused alone, others were answered after that, and it was refused alone again.
+
+// worksFor is for how long after an answer an object type is taken to work, at least; as long as two trials may be
+// apart otherwise.
+const worksFor = time.Minute
+
+// mostRefusals is how many parts of a batch may be refused in a row before it is the object type after all: as many
+// as lead from a full batch to one input, and two.
+const mostRefusals = 10
+
+// mostSuspects bounds what is remembered.
+const mostSuspects = 10_000
+
+// works tells whether calls of an object type were answered lately.
+func (w *Worker) works(objectType string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at, ok := w.worked[objectType]
+	return ok && time.Since(at) < max(worksFor, 2*w.cfg.TrialInterval)
+}
+
+// hunt splits a batch until the inputs stand alone that bring about its refusal. One batch of an object type is split
+// at a time: others come again later, as they may be refused for the same reason.
+func (w *Worker) hunt(calls, writes context.Context, refused *batch, answer *worker.Answer) {
+	objectType := refused.attempt.ObjectType
+	if !w.beginHunt(objectType) {
+		w.later(writes, refused, answer)
+		return
+	}
+	defer w.endHunt(objectType)
+	parts := w.halve(calls, writes, refused, answer)
+	inRow, asked := 1, map[string]bool{} // by event id: was refused alone in this hunt
+	for len(parts) > 0 {
+		b, rest, answer, ok := w.callFirst(calls, writes, parts)
+		if !ok {
+			return
+		}
+		if parts = rest; b == nil {
+			continue
+		}
+		if !b.suspect {
+			if answer.Class == worker.Answered {
+				inRow = 0
+			}
+			if len(b.rows) > 1 && nobodyNamed(&answer) {
+				parts = append(w.halve(calls, writes, b, &answer), parts...)
+			} else {
+				w.conclude(writes, b, &answer)
+			}
+			continue
+		}
+		inRow++
+		id := b.rows[0].id
+		switch {
+		case inRow > mostRefusals:
+			w.pause(writes, objectType, outbox.ByAnswer, &answer.Call)
+			w.later(writes, b, &answer)
+			w.putBack(writes, parts)
+			return
+		case len(b.rows) > 1:
+			parts = append(w.halve(calls, writes, b, &answer), parts...)
+		case !asked[id] && len(parts) > 0 && !w.guilty(b):
+			asked[id] = true
+			parts = append(parts, b) // once more, when others were called
+		default:
+			w.concludeSuspect(writes, b, &answer)
+		}
+	}
+}
+
+func (w *Worker) beginHunt(objectType string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hunts[objectType] {
+		return false
+	}
+	w.hunts[objectType] = true
+	return true
+}
+
+func (w *Worker) endHunt(objectType string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.hunts, objectType)
+}
+
+// guilty tells whether an event that was refused alone was so before, and others of its object type were answered in
+// between.
+func (w *Worker) guilty(b *batch) bool {
+	id := b.rows[0].id
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	since, known := w.suspects[id]
+	if known {
+		return w.worked[b.attempt.ObjectType].After(since)
+	}
+	if len(w.suspects) >= mostSuspects {
+		clear(w.suspects)
+	}
+	w.suspects[id] = time.Now()
+	return false
+}
+
+// concludeSuspect settles an event that was refused alone while others of its object type are answered.
+func (w *Worker) concludeSuspect(writes context.Context, b *batch, answer *worker.Answer) {
+	if !w.guilty(b) {
+		w.later(writes, b, answer)
+		return
+	}
+	w.mu.Lock()
+	delete(w.suspects, b.rows[0].id)
+	w.mu.Unlock()
+	answer.Class, answer.Outcomes[0].Verdict = worker.Refused, worker.Rejected
+	w.conclude(writes, b, answer)
+}
+
+// later puts off what was refused for what may be another's fault.
+func (w *Worker) later(writes context.Context, b *batch, answer *worker.Answer) {
+	settlements := make([]outbox.Settlement, len(b.rows))
+	for k := range b.rows {
+		settlements[k] = w.judge.again(outbox.Settlement{EventID: b.rows[k].id, Error: answer.Call.Detail}, &b.rows[k], worker.Refused,
+			w.cfg.TrialInterval, b.attempt.IDProperty)
+	}
+	w.commit(writes, b, &answer.Call, settlements)
+}

@@ -1,0 +1,53 @@
+package pipeline
+
+import (
+	"context"
+
+	"crmintake/outbox"
+)
+
+// refreshDoubt learns which events are to be asked about before they are sent though they are new: the outbox lost
+// commits, and may have known them.
+func (w *Worker) refreshDoubt(ctx context.Context) error {
+	until, err := w.store.NewInDoubt(ctx)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	changed := !until.Equal(w.newUntil)
+	w.newUntil = until
+	w.mu.Unlock()
+	if changed {
+		w.log.Info("events that are new to the outbox are asked about before they are sent, if they were published before",
+			"until", until)
+	}
+	return nil
+}
+
+// doubt commits events in doubt without a call, and acks them.
+func (w *Worker) doubt(ctx, writes context.Context, items []*item) {
+	w.keep(items, func(items []*item) error {
+		events := make([]outbox.Event, len(items))
+		for k, i := range items {
+			events[k] = i.row()
+		}
+		var fresh int
+		var reused []int
+		if err := w.persist(ctx, writes, func(ctx context.Context) (err error) {
+			fresh, reused, err = w.store.Accept(ctx, events, w.cfg.IDProperty)
+			return err
+		}); err != nil {
+			return err
+		}
+		w.metrics.ended(outbox.Unknown, "", fresh)
+		w.metrics.duplicates.Add(float64(len(events) - fresh - len(reused)))
+		if len(reused) == 0 {
+			return nil
+		}
+		burials := make([]outbox.Burial, len(reused))
+		for k, at := range reused {
+			burials[k] = reuse(outbox.Burial{Event: events[at], Reason: outbox.IDReused})
+		}
+		return w.buryAll(ctx, writes, burials)
+	}, false)
+}

@@ -1,0 +1,459 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"crmintake/outbox"
+	"crmintake/worker"
+	"crmintake/worker/event"
+)
+
+// A record is one event's only. Events that put the same value into their id property, all of them in doubt, ask for
+// the same record: it is the one's whose properties it holds, and nobody's if that does not tell. An id property that
+// holds the event's id has no rivals.
+
+// rival is an event that may have made the record which a row is asked about by, or may be making it.
+type rival struct {
+	id, value string
+	sent      map[string]string
+	inDoubt   bool
+	calling   bool // what comes of its call is not known yet
+}
+
+// propertyOf is the id property that tells of the rows of a batch, also of those that are asked about by record ids; ""
+// for none.
+func (w *Worker) propertyOf(b *batch) string {
+	if b.attempt.IDProperty == outbox.ByRecordID {
+		return w.cfg.IDProperty[b.attempt.ObjectType]
+	}
+	return b.attempt.IDProperty
+}
+
+// unique is the value of a row's id property.
+func (b *batch) unique(r *row) string {
+	if b.attempt.IDProperty == outbox.ByRecordID {
+		return r.input.IDValue
+	}
+	return r.value
+}
+
+// rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others
+// may have. What was found tells of those, too, that are asked about by its record id.
+func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]worker.Found) (list []*rival, err error) {
+	property := w.propertyOf(b)
+	if property == "" {
+		return nil, nil
+	}
+	if err := w.contest(ctx, b); err != nil {
+		return nil, err
+	}
+	var asked []outbox.Asked
+	values := map[string]bool{}
+	for k := range b.rows {
+		if r := &b.rows[k]; r.explicit() {
+			a := outbox.Asked{EventID: r.id, Value: b.unique(r), RecordID: found[r.value].RecordID}
+			if b.attempt.IDProperty == outbox.ByRecordID {
+				a.RecordID = r.value
+			}
+			asked = append(asked, a)
+			values[a.Value] = true
+			list = append(list, &rival{id: r.id, value: a.Value, sent: sentProperties(&r.input), inDoubt: r.inDoubt})
+		}
+	}
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	var others []outbox.Rival
+	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		others, err = w.store.Rivals(ctx, b.attempt.ObjectType, property, asked)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	for _, o := range others {
+		input, err := event.Decode(o.Payload, property, o.EventID)
+		if err != nil || !values[input.IDValue] {
+			continue // its bytes hold the value somewhere else
+		}
+		list = append(list, &rival{id: o.EventID, value: input.IDValue, sent: sentProperties(&input), inDoubt: true, calling: o.Calling})
+	}
+	return list, nil
+}
+
+// contest finds the rows of a batch whose event id another event in doubt has for value.
+func (w *Worker) contest(ctx context.Context, b *batch) error {
+	var ids []string
+	for k := range b.rows {
+		if r := &b.rows[k]; b.unique(r) == r.id {
+			ids = append(ids, r.id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var contested map[string]bool
+	err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		contested, err = w.store.Contested(ctx, b.attempt.ObjectType, ids)
+		return err
+	})
+	for k := range b.rows {
+		b.rows[k].contested = contested[b.rows[k].id]
+	}
+	return err
+}
+
+// newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked
+// for: that they are there is to be known, and then it is asked again.
+func (w *Worker) newRivals(ctx context.Context, b *batch, found map[string]worker.Found, rivals []*rival) ([]*rival, error) {
+	if len(rivals) == 0 || len(found) == 0 {
+		return rivals, nil
+	}
+	known := map[string]bool{}
+	for _, r := range rivals {
+		known[r.id] = true
+	}
+	now, err := w.rivalsOf(ctx, b, found)
+	for _, r := range now {
+		if r.calling || !known[r.id] {
+			r.calling = true
+			rivals = append(rivals, r)
+		}
+	}
+	return rivals, err
+}
+
+// sentProperties are the properties of an input, as they were sent.
+func sentProperties(in *worker.Input) map[string]string {
+	var body struct{ Properties map[string]string }
+	_ = json.Unmarshal(in.AppendMembers([]byte("{")), &body) // Decode has made sure that they are texts
+	return body.Properties
+}
+
+// evidence are the properties that a read of a batch asks for, to tell whose a record is.
+func (w *Worker) evidence(b *batch, rivals []*rival) []string {
+	names := map[string]bool{}
+	add := func(sent map[string]string) {
+		for name := range sent {
+			names[name] = true
+		}
+	}
+	for _, r := range rivals {
+		add(r.sent)
+	}
+	if b.attempt.IDProperty == outbox.ByRecordID {
+		if property := w.cfg.IDProperty[b.attempt.ObjectType]; property != "" {
+			names[property] = true
+		} else {
+			for k := range b.rows {
+				add(sentProperties(&b.rows[k].input))
+			}
+		}
+	}
+	delete(names, b.attempt.IDProperty)
+	return slices.Sorted(maps.Keys(names))
+}
+
+// agreement counts of what was sent, but for the property that the record was found by, what the record holds, what
+// it holds another value of, and what it does not hold.
+func agreement(sent, held map[string]string, but string) (same, other, absent int) {
+	for name, value := range sent {
+		kept, told := held[name]
+		switch {
+		case name == but || value == "":
+		case !told:
+			absent++
+		case alike(value, kept):
+			same++
+		default:
+			other++
+		}
+	}
+	return same, other, absent
+}
+
+// owner is the one of several events whose properties a record holds: all that it sent, and more of them than any
+// other's. nil if that does not tell.
+func owner(events []*rival, held map[string]string, idProperty string) *rival {
+	var best *rival
+	most := 0
+	for _, e := range events {
+		switch same, other, absent := agreement(e.sent, held, idProperty); {
+		case other > 0 || absent > 0 || same < most || same == 0:
+		case same == most:
+			best = nil
+		default:
+			best, most = e, same
+		}
+	}
+	return best
+}
+
+// whose judges a record that was found for a row.
+func (w *Worker) whose(b *batch, r *row, f *worker.Found, rivals []*rival, call *worker.Call) outbox.Settlement {
+	j, idProperty, value := w.judge, w.propertyOf(b), b.unique(r)
+	if b.attempt.IDProperty == outbox.ByRecordID && (idProperty == "" || !alike(value, f.Properties[idProperty])) {
+		return w.whoseExisting(r, f, idProperty, call)
+	}
+	if !r.explicit() {
+		return j.created(r, *f, nil) // nobody else has the event's id
+	}
+	var same []*rival
+	var mine *rival
+	for _, other := range rivals {
+		switch {
+		case other.value != value:
+		case other.calling && r.age < j.retry.Age:
+			return j.asked(r, fmt.Sprintf("event %q has the same unique value and is being sent; asking again when that is known", other.id))
+		case other.calling && r.inDoubt:
+			return j.parked(r, fmt.Sprintf("record %s has the same unique value as event %q, of which nothing is known for too long", f.RecordID, other.id), nil)
+		case other.id == r.id:
+			mine = other
+		case other.calling, other.inDoubt:
+			same = append(same, other)
+		}
+	}
+	switch {
+	case len(same) == 0:
+	case !r.inDoubt: // it has made no record, and adopts none that may be another event's
+		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and may be that of event %q", f.RecordID, same[0].id))
+	default:
+		same = append(same, mine)
+		switch o := owner(same, f.Properties, idProperty); {
+		case o == nil:
+			return j.parked(r, fmt.Sprintf("record %s has the unique value of %d events, and what it holds does not tell whose it is", f.RecordID, len(same)), nil)
+		case o != mine:
+			return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and holds what event %q sent", f.RecordID, o.id))
+		}
+		return j.created(r, *f, nil)
+	}
+	alike, other, absent := agreement(mine.sent, f.Properties, idProperty)
+	switch age := ageOf(r, f, call); {
+	case age == younger, j.onConflict == Adopt:
+	case age == older:
+		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and is older than this event", f.RecordID))
+	case alike == 0 || other > 0 || absent > 0:
+		return j.parked(r, fmt.Sprintf("record %s has the same unique value, seems to be older than this event by clocks that may differ, "+
+			"and does not hold all that was sent", f.RecordID), nil)
+	}
+	if other > 0 && r.untold == 0 {
+		// Perhaps of an event whose call was lost with its worker, and that has not told its value yet; else the CRM
+		// has rewritten what was sent.
+		s := j.asked(r, fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more", f.RecordID))
+		s.Untold = true
+		return s
+	}
+	return j.created(r, *f, nil)
+}
+
+// whoseExisting judges the record that was named as having a unique value of a row, other than that of its id property.
+// Without one, a row in doubt may have made it itself.
+func (w *Worker) whoseExisting(r *row, f *worker.Found, idProperty string, call *worker.Call) outbox.Settlement {
+	j := w.judge
+	own, known := false, true
+	if r.inDoubt && idProperty == "" {
+		same, other, absent := agreement(sentProperties(&r.input), f.Properties, "")
+		age := ageOf(r, f, call)
+		own = age == younger && same > 0 && other == 0 && absent == 0
+		known = own || age == older
+	}
+	switch {
+	case own, j.onConflict == Adopt:
+		return j.created(r, *f, nil)
+	case !known:
+		return j.parked(r, fmt.Sprintf("record %s has a unique value of this event, which may have made it: what it holds does not tell", f.RecordID), nil)
+	}
+	return j.conflict(r, fmt.Sprintf("record %s has a unique value of this event, and is not its own", f.RecordID))
+}
+
+// leaveClaimed leaves records to the events that have them already.
+func (w *Worker) leaveClaimed(ctx context.Context, b *batch, a *worker.ReadAnswer, settlements []outbox.Settlement) error {
+	var claims []outbox.Claim
+	for k := range b.rows {
+		if settlements[k].Status == outbox.Created {
+			claims = append(claims, w.claimOf(b, &b.rows[k], settlements[k].RecordID, a))
+		}
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	claimed, err := w.owners(ctx, b.attempt.ObjectType, claims)
+	if err != nil {
+		return err
+	}
+	for k := range settlements {
+		s := &settlements[k]
+		if s.Status != outbox.Created {
+			continue
+		}
+		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
+			*s = w.judge.conflict(&b.rows[k], fmt.Sprintf("record %s is event %q's", s.RecordID, other))
+			continue
+		}
+		claimed[s.RecordID] = s.EventID // of several in one batch, the first
+	}
+	return nil
+}
+
+// farApart and closeBy are how far a record's time may be from that of the call that made it, as the worker named it.
+// Of what nobody else but by mistake has for value, less is looked through.
+const (
+	farApart = 3 * time.Minute
+	closeBy  = 10 * time.Second
+)
+
+// claimOf says when the call was named that may have made a record for another event: by our clock, if the answer
+// tells what time it is by the CRM's.
+func (w *Worker) claimOf(b *batch, r *row, recordID string, a *worker.ReadAnswer) outbox.Claim {
+	c := outbox.Claim{RecordID: recordID}
+	at := a.Found[r.value].CreatedAt
+	if at.IsZero() {
+		return c // at any time
+	}
+	if date := a.Call.Date; !date.IsZero() {
+		at = at.Add(-time.Until(date))
+	}
+	c.From, c.To = at.Add(-farApart), at.Add(farApart)
+	if !r.explicit() && b.attempt.IDProperty != outbox.ByRecordID {
+		c.From, c.To = at.Add(-w.cfg.CallTimeout-closeBy), at.Add(closeBy)
+	}
+	return c
+}
+
+// owners tells which records are an event's already: event ids by record ids.
+func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
+	err = w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+		eventIDs, err = w.store.Claimed(ctx, objectType, claims)
+		return err
+	})
+	return eventIDs, err
+}
+
+// leaveTaken leaves records to the events that have them, by what the database says.
+func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, settlements []outbox.Settlement) error {
+	now := time.Now() // only whole rows are in the way: no attempts are looked through
+	var claims []outbox.Claim
+	for k := range settlements {
+		if settlements[k].Status == outbox.Created {
+			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, From: now, To: now})
+		}
+	}
+	claimed, err := w.owners(ctx, b.attempt.ObjectType, claims)
+	if err != nil {
+		return err
+	}
+	for k := range settlements {
+		s := &settlements[k]
+		if s.Status != outbox.Created {
+			continue
+		}
+		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
+			tally.Created--
+			if b.kind == resolving { // another has claimed it since that was looked for
+				*s = w.judge.conflict(&row{id: s.EventID}, fmt.Sprintf("record %s is event %q's", s.RecordID, other))
+				tally.Rejected++
+				continue
+			}
+			counted := s.Counted
+			*s = w.judge.parked(&row{id: s.EventID}, fmt.Sprintf("the CRM names record %s, which is event %q's", s.RecordID, other), nil)
+			s.Counted, s.InDoubt = counted, true
+			tally.Unknown++
+			continue
+		}
+		claimed[s.RecordID] = s.EventID
+	}
+	return nil
+}
+
+// clockSkew is by how much the time that a record was made at may be off.
+const clockSkew = time.Minute
+
+// relative says how old a record is, beside an event.
+type relative uint8
+
+const (
+	younger relative = iota
+	older            // for certain
+	unsure           // by clocks that may be as far apart as that
+)
+
+// longAgo is how much older a record is than an event that is older whatever the clocks are: the CRM's, and the
+// database's, which may have been set since the event came.
+const longAgo = 30 * time.Minute
+
+// ageOf compares when a record was made with when the event came, by the CRM's clock, if its answer tells that.
+func ageOf(r *row, f *worker.Found, call *worker.Call) relative {
+	received, known := r.received, !call.Date.IsZero()
+	if known {
+		received = received.Add(time.Until(call.Date))
+	}
+	switch {
+	case f.CreatedAt.IsZero() || !f.CreatedAt.Before(received.Add(-clockSkew)):
+		return younger
+	case known && f.CreatedAt.Before(received.Add(-longAgo)):
+		return older
+	}
+	return unsure
+}
+
+// alike tells whether a value that was sent and one that the CRM keeps are the same, but for what it is known to
+// rewrite: case, white space, the form of numbers, times and telephone numbers, the order of several options.
+func alike(sent, kept string) bool {
+	a, b := strings.ToLower(strings.Join(strings.Fields(sent), " ")), strings.ToLower(strings.Join(strings.Fields(kept), " "))
+	if a == b {
+		return true
+	}
+	if x, err := strconv.ParseFloat(a, 64); err == nil {
+		if y, err := strconv.ParseFloat(b, 64); err == nil {
+			return x == y
+		}
+	}
+	if x, ok := moment(a); ok {
+		if y, ok := moment(b); ok {
+			return x.Equal(y)
+		}
+	}
+	if x, y := phone(a), phone(b); len(x) >= shortestPhone && len(y) >= shortestPhone {
+		return strings.HasSuffix(x, y) || strings.HasSuffix(y, x)
+	}
+	x, y := strings.Split(a, ";"), strings.Split(b, ";")
+	slices.Sort(x)
+	slices.Sort(y)
+	return len(x) > 1 && slices.Equal(x, y)
+}
+
+// moment reads a date, a time, or milliseconds since 1970.
+func moment(s string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, strings.ToUpper(s)); err == nil {
+			return at, true
+		}
+	}
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) >= 12 {
+		return time.UnixMilli(ms), true
+	}
+	return time.Time{}, false
+}
+
+// shortestPhone is how many digits a number has at least that is taken for a telephone's.
+const shortestPhone = 7
+
+// phone is the digits of what may be a telephone number, else "".
+func phone(s string) string {
+	digits := make([]rune, 0, len(s))
+	for _, c := range s {
+		switch {
+		case c >= '0' && c <= '9':
+			digits = append(digits, c)
+		case !strings.ContainsRune(" +-/().", c):
+			return ""
+		}
+	}
+	return strings.TrimLeft(string(digits), "0")
+}

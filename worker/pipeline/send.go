@@ -1,0 +1,372 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"crmintake/batcher"
+	"crmintake/outbox"
+	"crmintake/worker"
+)
+
+// cargo is what was cut for one call.
+type cargo struct {
+	objectType string
+	items      []*item // nil once they are durable
+	count      int     // of the events that were let go
+	bytes      int     // what they count for in hand, until the outcome
+	cut        batcher.Reason
+	trials     []string
+	scout      bool
+	token      token
+	span       trace.Span // nil if nobody traces
+	rows       *[]row     // lent to the batch that is made of it
+}
+
+// batch is one call's rows, durable under an open attempt.
+type batch struct {
+	attempt  outbox.Attempt
+	kind     jobKind
+	rows     []row               // by event id
+	unfit    []outbox.Settlement // rows that are not sent
+	leaseEnd time.Time           // by our clock, no later than by the database's
+	trials   []string            // the pauses whose trial the call is
+	scout    bool                // the call has one event, to find out whether the CRM is well
+	token    token               // the call's part of the quota
+	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
+	probe    *probe              // of the trial of a fuse's pause: what became of its inputs; nil for all other calls
+	bytes    int                 // what the rows take up, if they were claimed
+	cut      string              // why it was cut
+	span     trace.Span          // which whoever began it ends, after all parts that the batch is split into; nil if nobody traces
+}
+
+// callKind is a word for what is called.
+func (b *batch) callKind() string {
+	if b.kind == resolving {
+		return "read"
+	}
+	return "create"
+}
+
+// row is an event as it stands in the outbox, with what is sent of it.
+type row struct {
+	id        string
+	input     worker.Input
+	attempts  int // calls before this one
+	inDoubt   bool
+	age       time.Duration
+	published time.Time // or when it came to the outbox or was replayed, of what was claimed; by our clock
+
+	// Of what is asked about:
+	value     string        // by this
+	contested bool          // another event in doubt has this event's id for value
+	misses    int           // how often its record was proven missing
+	untold    int           // how often a question told nothing of it
+	pending   outbox.Reason // what it is dead for if it has no record; "" if it is sent again then
+	received  time.Time     // when it came to the outbox; by our clock
+}
+
+// explicit tells that other events may have the row's value of its id property, too: it is not the event's own id, or
+// another event in doubt brought that.
+func (r *row) explicit() bool {
+	return r.input.IDValue != "" && (r.input.IDValue != r.id || r.contested)
+}
+
+// send takes fresh events the whole way: intent, ack, call, account, outcome.
+func (w *Worker) send(calls, writes context.Context, c *cargo) {
+	defer w.drop(c)
+	if c.span = w.beginBatch(c.objectType, c.cut.String(), c.items); c.span != nil {
+		defer c.span.End()
+	}
+	b, ok := w.intend(calls, writes, c)
+	if !ok {
+		w.tokens.giveBack(c.token)
+		return
+	}
+	w.log.Debug("batch cut", "attempt", b.attempt.ID, "object_type", c.objectType, "events", c.count, "why", c.cut)
+	if w.inTime(calls, writes, b) {
+		w.deliver(calls, writes, b)
+	}
+}
+
+// drop forgets the events of a cargo, of which nothing is under way any more.
+func (w *Worker) drop(c *cargo) {
+	if c.rows != nil {
+		w.rows.giveBack(c.rows)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unacked, c)
+	for _, i := range c.items {
+		w.release(i)
+	}
+	w.hand -= c.count
+	w.handBytes -= c.bytes
+	w.room.Signal()
+}
+
+// letGo lets go of the messages of a cargo that are durable in the outbox and answered: what is still to be sent of
+// them is the batch's. With calls that take their time, most of what is in hand is in one.
+func (w *Worker) letGo(c *cargo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.unacked, c)
+	for _, i := range c.items {
+		c.bytes += i.cost()
+	}
+	c.count, c.items = len(c.items), nil
+}
+
+// intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
+func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok bool) {
+	// By event id, so that workers with overlapping batches wait for each other and don't deadlock; and of several
+	// deliveries of one event, by its id and content, the first. Which of an id's contents is the event, the outbox
+	// says.
+	items := slices.Clone(c.items)
+	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.ID, b.ID) })
+	lent := w.events.borrow(len(items))
+	defer w.events.giveBack(lent)
+	events := (*lent)[:0]
+	unique := items[:0]
+	var reused []*item
+	var twins []twin
+	first := 0 // of unique: where those of the last id begin
+	for _, i := range items {
+		if first < len(unique) && unique[first].ID != i.ID {
+			first = len(unique)
+		}
+		if k := slices.IndexFunc(unique[first:], func(u *item) bool { return u.hash == i.hash }); k >= 0 {
+			twins = append(twins, twin{i, first + k})
+			continue
+		}
+		unique = append(unique, i)
+		events = append(events, i.row())
+	}
+
+	b = &batch{
+		attempt: w.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.cut.String(), span: c.span,
+	}
+	begin, span := time.Now(), w.within(c.span, "intent")
+	var standing []outbox.Standing
+	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
+		b.leaseEnd = time.Now().Add(w.cfg.Lease)
+		standing, err = w.store.Intend(ctx, b.attempt, events)
+		return err
+	})
+	endCommit(span, err)
+	if err != nil {
+		w.answer(c.items, err)
+		return nil, false
+	}
+
+	w.metrics.intentTime.Observe(time.Since(begin).Seconds())
+	// The commit: from here on the events are ours, and the stream may forget them.
+	c.rows = w.rows.borrow(len(unique))
+	b.rows = (*c.rows)[:0]
+	done := make([]*item, 0, len(items))
+	for k, i := range unique {
+		switch standing[k] {
+		case outbox.Ours:
+			b.rows = append(b.rows, row{id: i.ID, input: i.input, published: i.Published})
+			done = append(done, i)
+		case outbox.Duplicate:
+			w.metrics.duplicates.Inc()
+			done = append(done, i)
+		case outbox.Reused:
+			reused = append(reused, i)
+		}
+	}
+	for _, t := range twins {
+		if standing[t.of] == outbox.Reused {
+			reused = append(reused, t.item) // perhaps the same message: acked now, it would be gone before it is durable
+			continue
+		}
+		w.metrics.duplicates.Inc()
+		done = append(done, t.item)
+	}
+	w.answer(done, nil)
+	if len(reused) > 0 {
+		burials := make([]outbox.Burial, len(reused))
+		for k, i := range reused {
+			burials[k] = reuse(outbox.Burial{Event: i.row(), Reason: outbox.IDReused})
+		}
+		err := w.buryAll(calls, writes, burials)
+		w.answer(reused, err)
+		for _, i := range reused {
+			if err == nil {
+				w.metrics.took(i.Published, time.Now())
+			}
+		}
+	}
+	w.letGo(c)
+	return b, len(b.rows) > 0
+}
+
+// twin is another delivery of the event at an index, by its id and content.
+type twin struct {
+	*item
+	of int
+}
+
+func (w *Worker) newAttempt(objectType string) outbox.Attempt {
+	return outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: objectType, Worker: w.cfg.Name, Lease: w.cfg.Lease,
+		IDProperty: w.cfg.IDProperty[objectType]}
+}
+
+// deliver calls and commits the outcome. A batch that is refused as a whole, with nobody named, is split.
+func (w *Worker) deliver(calls, writes context.Context, b *batch) {
+	if b.probe = w.probeOf(b); b.probe != nil {
+		defer w.endProbe(writes, b)
+	}
+	if b.kind == retrying {
+		w.metrics.retries.Add(float64(len(b.rows)))
+	}
+	answer, ok := w.call(calls, writes, b)
+	if !ok {
+		return
+	}
+	switch {
+	case b.suspect && len(b.rows) > 1:
+		w.hunt(calls, writes, b, &answer)
+	case b.suspect:
+		w.concludeSuspect(writes, b, &answer)
+	case len(b.rows) > 1 && nobodyNamed(&answer):
+		w.bisect(calls, writes, b, &answer)
+	default:
+		w.conclude(writes, b, &answer)
+	}
+}
+
+// call makes the call of a batch. It reports false when its lease was lost before it began.
+func (w *Worker) call(calls, writes context.Context, b *batch) (answer worker.Answer, ok bool) {
+	deadline, ok := w.deadline(calls, writes, b)
+	if !ok {
+		return worker.Answer{}, false
+	}
+	ctx, cancel := context.WithDeadline(calls, deadline)
+	defer cancel()
+	lent := w.inputs.borrow(len(b.rows))
+	defer w.inputs.giveBack(lent)
+	inputs := *lent
+	for k := range b.rows {
+		inputs[k] = b.rows[k].input
+	}
+	w.metrics.batches.WithLabelValues(b.cut).Inc()
+	w.metrics.batchEvents.Observe(float64(len(inputs)))
+	w.metrics.inFlight.Inc()
+	span := w.within(b.span, "create")
+	answer = w.crm.Create(ctx, b.attempt.ObjectType, inputs)
+	endCall(span, b, answer.Class, &answer.Call)
+	w.metrics.called("create", &answer.Call)
+	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput && w.works(b.attempt.ObjectType)
+	w.learn(writes, b, answer.Class, &answer.Call)
+	w.learnSize(b, answer.Class)
+	return answer, true
+}
+
+// deadline says when a call must have ended, which lies inside the lease: if need be the lease is renewed before.
+func (w *Worker) deadline(calls, writes context.Context, b *batch) (at time.Time, ok bool) {
+	at = time.Now().Add(w.cfg.CallTimeout)
+	if at.Before(b.leaseEnd.Add(-leaseMargin)) {
+		return at, true
+	}
+	if err := w.persist(calls, writes, func(ctx context.Context) error {
+		b.leaseEnd = time.Now().Add(w.cfg.Lease)
+		return w.store.Renew(ctx, b.attempt)
+	}); err != nil {
+		w.lost(b, err)
+		return at, false
+	}
+	return w.deadline(calls, writes, b)
+}
+
+// conclude judges an answer and commits the outcome.
+func (w *Worker) conclude(writes context.Context, b *batch, answer *worker.Answer) {
+	lent := w.settlements.borrow(len(b.rows))
+	defer w.settlements.giveBack(lent)
+	settlements := *lent
+	for k := range b.rows {
+		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, b.attempt.IDProperty)
+	}
+	tally := outbox.Call{}
+	for k := range answer.Outcomes {
+		switch answer.Outcomes[k].Verdict {
+		case worker.Created:
+			tally.Created++
+		case worker.Rejected:
+			tally.Rejected++
+		case worker.NotApplied:
+			tally.NotApplied++
+		default:
+			tally.Unknown++
+		}
+	}
+	w.commitTally(writes, b, &answer.Call, tally, settlements)
+	if len(b.trials) > 0 && tally.NotApplied == len(b.rows) {
+		// The pause says what came of it. A trial each few seconds is not to leave rows behind.
+		_ = w.persist(writes, writes, func(ctx context.Context) error { return w.store.Forget(ctx, b.attempt.ID) })
+	}
+	w.weigh(writes, b, answer.Outcomes, settlements)
+}
+
+// commit writes the outcome of a call that created nothing and refused nothing.
+func (w *Worker) commit(writes context.Context, b *batch, call *worker.Call, settlements []outbox.Settlement) {
+	tally := outbox.Call{}
+	for k := range settlements {
+		switch settlements[k].Status {
+		case outbox.Created:
+			tally.Created++
+		case outbox.Dead:
+			tally.Rejected++
+		case outbox.Retry:
+			tally.NotApplied++
+		default:
+			tally.Unknown++
+		}
+	}
+	w.commitTally(writes, b, call, tally, settlements)
+}
+
+func (w *Worker) commitTally(writes context.Context, b *batch, call *worker.Call, tally outbox.Call, settlements []outbox.Settlement) {
+	tally.Status, tally.CorrelationID, tally.Detail = call.Status, call.CorrelationID, call.Detail
+	settlements = append(settlements, b.unfit...)
+	tally.Rejected += len(b.unfit)
+	begin, span := time.Now(), w.within(b.span, "outcome")
+	settle := func(ctx context.Context) error { return w.store.Settle(ctx, b.attempt.ID, tally, settlements) }
+	err := w.persist(writes, writes, settle)
+	for errors.Is(err, outbox.ErrRecordTaken) || outbox.DataState(err) != "" && writes.Err() == nil {
+		if errors.Is(err, outbox.ErrRecordTaken) {
+			if err = w.leaveTaken(writes, b, &tally, settlements); err != nil {
+				break
+			}
+		} // else nobody else knows the outcome: for as long as the lease
+		err = w.persist(writes, writes, settle)
+	}
+	endCommit(span, err)
+	if err != nil {
+		w.lost(b, err)
+		return
+	}
+	w.metrics.outcomeTime.Observe(time.Since(begin).Seconds())
+	w.mu.Lock()
+	w.done = time.Now()
+	w.mu.Unlock()
+	w.metrics.settled(b, settlements)
+	w.logAttempt(b, call, tally, len(settlements))
+}
+
+// lost is told when what a call came to could not be committed: its rows are found when the lease runs out.
+func (w *Worker) lost(b *batch, err error) {
+	if errors.Is(err, outbox.ErrLeaseLost) {
+		w.log.Warn("the lease of a call ran out; what became of its events is found out anew", "attempt", b.attempt.ID,
+			"object_type", b.attempt.ObjectType, "events", len(b.rows))
+		return
+	}
+	w.log.Warn("the outcome of a call could not be committed; it is found out when its lease has run out",
+		"attempt", b.attempt.ID, "object_type", b.attempt.ObjectType, "events", len(b.rows), "error", err)
+}

@@ -1,0 +1,66 @@
+package pipeline
+
+import (
+	"context"
+	"crmintake/worker"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// Traces have a span for each batch, which links to the spans that its events were published in, and within it one for each thing
+// that a batch waits for: intent, calls, outcome. Without Config.Tracer nobody reads a header, and nothing here does anything.
+
+// publisherOf is the span that an event was published in; not valid if its message tells none.
+func publisherOf(e *worker.Event) trace.SpanContext {
+	headers := propagation.MapCarrier{"traceparent": e.TraceParent, "tracestate": e.TraceState}
+	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), headers))
+}
+
+// beginBatch begins the span of a batch; nil means that there is none.
+func (w *Worker) beginBatch(objectType, cut string, items []*item) trace.Span {
+	if w.cfg.Tracer == nil {
+		return nil
+	}
+	var links []trace.Link
+	for _, i := range items {
+		if span := publisherOf(i.Event); span.IsValid() {
+			links = append(links, trace.Link{SpanContext: span})
+		}
+	}
+	_, span := w.cfg.Tracer.Start(context.Background(), "batch", trace.WithNewRoot(), trace.WithLinks(links...),
+		trace.WithAttributes(attribute.String("crmintake.object_type", objectType), attribute.String("crmintake.cut", cut)))
+	return span
+}
+
+// within begins a span for a part of a batch's way, if the batch has one.
+func (w *Worker) within(batch trace.Span, name string) trace.Span {
+	if batch == nil {
+		return noop.Span{}
+	}
+	_, part := w.cfg.Tracer.Start(trace.ContextWithSpan(context.Background(), batch), name)
+	return part
+}
+
+// endCall ends the span of a call with what came of it.
+func endCall(span trace.Span, b *batch, class worker.Class, call *worker.Call) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("crmintake.attempt", b.attempt.ID.String()), attribute.Int("crmintake.inputs", len(b.rows)),
+			attribute.Int("http.response.status_code", call.Status), attribute.String("crmintake.correlation_id", call.CorrelationID))
+		if class != worker.Answered {
+			span.SetStatus(codes.Error, call.ForLog())
+		}
+	}
+	span.End()
+}
+
+// endCommit ends the span of a commit.
+func endCommit(span trace.Span, err error) {
+	if err != nil {
+		span.SetStatus(codes.Error, "not committed")
+	}
+	span.End()
+}

@@ -1,0 +1,264 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"crmintake/batcher"
+	"crmintake/outbox"
+	"crmintake/outbox/operator"
+	"crmintake/worker"
+)
+
+// Worker moves events from a Source through a CRM into the outbox. New makes one.
+type Worker struct {
+	cfg    Config
+	source worker.Source
+	store  *outbox.Store
+	crm    worker.CRM
+	log    *slog.Logger
+	judge  judge
+
+	database, stream *outage
+	refusals         *refusals          // by the database
+	calling          *outage            // the CRM; once it is taken to be down
+	operator         *operator.Operator // who only looks
+	sight            sight
+	replays          *operator.Feeder
+	replaying        *outage
+	grace            grace
+	agedAt           time.Time // when this worker last looked for what became too old in a pause; house-keeping's own
+	metrics          *Metrics
+
+	tokens tokens
+	untold untold
+
+	wake chan struct{} // tells the dispatcher to look again; holds one
+
+	events      scratch[outbox.Event]
+	inputs      scratch[worker.Input]
+	rows        scratch[row]
+	settlements scratch[outbox.Settlement]
+
+	// mu guards what follows: what is in hand, and what may be sent.
+	mu        sync.Mutex
+	waiting   *batcher.Batcher[*item] // not yet cut; none of it is acked
+	unacked   map[*cargo]struct{}     // cut, not acked yet
+	hand      int                     // events in hand, from their arrival to their outcome
+	handBytes int                     // what they take up
+	claims    int                     // claims of due rows, from the decision to their outcome
+	dueBytes  int                     // what their rows take up, or might
+	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
+	gates     gates
+	fuse      fuse
+	windows   windows
+	changes   int                  // of the gates by this worker, counted
+	pausing   int                  // pauses of this worker's that are being written
+	reads     map[string]*outage   // by object type: reads that are refused
+	asks      map[string]*readPace // likewise: when they are made again
+	worked    map[string]time.Time // by object type: when a create call was last answered
+	hunts     map[string]bool      // object types of which an input is looked for that brings about a refusal
+	suspects  map[string]time.Time // by event id: when it was refused alone, in words that may be about its object type
+	due       []outbox.Due         // object types with rows that are due, in turn
+	fewDue    map[string]time.Time // by object type: when a claim last got less than a call's worth of what is to be sent again
+	newUntil  time.Time            // what is new and was published before is asked about before it is sent
+	freshNext bool                 // whose turn it is, where both fresh and due events wait
+	hold      hold
+	unwell    unwell
+	done      time.Time   // when what a call came to was last committed
+	size      requestSize // as waiting knows it
+	active    int         // calls under way, with what goes before and after them
+}
+
+// New makes a Worker. It starts nothing.
+func New(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, log *slog.Logger) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	metrics := cfg.Metrics
+	if metrics == nil {
+		metrics = NewMetrics(nil)
+	}
+	w := &Worker{
+		cfg: cfg, source: source, store: store, crm: crm, log: log,
+		judge: judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
+		database: &outage{log: log, what: "the database", quiet: outageQuiet,
+			cause: func(err error) string { return string(outbox.FaultOf(err)) }},
+		refusals:  &refusals{log: log, told: map[string]time.Time{}},
+		stream:    &outage{log: log, what: "the stream", quiet: outageQuiet},
+		calling:   &outage{log: log, what: "the CRM"}, // it is down only after several failures in a row
+		operator:  operator.New(store, operator.Config{}),
+		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
+		replaying: &outage{log: log, what: "replaying dead events"},
+		metrics:   metrics,
+		wake:      make(chan struct{}, 1),
+		waiting:   batcher.New[*item](cfg.Batch),
+		unacked:   map[*cargo]struct{}{},
+		gates:     gates{},
+		fuse:      fuse{},
+		windows:   windows{},
+		reads:     map[string]*outage{},
+		asks:      map[string]*readPace{},
+		worked:    map[string]time.Time{},
+		hunts:     map[string]bool{},
+		suspects:  map[string]time.Time{},
+		fewDue:    map[string]time.Time{},
+		size:      requestSize{most: cfg.Batch.Bytes, bound: cfg.Batch.Bytes},
+	}
+	w.room = sync.NewCond(&w.mu)
+	metrics.worker.Store(w)
+	return w, nil
+}
+
+// outageQuiet: of many that use a server at once, some are told of an outage's failures after others have seen its end.
+const outageQuiet = 2 * time.Second
+
+// errDrained ends the group when nothing is left to do.
+var errDrained = errors.New("drained")
+
+// cutReserve is the part of the shutdown timeout that is left for outcomes once the last calls are cut off.
+const cutReserve = 3 * time.Second
+
+// Run works until ctx ends, or, with Config.Drain, until nothing is left. Then it fetches nothing more, gives back what
+// was not sent, lets the calls under way end and commits their outcomes, for at most Config.ShutdownTimeout. It returns
+// an error only if that did not suffice; nothing is lost then either.
+func (w *Worker) Run(ctx context.Context) error {
+	// ctx says when to take on nothing more, calls when to cut calls off, writes when to give up altogether.
+	writes, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
+	calls, cutOff := context.WithCancel(writes)
+	defer cutOff()
+
+	group, ctx := errgroup.WithContext(ctx)
+	known := make(chan struct{}) // closed once this worker knows what is paused: before, it takes nothing
+	after := func(do func() error) func() error {
+		return func() error {
+			select {
+			case <-known:
+				return do()
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	group.Go(func() error { return w.watchPauses(ctx, writes, known) })
+	group.Go(after(func() error { return w.intake(ctx, writes) }))
+	group.Go(after(func() error { return w.dispatch(ctx, calls, writes) }))
+	group.Go(func() error { return w.keepHouse(ctx, writes) })
+	group.Go(func() error { return w.keepInHand(ctx) })
+	group.Go(func() error { return w.keepSmall(ctx, writes) })
+	if w.cfg.Drain {
+		group.Go(func() error { return w.watchDrain(ctx) })
+	}
+	if w.cfg.Metrics != nil {
+		group.Go(func() error { return w.watchFleet(ctx) })
+	}
+	stopping := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopping)
+		w.log.Debug("stopping: what is under way is finished")
+		w.mu.Lock()
+		w.wakeUp()
+		w.mu.Unlock()
+		hard := time.AfterFunc(max(w.cfg.ShutdownTimeout-cutReserve, w.cfg.ShutdownTimeout/2), cutOff)
+		last := time.AfterFunc(w.cfg.ShutdownTimeout, func() {
+			giveUp(fmt.Errorf("not all could be finished within the shutdown timeout of %v", w.cfg.ShutdownTimeout))
+		})
+		context.AfterFunc(writes, func() { hard.Stop(); last.Stop() })
+	})
+	defer func() {
+		if !stop() {
+			<-stopping // it has begun, and is not to outlive Run
+		}
+	}()
+
+	err := group.Wait()
+	if errors.Is(err, errDrained) {
+		err = nil
+	}
+	if cause := context.Cause(writes); err == nil && cause != nil {
+		err = fmt.Errorf("stopped: %w; it is delivered again or found by its lease", cause)
+	}
+	return err
+}
+
+// watchDrain ends the group when the stream and the outbox have nothing left to do. What the stream will give to nobody
+// is no end, but a failure. That is asked about before the rest is looked at for the last time: the source may have
+// mended it meanwhile.
+func (w *Worker) watchDrain(ctx context.Context) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	var stranded time.Time // since when; zero: nothing is
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if !w.drained(ctx) {
+			continue
+		}
+		n, what, err := w.source.Stranded(ctx)
+		switch {
+		case err != nil:
+		case n == 0 && w.drained(ctx):
+			return errDrained
+		case n == 0:
+			stranded = time.Time{}
+		case stranded.IsZero():
+			stranded = time.Now()
+		case time.Since(stranded) > strandedPatience:
+			return errors.New("not all is done: " + what)
+		}
+	}
+}
+
+// drained tells whether nothing is in hand, in the stream or in the outbox. The stream is asked first: what left it is
+// in the outbox by then. Without an answer it is not so; intake tells why.
+func (w *Worker) drained(ctx context.Context) bool {
+	if w.busy() {
+		return false
+	}
+	if pending, unacked, err := w.source.Outstanding(ctx); err != nil || pending > 0 || unacked > 0 {
+		return false
+	}
+	left, err := w.store.Outstanding(ctx)
+	return err == nil && !left
+}
+
+// strandedPatience is what the source has to mend what is stranded, before a drain fails for it.
+const strandedPatience = 15 * time.Second
+
+func (w *Worker) busy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hand > 0 || w.active > 0
+}
+
+// wakeUp makes dispatcher and intake look at what has changed. The caller holds mu.
+func (w *Worker) wakeUp() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	w.room.Broadcast()
+}
+
+// sleep waits, and reports false when ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
