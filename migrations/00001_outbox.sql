@@ -155,12 +155,12 @@ CREATE INDEX outbox_error_attempt ON outbox_error (attempt_id); -- for retention
 -- What the fleet does not call: everything ('*') or an object type. trial_at is when one worker may try it again.
 CREATE TABLE pause (
     object_type text PRIMARY KEY,
-    cause       text NOT NULL CHECK (cause IN ('credential', 'answer', 'fuse', 'operator')),
+    cause       text NOT NULL CHECK (cause IN ('credential', 'answer', 'breaker', 'operator')),
     reason      text NOT NULL,
     paused_by   text,                           -- the worker that met it, or the person who wants it
     since       timestamptz NOT NULL DEFAULT now(),
     trial_at    timestamptz,
-    trials      integer NOT NULL DEFAULT 0,     -- of a fuse's: how many have failed
+    trials      integer NOT NULL DEFAULT 0,     -- of a breaker's: how many have failed
 
     CONSTRAINT pause_trial CHECK ((cause = 'operator') = (trial_at IS NULL))    -- only a person lifts what a person paused
 );
@@ -299,7 +299,7 @@ INSERT INTO retention (relation) VALUES ('event'), ('attempt');
 
 -- What became of the last inputs of each object type that had some rejected: a row for each call and reason. What is not
 -- rejected counts under the reason ''.
-CREATE TABLE fuse (
+CREATE TABLE breaker (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     object_type text NOT NULL,
     call        uuid NOT NULL,
@@ -327,7 +327,7 @@ INSERT INTO compatible (since) VALUES (1);
 -- +goose Down
 DROP TABLE compatible;
 DROP TABLE credential;
-DROP TABLE fuse;
+DROP TABLE breaker;
 DROP TABLE retention;
 DROP TABLE doubt;
 DROP TABLE follow;

@@ -36,7 +36,7 @@ var rights = []struct{ table, worker, operator, reader string }{
 	{"outbox_error", "SELECT, INSERT, DELETE", "SELECT, INSERT", "SELECT"}, // a person who gives up says why
 	{"outbox_revision", "SELECT, DELETE", "SELECT, INSERT", "SELECT"},
 	{"pause", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE, DELETE", "SELECT"},
-	{"fuse", "SELECT, INSERT, UPDATE, DELETE", "SELECT, DELETE", "SELECT"},
+	{"breaker", "SELECT, INSERT, UPDATE, DELETE", "SELECT, DELETE", "SELECT"},
 	{"quota", "SELECT, INSERT, UPDATE", "SELECT, INSERT (account, resumed_at), UPDATE (blocked_until, blocked_why, resumed_at)", "SELECT"},
 	{"worker", "SELECT, INSERT, UPDATE, DELETE", "SELECT", "SELECT"},
 	{"credential", "SELECT, INSERT, UPDATE", "", ""},

@@ -63,7 +63,7 @@
 //     one when it comes again.
 //   - A pause is one row for each object type, or Account. One without a trial is a person's: no worker's Pause,
 //     Prolong, Try, TryNow or Resume touches it. Weigh and Dilute cost a few rows that they remove themselves, and
-//     nothing while nothing is rejected (fuse.go).
+//     nothing while nothing is rejected (breaker.go).
 //   - ChangeSecret keeps what it is given as it is: sealing it is its caller's (credential.go). Beside the role that
 //     migrated it, only crmintake_worker may read the table.
 //   - Transactions are read committed and commits durable, whatever the role or the server says, and also behind a

@@ -18,7 +18,7 @@ type Cause string
 const (
 	ByCredential Cause = "credential" // it was refused, or there is none; tried at once when it has changed
 	ByAnswer     Cause = "answer"     // of another kind; tried when the answer said
-	ByFuse       Cause = "fuse"       // most inputs were rejected; tried less and less often
+	ByBreaker    Cause = "breaker"    // most inputs were rejected; tried less and less often
 	ByOperator   Cause = "operator"   // a person; never tried
 )
 
@@ -29,7 +29,7 @@ type Pause struct {
 	Reason     string
 	By         string        // the worker that met it, or the person who wants it; "" if nobody knows
 	Since      time.Time     // set by the Store
-	Trials     int           // of a fuse's: how many have failed; set by the Store
+	Trials     int           // of a breaker's: how many have failed; set by the Store
 	TrialIn    time.Duration // until one worker may try again; zero or less: now. Without meaning for a person's
 }
 
@@ -47,13 +47,13 @@ SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trials, coale
 	return list, nil
 }
 
-// None takes the place of a person's, and a fuse's of no other: it would only make longer what is paused.
+// None takes the place of a person's, and a breaker's of no other: it would only make longer what is paused.
 const pause = `
 INSERT INTO pause AS p (object_type, cause, reason, paused_by, trial_at)
 VALUES ($1, $2, $3, $4, now() + $5::interval)
 ON CONFLICT (object_type) DO UPDATE SET cause = excluded.cause, reason = excluded.reason, paused_by = excluded.paused_by,
   trial_at = excluded.trial_at, trials = 0
-WHERE p.cause <> 'operator' AND excluded.cause <> 'fuse'
+WHERE p.cause <> 'operator' AND excluded.cause <> 'breaker'
 RETURNING xmax = 0`
 
 // Pause pauses an object type, or the Account, until a trial after TrialIn succeeds. It reports whether it was not paused before. What a
@@ -66,12 +66,12 @@ func (s *Store) Pause(ctx context.Context, p Pause) (fresh bool, err error) {
 	return fresh, nil
 }
 
-// Prolong is for a fuse's pause whose trial failed: the next is twice as long after this one as this one was after the one
+// Prolong is for a breaker's pause whose trial failed: the next is twice as long after this one as this one was after the one
 // before, which begins with wait, and at most so long. Any other pause stays as it is.
 func (s *Store) Prolong(ctx context.Context, objectType, reason string, wait, most time.Duration) error {
 	_, err := s.pool.Exec(ctx, `
 UPDATE pause SET reason = $2, trials = trials + 1, trial_at = now() + least($3::interval * power(2, least(trials + 1, 20)), $4::interval)
-WHERE object_type = $1 AND cause = 'fuse'`, objectType, text(reason), wait, most)
+WHERE object_type = $1 AND cause = 'breaker'`, objectType, text(reason), wait, most)
 	if err != nil {
 		return fmt.Errorf("outbox: pause: %w", err)
 	}
@@ -104,7 +104,7 @@ UPDATE pause SET trial_at = now() WHERE trial_at > now() AND (cause = 'credentia
 // says nothing about what comes now.
 const Unpause = `
 WITH gone AS (DELETE FROM pause WHERE object_type = $1 AND ($2 OR cause <> 'operator') RETURNING *),
-forgotten AS (DELETE FROM fuse f USING gone WHERE f.object_type = ANY (ARRAY[gone.object_type]))
+forgotten AS (DELETE FROM breaker f USING gone WHERE f.object_type = ANY (ARRAY[gone.object_type]))
 `
 
 // Resume ends a pause whose trial succeeded. It reports whether there was one. A person's pause is not ended by it.

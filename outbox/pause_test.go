@@ -73,7 +73,7 @@ func TestOperatorsPause(t *testing.T) {
 	doPause(t, s, Pause{ObjectType: "deals", Cause: ByAnswer, Reason: "404", By: "w"}, true)
 	mine := Pause{ObjectType: "deals", Cause: ByOperator, Reason: "month's end", By: "ann"}
 	exec(t, s, `UPDATE pause SET cause = 'operator', reason = 'month''s end', paused_by = 'ann', trial_at = NULL`)
-	for _, cause := range []Cause{ByAnswer, ByCredential, ByFuse} {
+	for _, cause := range []Cause{ByAnswer, ByCredential, ByBreaker} {
 		doPause(t, s, Pause{ObjectType: "deals", Cause: cause, Reason: "other", By: "w"}, false)
 	}
 	ok(t, s.TryNow(t.Context()))
@@ -87,17 +87,17 @@ func TestOperatorsPause(t *testing.T) {
 func TestTryNow(t *testing.T) {
 	s := open(t)
 	migrating := Pause{ObjectType: Account, Cause: ByAnswer, Reason: "477", By: "w", TrialIn: time.Hour}
-	blown := Pause{ObjectType: "deals", Cause: ByFuse, Reason: "most", By: "w", TrialIn: time.Hour}
+	blown := Pause{ObjectType: "deals", Cause: ByBreaker, Reason: "most", By: "w", TrialIn: time.Hour}
 	doPause(t, s, migrating, true)
 	doPause(t, s, blown, true)
 	ok(t, s.TryNow(t.Context()))
 	pauses(t, s, migrating, blown)
 }
 
-// A fuse's trials come less and less often. That others meet the same meanwhile does not make it longer.
+// A breaker's trials come less and less often. That others meet the same meanwhile does not make it longer.
 func TestProlong(t *testing.T) {
 	s := open(t)
-	p := Pause{ObjectType: "deals", Cause: ByFuse, Reason: "most", By: "w", TrialIn: time.Minute}
+	p := Pause{ObjectType: "deals", Cause: ByBreaker, Reason: "most", By: "w", TrialIn: time.Minute}
 	doPause(t, s, p, true)
 	doPause(t, s, p, false)
 	for _, wait := range []time.Duration{2, 4, 8, 10, 10} {
@@ -105,7 +105,7 @@ func TestProlong(t *testing.T) {
 		p.Trials, p.TrialIn, p.Reason = p.Trials+1, wait*time.Minute, "still"
 		pauses(t, s, p)
 	}
-	doPause(t, s, Pause{ObjectType: "deals", Cause: ByFuse, Reason: "late", By: "w2"}, false)
+	doPause(t, s, Pause{ObjectType: "deals", Cause: ByBreaker, Reason: "late", By: "w2"}, false)
 	pauses(t, s, p)
 	answer := Pause{ObjectType: "deals", Cause: ByAnswer, Reason: "405", By: "w", TrialIn: time.Minute}
 	doPause(t, s, answer, false)

@@ -64,17 +64,17 @@ func TestRunWithOAuth(t *testing.T) {
 	}
 }
 
-func TestFuseFlag(t *testing.T) {
-	for text, want := range map[string]fuseFlag{
+func TestBreakerFlag(t *testing.T) {
+	for text, want := range map[string]breakerFlag{
 		"50%/500": {Share: 0.5, Window: 500}, "12.5%/1": {Share: 0.125, Window: 1}, "off": {Off: true},
 	} {
-		var f fuseFlag
+		var f breakerFlag
 		if err := f.UnmarshalText([]byte(text)); err != nil || f != want {
 			t.Errorf("%s: %+v, %v", text, f, err)
 		}
 	}
 	for _, text := range []string{"", "on", "50/500", "50%", "0%/500", "100%/500", "NaN%/500", "50%/0", "50%/x", "0.5/500"} {
-		var f fuseFlag
+		var f breakerFlag
 		if err := f.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "50%/500, or off") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -51,7 +51,7 @@ func TestReadmeWalkThrough(t *testing.T) {
 		t.Fatal(err, out)
 	}
 	var log bytes.Buffer
-	worker, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: filepath.Join(dir, "crmintake"), Args: []string{"run", "--fuse", "50%/5000"}, Env: env, Stderr: &log})
+	worker, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: filepath.Join(dir, "crmintake"), Args: []string{"run", "--breaker", "50%/5000"}, Env: env, Stderr: &log})
 	if err != nil {
 		t.Fatal(err)
 	}

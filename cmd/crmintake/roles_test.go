@@ -97,7 +97,7 @@ func TestRoles(t *testing.T) {
 	}
 	work("--keep-created 1ms").want(t, 0, "created=1")
 	crmintake(t, `{"properties":{"nmae":"x","event_id":"worse"}}`, "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
-	work("--fuse 10%/1 --trial-interval 1s").want(t, 0)
+	work("--breaker 10%/1 --trial-interval 1s").want(t, 0)
 	by(operator, "resume contracts").want(t, 0)
 	by(operator, "dead replay --all --yes").want(t, 0)
 	for _, address := range []string{reader, worker} {

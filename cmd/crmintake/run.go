@@ -57,7 +57,7 @@ type callFlags struct {
 	QuotaDaily    int              `help:"Calls that all workers together make in a day; 0 for any number." default:"0" placeholder:"N"`
 	QuotaZone     zoneFlag         `help:"Time zone of the account, at whose midnight the day begins, as Europe/Berlin." default:"UTC" placeholder:"ZONE"`
 	TrialInterval time.Duration    `help:"How often one call of the fleet tries whether a pause can end." default:"15s" placeholder:"TIME"`
-	Fuse          fuseFlag         `help:"Pause an object type when more than so much of its last inputs was rejected for the same reason, as 50%/500; or off." default:"50%/500" placeholder:"SHARE%/INPUTS"`
+	Breaker       breakerFlag      `help:"Pause an object type when more than so much of its last inputs was rejected for the same reason, as 50%/500; or off." default:"50%/500" placeholder:"SHARE%/INPUTS"`
 }
 
 // outcomeFlags say what becomes of events.
@@ -162,7 +162,7 @@ func (c *runCmd) config(ackWait time.Duration) pipeline.Config {
 		AckWait:       ackWait,
 		Quota:         c.quota(),
 		TrialInterval: c.TrialInterval,
-		Fuse:          pipeline.Fuse(c.Fuse),
+		Breaker:       pipeline.Breaker(c.Breaker),
 		IDProperty:    c.IDProperty,
 		OnUnknown:     c.OnUnknown.others(),
 		OnUnknownOf:   c.OnUnknown.byType(),

@@ -171,8 +171,8 @@ func paused(what, argument string, alike []Pause) Finding {
 		f.Do = "write a valid token into --hubspot-token-file's file, which is read at once, " +
 			"or set CRMINTAKE_HUBSPOT_TOKEN and start the workers anew; " +
 			"it goes on by itself then"
-	case outbox.ByFuse:
-		what += " by the fuse: too many events are rejected for one reason"
+	case outbox.ByBreaker:
+		what += " by the breaker: too many events are rejected for one reason"
 		f.Do = fmt.Sprintf("type 'crmintake dead groups --object-type %s', mend the cause, then %s", argument, resume)
 	default:
 		what += ": the CRM refuses such calls"

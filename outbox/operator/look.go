@@ -60,7 +60,7 @@ FROM blocked b JOIN pg_stat_activity a ON a.pid = b.pid
 WHERE a.datname = current_database() AND b.pid NOT IN (SELECT pid FROM waiting) AND EXISTS (
   SELECT FROM pg_locks h JOIN pg_class c ON c.oid = h.relation
   WHERE h.pid = b.pid AND h.granted AND h.database = a.datid AND c.relnamespace = current_schema()::regnamespace
-    AND c.relname IN ('event', 'attempt', 'outbox_error', 'pause', 'quota', 'fuse', 'worker',
+    AND c.relname IN ('event', 'attempt', 'outbox_error', 'pause', 'quota', 'breaker', 'worker',
       'replay_job', 'replay_event', 'operator_action', 'credential'))
 GROUP BY b.pid, a.usename, a.application_name ORDER BY min(b.since)`
 	statusLost = `

@@ -105,9 +105,9 @@ func TestVerdict(t *testing.T) {
 		{"a person's pause of a type", pause(Pause{ObjectType: "deals", Cause: "operator", Reason: "x",
 			Since: ago(time.Hour)}),
 			"held: deals is paused by a person, for 1h", false, false, []string{"crmintake resume deals"}},
-		{"the fuse", pause(Pause{ObjectType: "deals", Cause: "fuse", Reason: "400 of 500", Since: ago(time.Hour),
+		{"the breaker", pause(Pause{ObjectType: "deals", Cause: "breaker", Reason: "400 of 500", Since: ago(time.Hour),
 			TrialAt: ago(time.Second)}),
-			"held: deals is paused by the fuse: too many events are rejected for one reason, for 1h, and a trial is due", true, false,
+			"held: deals is paused by the breaker: too many events are rejected for one reason, for 1h, and a trial is due", true, false,
 			[]string{"400 of 500", "dead groups --object-type deals"}},
 		{"types for one reason", pause(
 			Pause{ObjectType: "a", Cause: "answer", Reason: "403", Since: ago(time.Hour),

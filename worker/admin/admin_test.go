@@ -125,7 +125,7 @@ func TestReadiness(t *testing.T) {
 	s := serve(t, Config{Addr: "127.0.0.1:0"})
 	for _, r := range []Readiness{
 		{Ready: true},
-		{Ready: true, Paused: []string{"contracts (fuse)"}},
+		{Ready: true, Paused: []string{"contracts (breaker)"}},
 		{Reasons: []string{"Postgres does not answer, for 3s", "NATS is not connected"}},
 	} {
 		s.ready.Store(&r)

@@ -51,8 +51,8 @@ type Config struct {
 	Quota Quota
 	// TrialInterval is how often a pause is tried.
 	TrialInterval time.Duration
-	// Fuse says when an object type is paused because most of its inputs are rejected.
-	Fuse Fuse
+	// Breaker says when an object type is paused because most of its inputs are rejected.
+	Breaker Breaker
 	// IDProperty is the id property of each object type that has one.
 	IDProperty map[string]string
 	// OnUnknown is for object types that have neither an id property nor a word of their own in OnUnknownOf.
@@ -88,9 +88,9 @@ type Quota struct {
 	Location *time.Location
 }
 
-// Fuse: an object type is paused when more than Share of its last Window inputs, of the whole fleet, were rejected for the same
+// Breaker: an object type is paused when more than Share of its last Window inputs, of the whole fleet, were rejected for the same
 // reason. Off leaves out the congestion windows too, which are there for it.
-type Fuse struct {
+type Breaker struct {
 	Off    bool
 	Share  float64 // above 0 and below 1
 	Window int
@@ -109,8 +109,8 @@ const (
 	DefaultMemory          = 64 << 20
 	DefaultLease           = 60 * time.Second
 	DefaultTrialInterval   = 15 * time.Second
-	DefaultFuseShare       = 0.5
-	DefaultFuseWindow      = 500
+	DefaultBreakerShare    = 0.5
+	DefaultBreakerWindow   = 500
 	DefaultSettle          = 10 * time.Second
 	DefaultRetryInitial    = time.Second
 	DefaultRetryMax        = time.Hour
@@ -126,8 +126,8 @@ const leaseMargin = time.Second
 // minAckWait leaves time to tell the stream, a few times, that an event is in hand.
 const minAckWait = 2 * time.Second
 
-// maxFuseWindow keeps the window's rows few.
-const maxFuseWindow = 100_000
+// maxBreakerWindow keeps the window's rows few.
+const maxBreakerWindow = 100_000
 
 // minMemory leaves room for the largest event as it arrives, with what is sent of it.
 const minMemory = 8 << 20
@@ -148,8 +148,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.CallTimeout, worker.DefaultCallTimeout)
 	orDefault(&c.Lease, DefaultLease)
 	orDefault(&c.TrialInterval, DefaultTrialInterval)
-	orDefault(&c.Fuse.Share, DefaultFuseShare)
-	orDefault(&c.Fuse.Window, DefaultFuseWindow)
+	orDefault(&c.Breaker.Share, DefaultBreakerShare)
+	orDefault(&c.Breaker.Window, DefaultBreakerWindow)
 	orDefault(&c.OnUnknown, Park)
 	orDefault(&c.OnConflict, Bury)
 	orDefault(&c.Settle, DefaultSettle)
@@ -203,8 +203,8 @@ func (c Config) Validate() error {
 		c.AckWait, c.Batch.Wait)
 	fault(c.AckWait < minAckWait, "ack wait %v: want at least %v, or the stream delivers again what is in hand", c.AckWait, minAckWait)
 	fault(c.Retry.Max < c.Retry.Initial, "retry max %v is shorter than retry initial %v", c.Retry.Max, c.Retry.Initial)
-	fault(!(c.Fuse.Share > 0 && c.Fuse.Share < 1) || c.Fuse.Window < 1 || c.Fuse.Window > maxFuseWindow,
-		"fuse %v of %d: want a share above 0 and below 1, of 1 to %d inputs", c.Fuse.Share, c.Fuse.Window, maxFuseWindow)
+	fault(!(c.Breaker.Share > 0 && c.Breaker.Share < 1) || c.Breaker.Window < 1 || c.Breaker.Window > maxBreakerWindow,
+		"breaker %v of %d: want a share above 0 and below 1, of 1 to %d inputs", c.Breaker.Share, c.Breaker.Window, maxBreakerWindow)
 	fault(c.Retry.Attempts < 0, "retry attempts %d is negative", c.Retry.Attempts)
 	fault(c.OnUnknown != Park && c.OnUnknown != Resend, "on unknown %q: want park or resend", c.OnUnknown)
 	for _, objectType := range slices.Sorted(maps.Keys(c.OnUnknownOf)) {

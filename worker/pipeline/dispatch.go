@@ -151,15 +151,15 @@ func (w *Worker) passable(kind jobKind, objectType string, now time.Time) (trial
 // hasRoom tells whether another call of this kind may be under way, but for a trial, which always may. The caller
 // holds mu.
 func (w *Worker) hasRoom(kind jobKind, objectType string) bool {
-	return kind == resolving || w.cfg.Fuse.Off || w.windows.room(objectType)
+	return kind == resolving || w.cfg.Breaker.Off || w.windows.room(objectType)
 }
 
-// most bounds what a job's call carries. The fuse trips late by a twenty-fifth of what trips it. The caller holds mu.
+// most bounds what a job's call carries. The breaker trips late by a twenty-fifth of what trips it. The caller holds mu.
 func (w *Worker) most(j job) int {
 	if j.scout {
 		return 1
 	}
-	if f := w.cfg.Fuse; j.kind != resolving && len(j.trials) == 0 && !f.Off && w.windows.few(j.objectType) {
+	if f := w.cfg.Breaker; j.kind != resolving && len(j.trials) == 0 && !f.Off && w.windows.few(j.objectType) {
 		return min(max(int(f.Share*float64(f.Window))/25, 1), w.cfg.Batch.Size)
 	}
 	return w.cfg.Batch.Size

@@ -37,7 +37,7 @@
 //
 // The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go
 // (reads, and what an answer teaches), judge.go, rivals.go (whose a record is), pause.go and gates.go, hunt.go (a
-// refusal in words about an object type that one event brings about), fuse.go and window.go (mass rejection), house.go
+// refusal in words about an object type that one event brings about), breaker.go and window.go (mass rejection), house.go
 // (what is done once a second, and how writes are repeated), aged.go (what becomes too old in a pause), retention.go
 // (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures), told.go (what a worker
 // tells the others), health.go and trace.go.
@@ -101,13 +101,13 @@
 //     pause's end: from the first pause on the source fetches object types apart from each other. Where it can't,
 //     because the stream is no work queue or rights are missing, what is paused goes back for half a minute at a time,
 //     as long as the stream has events of others as well.
-//   - A trial of a fuse's pause is a batch, and judged by what becomes of its inputs; that of any other is one event,
+//   - A trial of a breaker's pause is a batch, and judged by what becomes of its inputs; that of any other is one event,
 //     and judged by whether the CRM looked at it. So is the first call after each hold for failures, and all others
 //     wait for its answer: an outage of the CRM leaves in doubt what was under way when it began, and one event a
 //     trial. A trial that was not applied leaves no attempt behind.
-//   - Of an object type that has created nothing yet one call at a time is under way, so that the fuse is in time,
+//   - Of an object type that has created nothing yet one call at a time is under way, so that the breaker is in time,
 //     and after a call whose inputs were all rejected one of few events: what one worker has dead then is a batch and
-//     about what trips the fuse. What is under way can't be called back: of an object type that went well until then,
+//     about what trips the breaker. What is under way can't be called back: of an object type that went well until then,
 //     some Config.InFlight batches may be dead besides.
 //   - What the database refuses for its content (SQLSTATE classes 22, 23 and 54) is no outage: it is logged as that,
 //     and given up after a second or two, but for an outcome, which is tried until its lease is lost.

@@ -62,9 +62,9 @@ func (g gates) count(everything bool, cause outbox.Cause) (n int) {
 	return n
 }
 
-// scout tells whether a trial of these pauses is one event: all but a fuse's, which is judged by shares.
+// scout tells whether a trial of these pauses is one event: all but a breaker's, which is judged by shares.
 func (g gates) scout(trials []string) bool {
-	return slices.ContainsFunc(trials, func(key string) bool { return g[key] != nil && g[key].cause != outbox.ByFuse })
+	return slices.ContainsFunc(trials, func(key string) bool { return g[key] != nil && g[key].cause != outbox.ByBreaker })
 }
 
 // nextTrial tells when the first gate wants a trial.

@@ -15,7 +15,7 @@ type Health struct {
 	DatabaseFails, StreamFails time.Duration
 	// Database is what is the matter with it, as the last failure tells.
 	Database outbox.Fault
-	// Paused names what is paused and for which cause, as "contracts (fuse)", sorted. A worker can work nevertheless.
+	// Paused names what is paused and for which cause, as "contracts (breaker)", sorted. A worker can work nevertheless.
 	Paused []string
 }
 

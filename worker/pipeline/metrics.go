@@ -42,7 +42,7 @@ var (
 	statusClasses = []string{"2xx", "207", "3xx", "400", "401", "403", "404", "409", "413", "429", "477", "4xx", "5xx", "none"}
 	deadReasons   = []string{string(outbox.InvalidEvent), string(outbox.Rejected), string(outbox.Conflict), string(outbox.Exhausted),
 		string(outbox.UnknownOutcome), string(outbox.IDReused)}
-	pauseCauses = []outbox.Cause{outbox.ByCredential, outbox.ByAnswer, outbox.ByFuse, outbox.ByOperator}
+	pauseCauses = []outbox.Cause{outbox.ByCredential, outbox.ByAnswer, outbox.ByBreaker, outbox.ByOperator}
 )
 
 // Why a batch was cut, beside the batcher's reasons: its rows were due in the outbox, or it is a part of a refused one.

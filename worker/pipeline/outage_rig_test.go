@@ -21,7 +21,7 @@ func TestOutageCostsAnEventATrial(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, hubspottest.Config{KeepCalls: 1000})
 			cfg := config()
-			cfg.InFlight, cfg.Batch.Size, cfg.Fuse.Off = slots, size, true
+			cfg.InFlight, cfg.Batch.Size, cfg.Breaker.Off = slots, size, true
 			w := r.start(cfg, hubspot.StaticToken(token))
 			r.publish(named(objectType, "a", good)...)
 			r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 20")

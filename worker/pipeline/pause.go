@@ -228,7 +228,7 @@ func (w *Worker) restricted() map[string]int {
 }
 
 // roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial
-// one, of a fuse a batch. The caller holds mu.
+// one, of a breaker a batch. The caller holds mu.
 func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) {
 	trials, ok := w.gates.passable(fresh, objectType, now)
 	switch {
@@ -236,7 +236,7 @@ func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) 
 		return 0, true
 	case len(trials) > 0:
 		n = 1
-		if g := w.gates[objectType]; g != nil && g.cause == outbox.ByFuse {
+		if g := w.gates[objectType]; g != nil && g.cause == outbox.ByBreaker {
 			n = w.cfg.Batch.Size
 		}
 		return max(0, n-w.waiting.Waiting(objectType)), true

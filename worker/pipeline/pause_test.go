@@ -164,7 +164,7 @@ func TestOperatorPausesEverything(t *testing.T) {
 	}
 	r.exactlyOnce("contracts", 250)
 	r.expect(`SELECT DISTINCT attempts FROM outbox`, "1")
-	r.expect(`SELECT count(*) FROM fuse`, "0") // where nothing is rejected, nothing is weighed
+	r.expect(`SELECT count(*) FROM breaker`, "0") // where nothing is rejected, nothing is weighed
 }
 
 // An object type that a person pauses goes back to the stream, also from hand, and is not fetched when the stream has

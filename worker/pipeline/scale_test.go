@@ -99,7 +99,7 @@ func TestMemoryOfDueRows(t *testing.T) {
 		r.crm.Script(hubspottest.Answer429RetryAfter) // after which nobody is sent ahead
 	}
 	cfg := config()
-	cfg.Fuse.Off = true // several calls at once from the first on
+	cfg.Breaker.Off = true // several calls at once from the first on
 	cfg.Memory, cfg.Batch.Size = 16<<20, size
 	cfg.CallTimeout, cfg.Lease = 20*time.Second, time.Minute
 	r.publish(large(events)...)

@@ -39,7 +39,7 @@ type batch struct {
 	scout    bool                // the call has one event, to find out whether the CRM is well
 	token    token               // the call's part of the quota
 	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
-	probe    *probe              // of the trial of a fuse's pause: what became of its inputs; nil for all other calls
+	probe    *probe              // of the trial of a breaker's pause: what became of its inputs; nil for all other calls
 	bytes    int                 // what the rows take up, if they were claimed
 	cut      string              // why it was cut
 	span     trace.Span          // which whoever began it ends, after all parts that the batch is split into; nil if nobody traces

@@ -48,18 +48,18 @@ func (u *unwell) learn(class worker.Class, call *worker.Call) {
 
 // settings are those that all workers are to have alike, by their flags' names.
 func (c Config) settings() map[string]string {
-	quota, fuse, properties := "off", "off", []string{}
+	quota, breaker, properties := "off", "off", []string{}
 	if q := c.Quota; q.Calls > 0 {
 		quota = fmt.Sprintf("%d/%v", q.Calls, q.Window)
 	}
-	if !c.Fuse.Off {
-		fuse = fmt.Sprintf("%.4g%%/%d", 100*c.Fuse.Share, c.Fuse.Window)
+	if !c.Breaker.Off {
+		breaker = fmt.Sprintf("%.4g%%/%d", 100*c.Breaker.Share, c.Breaker.Window)
 	}
 	for _, objectType := range slices.Sorted(maps.Keys(c.IDProperty)) {
 		properties = append(properties, objectType+"="+c.IDProperty[objectType])
 	}
 	return map[string]string{
-		"quota": quota, "fuse": fuse, "id-property": strings.Join(properties, ","), "on-conflict": string(c.OnConflict),
+		"quota": quota, "breaker": breaker, "id-property": strings.Join(properties, ","), "on-conflict": string(c.OnConflict),
 	}
 }
 

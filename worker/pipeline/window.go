@@ -1,6 +1,6 @@
 package pipeline
 
-// window is a congestion window for the create calls of an object type, so that the fuse is in time: what is under
+// window is a congestion window for the create calls of an object type, so that the breaker is in time: what is under
 // way when it trips can't be called back. Calls go one at a time until something was created, and then as many as
 // there are slots. A call whose inputs were all rejected closes the window again, and the next ones carry few. What
 // came to nothing, or was rejected in part with none created, changes nothing.

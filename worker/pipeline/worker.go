@@ -56,7 +56,7 @@ type Worker struct {
 	dueBytes  int                     // what their rows take up, or might
 	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
 	gates     gates
-	fuse      fuse
+	breaker   breaker
 	windows   windows
 	changes   int                  // of the gates by this worker, counted
 	pausing   int                  // pauses of this worker's that are being written
@@ -102,7 +102,7 @@ func New(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, 
 		waiting:   batcher.New[*item](cfg.Batch),
 		unacked:   map[*cargo]struct{}{},
 		gates:     gates{},
-		fuse:      fuse{},
+		breaker:   breaker{},
 		windows:   windows{},
 		reads:     map[string]*outage{},
 		asks:      map[string]*readPace{},

@@ -48,9 +48,9 @@ func TestDiluteTellsAgain(t *testing.T) {
 	store, err := outbox.Open(t.Context(), database, 1)
 	must(err)
 	defer store.Close()
-	w := &Worker{store: store, fuse: fuse{"deals": 5, "contracts": 7}}
-	w.cfg.Fuse.Window = 100
-	for objectType := range w.fuse {
+	w := &Worker{store: store, breaker: breaker{"deals": 5, "contracts": 7}}
+	w.cfg.Breaker.Window = 100
+	for objectType := range w.breaker {
 		_, _, err := store.Weigh(t.Context(), objectType, outbox.NewAttemptID(), 0, map[string]int{"a": 1}, 100)
 		must(err)
 	}
@@ -59,7 +59,7 @@ func TestDiluteTellsAgain(t *testing.T) {
 	if w.dilute(away) == nil {
 		t.Fatal("the database was away, and was told")
 	}
-	w.fuse["deals"] = 30
+	w.breaker["deals"] = 30
 	lost := w.untold
 	must(w.dilute(t.Context()))
 	w.untold = lost // as if its answer had not come
@@ -70,7 +70,7 @@ func TestDiluteTellsAgain(t *testing.T) {
 	defer conn.Close(context.Background())
 	var counts string
 	must(conn.QueryRow(t.Context(), `SELECT string_agg(object_type || ' ' || n, ', ' ORDER BY object_type)
-		FROM (SELECT object_type, sum(inputs) AS n FROM fuse GROUP BY 1) AS sums`).Scan(&counts))
+		FROM (SELECT object_type, sum(inputs) AS n FROM breaker GROUP BY 1) AS sums`).Scan(&counts))
 	if counts != "contracts 8, deals 36" {
 		t.Errorf("in the window: %s; want contracts 8, deals 36", counts)
 	}

@@ -15,7 +15,7 @@ import (
 	"crmintake/worker"
 )
 
-// The fuse keeps an object type from filling the dead letters, when a property was renamed or an option taken away, say: once more
+// The breaker keeps an object type from filling the dead letters, when a property was renamed or an option taken away, say: once more
 // than a share of its last inputs, over the whole fleet, were rejected for the same reason, it is paused. What was rejected stays dead.
 // The database keeps the window (outbox.Weigh), and hears of it only when something was rejected; and once a second of what was not,
 // in a few numbers, if there is something to weigh it against.
@@ -23,29 +23,29 @@ import (
 // So that it is in time, an object type has a congestion window (window.go).
 //
 // A trial is one batch, and passes when no more than that share of it is rejected, for whatever reason. When it fails, the next is
-// twice as long after it, up to fuseTrialMost: what keeps coming and keeps being rejected makes a hundred dead letters in that time
+// twice as long after it, up to breakerTrialMost: what keeps coming and keeps being rejected makes a hundred dead letters in that time
 // at most.
 
-// fuseTrialMost is the longest time between two trials of a fuse's pause.
-const fuseTrialMost = 15 * time.Minute
+// breakerTrialMost is the longest time between two trials of a breaker's pause.
+const breakerTrialMost = 15 * time.Minute
 
-// fuse counts, by object type, the inputs that were not rejected, since the database was told last; none is 0.
+// breaker counts, by object type, the inputs that were not rejected, since the database was told last; none is 0.
 // Worker.mu guards it.
-type fuse map[string]int
+type breaker map[string]int
 
 // untold is what the database was told of these, and has not answered. watchPauses owns it.
 type untold struct {
 	call   uuid.UUID
-	others fuse // nil if there is nothing
+	others breaker // nil if there is nothing
 }
 
 // weigh takes in what became of a call's inputs, and pauses their object type when that was too much.
 func (w *Worker) weigh(writes context.Context, b *batch, outcomes []worker.Outcome, settlements []outbox.Settlement) {
-	if w.cfg.Fuse.Off {
+	if w.cfg.Breaker.Off {
 		return
 	}
 	others, rejected := sortOut(outcomes, settlements)
-	objectType, size := b.attempt.ObjectType, w.cfg.Fuse.Window
+	objectType, size := b.attempt.ObjectType, w.cfg.Breaker.Window
 	w.mu.Lock()
 	if w.windows.learn(objectType, len(outcomes), others, sum(rejected)) {
 		w.wakeUp()
@@ -59,15 +59,15 @@ func (w *Worker) weigh(writes context.Context, b *batch, outcomes []worker.Outco
 		w.mu.Unlock()
 		return
 	}
-	others = min(others+w.fuse[objectType], size)
+	others = min(others+w.breaker[objectType], size)
 	if len(rejected) == 0 {
 		if others > 0 {
-			w.fuse[objectType] = others
+			w.breaker[objectType] = others
 		}
 		w.mu.Unlock()
 		return
 	}
-	delete(w.fuse, objectType)
+	delete(w.breaker, objectType)
 	w.mu.Unlock()
 
 	var reason string
@@ -75,10 +75,10 @@ func (w *Worker) weigh(writes context.Context, b *batch, outcomes []worker.Outco
 	if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
 		reason, n, err = w.store.Weigh(ctx, objectType, b.attempt.ID, others, rejected, size)
 		return err
-	}); err != nil || float64(n) <= w.cfg.Fuse.Share*float64(size) {
+	}); err != nil || float64(n) <= w.cfg.Breaker.Share*float64(size) {
 		return
 	}
-	w.stopCalls(writes, outbox.Pause{ObjectType: objectType, Cause: outbox.ByFuse, TrialIn: w.cfg.TrialInterval,
+	w.stopCalls(writes, outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: w.cfg.TrialInterval,
 		Reason: fmt.Sprintf("%d of the last %d inputs were rejected: %s", n, size, reason)}, "")
 }
 
@@ -125,16 +125,16 @@ func (w *Worker) dilute(ctx context.Context) error {
 	u := &w.untold
 	if u.others == nil {
 		w.mu.Lock()
-		if len(w.fuse) > 0 {
-			*u = untold{call: outbox.NewAttemptID(), others: w.fuse}
-			w.fuse = fuse{}
+		if len(w.breaker) > 0 {
+			*u = untold{call: outbox.NewAttemptID(), others: w.breaker}
+			w.breaker = breaker{}
 		}
 		w.mu.Unlock()
 	}
 	if u.others == nil {
 		return nil
 	}
-	err := w.store.Dilute(ctx, u.call, u.others, w.cfg.Fuse.Window)
+	err := w.store.Dilute(ctx, u.call, u.others, w.cfg.Breaker.Window)
 	if err == nil || outbox.DataState(err) != "" {
 		u.others = nil
 	}
@@ -154,33 +154,33 @@ func (p *probe) add(others int, rejected map[string]int) {
 	}
 }
 
-// probeOf makes the probe of a batch that is the trial of a fuse's pause, else nil.
+// probeOf makes the probe of a batch that is the trial of a breaker's pause, else nil.
 func (w *Worker) probeOf(b *batch) *probe {
 	objectType := b.attempt.ObjectType
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if g := w.gates[objectType]; g == nil || g.cause != outbox.ByFuse || !slices.Contains(b.trials, objectType) {
+	if g := w.gates[objectType]; g == nil || g.cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {
 		return nil
 	}
 	return &probe{rejected: map[string]int{}}
 }
 
-// endProbe lifts a fuse's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a
+// endProbe lifts a breaker's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a
 // scout as well.
 func (w *Worker) endProbe(writes context.Context, b *batch) {
 	p, objectType := b.probe, b.attempt.ObjectType
 	bad := sum(p.rejected)
 	switch all := bad + p.others; {
 	case all == 0, b.scout: // one event is no share
-	case float64(bad) <= w.cfg.Fuse.Share*float64(all):
+	case float64(bad) <= w.cfg.Breaker.Share*float64(all):
 		w.resume(writes, []string{objectType})
 	default:
 		worst := slices.MaxFunc(slices.Sorted(maps.Keys(p.rejected)), func(a, b string) int { return cmp.Compare(p.rejected[a], p.rejected[b]) })
 		reason := fmt.Sprintf("%d of the %d inputs of a trial were rejected, %d of them: %s", bad, all, p.rejected[worst], worst)
 		w.log.Warn("calls stay paused: the trial failed", "paused", objectType, "reason", reason)
 		_ = w.persist(writes, writes, func(ctx context.Context) error {
-			return w.store.Prolong(ctx, objectType, reason, w.cfg.TrialInterval, fuseTrialMost)
+			return w.store.Prolong(ctx, objectType, reason, w.cfg.TrialInterval, breakerTrialMost)
 		})
-		w.shut(outbox.Pause{ObjectType: objectType, Cause: outbox.ByFuse, TrialIn: w.cfg.TrialInterval})
+		w.shut(outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: w.cfg.TrialInterval})
 	}
 }

@@ -14,27 +14,27 @@ import (
 	"crmintake/worker/pipeline"
 )
 
-func fuseConfig() pipeline.Config {
+func breakerConfig() pipeline.Config {
 	cfg := config()
 	cfg.Batch.Size, cfg.InFlight = 10, 1
-	cfg.Fuse.Window = 100
+	cfg.Breaker.Window = 100
 	return cfg
 }
 
 // When most inputs are rejected, the object type is paused for the fleet; each trial costs one batch, and when it passes all goes on.
 // Other object types know nothing of it, and what was rejected stays dead.
-func TestFuse(t *testing.T) {
+func TestBreaker(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.RejectAll: 1}})
 	r.publish(named("contracts", "c", 400)...)
 	var fleet []*running
 	for _, name := range []string{"one", "two"} {
-		cfg := fuseConfig()
+		cfg := breakerConfig()
 		cfg.Name = name
 		fleet = append(fleet, r.start(cfg, hubspot.StaticToken(token)))
 	}
 	const dead = `SELECT count(*) FROM outbox WHERE status = 'dead'`
-	r.until(`SELECT object_type, cause, reason LIKE '% of the last 100 inputs were rejected: VALIDATION_ERROR%' FROM pause`, "contracts fuse true")
+	r.until(`SELECT object_type, cause, reason LIKE '% of the last 100 inputs were rejected: VALIDATION_ERROR%' FROM pause`, "contracts breaker true")
 	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")
 	var first int
 	_, err := fmt.Sscan(r.rows(dead)[0], &first)
@@ -60,7 +60,7 @@ func TestFuse(t *testing.T) {
 }
 
 // A trial that is refused as a whole is split, and is one trial all the same.
-func TestFuseOfRefusedBatches(t *testing.T) {
+func TestBreakerOfRefusedBatches(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.WholeBatch: 1}})
 	list := named("contracts", "c", 40)
@@ -68,11 +68,11 @@ func TestFuseOfRefusedBatches(t *testing.T) {
 		list[k].body = `{"properties":{"nmae":"misspelled"}}`
 	}
 	r.publish(list...)
-	cfg := fuseConfig()
+	cfg := breakerConfig()
 	cfg.Batch.Size = 4
-	cfg.Fuse.Window = 20
+	cfg.Breaker.Window = 20
 	w := r.start(cfg, hubspot.StaticToken(token))
-	r.until(`SELECT object_type, cause, reason LIKE '%: VALIDATION_ERROR PROPERTY_DOESNT_EXIST nmae' FROM pause`, "contracts fuse true")
+	r.until(`SELECT object_type, cause, reason LIKE '%: VALIDATION_ERROR PROPERTY_DOESNT_EXIST nmae' FROM pause`, "contracts breaker true")
 	r.until(`SELECT trials >= 1 FROM pause`, "true")
 	r.expect(`SELECT count(*) <= 24 FROM outbox WHERE status = 'dead'`, "true")
 	_, err := r.ann().Resume(t.Context(), "contracts")
@@ -82,22 +82,22 @@ func TestFuseOfRefusedBatches(t *testing.T) {
 	r.expect(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 10", "dead 30")
 }
 
-func TestFuseOff(t *testing.T) {
+func TestBreakerOff(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.RejectAll: 1}})
 	r.publish(named("contracts", "c", 200)...)
-	cfg := fuseConfig()
-	cfg.Fuse.Off, cfg.TrialInterval = true, time.Hour
+	cfg := breakerConfig()
+	cfg.Breaker.Off, cfg.TrialInterval = true, time.Hour
 	r.drain(cfg)
 	r.expect(`SELECT status, count(*) FROM outbox GROUP BY status`, "dead 200")
-	r.expect(`SELECT count(*) FROM fuse`, "0")
+	r.expect(`SELECT count(*) FROM breaker`, "0")
 }
 
 // Answers that tell of no input are nothing to weigh, and what the database refuses is no outage of it.
-func TestFuseWithoutAnythingToWeigh(t *testing.T) {
+func TestBreakerWithoutAnythingToWeigh(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{})
-	cfg := fuseConfig()
+	cfg := breakerConfig()
 	cfg.IDProperty = nil
 	w := r.start(cfg, hubspot.StaticToken(token))
 	bad := message{"contracts", "bad", `{"properties":{"nmae":"misspelled"}}`}
@@ -111,7 +111,7 @@ func TestFuseWithoutAnythingToWeigh(t *testing.T) {
 		t.Errorf("the database is said to fail, for %v:\n%s", h.DatabaseFails, r.log)
 	}
 
-	r.admin().exec(`ALTER TABLE fuse ADD CONSTRAINT nothing CHECK (reason = 'nothing') NOT VALID`)
+	r.admin().exec(`ALTER TABLE breaker ADD CONSTRAINT nothing CHECK (reason = 'nothing') NOT VALID`)
 	bad.id = "bad too"
 	r.publish(append(named("contracts", "d", 5), bad)...)
 	r.until(`SELECT count(*) FROM outbox WHERE reason = 'rejected'`, "2")
@@ -126,9 +126,9 @@ func TestFuseWithoutAnythingToWeigh(t *testing.T) {
 	w.stop()
 }
 
-// The default fuse trips before much of a full stream is dead: the rest stays in the stream, and another object type
+// The default breaker trips before much of a full stream is dead: the rest stays in the stream, and another object type
 // goes on at full speed.
-func TestFuseIsInTime(t *testing.T) {
+func TestBreakerIsInTime(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{MinLatency: 20 * time.Millisecond, KeepCalls: 100_000})
 	cfg := config()
@@ -139,7 +139,7 @@ func TestFuseIsInTime(t *testing.T) {
 	}
 	r.publish(list...)
 	w := r.start(cfg, hubspot.StaticToken(token))
-	r.until(`SELECT cause, reason LIKE '2__ of the last 500 inputs were rejected: %' FROM pause`, "fuse true")
+	r.until(`SELECT cause, reason LIKE '2__ of the last 500 inputs were rejected: %' FROM pause`, "breaker true")
 	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")
 	r.publish(named("deals", "d", 1000)...)
 	r.until(`SELECT count(*) FROM outbox WHERE object_type = 'deals' AND status = 'created'`, "1000")
@@ -191,7 +191,7 @@ func TestFullSpeedAfterRejections(t *testing.T) {
 	cfg := config()
 	cfg.InFlight, cfg.CallTimeout, cfg.Lease = slots, time.Minute, 2*time.Minute
 	cfg.Batch.Wait = 3 * time.Second // batches are full, however slow the machine
-	cfg.Fuse.Window = 100_000
+	cfg.Breaker.Window = 100_000
 	r.publish(named("contracts", "c", 1000)...)
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status ORDER BY status`, "created 700\ndead 300")

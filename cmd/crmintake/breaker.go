@@ -8,13 +8,13 @@ import (
 	"crmintake/worker/pipeline"
 )
 
-// fuseFlag is a share in percent of a number of inputs.
-type fuseFlag pipeline.Fuse
+// breakerFlag is a share in percent of a number of inputs.
+type breakerFlag pipeline.Breaker
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (f *fuseFlag) UnmarshalText(text []byte) error {
+func (f *breakerFlag) UnmarshalText(text []byte) error {
 	if string(text) == "off" {
-		*f = fuseFlag{Off: true}
+		*f = breakerFlag{Off: true}
 		return nil
 	}
 	share, window, _ := strings.Cut(string(text), "/")
@@ -23,6 +23,6 @@ func (f *fuseFlag) UnmarshalText(text []byte) error {
 	if err != nil || werr != nil || !strings.HasSuffix(share, "%") || !(percent > 0 && percent < 100) || n < 1 {
 		return fmt.Errorf("%q: want a share of a number of inputs, as 50%%/500, or off", text)
 	}
-	*f = fuseFlag{Share: percent / 100, Window: n}
+	*f = breakerFlag{Share: percent / 100, Window: n}
 	return nil
 }

@@ -13,10 +13,10 @@ import (
 // The window of an object type is its last inputs, as they were added: before tells how many came after a row's.
 const window = `(
   SELECT id, object_type, reason, inputs, sum(inputs) OVER (PARTITION BY object_type ORDER BY id DESC) - inputs AS before
-  FROM fuse WHERE object_type = ANY($1::text[])) w`
+  FROM breaker WHERE object_type = ANY($1::text[])) w`
 
 const addRejected = `
-INSERT INTO fuse (object_type, call, reason, inputs) SELECT $1, $2, u.reason, u.inputs
+INSERT INTO breaker (object_type, call, reason, inputs) SELECT $1, $2, u.reason, u.inputs
 FROM unnest($3::text[], $4::int[]) WITH ORDINALITY AS u(reason, inputs, n) ORDER BY u.n ON CONFLICT DO NOTHING`
 
 const worst = `
@@ -25,14 +25,14 @@ WHERE before < $2::bigint AND reason <> '' GROUP BY reason ORDER BY n DESC, reas
 
 // Where nothing was rejected, there is nothing to weigh others against.
 const addOthers = `
-INSERT INTO fuse (object_type, call, reason, inputs) SELECT u.object_type, $1, '', u.inputs
+INSERT INTO breaker (object_type, call, reason, inputs) SELECT u.object_type, $1, '', u.inputs
 FROM unnest($2::text[], $3::int[]) AS u(object_type, inputs)
-WHERE EXISTS (SELECT FROM fuse f WHERE f.object_type = u.object_type) ON CONFLICT DO NOTHING`
+WHERE EXISTS (SELECT FROM breaker f WHERE f.object_type = u.object_type) ON CONFLICT DO NOTHING`
 
 // forgetWeighed removes what no window holds, and windows without a rejection. What others remove already is left to them.
 const forgetWeighed = `
-DELETE FROM fuse WHERE id IN (
-  SELECT f.id FROM fuse f JOIN (
+DELETE FROM breaker WHERE id IN (
+  SELECT f.id FROM breaker f JOIN (
     SELECT id, before >= $2::bigint OR NOT bool_or(reason <> '' AND before < $2::bigint) OVER (PARTITION BY object_type) AS old
     FROM ` + window + `) w ON f.id = ANY (ARRAY[w.id]) WHERE w.old ORDER BY f.id FOR UPDATE OF f SKIP LOCKED)`
 
@@ -58,7 +58,7 @@ func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, ot
 	})
 	b.Queue(forgetWeighed, []string{objectType}, size)
 	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
-		return "", 0, fmt.Errorf("outbox: fuse: %w", err)
+		return "", 0, fmt.Errorf("outbox: breaker: %w", err)
 	}
 	return reason, n, nil
 }
@@ -78,7 +78,7 @@ func (s *Store) Dilute(ctx context.Context, call uuid.UUID, others map[string]in
 	b.Queue(addOthers, call, types, inputs)
 	b.Queue(forgetWeighed, types, size)
 	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
-		return fmt.Errorf("outbox: fuse: %w", err)
+		return fmt.Errorf("outbox: breaker: %w", err)
 	}
 	return nil
 }
