@@ -9,7 +9,7 @@ CREATE TABLE event (
     event_id           text COLLATE "C" PRIMARY KEY,
     object_type        text COLLATE "C" NOT NULL,       -- '' when the subject named none that is valid
     status             text,                    -- null: bare
-    nth                integer,                 -- of a bare row: its place in the attempt's arrays, from 1
+    nth                integer,                 -- of a compact row: its place in the attempt's arrays, from 1
     payload            bytea,                   -- the event, byte for byte as received; null once created (unless kept)
     content_hash       bytea NOT NULL,          -- of subject and bytes; stays when the payload goes
     record_id          text,
@@ -62,10 +62,10 @@ CREATE INDEX event_dead ON event (dead_at, event_id) WHERE dead_at IS NOT NULL;
 CREATE INDEX event_dead_type ON event (object_type, dead_at) WHERE dead_at IS NOT NULL;
 CREATE INDEX event_group ON event (fingerprint, dead_at, event_id) WHERE dead_at IS NOT NULL;
 
--- No two rows have one record. The record ids of bare rows stand in their attempts, where an index would cost a batch too much: those
+-- No two rows have one record. The record ids of compact rows stand in their attempts, where an index would cost a batch too much: those
 -- are looked up by whoever else would have the record (outbox/doc.go).
 CREATE UNIQUE INDEX event_record ON event (object_type, record_id) WHERE record_id IS NOT NULL;
--- For lists by time. Bare rows came when their attempt began.
+-- For lists by time. Compact rows came when their attempt began.
 CREATE INDEX event_came ON event (received_at) WHERE record_id IS NOT NULL;
 CREATE INDEX event_claim ON event (object_type, id_value) WHERE id_value IS NOT NULL;
 
@@ -81,7 +81,7 @@ CREATE TABLE attempt (
     lease_until    timestamptz NOT NULL,
     id_property    text,                        -- that its inputs were sent with; null: none
     event_ids      text[] COLLATE "C",          -- the rows that it holds; null once closed
-    payloads       bytea[],                     -- of its bare rows, by their places; null once it is closed
+    payloads       bytea[],                     -- of its compact rows, by their places; null once it is closed
     bare           text[] COLLATE "C",          -- once it is settled: the rows that it held, if they were bare until then; else null
     record_ids     text[],                      -- of those: null for a row that was made whole then
     record_urls    text[],                      -- likewise; null if none has one

@@ -36,10 +36,10 @@ DELETE FROM breaker WHERE id IN (
     SELECT id, before >= $2::bigint OR NOT bool_or(reason <> '' AND before < $2::bigint) OVER (PARTITION BY object_type) AS old
     FROM ` + window + `) w ON f.id = ANY (ARRAY[w.id]) WHERE w.old ORDER BY f.id FOR UPDATE OF f SKIP LOCKED)`
 
-// Weigh adds what became of a call's inputs, and of those that came before it and were not rejected, to the window of the last so
+// RecordOutcomes adds what became of a call's inputs, and of those that came before it and were not rejected, to the window of the last so
 // many inputs of an object type. It tells the reason for which most in the window were rejected, and how many. It may be called
 // again with the same call, which adds nothing.
-func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, others int, rejected map[string]int, size int) (reason string, n int, err error) {
+func (s *Store) RecordOutcomes(ctx context.Context, objectType string, call uuid.UUID, others int, rejected map[string]int, size int) (reason string, n int, err error) {
 	var reasons []string
 	var inputs []int32
 	if others > 0 {
@@ -63,9 +63,9 @@ func (s *Store) Weigh(ctx context.Context, objectType string, call uuid.UUID, ot
 	return reason, n, nil
 }
 
-// Dilute adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them are
+// RecordSuccesses adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them are
 // nothing. It may be called again with the same call.
-func (s *Store) Dilute(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
+func (s *Store) RecordSuccesses(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
 	var types []string
 	var inputs []int32
 	for objectType, n := range others {

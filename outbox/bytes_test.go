@@ -72,7 +72,7 @@ func TestAnyBytesSurvive(t *testing.T) {
 	if !bytes.Equal(result, []byte(awkward)) || !bytes.Equal(payload, []byte(awkward)) {
 		t.Errorf("payload %q, result %q", payload, result)
 	}
-	_, err = s.Bury(t.Context(), []Burial{{Event: event("buried", awkward), Reason: InvalidEvent, Error: awkward}})
+	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("buried", awkward), Reason: InvalidEvent, Error: awkward}})
 	ok(t, err)
 	ok(t, s.pool.QueryRow(t.Context(), `SELECT payload FROM outbox WHERE event_id = 'buried'`).Scan(&payload))
 	if !bytes.Equal(payload, []byte(awkward)) {

@@ -32,7 +32,7 @@ func TestOneRoundTripEach(t *testing.T) {
 		a = newAttempt()
 		trips("claim", most, func() { claimIDs(t, s, a, Retry) })
 		trips("bury", most, func() {
-			_, err := s.Bury(t.Context(), []Burial{{Event: event(id+"y", ""), Reason: InvalidEvent}})
+			_, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event(id+"y", ""), Reason: InvalidEvent}})
 			ok(t, err)
 		})
 		settle(t, direct, a, created, id+"x")
@@ -64,7 +64,7 @@ func TestRepeatedAfterALostConnection(t *testing.T) {
 				a = newAttempt()
 				run(func() error {
 					standing, err := s.Intend(t.Context(), a, events(id, id+"2"))
-					if diff := cmp.Diff([]Standing{Ours, Ours}, standing); err == nil && diff != "" {
+					if diff := cmp.Diff([]IntentResult{Inserted, Inserted}, standing); err == nil && diff != "" {
 						t.Error(diff)
 					}
 					return err
@@ -93,7 +93,7 @@ func TestRepeatedAfterALostConnection(t *testing.T) {
 					settle(t, direct, claim, created, prefix+id)
 				}
 				run(func() error {
-					reused, err := s.Bury(t.Context(), []Burial{{Event: event(id+"3", "x"), Reason: InvalidEvent}, {Event: event(id, "other"), Reason: InvalidEvent}})
+					reused, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event(id+"3", "x"), Reason: InvalidEvent}, {Event: event(id, "other"), Reason: InvalidEvent}})
 					if diff := cmp.Diff([]int{1}, reused, cmpopts.EquateEmpty()); err == nil && diff != "" {
 						t.Error(diff)
 					}

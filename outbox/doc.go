@@ -25,10 +25,10 @@
 //     the id of a record that an answer named, and the value of that where it is not the event's id. Settings that
 //     change later change nothing of it. Claim takes together only rows that are asked about by the same; `misses`
 //     grows with a proof that there is no record, `untold` with a question that brought nothing.
-//   - One record, one row. A unique index keeps a whole row from having another whole row's record (ErrRecordTaken).
-//     Those of bare rows stand in their attempts, where no index finds them: who adopts a record, or was in doubt,
+//   - One record, one row. A unique index keeps an expanded row from having another expanded row's record (ErrRecordTaken).
+//     Those of compact rows stand in their attempts, where no index finds them: who adopts a record, or was in doubt,
 //     looks there first, by the record's time (Claimed), within three minutes of which the workers' clocks and the
-//     CRM's have to be. To enforce it for bare rows too, by a table of all records, cost 8% of the speed, 32% of
+//     CRM's have to be. To enforce it for compact rows too, by a table of all records, cost 8% of the speed, 32% of
 //     Postgres' CPU and 54% more WAL; to index the attempts' arrays, 33% more WAL (medians of four pairs of runs, side
 //     by side). So a CRM that names one record in two answers that go well is not found out.
 //   - A dead row has the fingerprint of why: the same for all of its object type, reason and cause, by which people
@@ -59,7 +59,7 @@
 //   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of
 //     their rows for it.
 //   - Sweep removes nothing but created rows that are old enough, their errors and edits, and attempts that no error
-//     names and no bare row stands by (what an error names loses only its arrays); an event whose row went so is a new
+//     names and no compact row stands by (what an error names loses only its arrays); an event whose row went so is a new
 //     one when it comes again.
 //   - A pause is one row for each object type, or Account. One without a trial is a person's: no worker's Pause,
 //     Prolong, Try, TryNow or Resume touches it. Weigh and Dilute cost a few rows that they remove themselves, and

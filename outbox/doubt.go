@@ -104,7 +104,7 @@ type Claim struct {
 	From, To time.Time
 }
 
-// Bare rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be made a
+// Compact rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be made a
 // join: so its list is hashed, and a record costs one look-up whatever the planner believes.
 const claimed = `
 WITH named AS MATERIALIZED (

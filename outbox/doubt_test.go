@@ -21,7 +21,7 @@ func intendWith(t *testing.T, s *Store, idProperty string, contents map[string]s
 	}
 	standing, err := s.Intend(t.Context(), a, events)
 	ok(t, err)
-	if slices.ContainsFunc(standing, func(s Standing) bool { return s != Ours }) {
+	if slices.ContainsFunc(standing, func(s IntentResult) bool { return s != Inserted }) {
 		t.Fatalf("%v", standing)
 	}
 	return a
@@ -52,7 +52,7 @@ func TestOneRecordOneRow(t *testing.T) {
 	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 1}, []Settlement{{EventID: "c", Status: Created, RecordID: "1", Errors: []Error{{Message: "whole"}}}}))
 }
 
-// Whose a record is: of rows that are whole, and of bare ones, by the time of their call.
+// Whose a record is: of rows that are whole, and of compact ones, by the time of their call.
 func TestClaimed(t *testing.T) {
 	s := open(t)
 	settle(t, s, intend(t, s, "bare"), created, "bare")

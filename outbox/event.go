@@ -52,12 +52,12 @@ type Former struct {
 	ContentHash [16]byte
 }
 
-// Standing says what an intent made of an event.
-type Standing uint8
+// IntentResult says what an intent made of an event.
+type IntentResult uint8
 
 const (
 	// Ours: the row is `sending` under this attempt; the call is ours to make.
-	Ours Standing = iota
+	Inserted IntentResult = iota
 	// Duplicate: the outbox has the event already; nothing is left to do but to ack.
 	Duplicate
 	// Reused: the outbox has another event under this id.
@@ -139,8 +139,8 @@ type Call struct {
 	Created, Rejected, NotApplied, Unknown int
 }
 
-// Burial is an event that goes straight to the dead letters.
-type Burial struct {
+// DeadLetter is an event that goes straight to the dead letters.
+type DeadLetter struct {
 	Event
 	Reason Reason
 	Error  string

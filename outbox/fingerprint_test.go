@@ -47,10 +47,10 @@ func TestFingerprints(t *testing.T) {
 		{EventID: "f", Status: Retry, Errors: rule("red", "colour", "INVALID_OPTION")},
 		{EventID: "g", Status: Unknown}, {EventID: "h", Status: Created, RecordID: "1"},
 	}))
-	bury := func(id, message string) Burial {
-		return Burial{Event: event(id, id), Reason: InvalidEvent, Error: message}
+	bury := func(id, message string) DeadLetter {
+		return DeadLetter{Event: event(id, id), Reason: InvalidEvent, Error: message}
 	}
-	_, err := s.Bury(t.Context(), []Burial{bury("i", "no good at byte 7"), bury("j", "no good at byte 70"), bury("k", "no good")})
+	_, err := s.InsertDead(t.Context(), []DeadLetter{bury("i", "no good at byte 7"), bury("j", "no good at byte 70"), bury("k", "no good")})
 	ok(t, err)
 	_, _, err = s.Park(t.Context(), objectType, nil, 10)
 	ok(t, err)

@@ -74,7 +74,7 @@ func TestFollow(t *testing.T) {
 	want := map[string]int{"created created": 1, "retry retry": 1, "dead dead": 1, "unknown unknown": 1}
 	eventually(t, told, want)
 
-	_, err = s.Bury(t.Context(), []Burial{{Event: event("invalid", "{"), Reason: InvalidEvent, Error: "no JSON"}})
+	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("invalid", "{"), Reason: InvalidEvent, Error: "no JSON"}})
 	ok(t, err)
 	_, _, err = s.Park(t.Context(), objectType, nil, 10)
 	ok(t, err)

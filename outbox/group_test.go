@@ -289,7 +289,7 @@ func TestManyAtOnce(t *testing.T) {
 			}
 			ours := ids[:0:0]
 			for i, id := range ids {
-				if standing[i] == Ours {
+				if standing[i] == Inserted {
 					ours = append(ours, id)
 				} else if id != "shared" {
 					t.Errorf("%s is not ours", id)

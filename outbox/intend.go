@@ -44,7 +44,7 @@ ON CONFLICT (event_id) DO NOTHING`
 // and no other may be sent. The attempt holds the rows that are ours; when none is, there is no attempt. An id may be
 // there twice: the first of them can be ours. ErrLeaseLost means that the attempt, intended before, was closed, and
 // that events of it are not in the outbox.
-func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
+func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]IntentResult, error) {
 	known, err := s.formerly(ctx, len(events), func(i int) *Event { return &events[i] })
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]Standi
 type intent struct {
 	attempt  Attempt
 	events   []Event
-	standing []Standing
+	standing []IntentResult
 	clashes  bool // some of its events are there already, as the commit of it alone has shown
 }
 
@@ -87,7 +87,7 @@ func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*inte
 	for _, in := range group {
 		n += len(in.events)
 	}
-	first, last, rows := make([]int, len(group)), make([]int, len(group)), make([]bareRow, 0, n)
+	first, last, rows := make([]int, len(group)), make([]int, len(group)), make([]compactRow, 0, n)
 	for i, in := range group {
 		events := in.events
 		if byID := func(a, b Event) int { return cmp.Compare(a.ID, b.ID) }; !slices.IsSortedFunc(events, byID) {
@@ -95,11 +95,11 @@ func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*inte
 		}
 		first[i], last[i] = len(rows)+1, len(rows)+len(events)
 		for k := range events {
-			rows = append(rows, bareRow{&events[k], &in.attempt, k + 1})
+			rows = append(rows, compactRow{&events[k], &in.attempt, k + 1})
 		}
 	}
 	opening := openingOf(group, first, last, slices.Clone(rows))
-	slices.SortFunc(rows, func(a, b bareRow) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(rows, func(a, b compactRow) int { return cmp.Compare(a.ID, b.ID) })
 	err := s.pipeline(ctx, wait.statement(), opening, insertionOf(rows))
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == uniqueViolation {
 		group[0].clashes = len(group) == 1
@@ -107,7 +107,7 @@ func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*inte
 	}
 	if err == nil {
 		for _, in := range group {
-			in.standing = make([]Standing, len(in.events)) // all of them Ours
+			in.standing = make([]IntentResult, len(in.events)) // all of them Ours
 		}
 	}
 	return err
@@ -116,15 +116,15 @@ func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*inte
 // uniqueViolation is the SQLSTATE of a key that is there already.
 const uniqueViolation = "23505"
 
-// bareRow is an event at its place in an attempt.
-type bareRow struct {
+// compactRow is an event at its place in an attempt.
+type compactRow struct {
 	*Event
 	attempt *Attempt
 	nth     int
 }
 
 // openingOf is openAttempts for intents whose rows are those from first to last, counted from 1.
-func openingOf(group []*intent, first, last []int, rows []bareRow) statement {
+func openingOf(group []*intent, first, last []int, rows []compactRow) statement {
 	n := len(group)
 	return statement{sql: openAttempts, params: []parameter{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt.ID }),
 		textArray(n, func(i int) string { return group[i].attempt.ObjectType }),
@@ -136,7 +136,7 @@ func openingOf(group []*intent, first, last []int, rows []bareRow) statement {
 		nullableTextArray(n, func(i int) string { return group[i].attempt.IDProperty })}}
 }
 
-func insertionOf(rows []bareRow) statement {
+func insertionOf(rows []compactRow) statement {
 	n := len(rows)
 	return statement{sql: insertBare, params: []parameter{textArray(n, func(i int) string { return rows[i].ID }),
 		textArray(n, func(i int) string { return rows[i].attempt.ObjectType }),
@@ -159,7 +159,7 @@ func (s *Store) intendAlone(ctx context.Context, in *intent) error {
 }
 
 // insert is for an intent some of which may be there already.
-func (s *Store) insert(ctx context.Context, a Attempt, events []Event) ([]Standing, error) {
+func (s *Store) insert(ctx context.Context, a Attempt, events []Event) ([]IntentResult, error) {
 	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
 	var b pgx.Batch // one implicit transaction, one round trip
 	b.Queue(string(waitLong))
@@ -181,7 +181,7 @@ func (s *Store) insert(ctx context.Context, a Attempt, events []Event) ([]Standi
 		return nil, err
 	}
 	if int(inserted.RowsAffected()) == len(events) {
-		return make([]Standing, len(events)), nil
+		return make([]IntentResult, len(events)), nil
 	}
 	standing, held, err := s.stand(ctx, a.ID, c)
 	switch {
@@ -209,7 +209,7 @@ FROM event o WHERE o.event_id = ANY($2::text[])`
 
 // stand looks up whose the rows are that were not inserted; held are the ids of those that are the attempt's, sorted. A
 // nil standing means that the outbox does not have one of the events.
-func (s *Store) stand(ctx context.Context, attempt uuid.UUID, c columns) (standing []Standing, held []string, err error) {
+func (s *Store) stand(ctx context.Context, attempt uuid.UUID, c columns) (standing []IntentResult, held []string, err error) {
 	rows, err := s.pool.Query(ctx, selectStanding, attempt, c.ids)
 	if err != nil {
 		return nil, nil, err
@@ -229,7 +229,7 @@ func (s *Store) stand(ctx context.Context, attempt uuid.UUID, c columns) (standi
 	if err != nil {
 		return nil, nil, err
 	}
-	standing = make([]Standing, len(c.ids))
+	standing = make([]IntentResult, len(c.ids))
 	for i, id := range c.ids {
 		k, found := kept[id]
 		switch {
@@ -260,21 +260,21 @@ WITH dead AS (
   RETURNING event_id, reason, error)
 INSERT INTO outbox_error (event_id, category, message) SELECT event_id, reason, error FROM dead`
 
-// Bury keeps events that can't be sent as dead letters. An id that is there already is left as it is: with the same
+// InsertDead keeps events that can't be sent as dead letters. An id that is there already is left as it is: with the same
 // content it is the same event, in whatever status; those with other content are not kept, and their indexes returned,
 // sorted. They are to be buried again under another id. An id may be there twice: the first of them is kept.
-func (s *Store) Bury(ctx context.Context, dead []Burial) (reused []int, err error) {
+func (s *Store) InsertDead(ctx context.Context, dead []DeadLetter) (reused []int, err error) {
 	known, err := s.formerly(ctx, len(dead), func(i int) *Event { return &dead[i].Event })
 	if err != nil {
 		return nil, err
 	}
 	if dead = without(dead, known); len(dead) > 0 {
-		reused, err = s.bury(ctx, dead)
+		reused, err = s.insertDead(ctx, dead)
 	}
 	return amid(reused, known), err
 }
 
-func (s *Store) bury(ctx context.Context, dead []Burial) (reused []int, err error) {
+func (s *Store) insertDead(ctx context.Context, dead []DeadLetter) (reused []int, err error) {
 	n := len(dead)
 	c := columnsOf(n, func(i int) *Event { return &dead[i].Event })
 	types, reasons, errors, causes := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -294,7 +294,7 @@ func (s *Store) bury(ctx context.Context, dead []Burial) (reused []int, err erro
 		return nil, fmt.Errorf("outbox: bury: %w", err)
 	}
 	if standing == nil {
-		return s.bury(ctx, dead) // a row that was in the way went in between
+		return s.insertDead(ctx, dead) // a row that was in the way went in between
 	}
 	for i, st := range standing {
 		if st == Reused {

@@ -19,7 +19,7 @@ func TestIntendSaysWhoseEachEventIs(t *testing.T) {
 	for range 2 { // the second time as if the first answer had been lost
 		standing, err := s.Intend(t.Context(), second, list)
 		ok(t, err)
-		if diff := cmp.Diff([]Standing{Ours, Reused, Ours, Duplicate, Duplicate, Reused}, standing); diff != "" {
+		if diff := cmp.Diff([]IntentResult{Inserted, Reused, Inserted, Duplicate, Duplicate, Reused}, standing); diff != "" {
 			t.Error(diff)
 		}
 		want(t, s, rowStates, "a sending", "b created", "d created", "e sending")
@@ -33,7 +33,7 @@ func TestIntendOfNothingNewLeavesNoAttempt(t *testing.T) {
 	settle(t, s, intend(t, s, "a"), created, "a")
 	standing, err := s.Intend(t.Context(), newAttempt(), events("a"))
 	ok(t, err)
-	if diff := cmp.Diff([]Standing{Duplicate}, standing); diff != "" {
+	if diff := cmp.Diff([]IntentResult{Duplicate}, standing); diff != "" {
 		t.Error(diff)
 	}
 	want(t, s, `SELECT state FROM attempt`, "settled")
@@ -46,7 +46,7 @@ func TestIntendRepeatedAfterItsLease(t *testing.T) {
 	expire(t, s)
 	standing, err := s.Intend(t.Context(), a, events("a"))
 	ok(t, err)
-	if diff := cmp.Diff([]Standing{Duplicate}, standing); diff != "" {
+	if diff := cmp.Diff([]IntentResult{Duplicate}, standing); diff != "" {
 		t.Error(diff)
 	}
 	// Nothing goes under a closed attempt, where nobody would find it.
@@ -78,13 +78,13 @@ func TestRowThatGoesMeanwhile(t *testing.T) {
 	for name, keep := range map[string]func(*Store) error{
 		"intend": func(s *Store) error {
 			standing, err := s.Intend(t.Context(), newAttempt(), events("gone", "new"))
-			if diff := cmp.Diff([]Standing{Ours, Ours}, standing); diff != "" {
+			if diff := cmp.Diff([]IntentResult{Inserted, Inserted}, standing); diff != "" {
 				t.Error(diff)
 			}
 			return err
 		},
 		"bury": func(s *Store) error {
-			reused, err := s.Bury(t.Context(), []Burial{{Event: event("gone", "x"), Reason: InvalidEvent}, {Event: event("new", "x"), Reason: InvalidEvent}})
+			reused, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event("gone", "x"), Reason: InvalidEvent}, {Event: event("new", "x"), Reason: InvalidEvent}})
 			if reused != nil {
 				t.Errorf("reused: %v", reused)
 			}
@@ -103,20 +103,20 @@ func TestRowThatGoesMeanwhile(t *testing.T) {
 
 func TestBury(t *testing.T) {
 	s := open(t)
-	bury := func(want []int, list ...Burial) {
+	bury := func(want []int, list ...DeadLetter) {
 		t.Helper()
-		reused, err := s.Bury(t.Context(), list)
+		reused, err := s.InsertDead(t.Context(), list)
 		ok(t, err)
 		if diff := cmp.Diff(want, reused); diff != "" {
 			t.Errorf("reused (-want +got):\n%s", diff)
 		}
 	}
-	burial := func(id, content string) Burial {
-		return Burial{Event: event(id, content), Reason: InvalidEvent, Error: "no \x00 object"}
+	burial := func(id, content string) DeadLetter {
+		return DeadLetter{Event: event(id, content), Reason: InvalidEvent, Error: "no \x00 object"}
 	}
 	settle(t, s, intend(t, s, "old"), created, "old")
 	const rows = `SELECT event_id, status, reason, error, attempts, dead_at IS NOT NULL FROM outbox ORDER BY event_id`
-	list := []Burial{burial("z", "1"), burial("old", "content of old"), burial("a", "1"), burial("old", "new"), burial("z", "1"), burial("z", "2")}
+	list := []DeadLetter{burial("z", "1"), burial("old", "content of old"), burial("a", "1"), burial("old", "new"), burial("z", "1"), burial("z", "2")}
 	for range 2 {
 		bury([]int{3, 5}, list...)
 		want(t, s, rows, "a dead invalid_event no \uFFFD object 0 t", "old created - - 1 f", "z dead invalid_event no \uFFFD object 0 t")

@@ -48,7 +48,7 @@ func TestAcceptFormer(t *testing.T) {
 	again := old
 	again.ID, again.Published = "CRM_EVENTS@1:7", time.Now().Add(-time.Minute)
 	again.Former = &Former{ID: old.ID, ContentHash: old.ContentHash}
-	_, err = s.Bury(t.Context(), []Burial{{Event: event("taken", "x"), Reason: InvalidEvent, Error: "bad"}})
+	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("taken", "x"), Reason: InvalidEvent, Error: "bad"}})
 	ok(t, err)
 	fresh, reused, err := s.Accept(t.Context(), []Event{again, event("taken", "y"), event("new", "z")}, nil)
 	ok(t, err)

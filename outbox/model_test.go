@@ -68,7 +68,7 @@ func (m *model) intend(t *rapid.T) {
 	a := newAttempt()
 	a.IDProperty = rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "id property")
 	var list []Event
-	var want []Standing
+	var want []IntentResult
 	held := map[string]bool{}
 	for _, id := range m.ids(t) {
 		content := rapid.SampledFrom([]string{"usual", "usual", "usual", "other"}).Draw(t, "content")
@@ -77,7 +77,7 @@ func (m *model) intend(t *rapid.T) {
 		case r == nil:
 			m.rows[id] = &modelRow{Status: Sending, Content: content, Attempt: a.ID, Misses: -1}
 			held[id] = true
-			want = append(want, Ours)
+			want = append(want, Inserted)
 		case r.Content == content:
 			want = append(want, Duplicate)
 		default:
@@ -103,7 +103,7 @@ func (m *model) bury(t *rapid.T) {
 	} else if r.Content != content {
 		want = []int{0}
 	}
-	got, err := m.s.Bury(t.Context(), []Burial{{Event: event(id, content), Reason: InvalidEvent}})
+	got, err := m.s.InsertDead(t.Context(), []DeadLetter{{Event: event(id, content), Reason: InvalidEvent}})
 	must(t, err)
 	same(t, want, got)
 }

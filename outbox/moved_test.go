@@ -36,7 +36,7 @@ func everyWay(t *testing.T, s *Store) {
 	settle(t, s, intend(t, s, "b1", "b2"), retry, "b1", "b2")
 	settle(t, s, intend(t, s, "c1"), unknown, "c1")
 	settle(t, s, intend(t, s, "d1"), dead, "d1")
-	_, err := s.Bury(t.Context(), []Burial{{Event: event("d2", "no\x00 JSON \xff"), Reason: InvalidEvent, Error: "ünfit"}})
+	_, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event("d2", "no\x00 JSON \xff"), Reason: InvalidEvent, Error: "ünfit"}})
 	ok(t, err)
 	intend(t, s, "e1", "e2")
 	endLease(t, s, intend(t, s, "f1").ID)
@@ -61,7 +61,7 @@ func goesOn(t *testing.T, url string) {
 	settle(t, s, next, created, "b1", "b2")
 	standing, err := s.Intend(t.Context(), newAttempt(), append(events("a1", "g1"), event("b1", "other")))
 	ok(t, err)
-	if diff := cmp.Diff([]Standing{Duplicate, Ours, Reused}, standing); diff != "" {
+	if diff := cmp.Diff([]IntentResult{Duplicate, Inserted, Reused}, standing); diff != "" {
 		t.Error(diff)
 	}
 	want(t, s, `SELECT event_id, status, record_id, reason FROM outbox ORDER BY 1`, "a1 created r-a1 -",
@@ -69,7 +69,7 @@ func goesOn(t *testing.T, url string) {
 		"b1 created r-b1 -", "b2 created r-b2 -", "c1 unknown - -", "d1 dead - rejected", "d2 dead - invalid_event",
 		"e1 sending - -", "e2 sending - -", "f1 unknown - -", "g1 sending - -")
 	// Errors have numbers, which go on.
-	_, err = s.Bury(t.Context(), []Burial{{Event: event("h1", "no JSON"), Reason: InvalidEvent, Error: "unfit"}})
+	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("h1", "no JSON"), Reason: InvalidEvent, Error: "unfit"}})
 	ok(t, err)
 	want(t, s, `SELECT count(*) > 0 FROM outbox_error WHERE event_id = 'h1'`, "t")
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A list by time goes by when events came. Bare rows came when their call began; whole ones have indexes, but for those
+// A list by time goes by when events came. Compact rows came when their call began; whole ones have indexes, but for those
 // that were discarded, which the audit names.
 
 // place is where a row stands in a list by time.
@@ -47,7 +47,7 @@ var newestOf = map[Status][]string{
 }
 
 const (
-	// The calls of bare rows, the last first, from one on.
+	// The calls of compact rows, the last first, from one on.
 	newestCalls = `
 SELECT id, started_at FROM attempt WHERE bare IS NOT NULL AND ($1 = '' OR object_type = $1)
   AND started_at >= $2 AND started_at < $3 AND ($4::timestamptz IS NULL OR (started_at, id) < ($4, $5))

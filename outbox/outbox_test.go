@@ -104,7 +104,7 @@ func intend(t testing.TB, s *Store, ids ...string) Attempt {
 	a := newAttempt()
 	standing, err := s.Intend(t.Context(), a, events(ids...))
 	ok(t, err)
-	if diff := cmp.Diff(make([]Standing, len(ids)), standing); diff != "" {
+	if diff := cmp.Diff(make([]IntentResult, len(ids)), standing); diff != "" {
 		t.Fatal(diff)
 	}
 	return a

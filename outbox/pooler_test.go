@@ -51,12 +51,12 @@ func work(t *testing.T, s *Store, name string) {
 	all := append(alike(created, id("a"), id("b")), alike(refused, id("c"))...)
 	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 2}, all))
 	standing, err := s.Intend(t.Context(), newAttempt(), events(id("a"), id("e")))
-	if err != nil || !slices.Equal(standing, []Standing{Duplicate, Ours}) {
+	if err != nil || !slices.Equal(standing, []IntentResult{Duplicate, Inserted}) {
 		t.Errorf("standing %v, %v", standing, err)
 	}
-	_, err = s.Bury(t.Context(), []Burial{{Event: event(id("x"), "x"), Reason: InvalidEvent, Error: "bad"}})
+	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event(id("x"), "x"), Reason: InvalidEvent, Error: "bad"}})
 	ok(t, err)
-	ok(t, s.Beat(t.Context(), name, Capacity{Batch: 100}, Told{}))
+	ok(t, s.Heartbeat(t.Context(), name, Capacity{Batch: 100}, Told{}))
 	_, err = s.Take(t.Context(), Quota{Account: QuotaAccount, Calls: 1000, Window: time.Second}, Ask{Want: 1})
 	ok(t, err)
 	ok(t, s.ChangeSecret(t.Context(), name, func([]byte, time.Duration) ([]byte, error) { return []byte("sealed"), nil }))
@@ -202,8 +202,8 @@ func TestPoolerRefused(t *testing.T) {
 				s.Close()
 				t.Fatal("it is taken")
 			}
-			if !strings.Contains(err.Error(), c.want) || MayPass(err) {
-				t.Errorf("got %v, which may pass: %v", err, MayPass(err))
+			if !strings.Contains(err.Error(), c.want) || IsTransient(err) {
+				t.Errorf("got %v, which may pass: %v", err, IsTransient(err))
 			}
 		})
 	}
@@ -212,7 +212,7 @@ func TestPoolerRefused(t *testing.T) {
 		for {
 			conn, err := pgx.Connect(t.Context(), full)
 			if err != nil {
-				if !MayPass(err) {
+				if !IsTransient(err) {
 					t.Errorf("it is not waited for: %v", err)
 				}
 				return

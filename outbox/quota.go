@@ -72,7 +72,7 @@ type Grant struct {
 // longer than another one to arrive.
 func (s *Store) Take(ctx context.Context, q Quota, a Ask) (g Grant, err error) {
 	err = s.withQuota(ctx, q.Account, func(l *ledger, now time.Time) {
-		l.giveBack(a.Unused)
+		l.refund(a.Unused)
 		l.learn(q, a.Seen, now)
 		g = l.take(q, a, now)
 	})

@@ -103,8 +103,8 @@ func (q Quota) margin() time.Duration {
 // reach is how far back calls are remembered, to compare with what an answer tells that came late.
 func (q Quota) reach() time.Duration { return q.Window + q.margin() + min(q.Window/2, 5*time.Second) }
 
-// giveBack forgets tokens that were not used.
-func (l *ledger) giveBack(unused []time.Time) {
+// refund forgets tokens that were not used.
+func (l *ledger) refund(unused []time.Time) {
 	for _, at := range unused {
 		if i, ok := slices.BinarySearchFunc(l.calls, at, time.Time.Compare); ok {
 			l.calls = slices.Delete(l.calls, i, i+1)
@@ -240,7 +240,7 @@ func later(a, b time.Time) time.Time {
 // throttle takes in that a call was refused.
 func (l *ledger) throttle(q Quota, r Refusal, now time.Time) {
 	if !r.Seen.At.IsZero() {
-		l.giveBack([]time.Time{r.Seen.At}) // what is refused does not count
+		l.refund([]time.Time{r.Seen.At}) // what is refused does not count
 	}
 	l.refused++
 	r.Seen.refused = true

@@ -66,7 +66,7 @@ func TestLedgerNeverExceeds(t *testing.T) {
 				came = append(came, sent.Add(5*time.Millisecond+upTo(q.margin()-g.Late)))
 			}
 			if rng.IntN(10) == 0 {
-				l.giveBack(unused)
+				l.refund(unused)
 				unused = nil
 			}
 		}
@@ -156,7 +156,7 @@ func TestLedgerGivesAllOut(t *testing.T) {
 			g := l.take(q, Ask{Want: 3, Lead: 20 * time.Millisecond}, now)
 			for _, token := range g.Tokens {
 				if back > 0 && rng.IntN(back) == 0 {
-					l.giveBack([]time.Time{token.At})
+					l.refund([]time.Time{token.At})
 					continue
 				}
 				made = append(made, token.At)
@@ -205,7 +205,7 @@ func TestLedgerSpreads(t *testing.T) {
 		t.Errorf("granted %+v", g)
 	}
 	// What is given back is made up for.
-	l.giveBack([]time.Time{g.Tokens[0].At, g.Tokens[1].At})
+	l.refund([]time.Time{g.Tokens[0].At, g.Tokens[1].At})
 	g = l.take(q, Ask{Want: 3, Lead: lead}, epoch.Add(2*time.Second))
 	if d := g.Tokens[2].At.Sub(g.Tokens[1].At); d < 45*time.Millisecond || d > 55*time.Millisecond {
 		t.Errorf("%v between tokens", d)
@@ -343,7 +343,7 @@ func TestLedgerDaily(t *testing.T) {
 	if !g.Day || g.Wait != 30*time.Minute || len(g.Tokens) > 0 {
 		t.Errorf("the day is used up: %+v", g)
 	}
-	l.giveBack(l.calls[3:])
+	l.refund(l.calls[3:])
 	if g := l.take(q, Ask{Want: 2}, now); len(g.Tokens) != 1 || g.Day {
 		t.Errorf("what was not used: %+v", g)
 	}

@@ -37,18 +37,18 @@ func TestIntendAtOnce(t *testing.T) {
 					t.Error(err)
 				}
 				for n, st := range standing {
-					if st == Ours {
+					if st == Inserted {
 						ours[i][list[n].ID] = true
 					}
 				}
 			}
 		}
 		bury := func() {
-			var dead []Burial
+			var dead []DeadLetter
 			for _, e := range reversed[:50] {
-				dead = append(dead, Burial{Event: e, Reason: InvalidEvent})
+				dead = append(dead, DeadLetter{Event: e, Reason: InvalidEvent})
 			}
-			if _, err := down.Bury(t.Context(), dead); err != nil {
+			if _, err := down.InsertDead(t.Context(), dead); err != nil {
 				t.Error(err)
 			}
 		}

@@ -28,8 +28,8 @@ const (
 	sweepIdle = time.Minute
 )
 
-// hand finds a relation's step, if it is due and nobody else is at it. The lock on its line is what makes it one worker's.
-const hand = `
+// retentionCursor finds a relation's step, if it is due and nobody else is at it. The lock on its line is what makes it one worker's.
+const retentionCursor = `
 SELECT page, pg_relation_size(relation::regclass) / current_setting('block_size')::bigint
 FROM retention WHERE relation = $1 AND due_at <= now() FOR UPDATE SKIP LOCKED`
 
@@ -37,7 +37,7 @@ const moveHand = `UPDATE retention SET page = $2, due_at = clock_timestamp() + $
 
 const nextStep = `SELECT greatest(min(due_at), now()) - now() FROM retention`
 
-// A bare row has neither errors nor revisions.
+// A compact row has neither errors nor revisions.
 const sweepEvents = `
 WITH gone AS (
   DELETE FROM event WHERE ctid >= $1 AND ctid < $2 AND status = 'created' AND updated_at < now() - $3::interval
@@ -95,7 +95,7 @@ func (s *Store) Sweep(ctx context.Context, keep time.Duration) (swept Swept, err
 func (s *Store) sweep(ctx context.Context, relation, remove string, keep time.Duration) (removed int, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var page, pages int64
-		switch err := tx.QueryRow(ctx, hand, relation).Scan(&page, &pages); {
+		switch err := tx.QueryRow(ctx, retentionCursor, relation).Scan(&page, &pages); {
 		case err == pgx.ErrNoRows:
 			return nil
 		case err != nil:

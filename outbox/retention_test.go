@@ -56,7 +56,7 @@ func TestSweep(t *testing.T) {
 	settle(t, s, second, created, "retried")
 	settle(t, s, intend(t, s, "unknown"), unknown, "unknown")
 	intend(t, s, "sending")
-	_, err := s.Bury(t.Context(), []Burial{{Event: event("buried", "x"), Reason: InvalidEvent, Error: "no JSON"}})
+	_, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event("buried", "x"), Reason: InvalidEvent, Error: "no JSON"}})
 	ok(t, err)
 
 	exec(t, s, `INSERT INTO outbox_revision (event_id, revision, payload) VALUES ('retried', 0, 'x'), ('retried', 1, 'y'), ('dead', 0, 'z')`)

@@ -37,10 +37,10 @@ const readCommitted = `SET transaction_isolation = 'read committed'`
 // (ARRAY[…])", which an index can look up and a merge can't use; and they look up an attempt by its id and "state =
 // 'open'", not "closed_at IS NULL", which would lead them through the index of open attempts and what is dead in it.
 const (
-	toldAll = durable + ", " + planByKeys
+	toldAll = durable + ", " + plannerSettings
 	durable = `set_config('synchronous_commit',
   CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, here)`
-	planByKeys = `set_config('enable_seqscan', 'off', here), set_config('enable_hashjoin', 'off', here),
+	plannerSettings = `set_config('enable_seqscan', 'off', here), set_config('enable_hashjoin', 'off', here),
   set_config('enable_mergejoin', 'off', here), set_config('jit', 'off', here)`
 )
 

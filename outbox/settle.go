@@ -17,7 +17,7 @@ import (
 // nearly all rows. Rows are touched only if their attempt was closed right here: those that Expire made `unknown` still carry its
 // id. It returns the attempts that it closed.
 //
-// The bare rows of an attempt are settled by what is written to the attempt itself; those of them that have no record id here
+// The compact rows of an attempt are settled by what is written to the attempt itself; those of them that have no record id here
 // are made whole, for the statements that follow. Their payloads come from the attempt as it was when the statement began: it may
 // have waited for a Renew since, which leaves them alone. Unfold does not; rows that it made whole meanwhile still look bare then, and
 // are settled as the whole ones that they are.

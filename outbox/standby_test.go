@@ -28,7 +28,7 @@ func TestStandby(t *testing.T) {
 	settle(t, p, intend(t, p, "a"), retry, "a")
 
 	_, err = OpenWorker(t.Context(), alone, 1)
-	if !errors.Is(err, errNoWrites) || !MayPass(err) {
+	if !errors.Is(err, errNoWrites) || !IsTransient(err) {
 		t.Errorf("a worker on a standby: %v", err)
 	}
 	if _, err := reader.Get(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
@@ -62,10 +62,10 @@ func TestStandby(t *testing.T) {
 	exec(t, p, `SELECT pg_reload_conf()`)
 	exec(t, worker, `SET default_transaction_read_only = on`)
 	ok(t, standby.Promote(t.Context()))
-	if err := worker.Beat(t.Context(), "w", Capacity{}, Told{}); err == nil {
+	if err := worker.Heartbeat(t.Context(), "w", Capacity{}, Told{}); err == nil {
 		t.Error("it takes writes")
 	}
-	ok(t, worker.Beat(t.Context(), "w", Capacity{}, Told{}))
+	ok(t, worker.Heartbeat(t.Context(), "w", Capacity{}, Told{}))
 	want(t, reader, `SELECT name FROM worker`, "w")
 }
 
@@ -108,7 +108,7 @@ INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inpu
 					t.Fatalf("%T %v", message, err)
 				}
 			}
-			if answer.Code != "25P04" || !MayPass(answer) {
+			if answer.Code != "25P04" || !IsTransient(answer) {
 				t.Errorf("got %v", answer)
 			}
 			want(t, direct, `SELECT count(*) FROM attempt`, "0")

@@ -38,7 +38,7 @@ func FaultOf(err error) Fault {
 		return Away
 	case errors.Is(err, context.DeadlineExceeded):
 		return Hangs
-	case MayPass(err):
+	case IsTransient(err):
 		return Away
 	}
 	return Failing

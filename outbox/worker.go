@@ -81,17 +81,17 @@ INSERT INTO worker (name, batch_size, events_per_second, told) VALUES ($1, $3, $
 ON CONFLICT (name) DO UPDATE SET seen_at = now(), batch_size = excluded.batch_size,
   events_per_second = excluded.events_per_second, told = excluded.told`
 
-// Beat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for people
+// Heartbeat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for people
 // and for counting.
-func (s *Store) Beat(ctx context.Context, name string, c Capacity, told Told) error {
+func (s *Store) Heartbeat(ctx context.Context, name string, c Capacity, told Told) error {
 	if _, err := s.pool.Exec(ctx, beat, text(name), forgotten, c.Batch, c.Rate, told); err != nil {
 		return fmt.Errorf("outbox: heartbeat: %w", err)
 	}
 	return nil
 }
 
-// Leave takes a worker that ends out of the list.
-func (s *Store) Leave(ctx context.Context, name string) error {
+// Deregister takes a worker that ends out of the list.
+func (s *Store) Deregister(ctx context.Context, name string) error {
 	if _, err := s.pool.Exec(ctx, `DELETE FROM worker WHERE name = $1`, text(name)); err != nil {
 		return fmt.Errorf("outbox: heartbeat: %w", err)
 	}

@@ -160,7 +160,7 @@ func (r *round) publishEvenly(ctx context.Context, p *jetstream.Publisher, rate,
 
 // outcomes tells how long after its publishing each event was seen committed; the first of published is event number first.
 func (r *round) outcomes(ctx context.Context, c *commits, first int, published []time.Time) (took []time.Duration, err error) {
-	// A row's xmin is the transaction that wrote this version of it: of a bare row, its attempt's. Nothing changes it after it became 'created'.
+	// A row's xmin is the transaction that wrote this version of it: of a compact row, its attempt's. Nothing changes it after it became 'created'.
 	rows, err := r.conn.Query(ctx, `
 SELECT e.event_id, CASE WHEN e.status IS NULL THEN a.xmin ELSE e.xmin END::text::int8 FROM event e JOIN attempt a ON a.id = e.attempt_id
 WHERE e.status = 'created' OR e.status IS NULL AND a.state = 'settled'`)

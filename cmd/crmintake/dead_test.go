@@ -25,12 +25,12 @@ func deadLetters(t testing.TB, payloads map[string]string) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	var list []outbox.Burial
+	var list []outbox.DeadLetter
 	for id, payload := range payloads {
-		list = append(list, outbox.Burial{Event: outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(payload), Stream: "S", StreamSeq: 1},
+		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(payload), Stream: "S", StreamSeq: 1},
 			Reason: outbox.InvalidEvent, Error: "properties." + id[:1] + ": wrong"})
 	}
-	if _, err := store.Bury(t.Context(), list); err != nil {
+	if _, err := store.InsertDead(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
 }

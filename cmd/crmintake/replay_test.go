@@ -27,14 +27,14 @@ func deadEvents(t testing.TB, reason outbox.Reason, n int) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	list := make([]outbox.Burial, n)
+	list := make([]outbox.DeadLetter, n)
 	for i := range list {
 		id := fmt.Sprintf("e-%d", i)
-		list[i] = outbox.Burial{Reason: reason, Error: "wrong", Event: outbox.Event{
+		list[i] = outbox.DeadLetter{Reason: reason, Error: "wrong", Event: outbox.Event{
 			ID: id, ObjectType: "contracts", Payload: fmt.Appendf(nil, `{"properties":{"name":%q}}`, id), Stream: "S", StreamSeq: 1,
 		}}
 	}
-	if _, err := store.Bury(t.Context(), list); err != nil {
+	if _, err := store.InsertDead(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -73,7 +73,7 @@ func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, seen *seen)
 }
 
 func (c *runCmd) awaitStore(ctx context.Context, log *slog.Logger) (*outbox.Store, error) {
-	store, err := await(ctx, log, "Postgres", outbox.MayPass, func(ctx context.Context) (*outbox.Store, error) {
+	store, err := await(ctx, log, "Postgres", outbox.IsTransient, func(ctx context.Context) (*outbox.Store, error) {
 		return openWorker(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
 	})
 	if wrong := corrected(err); wrong != nil {

@@ -41,7 +41,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	// Of bare rows the index knows nothing, so that what it forbids here is looked for.
+	// Of compact rows the index knows nothing, so that what it forbids here is looked for.
 	if _, err := conn.Exec(t.Context(), `DROP INDEX event_record`); err != nil {
 		t.Fatal(err)
 	}

@@ -100,12 +100,12 @@ func option(value string) outbox.Error {
 
 func (r rig) bury(ids ...string) {
 	r.Helper()
-	var list []outbox.Burial
+	var list []outbox.DeadLetter
 	for _, id := range ids {
-		list = append(list, outbox.Burial{Event: outbox.Event{ID: id, ObjectType: "deals", Payload: []byte(id), Stream: "S", StreamSeq: 2},
+		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "deals", Payload: []byte(id), Stream: "S", StreamSeq: 2},
 			Reason: outbox.InvalidEvent, Error: "not JSON (byte 0)"})
 	}
-	_, err := r.store.Bury(r.Context(), list)
+	_, err := r.store.InsertDead(r.Context(), list)
 	r.ok(err)
 }
 

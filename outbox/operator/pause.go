@@ -60,7 +60,7 @@ func (o *Operator) Pause(ctx context.Context, objectType, reason string) (alread
 	return already, nil
 }
 
-// everMet: the calls of an object type are kept for as long as bare rows stand by them; other rows have an index.
+// everMet: the calls of an object type are kept for as long as compact rows stand by them; other rows have an index.
 const everMet = `
 SELECT EXISTS (SELECT FROM event WHERE object_type = $1 AND next_attempt_at IS NOT NULL AND misses IS NULL)
   OR EXISTS (SELECT FROM event WHERE object_type = $1 AND next_attempt_at IS NOT NULL AND misses IS NOT NULL)

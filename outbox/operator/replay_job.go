@@ -182,7 +182,7 @@ func (o *Operator) ReplayOf(ctx context.Context, id int64) (ReplayJob, error) {
 	rows, err := o.pool.Query(ctx, `
 SELECT o.status, count(*) FROM replay_job j
 JOIN operator_action_event e ON e.action_id = ANY (ARRAY[j.action_id]) JOIN event o ON o.event_id = ANY (ARRAY[e.event_id])
-WHERE j.id = $1 AND o.status IS NOT NULL GROUP BY 1`, id) // a bare row is of an event that came anew since
+WHERE j.id = $1 AND o.status IS NOT NULL GROUP BY 1`, id) // a compact row is of an event that came anew since
 	if err != nil {
 		return ReplayJob{}, replayError(err)
 	}

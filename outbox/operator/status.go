@@ -103,7 +103,7 @@ SELECT object_type, count(*), min(dead_at), NULL::timestamptz FROM event WHERE d
 SELECT object_type, status, sum(n)::bigint FROM (
   SELECT object_type, coalesce(status, 'created') AS status, count(*) AS n FROM event
   WHERE status IS NULL OR status IN ('created', 'discarded') GROUP BY object_type, status
-  UNION ALL -- bare rows that are still in a call
+  UNION ALL -- compact rows that are still in a call
   SELECT object_type, 'created', -sum(cardinality(event_ids)) FROM attempt WHERE closed_at IS NULL AND payloads IS NOT NULL GROUP BY object_type) c
 GROUP BY object_type, status HAVING sum(n) > 0`
 	// The live rows as the database counts them along, or as they were when it last looked; and the share of each

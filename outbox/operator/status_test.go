@@ -53,7 +53,7 @@ func TestStatus(t *testing.T) {
 INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, started_at)
 SELECT gen_random_uuid(), kind, 'contracts', 'w', now(), ids, 3, now() - interval '3 minutes'
 FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), ('read', '{d}')) AS v(kind, ids)`)
-	if err := store.Beat(ctx, "alive", outbox.Capacity{Batch: 50, Rate: 2.5}, outbox.Told{}); err != nil {
+	if err := store.Heartbeat(ctx, "alive", outbox.Capacity{Batch: 50, Rate: 2.5}, outbox.Told{}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, store, `INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 minute', 1, 0)`)

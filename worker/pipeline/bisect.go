@@ -23,7 +23,7 @@ func nobodyNamed(a *worker.Answer) bool {
 // bisect sends the two halves of a refused batch as calls of their own, and their halves, until the inputs that are
 // at fault stand alone: 100 inputs with one bad one take 15 calls. One that is too large is halved by bytes, and the
 // others by count. The leases of all parts that wait are renewed with each call.
-func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *worker.Answer) {
+func (w *Worker) bisect(calls, writes context.Context, refused *attempt, answer *worker.Answer) {
 	parts := w.halve(calls, writes, refused, answer)
 	for len(parts) > 0 {
 		b, rest, answer, ok := w.callFirst(calls, writes, parts)
@@ -43,10 +43,10 @@ func (w *Worker) bisect(calls, writes context.Context, refused *batch, answer *w
 
 // callFirst makes the call of the first of the parts of a batch, and renews the leases of all; b is nil if its lease
 // was lost. It reports false when the parts were put back, for a pause or a stop.
-func (w *Worker) callFirst(calls, writes context.Context, parts []*batch) (b *batch, rest []*batch, answer worker.Answer, ok bool) {
+func (w *Worker) callFirst(calls, writes context.Context, parts []*attempt) (b *attempt, rest []*attempt, answer worker.Answer, ok bool) {
 	parts, ok = w.takeTokenFor(calls, writes, w.renewAll(calls, writes, parts))
 	if !ok {
-		w.putBack(writes, parts)
+		w.requeue(writes, parts)
 		return nil, nil, worker.Answer{}, false
 	}
 	answer, called := w.call(calls, writes, parts[0])
@@ -128,8 +128,8 @@ func (s *requestSize) learn(size, inputs int, part bool, class worker.Class) (ch
 	return s.bound != before
 }
 
-// learnSize remembers what size of a request was accepted or refused. A single event is sent however large it is.
-func (w *Worker) learnSize(b *batch, class worker.Class) {
+// applyRequestSize remembers what size of a request was accepted or refused. A single event is sent however large it is.
+func (w *Worker) applyRequestSize(b *attempt, class worker.Class) {
 	size := bytesOf(b.rows)
 	w.mu.Lock()
 	changed := w.size.learn(size, len(b.rows), b.cut == cutSplit, class)
@@ -138,7 +138,7 @@ func (w *Worker) learnSize(b *batch, class worker.Class) {
 		w.waiting.Limit(bound)
 	}
 	w.mu.Unlock()
-	args := []any{"attempt", b.attempt.ID, "object_type", b.attempt.ObjectType, "bytes", size, "at_most", bound}
+	args := []any{"attempt", b.ID, "object_type", b.ObjectType, "bytes", size, "at_most", bound}
 	switch {
 	case changed && class == worker.TooLarge:
 		w.log.Warn("the CRM refuses requests of this size; batches are smaller from now on", args...)
@@ -147,11 +147,11 @@ func (w *Worker) learnSize(b *batch, class worker.Class) {
 	}
 }
 
-// putBack gives up calls that were not begun, for a pause or a stop: it uses up no attempt.
-func (w *Worker) putBack(writes context.Context, batches []*batch) {
+// requeue gives up calls that were not begun, for a pause or a stop: it uses up no attempt.
+func (w *Worker) requeue(writes context.Context, batches []*attempt) {
 	for _, b := range batches {
 		status := outbox.Retry
-		if b.kind == resolving {
+		if b.kind == reconciling {
 			status = outbox.Unknown
 		}
 		settlements := make([]outbox.Settlement, len(b.rows))
@@ -167,20 +167,20 @@ func (w *Worker) putBack(writes context.Context, batches []*batch) {
 }
 
 // halve moves the rows of a refused batch to two new attempts that name it as their parent, and closes it.
-func (w *Worker) halve(calls, writes context.Context, b *batch, answer *worker.Answer) (halves []*batch) {
+func (w *Worker) halve(calls, writes context.Context, b *attempt, answer *worker.Answer) (halves []*attempt) {
 	k := middle(b.rows, answer.Class == worker.TooLarge)
 	for _, rows := range [2][]row{b.rows[:k], b.rows[k:]} {
-		half := &batch{attempt: w.newAttempt(b.attempt.ObjectType), kind: b.kind, rows: rows, probe: b.probe, cut: cutSplit, span: b.span}
-		if b.probe != nil { // still the trial that its parent was
-			half.trials = []string{b.attempt.ObjectType}
+		half := &attempt{Attempt: w.newAttempt(b.ObjectType), kind: b.kind, rows: rows, trial: b.trial, cut: cutSplit, span: b.span}
+		if b.trial != nil { // still the trial that its parent was
+			half.trials = []string{b.ObjectType}
 		}
 		ids := make([]string, len(rows))
 		for k := range rows {
 			ids[k] = rows[k].id
 		}
-		if err := w.persist(calls, writes, func(ctx context.Context) error {
+		if err := w.retryWrite(calls, writes, func(ctx context.Context) error {
 			half.leaseEnd = time.Now().Add(w.cfg.Lease)
-			return w.store.Split(ctx, b.attempt.ID, half.attempt.ID, ids, w.cfg.Lease)
+			return w.store.Split(ctx, b.ID, half.ID, ids, w.cfg.Lease)
 		}); err != nil {
 			w.lost(b, err)
 			return halves
@@ -192,14 +192,14 @@ func (w *Worker) halve(calls, writes context.Context, b *batch, answer *worker.A
 }
 
 // renewAll renews the leases of batches, and leaves out those that were lost.
-func (w *Worker) renewAll(calls, writes context.Context, batches []*batch) (kept []*batch) {
+func (w *Worker) renewAll(calls, writes context.Context, batches []*attempt) (kept []*attempt) {
 	var ids []uuid.UUID
 	for _, b := range batches {
-		ids = append(ids, b.attempt.ID)
+		ids = append(ids, b.ID)
 	}
 	var open []uuid.UUID
 	var until time.Time
-	if err := w.persist(calls, writes, func(ctx context.Context) (err error) {
+	if err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
 		until = time.Now().Add(w.cfg.Lease)
 		open, err = w.store.RenewAll(ctx, ids, w.cfg.Lease)
 		return err
@@ -207,7 +207,7 @@ func (w *Worker) renewAll(calls, writes context.Context, batches []*batch) (kept
 		return batches // a stop: they are put back, or their leases run out
 	}
 	for _, b := range batches {
-		if !slices.Contains(open, b.attempt.ID) {
+		if !slices.Contains(open, b.ID) {
 			w.lost(b, outbox.ErrLeaseLost)
 			continue
 		}

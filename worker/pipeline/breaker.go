@@ -39,23 +39,23 @@ type untold struct {
 	others breaker // nil if there is nothing
 }
 
-// weigh takes in what became of a call's inputs, and pauses their object type when that was too much.
-func (w *Worker) weigh(writes context.Context, b *batch, outcomes []worker.Outcome, settlements []outbox.Settlement) {
+// recordOutcomes takes in what became of a call's inputs, and pauses their object type when that was too much.
+func (w *Worker) recordOutcomes(writes context.Context, b *attempt, outcomes []worker.Outcome, settlements []outbox.Settlement) {
 	if w.cfg.Breaker.Off {
 		return
 	}
 	others, rejected := sortOut(outcomes, settlements)
-	objectType, size := b.attempt.ObjectType, w.cfg.Breaker.Window
+	objectType, size := b.ObjectType, w.cfg.Breaker.Window
 	w.mu.Lock()
 	if w.windows.learn(objectType, len(outcomes), others, sum(rejected)) {
 		w.wakeUp()
 	}
-	if b.probe != nil {
+	if b.trial != nil {
 		w.mu.Unlock()
-		b.probe.add(others, rejected)
+		b.trial.add(others, rejected)
 		return
 	}
-	if w.gates[objectType] != nil { // the last calls of before the pause
+	if w.pauses[objectType] != nil { // the last calls of before the pause
 		w.mu.Unlock()
 		return
 	}
@@ -72,8 +72,8 @@ func (w *Worker) weigh(writes context.Context, b *batch, outcomes []worker.Outco
 
 	var reason string
 	var n int
-	if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
-		reason, n, err = w.store.Weigh(ctx, objectType, b.attempt.ID, others, rejected, size)
+	if err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
+		reason, n, err = w.store.RecordOutcomes(ctx, objectType, b.ID, others, rejected, size)
 		return err
 	}); err != nil || float64(n) <= w.cfg.Breaker.Share*float64(size) {
 		return
@@ -119,9 +119,9 @@ func rejection(o *worker.Outcome) string {
 	return "for a reason that has no name"
 }
 
-// dilute tells the database what was not rejected. What it could not be told is told again, under the same name,
+// recordSuccesses tells the database what was not rejected. What it could not be told is told again, under the same name,
 // unless it was refused.
-func (w *Worker) dilute(ctx context.Context) error {
+func (w *Worker) recordSuccesses(ctx context.Context) error {
 	u := &w.untold
 	if u.others == nil {
 		w.mu.Lock()
@@ -134,7 +134,7 @@ func (w *Worker) dilute(ctx context.Context) error {
 	if u.others == nil {
 		return nil
 	}
-	err := w.store.Dilute(ctx, u.call, u.others, w.cfg.Breaker.Window)
+	err := w.store.RecordSuccesses(ctx, u.call, u.others, w.cfg.Breaker.Window)
 	if err == nil || outbox.DataState(err) != "" {
 		u.others = nil
 	}
@@ -142,33 +142,33 @@ func (w *Worker) dilute(ctx context.Context) error {
 }
 
 // probe gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has it.
-type probe struct {
+type trial struct {
 	others   int
 	rejected map[string]int
 }
 
-func (p *probe) add(others int, rejected map[string]int) {
+func (p *trial) add(others int, rejected map[string]int) {
 	p.others += others
 	for reason, n := range rejected {
 		p.rejected[reason] += n
 	}
 }
 
-// probeOf makes the probe of a batch that is the trial of a breaker's pause, else nil.
-func (w *Worker) probeOf(b *batch) *probe {
-	objectType := b.attempt.ObjectType
+// trialOf makes the probe of a batch that is the trial of a breaker's pause, else nil.
+func (w *Worker) trialOf(b *attempt) *trial {
+	objectType := b.ObjectType
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if g := w.gates[objectType]; g == nil || g.cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {
+	if g := w.pauses[objectType]; g == nil || g.cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {
 		return nil
 	}
-	return &probe{rejected: map[string]int{}}
+	return &trial{rejected: map[string]int{}}
 }
 
-// endProbe lifts a breaker's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a
+// endTrial lifts a breaker's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a
 // scout as well.
-func (w *Worker) endProbe(writes context.Context, b *batch) {
-	p, objectType := b.probe, b.attempt.ObjectType
+func (w *Worker) endTrial(writes context.Context, b *attempt) {
+	p, objectType := b.trial, b.ObjectType
 	bad := sum(p.rejected)
 	switch all := bad + p.others; {
 	case all == 0, b.scout: // one event is no share
@@ -178,7 +178,7 @@ func (w *Worker) endProbe(writes context.Context, b *batch) {
 		worst := slices.MaxFunc(slices.Sorted(maps.Keys(p.rejected)), func(a, b string) int { return cmp.Compare(p.rejected[a], p.rejected[b]) })
 		reason := fmt.Sprintf("%d of the %d inputs of a trial were rejected, %d of them: %s", bad, all, p.rejected[worst], worst)
 		w.log.Warn("calls stay paused: the trial failed", "paused", objectType, "reason", reason)
-		_ = w.persist(writes, writes, func(ctx context.Context) error {
+		_ = w.retryWrite(writes, writes, func(ctx context.Context) error {
 			return w.store.Prolong(ctx, objectType, reason, w.cfg.TrialInterval, breakerTrialMost)
 		})
 		w.shut(outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: w.cfg.TrialInterval})

@@ -51,20 +51,20 @@ func TestDiluteTellsAgain(t *testing.T) {
 	w := &Worker{store: store, breaker: breaker{"deals": 5, "contracts": 7}}
 	w.cfg.Breaker.Window = 100
 	for objectType := range w.breaker {
-		_, _, err := store.Weigh(t.Context(), objectType, outbox.NewAttemptID(), 0, map[string]int{"a": 1}, 100)
+		_, _, err := store.RecordOutcomes(t.Context(), objectType, outbox.NewAttemptID(), 0, map[string]int{"a": 1}, 100)
 		must(err)
 	}
 	away, cancel := context.WithCancel(t.Context())
 	cancel()
-	if w.dilute(away) == nil {
+	if w.recordSuccesses(away) == nil {
 		t.Fatal("the database was away, and was told")
 	}
 	w.breaker["deals"] = 30
 	lost := w.untold
-	must(w.dilute(t.Context()))
+	must(w.recordSuccesses(t.Context()))
 	w.untold = lost // as if its answer had not come
-	must(w.dilute(t.Context()))
-	must(w.dilute(t.Context()))
+	must(w.recordSuccesses(t.Context()))
+	must(w.recordSuccesses(t.Context()))
 	conn, err := pgx.Connect(t.Context(), database)
 	must(err)
 	defer conn.Close(context.Background())

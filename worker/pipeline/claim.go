@@ -12,21 +12,21 @@ import (
 
 // withDue takes rows that are due as far as their call, which it leaves to do: a claim, then a token, for which it
 // waits while it keeps the claim alive.
-func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Status, do func(*batch)) {
+func (w *Worker) withDue(calls, writes context.Context, j plannedCall, status outbox.Status, do func(*attempt)) {
 	b, ok := w.claim(calls, writes, j, status)
 	defer w.unclaim(b)
 	if !ok {
 		return
 	}
-	if j.kind == resolving && b.attempt.IDProperty == "" {
+	if j.kind == reconciling && b.IDProperty == "" {
 		w.giveUpDoubt(writes, b)
 		return
 	}
 	if b.span = w.beginBatch(j.objectType, b.cut, nil); b.span != nil {
 		defer b.span.End()
 	}
-	if parts, ok := w.takeTokenFor(calls, writes, []*batch{b}); !ok {
-		w.putBack(writes, parts)
+	if parts, ok := w.takeTokenFor(calls, writes, []*attempt{b}); !ok {
+		w.requeue(writes, parts)
 		return
 	}
 	do(b)
@@ -34,9 +34,9 @@ func (w *Worker) withDue(calls, writes context.Context, j job, status outbox.Sta
 
 // claim takes due rows for a call. It reports false when there are none any more. The memory for them is reserved, and
 // stays so until unclaim.
-func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Status) (b *batch, ok bool) {
-	b = &batch{
-		attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, bytes: w.claimMost(), cut: cutDue,
+func (w *Worker) claim(calls, writes context.Context, j plannedCall, status outbox.Status) (b *attempt, ok bool) {
+	b = &attempt{
+		Attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, bytes: w.claimMost(), cut: cutDue,
 	}
 	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
 	most := min(w.cfg.Batch.Bytes, w.claimPayload())
@@ -46,8 +46,8 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 		w.mu.Unlock()
 	}
 	var claimed []outbox.Row
-	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
-		claimed, err = w.store.Claim(ctx, b.attempt, status, j.most, most)
+	err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
+		claimed, err = w.store.Claim(ctx, b.Attempt, status, j.most, most)
 		return err
 	})
 	if err != nil || len(claimed) == 0 {
@@ -58,7 +58,7 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 		payload += len(claimed[k].Payload)
 	}
 	w.claimed(b, 2*payload+len(claimed)*itemOverhead)
-	if len(claimed) == j.most || payload > most/4 || j.kind == resolving {
+	if len(claimed) == j.most || payload > most/4 || j.kind == reconciling {
 		w.more(j.objectType, j.kind) // perhaps: what is asked about is claimed only with its like
 	} else if j.kind == retrying {
 		w.mu.Lock()
@@ -66,10 +66,10 @@ func (w *Worker) claim(calls, writes context.Context, j job, status outbox.Statu
 		w.mu.Unlock()
 	}
 	now := time.Now()
-	if j.kind == resolving {
-		b.attempt.IDProperty = claimed[0].IDProperty // of all of them
+	if j.kind == reconciling {
+		b.IDProperty = claimed[0].IDProperty // of all of them
 	}
-	property := b.attempt.IDProperty
+	property := b.IDProperty
 	if property == outbox.ByRecordID {
 		property = w.cfg.IDProperty[j.objectType]
 	}

@@ -12,7 +12,7 @@
 //     in doubt is asked about by the id property that its call was sent with. Only what an answer names as missing,
 //     twice, is believed to be so. A refusal after a doubt is asked about before it is believed; and whose a record is,
 //     its properties say (rivals.go). What nothing tells is dead as outbox.UnknownOutcome, for a person. The outbox
-//     keeps whole rows from having another's record; who adopts one looks among the bare ones first.
+//     keeps expanded rows from having another's record; who adopts one looks among the compact ones first.
 //  3. Everything adds up. Each input of each call is created, rejected, not applied or unknown; the CRM's client says which,
 //     by name, and judge.go says what that means for the row.
 //  4. Throttling, pauses, a call that never left, a refusal for another input's fault and a stop use up no attempt of an event.
@@ -35,11 +35,11 @@
 // Where the outbox lost commits (a backup was restored), an event without a row may have been sent: until a time that a
 // person sets (lost.go) what is new goes from intake to `unknown`.
 //
-// The files follow it: intake.go, dispatch.go (what is sent next, and when), send.go, claim.go, bisect.go, resolve.go
+// The files follow it: intake.go, dispatch.go (what is sent next, and when), attempt.go, claim.go, bisect.go, reconcile.go
 // (reads, and what an answer teaches), judge.go, rivals.go (whose a record is), pause.go and gates.go, hunt.go (a
-// refusal in words about an object type that one event brings about), breaker.go and window.go (mass rejection), house.go
+// refusal in words about an object type that one event brings about), breaker.go and window.go (mass rejection), maintenance.go
 // (what is done once a second, and how writes are repeated), aged.go (what becomes too old in a pause), retention.go
-// (created rows go in the end). How it goes is in metrics.go, survey.go (the fleet's figures), told.go (what a worker
+// (created rows go in the end). How it goes is in metrics.go, snapshot.go (the fleet's figures), told.go (what a worker
 // tells the others), health.go and trace.go.
 //
 // # Who owns what

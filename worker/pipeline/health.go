@@ -28,7 +28,7 @@ func (w *Worker) Health() Health {
 	h.Database = outbox.FaultOf(err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for key, gate := range w.gates {
+	for key, gate := range w.pauses {
 		h.Paused = append(h.Paused, pausedName(key)+" ("+string(gate.cause)+")")
 	}
 	slices.Sort(h.Paused)

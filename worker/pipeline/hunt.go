@@ -34,8 +34,8 @@ func (w *Worker) works(objectType string) bool {
 
 // hunt splits a batch until the inputs stand alone that bring about its refusal. One batch of an object type is split
 // at a time: others come again later, as they may be refused for the same reason.
-func (w *Worker) hunt(calls, writes context.Context, refused *batch, answer *worker.Answer) {
-	objectType := refused.attempt.ObjectType
+func (w *Worker) hunt(calls, writes context.Context, refused *attempt, answer *worker.Answer) {
+	objectType := refused.ObjectType
 	if !w.beginHunt(objectType) {
 		w.later(writes, refused, answer)
 		return
@@ -68,7 +68,7 @@ func (w *Worker) hunt(calls, writes context.Context, refused *batch, answer *wor
 		case inRow > mostRefusals:
 			w.pause(writes, objectType, outbox.ByAnswer, &answer.Call)
 			w.later(writes, b, &answer)
-			w.putBack(writes, parts)
+			w.requeue(writes, parts)
 			return
 		case len(b.rows) > 1:
 			parts = append(w.halve(calls, writes, b, &answer), parts...)
@@ -99,13 +99,13 @@ func (w *Worker) endHunt(objectType string) {
 
 // guilty tells whether an event that was refused alone was so before, and others of its object type were answered in
 // between.
-func (w *Worker) guilty(b *batch) bool {
+func (w *Worker) guilty(b *attempt) bool {
 	id := b.rows[0].id
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	since, known := w.suspects[id]
 	if known {
-		return w.worked[b.attempt.ObjectType].After(since)
+		return w.worked[b.ObjectType].After(since)
 	}
 	if len(w.suspects) >= mostSuspects {
 		clear(w.suspects)
@@ -115,7 +115,7 @@ func (w *Worker) guilty(b *batch) bool {
 }
 
 // concludeSuspect settles an event that was refused alone while others of its object type are answered.
-func (w *Worker) concludeSuspect(writes context.Context, b *batch, answer *worker.Answer) {
+func (w *Worker) concludeSuspect(writes context.Context, b *attempt, answer *worker.Answer) {
 	if !w.guilty(b) {
 		w.later(writes, b, answer)
 		return
@@ -128,11 +128,11 @@ func (w *Worker) concludeSuspect(writes context.Context, b *batch, answer *worke
 }
 
 // later puts off what was refused for what may be another's fault.
-func (w *Worker) later(writes context.Context, b *batch, answer *worker.Answer) {
+func (w *Worker) later(writes context.Context, b *attempt, answer *worker.Answer) {
 	settlements := make([]outbox.Settlement, len(b.rows))
 	for k := range b.rows {
 		settlements[k] = w.judge.again(outbox.Settlement{EventID: b.rows[k].id, Error: answer.Call.Detail}, &b.rows[k], worker.Refused,
-			w.cfg.TrialInterval, b.attempt.IDProperty)
+			w.cfg.TrialInterval, b.IDProperty)
 	}
 	w.commit(writes, b, &answer.Call, settlements)
 }

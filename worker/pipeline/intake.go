@@ -43,7 +43,7 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 	for {
 		count, bytes := w.makeRoom(ctx)
 		if ctx.Err() != nil {
-			w.giveBack(func(string) bool { return true }, 0)
+			w.nak(func(string) bool { return true }, 0)
 			return nil
 		}
 		w.source.Restrict(w.restricted())
@@ -61,8 +61,8 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 				doubtful = append(doubtful, i)
 			}
 		})
-		w.bury(ctx, writes, invalid)
-		w.doubt(ctx, writes, doubtful)
+		w.insertDead(ctx, writes, invalid)
+		w.acceptInDoubt(ctx, writes, doubtful)
 		if err == nil {
 			w.stream.worked()
 		} else if ctx.Err() == nil {
@@ -79,7 +79,7 @@ func (w *Worker) makeRoom(ctx context.Context) (count, bytes int) {
 	defer w.mu.Unlock()
 	for ; ctx.Err() == nil; w.room.Wait() {
 		count, bytes = w.roomFor(w.mostInHand() - w.hand)
-		switch open, trial := w.gates[outbox.Account].state(time.Now()); {
+		switch open, trial := w.pauses[outbox.Account].state(time.Now()); {
 		case !open && (!trial || w.canTry()):
 			continue
 		case !open:
@@ -99,7 +99,7 @@ func (w *Worker) canTry() bool {
 		return true
 	}
 	return slices.ContainsFunc(w.due, func(d outbox.Due) bool {
-		_, ok := w.gates.passable(retrying, d.ObjectType, now)
+		_, ok := w.pauses.passable(retrying, d.ObjectType, now)
 		return ok && d.Retry || d.Unknown
 	})
 }
@@ -116,7 +116,7 @@ func (w *Worker) accept(e *worker.Event) (aside *item) {
 	defer w.mu.Unlock()
 	if e.Invalid == "" && w.paused(e.ObjectType, now) {
 		w.metrics.givenBack.Inc()
-		_ = e.Message.Nak(backAfter(e, giveBackDelay))
+		_ = e.Message.Nak(backAfter(e, nakDelay))
 		return nil
 	}
 	w.hand++
@@ -140,8 +140,8 @@ func (w *Worker) paused(objectType string, now time.Time) bool {
 // How long the stream keeps what was given back because it is paused. What it delivers apart from others is not fetched
 // again before it may be sent; the delay is until all workers know that.
 const (
-	giveBackDelay = 30 * time.Second
-	apartDelay    = time.Second
+	nakDelay   = 30 * time.Second
+	apartDelay = time.Second
 )
 
 func backAfter(e *worker.Event, delay time.Duration) time.Duration {
@@ -151,8 +151,8 @@ func backAfter(e *worker.Event, delay time.Duration) time.Duration {
 	return delay
 }
 
-// giveBack returns to the stream what waits under the object types that which names.
-func (w *Worker) giveBack(which func(objectType string) bool, delay time.Duration) {
+// nak returns to the stream what waits under the object types that which names.
+func (w *Worker) nak(which func(objectType string) bool, delay time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	keys := map[string]bool{}
@@ -176,14 +176,14 @@ func (w *Worker) release(i *item) {
 	w.room.Signal()
 }
 
-// bury commits invalid events as dead letters, and acks them.
-func (w *Worker) bury(ctx, writes context.Context, items []*item) {
+// insertDead commits invalid events as dead letters, and acks them.
+func (w *Worker) insertDead(ctx, writes context.Context, items []*item) {
 	w.keep(items, func(items []*item) error {
-		burials := make([]outbox.Burial, len(items))
+		burials := make([]outbox.DeadLetter, len(items))
 		for k, i := range items {
-			burials[k] = outbox.Burial{Event: i.row(), Reason: outbox.InvalidEvent, Error: i.Invalid}
+			burials[k] = outbox.DeadLetter{Event: i.row(), Reason: outbox.InvalidEvent, Error: i.Invalid}
 		}
-		return w.buryAll(ctx, writes, burials)
+		return w.insertAllDead(ctx, writes, burials)
 	}, true)
 }
 
@@ -196,10 +196,10 @@ func (w *Worker) keep(items []*item, commit func([]*item) error, done bool) {
 			bytes += len(items[n].Payload)
 			n++
 		}
-		c := &cargo{items: items[:n]}
+		c := &cut{items: items[:n]}
 		w.track(c)
 		err := commit(c.items)
-		w.answer(c.items, err)
+		w.ackOrNak(c.items, err)
 		w.untrack(c)
 		now := time.Now()
 		w.mu.Lock()
@@ -214,19 +214,19 @@ func (w *Worker) keep(items []*item, commit func([]*item) error, done bool) {
 	}
 }
 
-// buryAll keeps dead letters. One whose id belongs to another event is kept under an id that says so, and says it once
+// insertAllDead keeps dead letters. One whose id belongs to another event is kept under an id that says so, and says it once
 // more if that is taken too, as it may be by a publisher.
-func (w *Worker) buryAll(ctx, writes context.Context, burials []outbox.Burial) error {
+func (w *Worker) insertAllDead(ctx, writes context.Context, burials []outbox.DeadLetter) error {
 	for len(burials) > 0 {
 		var reused []int
-		if err := w.persist(ctx, writes, func(ctx context.Context) (err error) {
-			reused, err = w.store.Bury(ctx, burials)
+		if err := w.retryWrite(ctx, writes, func(ctx context.Context) (err error) {
+			reused, err = w.store.InsertDead(ctx, burials)
 			return err
 		}); err != nil {
 			return err
 		}
 		w.metrics.ended(outbox.Dead, burials[0].Reason, len(burials)-len(reused)) // all are buried for the same reason
-		again := make([]outbox.Burial, len(reused))
+		again := make([]outbox.DeadLetter, len(reused))
 		for k, at := range reused {
 			again[k] = reuse(burials[at])
 		}
@@ -236,7 +236,7 @@ func (w *Worker) buryAll(ctx, writes context.Context, burials []outbox.Burial) e
 }
 
 // reuse makes the dead letter of an event whose id is another event's already.
-func reuse(b outbox.Burial) outbox.Burial {
+func reuse(b outbox.DeadLetter) outbox.DeadLetter {
 	if b.Reason == outbox.InvalidEvent {
 		b.Error = "and it is invalid: " + b.Error
 	}
@@ -253,8 +253,8 @@ func reuse(b outbox.Burial) outbox.Burial {
 	return b
 }
 
-// answer acks events that are durable in the outbox, or gives them back if err says that they may not be.
-func (w *Worker) answer(items []*item, err error) {
+// ackOrNak acks events that are durable in the outbox, or gives them back if err says that they may not be.
+func (w *Worker) ackOrNak(items []*item, err error) {
 	for _, i := range items {
 		// An answer that is lost means a redelivery, which the outbox recognises.
 		if err != nil {
@@ -272,8 +272,8 @@ func (i *item) row() outbox.Event {
 	}
 }
 
-// keepInHand tells the stream, for as long as it takes, that what is in hand is still being worked on.
-func (w *Worker) keepInHand(ctx context.Context) error {
+// runAckExtension tells the stream, for as long as it takes, that what is in hand is still being worked on.
+func (w *Worker) runAckExtension(ctx context.Context) error {
 	tick := time.NewTicker(min(time.Second, w.cfg.AckWait/6))
 	defer tick.Stop()
 	for {
@@ -281,13 +281,13 @@ func (w *Worker) keepInHand(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			w.touch(time.Now())
+			w.extendAckDeadlines(time.Now())
 		}
 	}
 }
 
-// touch tells it of all that was in hand for a third of the ack wait.
-func (w *Worker) touch(now time.Time) {
+// extendAckDeadlines tells it of all that was in hand for a third of the ack wait.
+func (w *Worker) extendAckDeadlines(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	touch := func(i *item) {
@@ -305,13 +305,13 @@ func (w *Worker) touch(now time.Time) {
 }
 
 // track keeps what was cut under touch's eyes until untrack.
-func (w *Worker) track(c *cargo) {
+func (w *Worker) track(c *cut) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unacked[c] = struct{}{}
 }
 
-func (w *Worker) untrack(c *cargo) {
+func (w *Worker) untrack(c *cut) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.unacked, c)

@@ -220,17 +220,17 @@ func TestConfigValidate(t *testing.T) {
 
 func TestGates(t *testing.T) {
 	now := time.Now()
-	g := gates{"deals": {trialAt: now.Add(time.Second)}}
+	g := pauseSet{"deals": {trialAt: now.Add(time.Second)}}
 	if _, ok := g.passable(fresh, "deals", now); ok {
 		t.Error("a paused type passes")
 	}
-	if trials, ok := g.passable(resolving, "deals", now); !ok || len(trials) > 0 {
+	if trials, ok := g.passable(reconciling, "deals", now); !ok || len(trials) > 0 {
 		t.Errorf("what is in doubt can't be asked about: %q, %v", trials, ok)
 	}
 	if trials, ok := g.passable(fresh, "contacts", now); !ok || len(trials) > 0 {
 		t.Error("another type does not pass")
 	}
-	g[outbox.Account] = &gate{trialAt: now}
+	g[outbox.Account] = &pauseState{trialAt: now}
 	if trials, ok := g.passable(fresh, "contacts", now); !ok || len(trials) != 1 {
 		t.Errorf("the account's trial: %q, %v", trials, ok)
 	}
@@ -248,7 +248,7 @@ func TestGates(t *testing.T) {
 }
 
 func TestHoldForFailures(t *testing.T) {
-	var h hold
+	var h crmBackoff
 	now := time.Now()
 	h.failed(now, time.Second)
 	h.failed(now, time.Second)
@@ -294,7 +294,7 @@ func TestHoldForThrottling(t *testing.T) {
 		"one that is asked for each time": {{0, s, 60 * s, 60 * s}, {61 * s, 0, 60 * s, 121 * s}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var h hold
+			var h crmBackoff
 			begin := time.Now()
 			for _, a := range answers {
 				h.throttled(begin.Add(a.at), a.took, a.wait)
@@ -308,7 +308,7 @@ func TestHoldForThrottling(t *testing.T) {
 
 // What an answer asks for is not ended by the answer to an older call, nor made longer by failures.
 func TestHoldIsObeyed(t *testing.T) {
-	var h hold
+	var h crmBackoff
 	begin := time.Now()
 	for range 5 {
 		h.failed(begin, time.Second)
@@ -323,14 +323,14 @@ func TestHoldIsObeyed(t *testing.T) {
 	}
 	h.throttled(begin.Add(11*time.Second), time.Second, 10*time.Second)
 	h.answered(begin.Add(32*time.Second), time.Second)
-	if (h != hold{}) {
+	if (h != crmBackoff{}) {
 		t.Errorf("a call after the wait was answered, and what is left is %+v", h)
 	}
 }
 
 // After a hold for failures one call finds out, and the others wait for what becomes of it.
 func TestHoldSendsAScout(t *testing.T) {
-	var h hold
+	var h crmBackoff
 	now := time.Now()
 	expect := func(when string, ok, scout, usual bool) {
 		t.Helper()
@@ -361,7 +361,7 @@ func TestHoldSendsAScout(t *testing.T) {
 	h.answered(now, time.Millisecond)
 	expect("the scout was answered", true, false, true)
 	h.scouts--
-	if (h != hold{}) {
+	if (h != crmBackoff{}) {
 		t.Errorf("what is left is %+v", h)
 	}
 }

@@ -24,8 +24,8 @@ func (w *Worker) refreshDoubt(ctx context.Context) error {
 	return nil
 }
 
-// doubt commits events in doubt without a call, and acks them.
-func (w *Worker) doubt(ctx, writes context.Context, items []*item) {
+// acceptInDoubt commits events in doubt without a call, and acks them.
+func (w *Worker) acceptInDoubt(ctx, writes context.Context, items []*item) {
 	w.keep(items, func(items []*item) error {
 		events := make([]outbox.Event, len(items))
 		for k, i := range items {
@@ -33,7 +33,7 @@ func (w *Worker) doubt(ctx, writes context.Context, items []*item) {
 		}
 		var fresh int
 		var reused []int
-		if err := w.persist(ctx, writes, func(ctx context.Context) (err error) {
+		if err := w.retryWrite(ctx, writes, func(ctx context.Context) (err error) {
 			fresh, reused, err = w.store.Accept(ctx, events, w.cfg.IDProperty)
 			return err
 		}); err != nil {
@@ -44,10 +44,10 @@ func (w *Worker) doubt(ctx, writes context.Context, items []*item) {
 		if len(reused) == 0 {
 			return nil
 		}
-		burials := make([]outbox.Burial, len(reused))
+		burials := make([]outbox.DeadLetter, len(reused))
 		for k, at := range reused {
-			burials[k] = reuse(outbox.Burial{Event: events[at], Reason: outbox.IDReused})
+			burials[k] = reuse(outbox.DeadLetter{Event: events[at], Reason: outbox.IDReused})
 		}
-		return w.buryAll(ctx, writes, burials)
+		return w.insertAllDead(ctx, writes, burials)
 	}, false)
 }

@@ -40,7 +40,7 @@ func (w *Worker) reserve() {
 }
 
 // claimed notes what a claim takes up indeed.
-func (w *Worker) claimed(b *batch, bytes int) {
+func (w *Worker) claimed(b *attempt, bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dueBytes += bytes - b.bytes
@@ -49,7 +49,7 @@ func (w *Worker) claimed(b *batch, bytes int) {
 }
 
 // unclaim forgets claimed rows.
-func (w *Worker) unclaim(b *batch) {
+func (w *Worker) unclaim(b *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.claims--

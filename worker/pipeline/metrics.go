@@ -83,7 +83,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		for _, cause := range pauseCauses {
 			f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "paused", Help: "Pauses in force: of everything, or of an object type.",
 				ConstLabels: prometheus.Labels{"scope": scope, "cause": string(cause)}},
-				m.of(func(w *Worker) int { return w.gates.count(scope == "all", cause) }))
+				m.of(func(w *Worker) int { return w.pauses.count(scope == "all", cause) }))
 		}
 	}
 	for _, state := range operator.States {
@@ -159,7 +159,7 @@ func (m *Metrics) took(published, now time.Time) {
 }
 
 // settled counts what became of a batch. Most are created, and counted together.
-func (m *Metrics) settled(b *batch, settlements []outbox.Settlement) {
+func (m *Metrics) settled(b *attempt, settlements []outbox.Settlement) {
 	created, now := 0, time.Now()
 	for k := range settlements {
 		s := &settlements[k]
@@ -168,7 +168,7 @@ func (m *Metrics) settled(b *batch, settlements []outbox.Settlement) {
 		} else {
 			m.ended(s.Status, s.Reason, 1)
 		}
-		if b.kind == resolving {
+		if b.kind == reconciling {
 			m.reconciliations.WithLabelValues(reconciled(s)).Inc()
 		}
 		if k < len(b.rows) && (s.Status == outbox.Created || s.Status == outbox.Dead) {

@@ -29,7 +29,7 @@ func (w *Worker) stopCalls(writes context.Context, p outbox.Pause, correlationID
 	w.mu.Unlock()
 	w.shut(p)
 	var fresh bool
-	err := w.persist(writes, writes, func(ctx context.Context) (err error) {
+	err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
 		fresh, err = w.store.Pause(ctx, p)
 		return err
 	})
@@ -52,24 +52,24 @@ func pausedName(key string) string {
 
 // shut closes a gate here, and gives back what waits behind it. What a person has paused stays so.
 func (w *Worker) shut(p outbox.Pause) {
-	delay := giveBackDelay
+	delay := nakDelay
 	if p.Cause != outbox.ByOperator {
-		delay = min(p.TrialIn, giveBackDelay)
+		delay = min(p.TrialIn, nakDelay)
 	}
 	w.mu.Lock()
 	w.changes++
-	if g := w.gates[p.ObjectType]; g == nil || g.cause != outbox.ByOperator {
-		w.gates[p.ObjectType] = &gate{cause: p.Cause, trialAt: time.Now().Add(p.TrialIn)}
+	if g := w.pauses[p.ObjectType]; g == nil || g.cause != outbox.ByOperator {
+		w.pauses[p.ObjectType] = &pauseState{cause: p.Cause, trialAt: time.Now().Add(p.TrialIn)}
 	}
 	w.mu.Unlock()
-	w.giveBack(func(objectType string) bool { return p.ObjectType == outbox.Account || p.ObjectType == objectType }, delay)
+	w.nak(func(objectType string) bool { return p.ObjectType == outbox.Account || p.ObjectType == objectType }, delay)
 }
 
 // resume ends pauses whose trial succeeded.
 func (w *Worker) resume(writes context.Context, trials []string) {
 	for _, key := range trials {
 		var was bool
-		if err := w.persist(writes, writes, func(ctx context.Context) (err error) {
+		if err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
 			was, err = w.store.Resume(ctx, key)
 			return err
 		}); err == nil && was {
@@ -77,8 +77,8 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 		}
 		w.mu.Lock()
 		w.changes++
-		if g := w.gates[key]; g != nil && g.cause != outbox.ByOperator {
-			delete(w.gates, key)
+		if g := w.pauses[key]; g != nil && g.cause != outbox.ByOperator {
+			delete(w.pauses, key)
 		}
 		w.wakeUp()
 		w.mu.Unlock()
@@ -88,7 +88,7 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 // watchPauses keeps up with what the fleet and people pause and resume. It is beside all other work, so that nothing
 // makes it late, and closes known when it has looked for the first time.
 func (w *Worker) watchPauses(ctx, writes context.Context, known chan<- struct{}) error {
-	tick := time.NewTicker(rounds)
+	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	credential := ""
 	for {
@@ -131,13 +131,13 @@ func (w *Worker) lookAtPauses(ctx context.Context, newCredential bool) error {
 	if err := w.refreshHold(ctx); err != nil {
 		return err
 	}
-	return w.dilute(ctx)
+	return w.recordSuccesses(ctx)
 }
 
 // refreshHold ends the wait for a CRM that is not well, or that wants fewer calls, if a person wants so.
 func (w *Worker) refreshHold(ctx context.Context) error {
 	w.mu.Lock()
-	since, waits := w.hold.since, time.Now().Before(w.hold.until)
+	since, waits := w.backoff.since, time.Now().Before(w.backoff.until)
 	w.mu.Unlock()
 	if !waits {
 		return nil
@@ -148,8 +148,8 @@ func (w *Worker) refreshHold(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.hold.since.Equal(since) { // nothing else was learned since
-		w.hold = hold{}
+	if w.backoff.since.Equal(since) { // nothing else was learned since
+		w.backoff = crmBackoff{}
 		w.wakeUp()
 		w.log.Info("calls go on: a person ended the wait for the CRM")
 	}
@@ -176,21 +176,21 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 		return nil
 	}
 	var opened []string
-	for key := range w.gates {
+	for key := range w.pauses {
 		if _, still := paused[key]; !still {
 			opened = append(opened, key)
-			if w.gates[key].cause == outbox.ByAnswer {
+			if w.pauses[key].cause == outbox.ByAnswer {
 				w.worked[key] = now // a trial of another worker was answered
 			}
-			delete(w.gates, key)
+			delete(w.pauses, key)
 		}
 	}
 	var shut []outbox.Pause
 	for key, p := range paused {
-		if g := w.gates[key]; g != nil && g.cause == p.Cause {
+		if g := w.pauses[key]; g != nil && g.cause == p.Cause {
 			g.trialAt = now.Add(p.TrialIn)
 		} else {
-			delete(w.gates, key)
+			delete(w.pauses, key)
 			shut = append(shut, p)
 		}
 	}
@@ -214,12 +214,12 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 func (w *Worker) restricted() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.gates) == 0 {
+	if len(w.pauses) == 0 {
 		return nil
 	}
 	now := time.Now()
 	most := map[string]int{}
-	for key := range w.gates {
+	for key := range w.pauses {
 		if key != outbox.Account {
 			most[key], _ = w.roomOf(key, now)
 		}
@@ -230,13 +230,13 @@ func (w *Worker) restricted() map[string]int {
 // roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial
 // one, of a breaker a batch. The caller holds mu.
 func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) {
-	trials, ok := w.gates.passable(fresh, objectType, now)
+	trials, ok := w.pauses.passable(fresh, objectType, now)
 	switch {
 	case !ok:
 		return 0, true
 	case len(trials) > 0:
 		n = 1
-		if g := w.gates[objectType]; g != nil && g.cause == outbox.ByBreaker {
+		if g := w.pauses[objectType]; g != nil && g.cause == outbox.ByBreaker {
 			n = w.cfg.Batch.Size
 		}
 		return max(0, n-w.waiting.Waiting(objectType)), true

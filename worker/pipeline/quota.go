@@ -18,8 +18,8 @@ type token struct {
 	cut        time.Time // when what it is for was cut, if anything was
 }
 
-// useless tells that no call can begin in time that is so far from being ready.
-func (t token) useless(now time.Time, ready time.Duration) bool { return t.end.Before(now.Add(ready)) }
+// expired tells that no call can begin in time that is so far from being ready.
+func (t token) expired(now time.Time, ready time.Duration) bool { return t.end.Before(now.Add(ready)) }
 
 // tokens are this worker's part of the fleet's quota: who waits for a token, in turn, and those that are in hand.
 type tokens struct {
@@ -27,7 +27,7 @@ type tokens struct {
 	scarce atomic.Bool
 
 	mu            sync.Mutex // guards all below; nothing waits while holding it
-	urgent, usual []*place   // who waits; whose turn it is stands in neither
+	urgent, usual []*waiter  // who waits; whose turn it is stands in neither
 	taken         bool       // it is somebody's turn
 	have          []token    // granted and not yet given to anybody, in the order of their times
 	out           int        // given to somebody whose call has not begun
@@ -39,8 +39,8 @@ type tokens struct {
 	trip          time.Duration // from asking for tokens until they are here, likewise
 }
 
-// giveBack tells of a token that no call was made with.
-func (t *tokens) giveBack(unused token) {
+// refund tells of a token that no call was made with.
+func (t *tokens) refund(unused token) {
 	if unused.at.IsZero() {
 		return
 	}
@@ -74,7 +74,7 @@ func (t *tokens) pop(ready time.Duration) (token, bool) {
 	for len(t.have) > 0 {
 		next := t.have[0]
 		t.have = t.have[1:]
-		if !next.useless(now, ready) {
+		if !next.expired(now, ready) {
 			t.out++
 			return next, true
 		}
@@ -179,7 +179,7 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 	t.mu.Unlock()
 	var grant outbox.Grant
 	var sent, received time.Time
-	err = w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+	err = w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
 		sent = time.Now()
 		grant, err = w.store.Take(ctx, w.quota(), a)
 		received = time.Now()
@@ -226,23 +226,23 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 
 // takeToken gets the token of a call whose batch is not cut yet, and waits until it is time to cut it. It reports false
 // when ctx has ended, or a pause has begun.
-func (w *Worker) takeToken(ctx, writes context.Context, j job) (got token, ok bool) {
+func (w *Worker) takeToken(ctx, writes context.Context, j plannedCall) (got token, ok bool) {
 	if w.cfg.Quota.Calls == 0 {
 		return token{}, ctx.Err() == nil
 	}
-	lead, got, ok := w.awaitToken(ctx, writes, j)
+	lead, got, ok := w.nextToken(ctx, writes, j)
 	if !ok {
 		return token{}, false
 	}
 	if !sleep(ctx, time.Until(got.start.Add(-lead))) {
-		w.tokens.giveBack(got)
+		w.tokens.refund(got)
 		return token{}, false
 	}
 	got.cut = time.Now()
 	return got, true
 }
 
-func (w *Worker) awaitToken(ctx, writes context.Context, j job) (lead time.Duration, got token, ok bool) {
+func (w *Worker) nextToken(ctx, writes context.Context, j plannedCall) (lead time.Duration, got token, ok bool) {
 	place := w.tokens.join(false)
 	defer w.tokens.leave(place)
 	select {
@@ -253,7 +253,7 @@ func (w *Worker) awaitToken(ctx, writes context.Context, j job) (lead time.Durat
 	for {
 		w.mu.Lock()
 		want := min(w.waiting.Len()/w.cfg.Batch.Size, w.cfg.InFlight-w.active)
-		may := w.gates.stillPassable(fresh, outbox.Account, j.trials)
+		may := w.pauses.stillPassable(fresh, outbox.Account, j.trials)
 		w.mu.Unlock()
 		if !may {
 			return 0, token{}, false
@@ -274,7 +274,7 @@ func (w *Worker) awaitToken(ctx, writes context.Context, j job) (lead time.Durat
 // takeTokenFor gets a token for the first of these batches, unless it has one, and waits until its call may begin.
 // Meanwhile it renews the leases of all; kept are those that are still held. It reports false when the calls could not
 // be made even with a token: because of a pause, a hold or a stop.
-func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (kept []*batch, ok bool) {
+func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*attempt) (kept []*attempt, ok bool) {
 	limited := w.cfg.Quota.Calls > 0
 	t := &w.tokens
 	var mine token
@@ -284,7 +284,7 @@ func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (
 	if !mine.cut.IsZero() {
 		t.prepared(time.Since(mine.cut))
 	}
-	var in *place
+	var in *waiter
 	defer func() {
 		t.leave(in)
 		if ok {
@@ -293,7 +293,7 @@ func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (
 			}
 			kept[0].token = mine
 		} else {
-			t.giveBack(mine)
+			t.refund(mine)
 		}
 	}()
 	renewed := time.Now()
@@ -302,7 +302,7 @@ func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (
 	for len(batches) > 0 {
 		b := batches[0]
 		w.mu.Lock()
-		may := w.gates.stillPassable(b.kind, b.attempt.ObjectType, b.trials) && w.hold.stillLets(time.Now(), b.scout)
+		may := w.pauses.stillPassable(b.kind, b.ObjectType, b.trials) && w.backoff.stillLets(time.Now(), b.scout)
 		w.mu.Unlock()
 		if !may || calls.Err() != nil {
 			return batches, false
@@ -310,12 +310,12 @@ func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*batch) (
 		now := time.Now()
 		wait := mine.start.Sub(now)
 		switch {
-		case !limited, !mine.useless(now, 0) && wait <= 0:
+		case !limited, !mine.expired(now, 0) && wait <= 0:
 			return batches, true
-		case !mine.useless(now, 0):
+		case !mine.expired(now, 0):
 		case in == nil:
-			t.giveBack(mine)
-			mine, in = token{}, t.join(b.kind == resolving)
+			t.refund(mine)
+			mine, in = token{}, t.join(b.kind == reconciling)
 			continue
 		default:
 			select {
@@ -352,15 +352,15 @@ func (t *tokens) line() int {
 	return len(t.urgent) + len(t.usual)
 }
 
-// inTime waits until the call of fresh events may begin. It reports false when it may not any more: then they were put
+// awaitToken waits until the call of fresh events may begin. It reports false when it may not any more: then they were put
 // back.
-func (w *Worker) inTime(calls, writes context.Context, b *batch) bool {
+func (w *Worker) awaitToken(calls, writes context.Context, b *attempt) bool {
 	if w.cfg.Quota.Calls == 0 {
 		return true
 	}
-	parts, ok := w.takeTokenFor(calls, writes, []*batch{b})
+	parts, ok := w.takeTokenFor(calls, writes, []*attempt{b})
 	if !ok {
-		w.putBack(writes, parts)
+		w.requeue(writes, parts)
 	}
 	return ok
 }
@@ -371,13 +371,13 @@ func explained(call *worker.Call) bool {
 	return call.Status == statusTooManyRequests && !call.Asked && call.Limits.Max > 0 && call.Limits.Remaining == 0
 }
 
-// learnQuota draws from an answer what it tells of the quota.
-func (w *Worker) learnQuota(writes context.Context, b *batch, class worker.Class, call *worker.Call) {
+// applyQuota draws from an answer what it tells of the quota.
+func (w *Worker) applyQuota(writes context.Context, b *attempt, class worker.Class, call *worker.Call) {
 	if w.cfg.Quota.Calls == 0 {
 		return
 	}
 	if b.token.at.IsZero() {
-		w.log.Error("a call was made without its part of the quota; this is a fault of the program", "attempt", b.attempt.ID)
+		w.log.Error("a call was made without its part of the quota; this is a fault of the program", "attempt", b.ID)
 	}
 	l := call.Limits
 	seen := outbox.Seen{At: b.token.at, Max: l.Max, Remaining: l.Remaining, Window: l.Interval, DailyMax: l.DailyMax, DailyRemaining: l.DailyRemain}
@@ -385,7 +385,7 @@ func (w *Worker) learnQuota(writes context.Context, b *batch, class worker.Class
 	case class == worker.Throttled:
 		w.tokens.drop() // what they were granted on is no longer so
 		r := outbox.Refusal{Seen: seen, Wait: call.Wait, Asked: !explained(call), Why: call.Detail}
-		_ = w.persist(writes, writes, func(ctx context.Context) error { return w.store.Throttle(ctx, w.quota(), r) })
+		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Throttle(ctx, w.quota(), r) })
 	case class == worker.Unavailable && call.Status == 0:
 		w.tokens.spared(b.token.at)
 	case l.Max >= 0 || l.DailyMax >= 0:

@@ -16,7 +16,7 @@ import (
 // What goes first gets the next turn, and the others get theirs in the order of their coming.
 func TestTokensInTurn(t *testing.T) {
 	var line tokens
-	entered := func(p *place) bool {
+	entered := func(p *waiter) bool {
 		select {
 		case <-p.turn:
 			return true
@@ -31,7 +31,7 @@ func TestTokensInTurn(t *testing.T) {
 	if n := line.line(); n != 3 {
 		t.Errorf("%d wait", n)
 	}
-	var waiting = []*place{a, first, b, c}
+	var waiting = []*waiter{a, first, b, c}
 	for i, p := range waiting {
 		for k, q := range waiting {
 			if entered(q) != (k <= i) {
@@ -60,8 +60,8 @@ func TestTokensInHand(t *testing.T) {
 	if got, _ := in.pop(0); got != soon {
 		t.Errorf("got %v", got)
 	}
-	in.giveBack(token{})
-	in.giveBack(soon)
+	in.refund(token{})
+	in.refund(soon)
 	in.drop()
 	if diff := cmp.Diff([]time.Time{late.at, soon.at, far.at}, in.unused); diff != "" || in.have != nil {
 		t.Errorf("given back: %s; in hand: %v", diff, in.have)
@@ -123,7 +123,7 @@ func TestRipeUnderAQuota(t *testing.T) {
 	w.waiting.Add("other", nil, 1, begin.Add(2*time.Second))
 	ripe := func(after time.Duration, shut func(string) bool, want string) {
 		t.Helper()
-		if key, _ := w.ripe(begin.Add(after), shut); key != want {
+		if key, _ := w.ready(begin.Add(after), shut); key != want {
 			t.Errorf("%v after: %q, want %q", after, key, want)
 		}
 	}
@@ -218,9 +218,9 @@ func TestCallsThatTellNothing(t *testing.T) {
 
 // While everything is paused, no more workers are wanted; while an object type is, what there is to do counts.
 func TestLoadWhilePaused(t *testing.T) {
-	s := survey{pending: 600_000, workers: []outbox.Capacity{{Batch: 100, Rate: 1000}}}
+	s := snapshot{pending: 600_000, workers: []outbox.Capacity{{Batch: 100, Rate: 1000}}}
 	for key, want := range map[string]int{"contracts": 10, outbox.Account: 1} {
-		w := &Worker{gates: gates{key: {cause: outbox.ByAnswer}}}
+		w := &Worker{pauses: pauseSet{key: {cause: outbox.ByAnswer}}}
 		if got := w.load(&s).Signals().WorkersWanted; got != want {
 			t.Errorf("%s is paused: %d workers are wanted, want %d", key, got, want)
 		}
@@ -231,7 +231,7 @@ func TestLoadWhilePaused(t *testing.T) {
 func TestDayLimitMetric(t *testing.T) {
 	w := &Worker{metrics: NewMetrics(nil)}
 	w.cfg.Quota = Quota{Calls: 100, Window: time.Second, Daily: 1000, Reserve: .9}
-	w.showFleet(&survey{})
+	w.showFleet(&snapshot{})
 	var m dto.Metric
 	if err := w.metrics.fleet.dayLimit.Write(&m); err != nil || m.GetGauge().GetValue() != 100 {
 		t.Errorf("%v, %v; want 100", m.GetGauge().GetValue(), err)

@@ -14,12 +14,12 @@ const (
 	retentionRetry = time.Second
 )
 
-// keepSmall removes created rows that have been kept for long enough. All workers ask; the outbox lets one of them do it.
-func (w *Worker) keepSmall(ctx, writes context.Context) error {
+// runRetention removes created rows that have been kept for long enough. All workers ask; the outbox lets one of them do it.
+func (w *Worker) runRetention(ctx, writes context.Context) error {
 	if w.cfg.KeepCreated < 0 {
 		return nil
 	}
-	trouble := &outage{log: w.log, what: "removing old created rows"}
+	trouble := &failureLog{log: w.log, what: "removing old created rows"}
 	if !sleep(ctx, retentionSoon) { // the first calls are more urgent
 		return nil
 	}

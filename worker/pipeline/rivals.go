@@ -29,16 +29,16 @@ type rival struct {
 
 // propertyOf is the id property that tells of the rows of a batch, also of those that are asked about by record ids; ""
 // for none.
-func (w *Worker) propertyOf(b *batch) string {
-	if b.attempt.IDProperty == outbox.ByRecordID {
-		return w.cfg.IDProperty[b.attempt.ObjectType]
+func (w *Worker) propertyOf(b *attempt) string {
+	if b.IDProperty == outbox.ByRecordID {
+		return w.cfg.IDProperty[b.ObjectType]
 	}
-	return b.attempt.IDProperty
+	return b.IDProperty
 }
 
 // unique is the value of a row's id property.
-func (b *batch) unique(r *row) string {
-	if b.attempt.IDProperty == outbox.ByRecordID {
+func (b *attempt) unique(r *row) string {
+	if b.IDProperty == outbox.ByRecordID {
 		return r.input.IDValue
 	}
 	return r.value
@@ -46,7 +46,7 @@ func (b *batch) unique(r *row) string {
 
 // rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others
 // may have. What was found tells of those, too, that are asked about by its record id.
-func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]worker.Found) (list []*rival, err error) {
+func (w *Worker) rivalsOf(ctx context.Context, b *attempt, found map[string]worker.Found) (list []*rival, err error) {
 	property := w.propertyOf(b)
 	if property == "" {
 		return nil, nil
@@ -59,7 +59,7 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]worker
 	for k := range b.rows {
 		if r := &b.rows[k]; r.explicit() {
 			a := outbox.Asked{EventID: r.id, Value: b.unique(r), RecordID: found[r.value].RecordID}
-			if b.attempt.IDProperty == outbox.ByRecordID {
+			if b.IDProperty == outbox.ByRecordID {
 				a.RecordID = r.value
 			}
 			asked = append(asked, a)
@@ -71,8 +71,8 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]worker
 		return nil, nil
 	}
 	var others []outbox.Rival
-	if err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
-		others, err = w.store.Rivals(ctx, b.attempt.ObjectType, property, asked)
+	if err := w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
+		others, err = w.store.Rivals(ctx, b.ObjectType, property, asked)
 		return err
 	}); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (w *Worker) rivalsOf(ctx context.Context, b *batch, found map[string]worker
 }
 
 // contest finds the rows of a batch whose event id another event in doubt has for value.
-func (w *Worker) contest(ctx context.Context, b *batch) error {
+func (w *Worker) contest(ctx context.Context, b *attempt) error {
 	var ids []string
 	for k := range b.rows {
 		if r := &b.rows[k]; b.unique(r) == r.id {
@@ -99,8 +99,8 @@ func (w *Worker) contest(ctx context.Context, b *batch) error {
 		return nil
 	}
 	var contested map[string]bool
-	err := w.persist(ctx, ctx, func(ctx context.Context) (err error) {
-		contested, err = w.store.Contested(ctx, b.attempt.ObjectType, ids)
+	err := w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
+		contested, err = w.store.Contested(ctx, b.ObjectType, ids)
 		return err
 	})
 	for k := range b.rows {
@@ -111,7 +111,7 @@ func (w *Worker) contest(ctx context.Context, b *batch) error {
 
 // newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked
 // for: that they are there is to be known, and then it is asked again.
-func (w *Worker) newRivals(ctx context.Context, b *batch, found map[string]worker.Found, rivals []*rival) ([]*rival, error) {
+func (w *Worker) newRivals(ctx context.Context, b *attempt, found map[string]worker.Found, rivals []*rival) ([]*rival, error) {
 	if len(rivals) == 0 || len(found) == 0 {
 		return rivals, nil
 	}
@@ -137,7 +137,7 @@ func sentProperties(in *worker.Input) map[string]string {
 }
 
 // evidence are the properties that a read of a batch asks for, to tell whose a record is.
-func (w *Worker) evidence(b *batch, rivals []*rival) []string {
+func (w *Worker) evidence(b *attempt, rivals []*rival) []string {
 	names := map[string]bool{}
 	add := func(sent map[string]string) {
 		for name := range sent {
@@ -147,8 +147,8 @@ func (w *Worker) evidence(b *batch, rivals []*rival) []string {
 	for _, r := range rivals {
 		add(r.sent)
 	}
-	if b.attempt.IDProperty == outbox.ByRecordID {
-		if property := w.cfg.IDProperty[b.attempt.ObjectType]; property != "" {
+	if b.IDProperty == outbox.ByRecordID {
+		if property := w.cfg.IDProperty[b.ObjectType]; property != "" {
 			names[property] = true
 		} else {
 			for k := range b.rows {
@@ -156,7 +156,7 @@ func (w *Worker) evidence(b *batch, rivals []*rival) []string {
 			}
 		}
 	}
-	delete(names, b.attempt.IDProperty)
+	delete(names, b.IDProperty)
 	return slices.Sorted(maps.Keys(names))
 }
 
@@ -196,9 +196,9 @@ func owner(events []*rival, held map[string]string, idProperty string) *rival {
 }
 
 // whose judges a record that was found for a row.
-func (w *Worker) whose(b *batch, r *row, f *worker.Found, rivals []*rival, call *worker.Call) outbox.Settlement {
+func (w *Worker) whose(b *attempt, r *row, f *worker.Found, rivals []*rival, call *worker.Call) outbox.Settlement {
 	j, idProperty, value := w.judge, w.propertyOf(b), b.unique(r)
-	if b.attempt.IDProperty == outbox.ByRecordID && (idProperty == "" || !alike(value, f.Properties[idProperty])) {
+	if b.IDProperty == outbox.ByRecordID && (idProperty == "" || !alike(value, f.Properties[idProperty])) {
 		return w.whoseExisting(r, f, idProperty, call)
 	}
 	if !r.explicit() {
@@ -273,7 +273,7 @@ func (w *Worker) whoseExisting(r *row, f *worker.Found, idProperty string, call 
 }
 
 // leaveClaimed leaves records to the events that have them already.
-func (w *Worker) leaveClaimed(ctx context.Context, b *batch, a *worker.ReadAnswer, settlements []outbox.Settlement) error {
+func (w *Worker) leaveClaimed(ctx context.Context, b *attempt, a *worker.ReadAnswer, settlements []outbox.Settlement) error {
 	var claims []outbox.Claim
 	for k := range b.rows {
 		if settlements[k].Status == outbox.Created {
@@ -283,7 +283,7 @@ func (w *Worker) leaveClaimed(ctx context.Context, b *batch, a *worker.ReadAnswe
 	if len(claims) == 0 {
 		return nil
 	}
-	claimed, err := w.owners(ctx, b.attempt.ObjectType, claims)
+	claimed, err := w.owners(ctx, b.ObjectType, claims)
 	if err != nil {
 		return err
 	}
@@ -310,7 +310,7 @@ const (
 
 // claimOf says when the call was named that may have made a record for another event: by our clock, if the answer
 // tells what time it is by the CRM's.
-func (w *Worker) claimOf(b *batch, r *row, recordID string, a *worker.ReadAnswer) outbox.Claim {
+func (w *Worker) claimOf(b *attempt, r *row, recordID string, a *worker.ReadAnswer) outbox.Claim {
 	c := outbox.Claim{RecordID: recordID}
 	at := a.Found[r.value].CreatedAt
 	if at.IsZero() {
@@ -320,7 +320,7 @@ func (w *Worker) claimOf(b *batch, r *row, recordID string, a *worker.ReadAnswer
 		at = at.Add(-time.Until(date))
 	}
 	c.From, c.To = at.Add(-farApart), at.Add(farApart)
-	if !r.explicit() && b.attempt.IDProperty != outbox.ByRecordID {
+	if !r.explicit() && b.IDProperty != outbox.ByRecordID {
 		c.From, c.To = at.Add(-w.cfg.CallTimeout-closeBy), at.Add(closeBy)
 	}
 	return c
@@ -328,7 +328,7 @@ func (w *Worker) claimOf(b *batch, r *row, recordID string, a *worker.ReadAnswer
 
 // owners tells which records are an event's already: event ids by record ids.
 func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
-	err = w.persist(ctx, ctx, func(ctx context.Context) (err error) {
+	err = w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
 		eventIDs, err = w.store.Claimed(ctx, objectType, claims)
 		return err
 	})
@@ -336,15 +336,15 @@ func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.
 }
 
 // leaveTaken leaves records to the events that have them, by what the database says.
-func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, settlements []outbox.Settlement) error {
-	now := time.Now() // only whole rows are in the way: no attempts are looked through
+func (w *Worker) leaveTaken(ctx context.Context, b *attempt, tally *outbox.Call, settlements []outbox.Settlement) error {
+	now := time.Now() // only expanded rows are in the way: no attempts are looked through
 	var claims []outbox.Claim
 	for k := range settlements {
 		if settlements[k].Status == outbox.Created {
 			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, From: now, To: now})
 		}
 	}
-	claimed, err := w.owners(ctx, b.attempt.ObjectType, claims)
+	claimed, err := w.owners(ctx, b.ObjectType, claims)
 	if err != nil {
 		return err
 	}
@@ -355,7 +355,7 @@ func (w *Worker) leaveTaken(ctx context.Context, b *batch, tally *outbox.Call, s
 		}
 		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
 			tally.Created--
-			if b.kind == resolving { // another has claimed it since that was looked for
+			if b.kind == reconciling { // another has claimed it since that was looked for
 				*s = w.judge.conflict(&row{id: s.EventID}, fmt.Sprintf("record %s is event %q's", s.RecordID, other))
 				tally.Rejected++
 				continue

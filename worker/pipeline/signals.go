@@ -96,7 +96,7 @@ const SignalTarget = time.Minute
 // bounded, see outbox.Store.Census: it may be asked every few seconds. It may be called at any time by any goroutine;
 // the error is the stream's or the database's.
 func (w *Worker) Signals(ctx context.Context) (Signals, error) {
-	s := w.survey(ctx)
+	s := w.snapshot(ctx)
 	if err := errors.Join(s.streamErr, s.outboxErr); err != nil {
 		return Signals{}, err
 	}

@@ -76,8 +76,8 @@ func (w *Worker) tell() outbox.Told {
 	t.Done = w.done
 	if u := w.unwell; !u.since.IsZero() {
 		t.CRM = &outbox.Trouble{Kind: u.kind, Why: u.why, Since: u.since, Times: u.times}
-		if w.hold.until.After(now) {
-			t.CRM.Until = w.hold.until
+		if w.backoff.until.After(now) {
+			t.CRM.Until = w.backoff.until
 		}
 	}
 	for objectType, o := range w.reads {
@@ -92,7 +92,7 @@ func (w *Worker) tell() outbox.Told {
 }
 
 // trouble is what an outage is to others; nil if there is none.
-func (o *outage) trouble() *outbox.Trouble {
+func (o *failureLog) trouble() *outbox.Trouble {
 	lasting, err := o.failure()
 	if err == nil {
 		return nil
@@ -108,7 +108,7 @@ type sight struct {
 }
 
 // keepSight takes over what a survey found; what it did not find stays as it was, but for a stream that can't be asked.
-func (w *Worker) keepSight(s *survey) {
+func (w *Worker) keepSight(s *snapshot) {
 	w.sight.mu.Lock()
 	defer w.sight.mu.Unlock()
 	x := &w.sight
@@ -166,17 +166,17 @@ func (w *Worker) Sight() operator.Sight {
 	}
 	status.Lost = slices.DeleteFunc(slices.Clone(status.Lost),
 		func(l operator.LostCalls) bool { return l.Worker == me.Name })
-	status.Pauses = w.pauses(status.Pauses, s.At)
+	status.Pauses = w.pausesNow(status.Pauses, s.At)
 	s.Status = &status
 	return s
 }
 
-// pauses are those that this worker knows of, with what was read of them.
-func (w *Worker) pauses(read []operator.Pause, at time.Time) (list []operator.Pause) {
+// pausesNow are those that this worker knows of, with what was read of them.
+func (w *Worker) pausesNow(read []operator.Pause, at time.Time) (list []operator.Pause) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(w.gates)) {
-		g := w.gates[key]
+	for _, key := range slices.Sorted(maps.Keys(w.pauses)) {
+		g := w.pauses[key]
 		p := operator.Pause{ObjectType: key, Cause: string(g.cause)}
 		for _, r := range read {
 			if r.ObjectType == p.ObjectType && r.Cause == p.Cause {

@@ -46,9 +46,9 @@ func (w *Worker) within(batch trace.Span, name string) trace.Span {
 }
 
 // endCall ends the span of a call with what came of it.
-func endCall(span trace.Span, b *batch, class worker.Class, call *worker.Call) {
+func endCall(span trace.Span, b *attempt, class worker.Class, call *worker.Call) {
 	if span.IsRecording() {
-		span.SetAttributes(attribute.String("crmintake.attempt", b.attempt.ID.String()), attribute.Int("crmintake.inputs", len(b.rows)),
+		span.SetAttributes(attribute.String("crmintake.attempt", b.ID.String()), attribute.Int("crmintake.inputs", len(b.rows)),
 			attribute.Int("http.response.status_code", call.Status), attribute.String("crmintake.correlation_id", call.CorrelationID))
 		if class != worker.Answered {
 			span.SetStatus(codes.Error, call.ForLog())

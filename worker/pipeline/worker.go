@@ -25,13 +25,13 @@ type Worker struct {
 	log    *slog.Logger
 	judge  judge
 
-	database, stream *outage
+	database, stream *failureLog
 	refusals         *refusals          // by the database
-	calling          *outage            // the CRM; once it is taken to be down
+	calling          *failureLog        // the CRM; once it is taken to be down
 	operator         *operator.Operator // who only looks
 	sight            sight
 	replays          *operator.Feeder
-	replaying        *outage
+	replaying        *failureLog
 	grace            grace
 	agedAt           time.Time // when this worker last looked for what became too old in a pause; house-keeping's own
 	metrics          *Metrics
@@ -41,35 +41,35 @@ type Worker struct {
 
 	wake chan struct{} // tells the dispatcher to look again; holds one
 
-	events      scratch[outbox.Event]
-	inputs      scratch[worker.Input]
-	rows        scratch[row]
-	settlements scratch[outbox.Settlement]
+	events      slicePool[outbox.Event]
+	inputs      slicePool[worker.Input]
+	rows        slicePool[row]
+	settlements slicePool[outbox.Settlement]
 
 	// mu guards what follows: what is in hand, and what may be sent.
 	mu        sync.Mutex
 	waiting   *batcher.Batcher[*item] // not yet cut; none of it is acked
-	unacked   map[*cargo]struct{}     // cut, not acked yet
+	unacked   map[*cut]struct{}       // cut, not acked yet
 	hand      int                     // events in hand, from their arrival to their outcome
 	handBytes int                     // what they take up
 	claims    int                     // claims of due rows, from the decision to their outcome
 	dueBytes  int                     // what their rows take up, or might
 	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
-	gates     gates
+	pauses    pauseSet
 	breaker   breaker
 	windows   windows
-	changes   int                  // of the gates by this worker, counted
-	pausing   int                  // pauses of this worker's that are being written
-	reads     map[string]*outage   // by object type: reads that are refused
-	asks      map[string]*readPace // likewise: when they are made again
-	worked    map[string]time.Time // by object type: when a create call was last answered
-	hunts     map[string]bool      // object types of which an input is looked for that brings about a refusal
-	suspects  map[string]time.Time // by event id: when it was refused alone, in words that may be about its object type
-	due       []outbox.Due         // object types with rows that are due, in turn
-	fewDue    map[string]time.Time // by object type: when a claim last got less than a call's worth of what is to be sent again
-	newUntil  time.Time            // what is new and was published before is asked about before it is sent
-	freshNext bool                 // whose turn it is, where both fresh and due events wait
-	hold      hold
+	changes   int                    // of the gates by this worker, counted
+	pausing   int                    // pauses of this worker's that are being written
+	reads     map[string]*failureLog // by object type: reads that are refused
+	asks      map[string]*readPace   // likewise: when they are made again
+	worked    map[string]time.Time   // by object type: when a create call was last answered
+	hunts     map[string]bool        // object types of which an input is looked for that brings about a refusal
+	suspects  map[string]time.Time   // by event id: when it was refused alone, in words that may be about its object type
+	due       []outbox.Due           // object types with rows that are due, in turn
+	fewDue    map[string]time.Time   // by object type: when a claim last got less than a call's worth of what is to be sent again
+	newUntil  time.Time              // what is new and was published before is asked about before it is sent
+	freshNext bool                   // whose turn it is, where both fresh and due events wait
+	backoff   crmBackoff
 	unwell    unwell
 	done      time.Time   // when what a call came to was last committed
 	size      requestSize // as waiting knows it
@@ -89,22 +89,22 @@ func New(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, 
 	w := &Worker{
 		cfg: cfg, source: source, store: store, crm: crm, log: log,
 		judge: judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
-		database: &outage{log: log, what: "the database", quiet: outageQuiet,
+		database: &failureLog{log: log, what: "the database", quiet: outageQuiet,
 			cause: func(err error) string { return string(outbox.FaultOf(err)) }},
 		refusals:  &refusals{log: log, told: map[string]time.Time{}},
-		stream:    &outage{log: log, what: "the stream", quiet: outageQuiet},
-		calling:   &outage{log: log, what: "the CRM"}, // it is down only after several failures in a row
+		stream:    &failureLog{log: log, what: "the stream", quiet: outageQuiet},
+		calling:   &failureLog{log: log, what: "the CRM"}, // it is down only after several failures in a row
 		operator:  operator.New(store, operator.Config{}),
 		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
-		replaying: &outage{log: log, what: "replaying dead events"},
+		replaying: &failureLog{log: log, what: "replaying dead events"},
 		metrics:   metrics,
 		wake:      make(chan struct{}, 1),
 		waiting:   batcher.New[*item](cfg.Batch),
-		unacked:   map[*cargo]struct{}{},
-		gates:     gates{},
+		unacked:   map[*cut]struct{}{},
+		pauses:    pauseSet{},
 		breaker:   breaker{},
 		windows:   windows{},
-		reads:     map[string]*outage{},
+		reads:     map[string]*failureLog{},
 		asks:      map[string]*readPace{},
 		worked:    map[string]time.Time{},
 		hunts:     map[string]bool{},
@@ -151,9 +151,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { return w.watchPauses(ctx, writes, known) })
 	group.Go(after(func() error { return w.intake(ctx, writes) }))
 	group.Go(after(func() error { return w.dispatch(ctx, calls, writes) }))
-	group.Go(func() error { return w.keepHouse(ctx, writes) })
-	group.Go(func() error { return w.keepInHand(ctx) })
-	group.Go(func() error { return w.keepSmall(ctx, writes) })
+	group.Go(func() error { return w.runMaintenance(ctx, writes) })
+	group.Go(func() error { return w.runAckExtension(ctx) })
+	group.Go(func() error { return w.runRetention(ctx, writes) })
 	if w.cfg.Drain {
 		group.Go(func() error { return w.watchDrain(ctx) })
 	}

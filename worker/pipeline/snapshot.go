@@ -11,36 +11,36 @@ import (
 	"crmintake/outbox/operator"
 )
 
-// survey is how things stand in the stream, the outbox and the fleet. Either part may be missing, for the reason that
+// snapshot is how things stand in the stream, the outbox and the fleet. Either part may be missing, for the reason that
 // its error tells.
-type survey struct {
+type snapshot struct {
 	pending, unacked int // in the stream
 	stranded         int // as well; -1 if that is not known
 	streamErr        error
 
-	census    outbox.Census
+	census    outbox.StatusCounts
 	look      operator.Status   // without counts; it may be there beside an error
 	workers   []outbox.Capacity // of those that are alive
 	quota     outbox.QuotaState
 	outboxErr error
 }
 
-// surveyPatience is for each question: one that hangs leaves the others their time.
-const surveyPatience = 5 * time.Second
+// snapshotPatience is for each question: one that hangs leaves the others their time.
+const snapshotPatience = 5 * time.Second
 
-// surveyAfterStart is how long a worker that starts leaves the first one alone: its first calls are more urgent, and
+// snapshotAfterStart is how long a worker that starts leaves the first one alone: its first calls are more urgent, and
 // would wait for one more connection.
-const surveyAfterStart = 500 * time.Millisecond
+const snapshotAfterStart = 500 * time.Millisecond
 
 // fetchSilent is for how long no fetch has failed when none is made, because of a pause or because nothing more may be
 // taken in hand: one that goes on failing does so more often. Then the stream's other answers tell that it works, and
 // nothing else would.
 const fetchSilent = 10 * time.Second
 
-// survey asks the stream and the outbox.
-func (w *Worker) survey(ctx context.Context) (s survey) {
+// snapshot asks the stream and the outbox.
+func (w *Worker) snapshot(ctx context.Context) (s snapshot) {
 	s.streamErr = func() (err error) {
-		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		ctx, cancel := context.WithTimeout(ctx, snapshotPatience)
 		defer cancel()
 		s.pending, s.unacked, err = w.source.Outstanding(ctx)
 		if err == nil && w.stream.calm(fetchSilent) {
@@ -49,7 +49,7 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 		return err
 	}()
 	s.stranded = func() int {
-		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		ctx, cancel := context.WithTimeout(ctx, snapshotPatience)
 		defer cancel()
 		if s.streamErr != nil {
 			return -1
@@ -61,7 +61,7 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 		return n
 	}()
 	s.outboxErr = func() (err error) {
-		ctx, cancel := context.WithTimeout(ctx, surveyPatience)
+		ctx, cancel := context.WithTimeout(ctx, snapshotPatience)
 		defer cancel()
 		if s.look, err = w.operator.Look(ctx); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 		if s.look.Left != "" {
 			return errors.New("somebody's lock is in the way")
 		}
-		if s.census, err = w.store.Census(ctx); err != nil {
+		if s.census, err = w.store.StatusCounts(ctx); err != nil {
 			return err
 		}
 		if w.cfg.Quota.Calls > 0 {
@@ -86,7 +86,7 @@ func (w *Worker) survey(ctx context.Context) (s survey) {
 }
 
 // load is what a survey found, with what the settings say.
-func (w *Worker) load(s *survey) Load {
+func (w *Worker) load(s *snapshot) Load {
 	l := Load{
 		Backlog: s.pending + s.unacked + int(s.census.Waiting), Batch: w.cfg.Batch.Size, Calls: w.cfg.Quota.Calls, Window: w.cfg.Quota.Window,
 		Target: SignalTarget,
@@ -98,24 +98,24 @@ func (w *Worker) load(s *survey) Load {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l.Paused, l.Partly = w.gates[outbox.Account] != nil, len(w.gates) > 0 || !w.unwell.since.IsZero()
+	l.Paused, l.Partly = w.pauses[outbox.Account] != nil, len(w.pauses) > 0 || !w.unwell.since.IsZero()
 	return l
 }
 
-// surveyEvery is how often the fleet's metrics are brought up to date. A look at them asks nobody: it is answered at
+// snapshotEvery is how often the fleet's metrics are brought up to date. A look at them asks nobody: it is answered at
 // once, whatever state the database is in.
-const surveyEvery = 10 * time.Second
+const snapshotEvery = 10 * time.Second
 
 // watchFleet keeps the fleet's metrics.
 func (w *Worker) watchFleet(ctx context.Context) error {
-	if !sleep(ctx, surveyAfterStart) {
+	if !sleep(ctx, snapshotAfterStart) {
 		return nil
 	}
 	for {
-		s := w.survey(ctx)
+		s := w.snapshot(ctx)
 		w.showFleet(&s)
 		w.keepSight(&s)
-		if !sleep(ctx, surveyEvery) {
+		if !sleep(ctx, snapshotEvery) {
 			return nil
 		}
 	}
@@ -158,7 +158,7 @@ func newFleetMetrics(f factory) fleetMetrics {
 
 // showFleet takes over what a survey found. What it did not find stays as it was, and fleet_seen_timestamp_seconds
 // tells since when.
-func (w *Worker) showFleet(s *survey) {
+func (w *Worker) showFleet(s *snapshot) {
 	m := &w.metrics.fleet
 	if s.streamErr == nil {
 		m.backlog.Set(float64(s.pending))

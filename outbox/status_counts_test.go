@@ -12,13 +12,13 @@ import (
 
 func TestCensus(t *testing.T) {
 	s := open(t)
-	census := func() Census {
+	census := func() StatusCounts {
 		t.Helper()
-		c, err := s.Census(t.Context())
+		c, err := s.StatusCounts(t.Context())
 		ok(t, err)
 		return c
 	}
-	empty := Census{Rows: map[Status]int64{Sending: 0, Retry: 0, Unknown: 0, Dead: 0, Created: 0, Discarded: 0}}
+	empty := StatusCounts{Rows: map[Status]int64{Sending: 0, Retry: 0, Unknown: 0, Dead: 0, Created: 0, Discarded: 0}}
 	if diff := cmp.Diff(empty, census()); diff != "" {
 		t.Errorf("of an empty outbox: %s", diff)
 	}
@@ -31,7 +31,7 @@ func TestCensus(t *testing.T) {
 	claimIDs(t, s, newAttempt(), Unknown) // u4, which is unknown still, and waits for nobody
 	exec(t, s, `INSERT INTO operator_action (operator, action, events) VALUES ('a', 'discard', 2), ('a', 'edit', 7), ('a', 'discard', 3)`)
 
-	want := Census{Rows: map[Status]int64{Sending: 2, Retry: 2, Unknown: 4, Dead: 1, Created: 3, Discarded: 5}, Waiting: 5}
+	want := StatusCounts{Rows: map[Status]int64{Sending: 2, Retry: 2, Unknown: 4, Dead: 1, Created: 3, Discarded: 5}, Waiting: 5}
 	if diff := cmp.Diff(want, census()); diff != "" {
 		t.Error(diff)
 	}
@@ -60,7 +60,7 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 		ok(t, s.pool.QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('event'::regclass) >= 60000 FROM pg_stat_force_next_flush()`).Scan(&told))
 	}
 	exec(t, s, `ANALYZE event`)
-	c, err := s.census(t.Context(), 1_000, 1<<20)
+	c, err := s.statusCounts(t.Context(), 1_000, 1<<20)
 	ok(t, err)
 	for status, n := range map[Status]int64{Created: 50_000, Dead: 5_000, Retry: 3_000, Unknown: 2_000, Sending: 0} {
 		if got := c.Rows[status]; got < n*9/10 || got > n*11/10 {
@@ -69,7 +69,7 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 	}
 	exec(t, s, `DELETE FROM event WHERE status = 'dead' AND stream_seq > 1500`)
 	exec(t, s, `UPDATE pg_class SET reltuples = 0 WHERE oid = 'event_dead'::regclass`)
-	if c, err = s.census(t.Context(), 1_000, 1<<20); err != nil || c.Rows[Dead] != 1_000 {
+	if c, err = s.statusCounts(t.Context(), 1_000, 1<<20); err != nil || c.Rows[Dead] != 1_000 {
 		t.Errorf("no fewer than were counted: %d, %v", c.Rows[Dead], err)
 	}
 

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Census is how many rows there are in each status, at one moment.
-type Census struct {
+// StatusCounts is how many rows there are in each status, at one moment.
+type StatusCounts struct {
 	Rows map[Status]int64
 	// Waiting are those in `retry` and `unknown` that wait for a call, now or later.
 	Waiting int64
@@ -52,16 +52,16 @@ SELECT
     - (SELECT coalesce(sum(cardinality(event_ids)), 0) FROM attempt WHERE closed_at IS NULL AND payloads IS NOT NULL) END, -1),
   (SELECT coalesce(now() - min(due), interval '0') FROM firsts)`
 
-// Census counts the rows. Its cost is bounded, however many there are: it may be asked every few seconds.
-func (s *Store) Census(ctx context.Context) (Census, error) {
-	return s.census(ctx, MostCounted, countCreated)
+// StatusCounts counts the rows. Its cost is bounded, however many there are: it may be asked every few seconds.
+func (s *Store) StatusCounts(ctx context.Context) (StatusCounts, error) {
+	return s.statusCounts(ctx, MostCounted, countCreated)
 }
 
-func (s *Store) census(ctx context.Context, most, counted int64) (c Census, err error) {
+func (s *Store) statusCounts(ctx context.Context, most, counted int64) (c StatusCounts, err error) {
 	var retry, unknown, dead, retryGuess, unknownGuess, deadGuess, all, sending, read, discarded, created int64
 	if err := s.pool.QueryRow(ctx, census, most, counted).Scan(&retry, &unknown, &dead, &retryGuess, &unknownGuess, &deadGuess, &all,
 		&sending, &read, &discarded, &created, &c.Overdue); err != nil {
-		return Census{}, fmt.Errorf("outbox: census: %w", err)
+		return StatusCounts{}, fmt.Errorf("outbox: census: %w", err)
 	}
 	for _, n := range []struct {
 		counted *int64

@@ -52,7 +52,7 @@ FROM event e JOIN attempt a ON a.id = e.attempt_id ORDER BY e.event_id`
 	}
 }
 
-// What a bare row is made of comes back byte for byte, and goes with the call.
+// What a compact row is made of comes back byte for byte, and goes with the call.
 func TestBarePayloads(t *testing.T) {
 	s := open(t)
 	list := events("a", "b", "c")
@@ -91,7 +91,7 @@ func TestPayloadsAreCompressed(t *testing.T) {
 	want(t, s, `SELECT pg_column_compression(payloads), pg_column_size(payloads) < (SELECT sum(length(p)) FROM unnest(payloads) AS p) / 3 FROM attempt`, expected)
 }
 
-// Whatever comes first, retention takes no attempt that a bare row stands by, and in the end all but what an error
+// Whatever comes first, retention takes no attempt that a compact row stands by, and in the end all but what an error
 // names.
 func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
 	s := open(t)

@@ -8,9 +8,9 @@ import (
 	"crmintake/outbox"
 )
 
-// outage logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may be
+// failureLog logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may be
 // called by many goroutines at once.
-type outage struct {
+type failureLog struct {
 	log   *slog.Logger
 	what  string             // "the database"
 	quiet time.Duration      // how long nothing may have failed for it to be over
@@ -34,7 +34,7 @@ const causeLasts = 3 * time.Second
 
 // wait is told by one that has failed and tries again, until it calls the returned function: it is not over before
 // that, whatever works meanwhile for others. Where reads work and writes do not, it would begin and end all the time.
-func (o *outage) wait() (done func()) {
+func (o *failureLog) wait() (done func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.stuck++
@@ -45,7 +45,7 @@ func (o *outage) wait() (done func()) {
 	}
 }
 
-func (o *outage) failed(err error) {
+func (o *failureLog) failed(err error) {
 	cause := err.Error()
 	if o.cause != nil {
 		cause = o.cause(err)
@@ -68,7 +68,7 @@ func (o *outage) failed(err error) {
 	}
 }
 
-func (o *outage) worked() {
+func (o *failureLog) worked() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.since.IsZero() || o.stuck > 0 {
@@ -85,7 +85,7 @@ func (o *outage) worked() {
 }
 
 // lasting tells for how long it has failed by now; 0 if it works.
-func (o *outage) lasting() time.Duration {
+func (o *failureLog) lasting() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.since.IsZero() {
@@ -95,7 +95,7 @@ func (o *outage) lasting() time.Duration {
 }
 
 // failure tells for how long it has failed by now, and how the last time; 0 and nil if it works.
-func (o *outage) failure() (lasting time.Duration, err error) {
+func (o *failureLog) failure() (lasting time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.since.IsZero() {
@@ -105,7 +105,7 @@ func (o *outage) failure() (lasting time.Duration, err error) {
 }
 
 // calm tells whether nothing has failed for so long.
-func (o *outage) calm(d time.Duration) bool {
+func (o *failureLog) calm(d time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return time.Since(o.last) >= d

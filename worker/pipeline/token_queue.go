@@ -1,16 +1,16 @@
 package pipeline
 
-// place is one's place in the line.
-type place struct {
+// waiter is one's place in the line.
+type waiter struct {
 	turn    chan struct{} // closed when one's turn has come
 	entered bool
 }
 
 // join takes a place in the line: behind all, or, for what goes first, behind what goes first.
-func (t *tokens) join(first bool) *place {
+func (t *tokens) join(first bool) *waiter {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := &place{turn: make(chan struct{})}
+	p := &waiter{turn: make(chan struct{})}
 	if first {
 		t.urgent = append(t.urgent, p)
 	} else {
@@ -21,7 +21,7 @@ func (t *tokens) join(first bool) *place {
 }
 
 // leave gives up one's place or ends one's turn. nil is no place.
-func (t *tokens) leave(p *place) {
+func (t *tokens) leave(p *waiter) {
 	if p == nil {
 		return
 	}
@@ -32,7 +32,7 @@ func (t *tokens) leave(p *place) {
 		t.advance()
 		return
 	}
-	for _, line := range []*[]*place{&t.urgent, &t.usual} {
+	for _, line := range []*[]*waiter{&t.urgent, &t.usual} {
 		for i, other := range *line {
 			if other == p {
 				*line = append((*line)[:i], (*line)[i+1:]...)
@@ -47,7 +47,7 @@ func (t *tokens) advance() {
 	if t.taken {
 		return
 	}
-	for _, line := range []*[]*place{&t.urgent, &t.usual} {
+	for _, line := range []*[]*waiter{&t.urgent, &t.usual} {
 		if len(*line) > 0 {
 			p := (*line)[0]
 			*line = (*line)[1:]

@@ -25,10 +25,10 @@ func DataState(err error) string {
 	return ""
 }
 
-// MayPass tells whether an error of Open, or another that a Postgres server gave, may be gone after some time: the
+// IsTransient tells whether an error of Open, or another that a Postgres server gave, may be gone after some time: the
 // server is not reachable, starts, recovers, or has no room. Waiting does not mend a wrong password, an unknown
 // database or a missing right.
-func MayPass(err error) bool {
+func IsTransient(err error) bool {
 	if errors.Is(err, ErrPooler) {
 		return false
 	}

@@ -14,7 +14,7 @@ import (
 func TestOutageLastsAsLongAsOneMeetsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		o := &outage{log: slog.New(slog.NewTextHandler(&log, nil)), what: "it", quiet: time.Second}
+		o := &failureLog{log: slog.New(slog.NewTextHandler(&log, nil)), what: "it", quiet: time.Second}
 		expect := func(when string, fails, works int) {
 			t.Helper()
 			if f, w := strings.Count(log.String(), "it fails"), strings.Count(log.String(), "it works again"); f != fails || w != works {
@@ -44,7 +44,7 @@ func TestOutageLastsAsLongAsOneMeetsIt(t *testing.T) {
 func TestOutageTellsTheCauseThatLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		o := &outage{log: slog.New(slog.NewTextHandler(&log, nil)), what: "it", quiet: 2 * time.Second,
+		o := &failureLog{log: slog.New(slog.NewTextHandler(&log, nil)), what: "it", quiet: 2 * time.Second,
 			cause: func(err error) string { cause, _, _ := strings.Cut(err.Error(), " "); return cause }}
 		fail := func(errs ...string) {
 			for _, err := range errs {
@@ -89,7 +89,7 @@ func TestOutageTellsTheCauseThatLasts(t *testing.T) {
 func TestGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g grace
-		o := &outage{log: slog.New(slog.DiscardHandler), what: "it"}
+		o := &failureLog{log: slog.New(slog.DiscardHandler), what: "it"}
 		no := errors.New("no")
 		round := func(err error) (ago time.Duration, ok bool) {
 			time.Sleep(time.Second)

@@ -10,9 +10,9 @@ import (
 	"crmintake/worker"
 )
 
-// resolve asks the CRM about rows in doubt, by what their calls were made with, and commits what it says. A read that
+// reconcile asks the CRM about rows in doubt, by what their calls were made with, and commits what it says. A read that
 // fails concludes nothing.
-func (w *Worker) resolve(calls, writes context.Context, b *batch) {
+func (w *Worker) reconcile(calls, writes context.Context, b *attempt) {
 	rivals, err := w.rivalsOf(writes, b, nil)
 	if err != nil {
 		w.lost(b, err)
@@ -27,7 +27,7 @@ func (w *Worker) resolve(calls, writes context.Context, b *batch) {
 		return
 	}
 	settlements := make([]outbox.Settlement, len(b.rows))
-	wait := max(answer.Call.Wait, w.askAgain(b.attempt.ObjectType, answer.Class))
+	wait := max(answer.Call.Wait, w.askAgain(b.ObjectType, answer.Class))
 	alone := len(b.values()) == 1
 	for k := range b.rows {
 		r := &b.rows[k]
@@ -50,7 +50,7 @@ func (w *Worker) resolve(calls, writes context.Context, b *batch) {
 }
 
 // values are the distinct values that a batch is asked about by, sorted.
-func (b *batch) values() (values []string) {
+func (b *attempt) values() (values []string) {
 	for k := range b.rows {
 		values = append(values, b.rows[k].value)
 	}
@@ -59,30 +59,30 @@ func (b *batch) values() (values []string) {
 }
 
 // read makes the call of a batch of rows in doubt. It reports false when its lease was lost before it began.
-func (w *Worker) read(calls, writes context.Context, b *batch, rivals []*rival) (answer worker.ReadAnswer, ok bool) {
+func (w *Worker) read(calls, writes context.Context, b *attempt, rivals []*rival) (answer worker.ReadAnswer, ok bool) {
 	deadline, ok := w.deadline(calls, writes, b)
 	if !ok {
 		return worker.ReadAnswer{}, false
 	}
 	ctx, cancel := context.WithDeadline(calls, deadline)
 	defer cancel()
-	by := b.attempt.IDProperty
+	by := b.IDProperty
 	if by == outbox.ByRecordID {
 		by = ""
 	}
 	w.metrics.inFlight.Inc()
 	span := w.within(b.span, "read")
-	answer = w.crm.Read(ctx, b.attempt.ObjectType, by, b.values(), w.evidence(b, rivals))
+	answer = w.crm.Read(ctx, b.ObjectType, by, b.values(), w.evidence(b, rivals))
 	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("read", &answer.Call)
-	w.learn(writes, b, answer.Class, &answer.Call)
+	w.applyResponse(writes, b, answer.Class, &answer.Call)
 	return answer, true
 }
 
 // giveUpDoubt settles rows in doubt that nothing can be asked about, since their call was made without an id
 // property, as parkUnknown does where the object type has none now either.
-func (w *Worker) giveUpDoubt(writes context.Context, b *batch) {
-	again := w.cfg.onUnknown(b.attempt.ObjectType) == Resend
+func (w *Worker) giveUpDoubt(writes context.Context, b *attempt) {
+	again := w.cfg.onUnknown(b.ObjectType) == Resend
 	settlements := make([]outbox.Settlement, len(b.rows))
 	for k := range b.rows {
 		r, s := &b.rows[k], &settlements[k]
@@ -174,14 +174,14 @@ func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
 	}
 }
 
-// learn draws from an answer what concerns more than its own events: pauses and holds.
-func (w *Worker) learn(writes context.Context, b *batch, class worker.Class, call *worker.Call) {
-	objectType := b.attempt.ObjectType
-	if b.kind == resolving {
-		w.learnOfReading(objectType, class, call)
+// applyResponse draws from an answer what concerns more than its own events: pauses and holds.
+func (w *Worker) applyResponse(writes context.Context, b *attempt, class worker.Class, call *worker.Call) {
+	objectType := b.ObjectType
+	if b.kind == reconciling {
+		w.applyReadResponse(objectType, class, call)
 	}
 	w.tokens.called(class, call)
-	w.learnQuota(writes, b, class, call)
+	w.applyQuota(writes, b, class, call)
 	throttles := class == worker.Throttled && (w.cfg.Quota.Calls == 0 || !explained(call))
 	if throttles || class != worker.Throttled {
 		w.mu.Lock()
@@ -199,31 +199,31 @@ func (w *Worker) learn(writes context.Context, b *batch, class worker.Class, cal
 	case worker.PauseObjectType:
 		// The account answers; only this it doesn't do.
 		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return key != outbox.Account }))
-		if b.kind != resolving && !b.suspect {
+		if b.kind != reconciling && !b.suspect {
 			w.pause(writes, objectType, outbox.ByAnswer, call)
 		}
 		w.mu.Lock()
-		w.hold.answered(time.Now(), call.Duration) // it is there
+		w.backoff.answered(time.Now(), call.Duration) // it is there
 		w.mu.Unlock()
 		return
 	case worker.Answered, worker.Refused, worker.TooLarge:
-		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return b.probe != nil && key == objectType }))
+		w.resume(writes, slices.DeleteFunc(slices.Clone(b.trials), func(key string) bool { return b.trial != nil && key == objectType }))
 	}
 	w.mu.Lock()
 	switch class {
 	case worker.Answered, worker.Refused, worker.TooLarge:
-		if class == worker.Answered && b.kind != resolving {
+		if class == worker.Answered && b.kind != reconciling {
 			w.worked[objectType] = time.Now()
 		}
-		w.hold.answered(time.Now(), call.Duration)
+		w.backoff.answered(time.Now(), call.Duration)
 	case worker.Throttled:
 		if throttles {
-			w.hold.throttled(time.Now(), call.Duration, call.Wait)
+			w.backoff.throttled(time.Now(), call.Duration, call.Wait)
 		}
 	case worker.Unavailable, worker.Ambiguous:
-		w.hold.failed(time.Now(), call.Wait)
+		w.backoff.failed(time.Now(), call.Wait)
 	}
-	down := w.hold.held > 0
+	down := w.backoff.held > 0
 	w.mu.Unlock()
 	if class == worker.Answered {
 		w.calling.worked()
@@ -232,13 +232,13 @@ func (w *Worker) learn(writes context.Context, b *batch, class worker.Class, cal
 	}
 }
 
-// learnOfReading logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing:
+// applyReadResponse logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing:
 // creating goes on.
-func (w *Worker) learnOfReading(objectType string, class worker.Class, call *worker.Call) {
+func (w *Worker) applyReadResponse(objectType string, class worker.Class, call *worker.Call) {
 	w.mu.Lock()
 	o := w.reads[objectType]
 	if o == nil {
-		o = &outage{log: w.log, what: "asking about events of " + objectType + " whose outcome is unknown (batch/read)"}
+		o = &failureLog{log: w.log, what: "asking about events of " + objectType + " whose outcome is unknown (batch/read)"}
 		w.reads[objectType] = o
 	}
 	w.mu.Unlock()

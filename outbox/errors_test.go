@@ -17,17 +17,17 @@ func TestMayPass(t *testing.T) {
 		"57P03": true, "57P01": true, "53300": true, "08006": true, "40001": true, "25006": true, "58030": true,
 		"28P01": false, "28000": false, "3D000": false, "42501": false, "42P01": false, "57P04": false, "": false,
 	} {
-		if got := MayPass(fmt.Errorf("x: %w", &pgconn.PgError{Code: code})); got != want {
+		if got := IsTransient(fmt.Errorf("x: %w", &pgconn.PgError{Code: code})); got != want {
 			t.Errorf("SQLSTATE %q: %v", code, got)
 		}
 	}
-	if !MayPass(fmt.Errorf("x: %w", context.DeadlineExceeded)) {
+	if !IsTransient(fmt.Errorf("x: %w", context.DeadlineExceeded)) {
 		t.Error("a server that does not answer in time")
 	}
-	if !MayPass(fmt.Errorf("x: %w", errors.Join(pgconn.ErrReadOnlyConnection))) {
+	if !IsTransient(fmt.Errorf("x: %w", errors.Join(pgconn.ErrReadOnlyConnection))) {
 		t.Error("none of several hosts takes writes")
 	}
-	if MayPass(errors.New("schema behind")) {
+	if IsTransient(errors.New("schema behind")) {
 		t.Error("what is not known")
 	}
 }
@@ -50,7 +50,7 @@ func TestMayPassOpen(t *testing.T) {
 		if err == nil {
 			s.Close()
 			t.Errorf("%s: opened", name)
-		} else if MayPass(err) != c.want {
+		} else if IsTransient(err) != c.want {
 			t.Errorf("%s: %v, of %v", name, !c.want, err)
 		}
 	}

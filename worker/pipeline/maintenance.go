@@ -12,9 +12,9 @@ import (
 	"crmintake/worker"
 )
 
-// rounds is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside that,
+// tickEvery is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside that,
 // pauses.
-const rounds = time.Second
+const tickEvery = time.Second
 
 // expireBatch is how many attempts one statement closes.
 const expireBatch = 10
@@ -31,7 +31,7 @@ const (
 	silence = 5 * time.Second
 )
 
-// grace says which leases may be taken for run out. Only keepHouse uses it.
+// grace says which leases may be taken for run out. Only runMaintenance uses it.
 type grace struct {
 	answered time.Time // since when the database answers, but for moments; zero: it has not yet
 	failing  time.Time // since when beats fail; zero: they don't
@@ -51,7 +51,7 @@ func (g *grace) beat(began time.Time, err error) {
 }
 
 // over tells how long ago a lease must have run out to be taken; false: none may be.
-func (g *grace) over(database *outage) (ago time.Duration, ok bool) {
+func (g *grace) over(database *failureLog) (ago time.Duration, ok bool) {
 	switch {
 	case database.calm(outageGrace):
 		return 0, true
@@ -61,12 +61,12 @@ func (g *grace) over(database *outage) (ago time.Duration, ok bool) {
 	return 0, false
 }
 
-// keepHouse does what has to be done now and then.
-func (w *Worker) keepHouse(ctx, writes context.Context) error {
-	tick := time.NewTicker(rounds)
+// runMaintenance does what has to be done now and then.
+func (w *Worker) runMaintenance(ctx, writes context.Context) error {
+	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
-		err := w.round(writes)
+		err := w.tick(writes)
 		if err == nil {
 			w.database.worked()
 		} else if ctx.Err() == nil {
@@ -84,16 +84,16 @@ func (w *Worker) keepHouse(ctx, writes context.Context) error {
 func (w *Worker) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_ = w.store.Leave(ctx, w.cfg.Name)
+	_ = w.store.Deregister(ctx, w.cfg.Name)
 	return nil
 }
 
-// round is one look at the database.
-func (w *Worker) round(ctx context.Context) error {
+// tick is one look at the database.
+func (w *Worker) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	began := time.Now()
-	err := w.store.Beat(ctx, w.cfg.Name, w.capacity(), w.tell())
+	err := w.store.Heartbeat(ctx, w.cfg.Name, w.capacity(), w.tell())
 	w.grace.beat(began, err)
 	if err != nil {
 		return err
@@ -177,9 +177,9 @@ const statementTimeout = 15 * time.Second
 // anew then is no storm.
 const dataTries = 8
 
-// persist repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx
+// retryWrite repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx
 // ends. Once patience has ended, a failure is final; and so is one of the data after dataTries.
-func (w *Worker) persist(patience, ctx context.Context, do func(context.Context) error) error {
+func (w *Worker) retryWrite(patience, ctx context.Context, do func(context.Context) error) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
 		backoff.WithMaxElapsedTime(0))
 	for waits, refused := false, 0; ; {
@@ -211,19 +211,19 @@ func (w *Worker) persist(patience, ctx context.Context, do func(context.Context)
 
 // logAttempt writes the one wide line of an attempt: for machines at debug level, and louder when something went wrong,
 // unless that only repeats itself. It holds no word of an event's.
-func (w *Worker) logAttempt(b *batch, call *worker.Call, tally outbox.Call, inputs int) {
+func (w *Worker) logAttempt(b *attempt, call *worker.Call, tally outbox.Call, inputs int) {
 	level := slog.LevelDebug
 	if tally.Created < inputs && inputs > 0 && !w.told(b, tally.NotApplied == inputs) {
 		level = slog.LevelInfo
 	}
-	w.log.LogAttrs(context.Background(), level, "call", slog.Any("attempt", b.attempt.ID), slog.String("object_type", b.attempt.ObjectType),
-		slog.String("kind", b.callKind()), slog.Int("inputs", inputs), slog.Int("created", tally.Created), slog.Int("rejected", tally.Rejected),
+	w.log.LogAttrs(context.Background(), level, "call", slog.Any("attempt", b.ID), slog.String("object_type", b.ObjectType),
+		slog.String("kind", b.kindName()), slog.Int("inputs", inputs), slog.Int("created", tally.Created), slog.Int("rejected", tally.Rejected),
 		slog.Int("not_applied", tally.NotApplied), slog.Int("unknown", tally.Unknown), slog.Int("status", call.Status),
 		slog.String("correlation_id", call.CorrelationID), slog.Duration("duration", call.Duration), slog.String("detail", call.ForLog()))
 }
 
 // told tells whether a line of its own has said already why calls come to nothing, as this one did, and another will
 // say that they do not any more.
-func (w *Worker) told(b *batch, nothing bool) bool {
+func (w *Worker) told(b *attempt, nothing bool) bool {
 	return nothing && (w.calling.lasting() > 0 || len(b.trials) > 0)
 }

@@ -14,13 +14,13 @@ import (
 	"crmintake/worker"
 )
 
-// cargo is what was cut for one call.
-type cargo struct {
+// reason is what was cut for one call.
+type cut struct {
 	objectType string
 	items      []*item // nil once they are durable
 	count      int     // of the events that were let go
 	bytes      int     // what they count for in hand, until the outcome
-	cut        batcher.Reason
+	reason     batcher.Reason
 	trials     []string
 	scout      bool
 	token      token
@@ -28,10 +28,10 @@ type cargo struct {
 	rows       *[]row     // lent to the batch that is made of it
 }
 
-// batch is one call's rows, durable under an open attempt.
-type batch struct {
-	attempt  outbox.Attempt
-	kind     jobKind
+// Attempt is one call's rows, durable under an open attempt.
+type attempt struct {
+	outbox.Attempt
+	kind     callKind
 	rows     []row               // by event id
 	unfit    []outbox.Settlement // rows that are not sent
 	leaseEnd time.Time           // by our clock, no later than by the database's
@@ -39,15 +39,15 @@ type batch struct {
 	scout    bool                // the call has one event, to find out whether the CRM is well
 	token    token               // the call's part of the quota
 	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
-	probe    *probe              // of the trial of a breaker's pause: what became of its inputs; nil for all other calls
+	trial    *trial              // of the trial of a breaker's pause: what became of its inputs; nil for all other calls
 	bytes    int                 // what the rows take up, if they were claimed
 	cut      string              // why it was cut
 	span     trace.Span          // which whoever began it ends, after all parts that the batch is split into; nil if nobody traces
 }
 
-// callKind is a word for what is called.
-func (b *batch) callKind() string {
-	if b.kind == resolving {
+// kindName is a word for what is called.
+func (b *attempt) kindName() string {
+	if b.kind == reconciling {
 		return "read"
 	}
 	return "create"
@@ -78,26 +78,26 @@ func (r *row) explicit() bool {
 }
 
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
-func (w *Worker) send(calls, writes context.Context, c *cargo) {
-	defer w.drop(c)
-	if c.span = w.beginBatch(c.objectType, c.cut.String(), c.items); c.span != nil {
+func (w *Worker) send(calls, writes context.Context, c *cut) {
+	defer w.finish(c)
+	if c.span = w.beginBatch(c.objectType, c.reason.String(), c.items); c.span != nil {
 		defer c.span.End()
 	}
 	b, ok := w.intend(calls, writes, c)
 	if !ok {
-		w.tokens.giveBack(c.token)
+		w.tokens.refund(c.token)
 		return
 	}
-	w.log.Debug("batch cut", "attempt", b.attempt.ID, "object_type", c.objectType, "events", c.count, "why", c.cut)
-	if w.inTime(calls, writes, b) {
+	w.log.Debug("batch cut", "attempt", b.ID, "object_type", c.objectType, "events", c.count, "why", c.reason)
+	if w.awaitToken(calls, writes, b) {
 		w.deliver(calls, writes, b)
 	}
 }
 
-// drop forgets the events of a cargo, of which nothing is under way any more.
-func (w *Worker) drop(c *cargo) {
+// finish forgets the events of a cut, of which nothing is under way any more.
+func (w *Worker) finish(c *cut) {
 	if c.rows != nil {
-		w.rows.giveBack(c.rows)
+		w.rows.put(c.rows)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,9 +110,9 @@ func (w *Worker) drop(c *cargo) {
 	w.room.Signal()
 }
 
-// letGo lets go of the messages of a cargo that are durable in the outbox and answered: what is still to be sent of
+// releaseMessages lets go of the messages of a cut that are durable in the outbox and answered: what is still to be sent of
 // them is the batch's. With calls that take their time, most of what is in hand is in one.
-func (w *Worker) letGo(c *cargo) {
+func (w *Worker) releaseMessages(c *cut) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.unacked, c)
@@ -123,14 +123,14 @@ func (w *Worker) letGo(c *cargo) {
 }
 
 // intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
-func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok bool) {
+func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok bool) {
 	// By event id, so that workers with overlapping batches wait for each other and don't deadlock; and of several
 	// deliveries of one event, by its id and content, the first. Which of an id's contents is the event, the outbox
 	// says.
 	items := slices.Clone(c.items)
 	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.ID, b.ID) })
-	lent := w.events.borrow(len(items))
-	defer w.events.giveBack(lent)
+	lent := w.events.get(len(items))
+	defer w.events.put(lent)
 	events := (*lent)[:0]
 	unique := items[:0]
 	var reused []*item
@@ -148,30 +148,30 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		events = append(events, i.row())
 	}
 
-	b = &batch{
-		attempt: w.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.cut.String(), span: c.span,
+	b = &attempt{
+		Attempt: w.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.reason.String(), span: c.span,
 	}
 	begin, span := time.Now(), w.within(c.span, "intent")
-	var standing []outbox.Standing
-	err := w.persist(calls, writes, func(ctx context.Context) (err error) {
+	var standing []outbox.IntentResult
+	err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
 		b.leaseEnd = time.Now().Add(w.cfg.Lease)
-		standing, err = w.store.Intend(ctx, b.attempt, events)
+		standing, err = w.store.Intend(ctx, b.Attempt, events)
 		return err
 	})
 	endCommit(span, err)
 	if err != nil {
-		w.answer(c.items, err)
+		w.ackOrNak(c.items, err)
 		return nil, false
 	}
 
 	w.metrics.intentTime.Observe(time.Since(begin).Seconds())
 	// The commit: from here on the events are ours, and the stream may forget them.
-	c.rows = w.rows.borrow(len(unique))
+	c.rows = w.rows.get(len(unique))
 	b.rows = (*c.rows)[:0]
 	done := make([]*item, 0, len(items))
 	for k, i := range unique {
 		switch standing[k] {
-		case outbox.Ours:
+		case outbox.Inserted:
 			b.rows = append(b.rows, row{id: i.ID, input: i.input, published: i.Published})
 			done = append(done, i)
 		case outbox.Duplicate:
@@ -189,21 +189,21 @@ func (w *Worker) intend(calls, writes context.Context, c *cargo) (b *batch, ok b
 		w.metrics.duplicates.Inc()
 		done = append(done, t.item)
 	}
-	w.answer(done, nil)
+	w.ackOrNak(done, nil)
 	if len(reused) > 0 {
-		burials := make([]outbox.Burial, len(reused))
+		burials := make([]outbox.DeadLetter, len(reused))
 		for k, i := range reused {
-			burials[k] = reuse(outbox.Burial{Event: i.row(), Reason: outbox.IDReused})
+			burials[k] = reuse(outbox.DeadLetter{Event: i.row(), Reason: outbox.IDReused})
 		}
-		err := w.buryAll(calls, writes, burials)
-		w.answer(reused, err)
+		err := w.insertAllDead(calls, writes, burials)
+		w.ackOrNak(reused, err)
 		for _, i := range reused {
 			if err == nil {
 				w.metrics.took(i.Published, time.Now())
 			}
 		}
 	}
-	w.letGo(c)
+	w.releaseMessages(c)
 	return b, len(b.rows) > 0
 }
 
@@ -219,9 +219,9 @@ func (w *Worker) newAttempt(objectType string) outbox.Attempt {
 }
 
 // deliver calls and commits the outcome. A batch that is refused as a whole, with nobody named, is split.
-func (w *Worker) deliver(calls, writes context.Context, b *batch) {
-	if b.probe = w.probeOf(b); b.probe != nil {
-		defer w.endProbe(writes, b)
+func (w *Worker) deliver(calls, writes context.Context, b *attempt) {
+	if b.trial = w.trialOf(b); b.trial != nil {
+		defer w.endTrial(writes, b)
 	}
 	if b.kind == retrying {
 		w.metrics.retries.Add(float64(len(b.rows)))
@@ -243,15 +243,15 @@ func (w *Worker) deliver(calls, writes context.Context, b *batch) {
 }
 
 // call makes the call of a batch. It reports false when its lease was lost before it began.
-func (w *Worker) call(calls, writes context.Context, b *batch) (answer worker.Answer, ok bool) {
+func (w *Worker) call(calls, writes context.Context, b *attempt) (answer worker.Answer, ok bool) {
 	deadline, ok := w.deadline(calls, writes, b)
 	if !ok {
 		return worker.Answer{}, false
 	}
 	ctx, cancel := context.WithDeadline(calls, deadline)
 	defer cancel()
-	lent := w.inputs.borrow(len(b.rows))
-	defer w.inputs.giveBack(lent)
+	lent := w.inputs.get(len(b.rows))
+	defer w.inputs.put(lent)
 	inputs := *lent
 	for k := range b.rows {
 		inputs[k] = b.rows[k].input
@@ -260,24 +260,24 @@ func (w *Worker) call(calls, writes context.Context, b *batch) (answer worker.An
 	w.metrics.batchEvents.Observe(float64(len(inputs)))
 	w.metrics.inFlight.Inc()
 	span := w.within(b.span, "create")
-	answer = w.crm.Create(ctx, b.attempt.ObjectType, inputs)
+	answer = w.crm.Create(ctx, b.ObjectType, inputs)
 	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("create", &answer.Call)
-	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput && w.works(b.attempt.ObjectType)
-	w.learn(writes, b, answer.Class, &answer.Call)
-	w.learnSize(b, answer.Class)
+	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput && w.works(b.ObjectType)
+	w.applyResponse(writes, b, answer.Class, &answer.Call)
+	w.applyRequestSize(b, answer.Class)
 	return answer, true
 }
 
 // deadline says when a call must have ended, which lies inside the lease: if need be the lease is renewed before.
-func (w *Worker) deadline(calls, writes context.Context, b *batch) (at time.Time, ok bool) {
+func (w *Worker) deadline(calls, writes context.Context, b *attempt) (at time.Time, ok bool) {
 	at = time.Now().Add(w.cfg.CallTimeout)
 	if at.Before(b.leaseEnd.Add(-leaseMargin)) {
 		return at, true
 	}
-	if err := w.persist(calls, writes, func(ctx context.Context) error {
+	if err := w.retryWrite(calls, writes, func(ctx context.Context) error {
 		b.leaseEnd = time.Now().Add(w.cfg.Lease)
-		return w.store.Renew(ctx, b.attempt)
+		return w.store.Renew(ctx, b.Attempt)
 	}); err != nil {
 		w.lost(b, err)
 		return at, false
@@ -286,12 +286,12 @@ func (w *Worker) deadline(calls, writes context.Context, b *batch) (at time.Time
 }
 
 // conclude judges an answer and commits the outcome.
-func (w *Worker) conclude(writes context.Context, b *batch, answer *worker.Answer) {
-	lent := w.settlements.borrow(len(b.rows))
-	defer w.settlements.giveBack(lent)
+func (w *Worker) conclude(writes context.Context, b *attempt, answer *worker.Answer) {
+	lent := w.settlements.get(len(b.rows))
+	defer w.settlements.put(lent)
 	settlements := *lent
 	for k := range b.rows {
-		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, b.attempt.IDProperty)
+		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, b.IDProperty)
 	}
 	tally := outbox.Call{}
 	for k := range answer.Outcomes {
@@ -309,13 +309,13 @@ func (w *Worker) conclude(writes context.Context, b *batch, answer *worker.Answe
 	w.commitTally(writes, b, &answer.Call, tally, settlements)
 	if len(b.trials) > 0 && tally.NotApplied == len(b.rows) {
 		// The pause says what came of it. A trial each few seconds is not to leave rows behind.
-		_ = w.persist(writes, writes, func(ctx context.Context) error { return w.store.Forget(ctx, b.attempt.ID) })
+		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Forget(ctx, b.ID) })
 	}
-	w.weigh(writes, b, answer.Outcomes, settlements)
+	w.recordOutcomes(writes, b, answer.Outcomes, settlements)
 }
 
 // commit writes the outcome of a call that created nothing and refused nothing.
-func (w *Worker) commit(writes context.Context, b *batch, call *worker.Call, settlements []outbox.Settlement) {
+func (w *Worker) commit(writes context.Context, b *attempt, call *worker.Call, settlements []outbox.Settlement) {
 	tally := outbox.Call{}
 	for k := range settlements {
 		switch settlements[k].Status {
@@ -332,20 +332,20 @@ func (w *Worker) commit(writes context.Context, b *batch, call *worker.Call, set
 	w.commitTally(writes, b, call, tally, settlements)
 }
 
-func (w *Worker) commitTally(writes context.Context, b *batch, call *worker.Call, tally outbox.Call, settlements []outbox.Settlement) {
+func (w *Worker) commitTally(writes context.Context, b *attempt, call *worker.Call, tally outbox.Call, settlements []outbox.Settlement) {
 	tally.Status, tally.CorrelationID, tally.Detail = call.Status, call.CorrelationID, call.Detail
 	settlements = append(settlements, b.unfit...)
 	tally.Rejected += len(b.unfit)
 	begin, span := time.Now(), w.within(b.span, "outcome")
-	settle := func(ctx context.Context) error { return w.store.Settle(ctx, b.attempt.ID, tally, settlements) }
-	err := w.persist(writes, writes, settle)
+	settle := func(ctx context.Context) error { return w.store.Settle(ctx, b.ID, tally, settlements) }
+	err := w.retryWrite(writes, writes, settle)
 	for errors.Is(err, outbox.ErrRecordTaken) || outbox.DataState(err) != "" && writes.Err() == nil {
 		if errors.Is(err, outbox.ErrRecordTaken) {
 			if err = w.leaveTaken(writes, b, &tally, settlements); err != nil {
 				break
 			}
 		} // else nobody else knows the outcome: for as long as the lease
-		err = w.persist(writes, writes, settle)
+		err = w.retryWrite(writes, writes, settle)
 	}
 	endCommit(span, err)
 	if err != nil {
@@ -361,12 +361,12 @@ func (w *Worker) commitTally(writes context.Context, b *batch, call *worker.Call
 }
 
 // lost is told when what a call came to could not be committed: its rows are found when the lease runs out.
-func (w *Worker) lost(b *batch, err error) {
+func (w *Worker) lost(b *attempt, err error) {
 	if errors.Is(err, outbox.ErrLeaseLost) {
-		w.log.Warn("the lease of a call ran out; what became of its events is found out anew", "attempt", b.attempt.ID,
-			"object_type", b.attempt.ObjectType, "events", len(b.rows))
+		w.log.Warn("the lease of a call ran out; what became of its events is found out anew", "attempt", b.ID,
+			"object_type", b.ObjectType, "events", len(b.rows))
 		return
 	}
 	w.log.Warn("the outcome of a call could not be committed; it is found out when its lease has run out",
-		"attempt", b.attempt.ID, "object_type", b.attempt.ObjectType, "events", len(b.rows), "error", err)
+		"attempt", b.ID, "object_type", b.ObjectType, "events", len(b.rows), "error", err)
 }

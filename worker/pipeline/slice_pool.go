@@ -4,10 +4,10 @@ import "sync"
 
 // scratch lends slices that are needed for one step of a batch, and takes them back: to make each anew would be a tenth of all that
 // is allocated.
-type scratch[T any] struct{ pool sync.Pool }
+type slicePool[T any] struct{ pool sync.Pool }
 
 // borrow lends a slice of n zero values. Nobody may have it any more when it is given back.
-func (s *scratch[T]) borrow(n int) *[]T {
+func (s *slicePool[T]) get(n int) *[]T {
 	list, ok := s.pool.Get().(*[]T)
 	if !ok {
 		list = new([]T)
@@ -19,8 +19,8 @@ func (s *scratch[T]) borrow(n int) *[]T {
 	return list
 }
 
-// giveBack takes a slice back, and lets go of what is in it.
-func (s *scratch[T]) giveBack(list *[]T) {
+// nak takes a slice back, and lets go of what is in it.
+func (s *slicePool[T]) put(list *[]T) {
 	clear((*list)[:cap(*list)]) // who appended to it wrote behind its end
 	s.pool.Put(list)
 }
