@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/parallel"
 )
 
 // TestMain lets the test's program be the parts, too, as the bench's is.
@@ -20,6 +22,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	parallel.Default()
 	goleak.VerifyTestMain(m)
 }
 

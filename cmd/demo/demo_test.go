@@ -9,9 +9,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/parallel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	parallel.Default()
+	goleak.VerifyTestMain(m)
+}
 
 // temporary gives the test a directory for temporary files of its own, which Postgres' user can enter, and checks at its
 // end that nothing is left there.

@@ -18,6 +18,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/parallel"
 )
 
 // helperVariable makes the test binary a program to run: "sleep" waits for a signal, "parent" starts such a sleeper and
@@ -48,6 +50,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(3)
 	default:
+		parallel.Default()
 		goleak.VerifyTestMain(m)
 	}
 }

@@ -6,7 +6,8 @@
 //   - A database is fresh, has all migrations, belongs to one test, and is dropped at the end of that test with
 //     whatever is still connected to it.
 //   - No Postgres is a failure, never a skip. No PgBouncer is a skip.
-//   - Main fails the run if goroutines outlive the tests.
+//   - Main fails the run if goroutines outlive the tests. It has at least eight parallel tests run at once, unless
+//     -parallel was given.
 //
 // The server is started when the first test asks, once per test process, and goes away with it, however it ends.
 // CRMINTAKE_TEST_DATABASE_URL, a superuser's URL, names one to use instead, which nobody else uses and which takes 200

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"crmintake/deploy/local/parallel"
 	"crmintake/deploy/local/pgcluster"
 	"crmintake/migrations"
 )
@@ -30,6 +31,7 @@ var shared home
 
 // Main runs the tests, cleans up and exits. Call it from TestMain, as the last thing.
 func Main(m *testing.M) {
+	parallel.Default()
 	code := m.Run()
 	err := shared.close()
 	if err == nil && code == 0 {

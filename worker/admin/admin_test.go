@@ -17,9 +17,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/parallel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	parallel.Default()
+	goleak.VerifyTestMain(m)
+}
 
 // server is one that runs, and what it says of itself.
 type server struct {

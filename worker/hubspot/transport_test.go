@@ -15,12 +15,16 @@ import (
 	"testing"
 	"time"
 
-	"crmintake/worker"
-
 	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/parallel"
+	"crmintake/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	parallel.Default()
+	goleak.VerifyTestMain(m)
+}
 
 const okBody = `{"status":"COMPLETE","results":[{"id":"1","objectWriteTraceId":"ta"},{"id":"2","objectWriteTraceId":"tb"},{"id":"3","objectWriteTraceId":"i2"}]}`
 

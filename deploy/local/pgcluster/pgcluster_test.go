@@ -19,6 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/parallel"
 )
 
 // helperVariable makes the test binary start a cluster and wait to be killed.
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	parallel.Default()
 	goleak.VerifyTestMain(m)
 }
 

@@ -8,12 +8,16 @@ import (
 	"strings"
 	"testing"
 
-	"crmintake/worker/hubspot/hubspottest"
-
 	"go.uber.org/goleak"
+
+	"crmintake/deploy/local/parallel"
+	"crmintake/worker/hubspot/hubspottest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	parallel.Default()
+	goleak.VerifyTestMain(m)
+}
 
 const token = "a-token"
 
