@@ -72,6 +72,7 @@ func (s *starting) untilAsked(path string, status int, words ...string) {
 
 // A worker says what it waits for, at its start and later on, and what is paused.
 func TestReadyz(t *testing.T) {
+	t.Parallel()
 	natsURL, databaseURL := ready(t)
 	straight := databaseURL
 	natsURL, stream := behind(t, natsURL)
@@ -135,6 +136,7 @@ func TestReadyz(t *testing.T) {
 }
 
 func TestAdminEndpoints(t *testing.T) {
+	t.Parallel()
 	natsURL, databaseURL := ready(t)
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
@@ -160,6 +162,7 @@ func TestAdminEndpoints(t *testing.T) {
 }
 
 func TestAdminAddressInUse(t *testing.T) {
+	t.Parallel()
 	natsURL, databaseURL := ready(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -58,7 +58,7 @@ func newAdviser(t *testing.T, url string, js jetstream.JetStream) *adviser {
 		"CRMINTAKE_BATCH_WAIT": "50ms",
 		"CRMINTAKE_QUOTA":      "off",
 	} {
-		t.Setenv(name, value)
+		setenv(t, name, value)
 	}
 	crmintake(t, "", "migrate", "up").want(t, 0)
 	return &adviser{js}
@@ -122,6 +122,7 @@ func (a *adviser) typeIn(t *testing.T, text string) {
 	t.Log(script)
 	file := filepath.Join(t.TempDir(), "subject")
 	bash := exec.CommandContext(t.Context(), "bash", "-c", script+`printf %s "$CRMINTAKE_SUBJECT" >`+file)
+	bash.Env = environmentIn(t).list()
 	if said, err := bash.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, said)
 	}
@@ -130,7 +131,7 @@ func (a *adviser) typeIn(t *testing.T, text string) {
 		t.Fatal(err)
 	}
 	if len(subject) > 0 {
-		t.Setenv("CRMINTAKE_SUBJECT", string(subject))
+		setenv(t, "CRMINTAKE_SUBJECT", string(subject))
 	}
 }
 
@@ -153,6 +154,7 @@ func created(t *testing.T) (n int64) {
 // What check and init say to type does what they say: the finding is gone then, and all events, of before and after,
 // arrive.
 func TestAdviceAsTyped(t *testing.T) {
+	t.Parallel()
 	server, js := startNATS(t)
 	a := newAdviser(t, server.URL(), js)
 	old := func(s *jetstream.StreamConfig) { s.Discard = jetstream.DiscardOld }
@@ -314,6 +316,7 @@ const oneServer = "replicas > 1 not supported in non-clustered mode (10074)"
 
 // The commands of nats that the README and the runbook tell to type are typed, too.
 func TestDocumentsTyped(t *testing.T) {
+	t.Parallel()
 	server, js := startNATS(t)
 	newAdviser(t, server.URL(), js)
 	typed := 0
@@ -325,7 +328,9 @@ func TestDocumentsTyped(t *testing.T) {
 		for _, m := range regexp.MustCompile("(?m)(?:^|`)(nats [^`\n]+)").FindAllStringSubmatch(string(content), -1) {
 			typed++
 			crmintake(t, "", "init").want(t, 0)
-			if said, err := exec.CommandContext(t.Context(), "bash", "-c", m[1]).CombinedOutput(); err != nil && !bytes.Contains(said, []byte(oneServer)) {
+			bash := exec.CommandContext(t.Context(), "bash", "-c", m[1])
+			bash.Env = environmentIn(t).list()
+			if said, err := bash.CombinedOutput(); err != nil && !bytes.Contains(said, []byte(oneServer)) {
 				t.Errorf("%s: %s: %v\n%s", file, m[1], err, said)
 			}
 		}

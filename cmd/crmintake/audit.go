@@ -43,7 +43,7 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 	for _, a := range list {
 		t.row(a.ID, localTime(a.At), grouped(a.Events), grouped(a.Skipped), actionWords(a), filterWords(a.Filter))
 	}
-	if err := t.print(p.out, screenOf(p.out)); err != nil {
+	if err := t.print(p.out, p.screen()); err != nil {
 		return err
 	}
 	if more {

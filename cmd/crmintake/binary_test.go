@@ -17,6 +17,7 @@ const mostBinary = 30 << 20
 // The program is small, and has in it what production needs and nothing that only tests do. The names of all packages whose
 // functions are linked stand in it for stack traces, stripped or not.
 func TestBinary(t *testing.T) {
+	t.Parallel()
 	path, err := local.BuildWorker(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +45,7 @@ func TestBinary(t *testing.T) {
 
 // A build without a git repository is told what it is.
 func TestVersionOfABuild(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "crmintake")
 	command := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", "-X main.version=1.2.3 -X main.commit=abcdef", "-o", path, "crmintake/cmd/crmintake")
 	if out, err := command.CombinedOutput(); err != nil {
@@ -57,6 +59,7 @@ func TestVersionOfABuild(t *testing.T) {
 
 // cmd/bench has the program's profiles from a hidden flag.
 func TestProfile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	stop, err := profileFlags{dir}.start()
 	if err != nil {

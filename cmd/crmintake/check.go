@@ -109,7 +109,7 @@ func (f findings) print(p *program) error {
 	for _, one := range f {
 		t.row(cell{map[level]colour{fine: green, warning: yellow, failure: red}[one.Level], string(one.Level)}, one.Subject, one.Text)
 	}
-	return t.print(p.out, screen{colour: screenOf(p.out).colour}) // what to do is worth more than one line
+	return t.print(p.out, p.screen().uncut()) // what to do is worth more than one line
 }
 
 // settings looks at what can be known to be wrong without the servers. It returns nil if the CRM can't be called so.

@@ -11,6 +11,7 @@ import (
 
 // What check says of three clocks: how far each of two is apart from the other, if that is far.
 func TestClocksApart(t *testing.T) {
+	t.Parallel()
 	at := func(ahead time.Duration) *time.Duration { return &ahead }
 	for name, c := range map[string]struct {
 		clocks clocks
@@ -55,6 +56,7 @@ func TestClocksApart(t *testing.T) {
 
 // The servers' clocks as they are told by the servers.
 func TestCheckClocks(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	now := func() time.Time { return time.Now().Add(-150 * time.Second) }
 	late, err := hubspottest.Start(hubspottest.Config{Token: secret, Now: now,

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,7 +20,7 @@ func monitored(t *testing.T, sync func(*server.Options)) (d office, monitorURL s
 	t.Helper()
 	d = newOffice(t)
 	nats, monitorURL := startMonitored(t, sync)
-	t.Setenv("CRMINTAKE_NATS_URL", nats.URL())
+	setenv(t, "CRMINTAKE_NATS_URL", nats.URL())
 	crmintake(t, "", "init").want(t, 0)
 	return d, monitorURL
 }
@@ -52,6 +51,7 @@ func startMonitored(t *testing.T, sync func(*server.Options)) (nats *local.NATS,
 // A stream with one replica may forget what it confirmed: check says so unless it sees that its server syncs first, and
 // a worker logs it once.
 func TestCheckStreamDurable(t *testing.T) {
+	t.Parallel()
 	_, url := monitored(t, func(o *server.Options) { o.SyncAlways = true })
 	crmintake(t, "", "check").want(t, 0, "warning  stream", "one replica, and it is not known", "sync_interval: always",
 		"--nats-monitor-url")
@@ -76,6 +76,7 @@ func TestCheckStreamDurable(t *testing.T) {
 }
 
 func TestCheckStreamSyncsLate(t *testing.T) {
+	t.Parallel()
 	_, url := monitored(t, func(o *server.Options) { o.SyncInterval = 10 * time.Second })
 	crmintake(t, "", "check", "--nats-monitor-url", url).want(t, 0, "warning  stream", "its server syncs every 10s",
 		"sync_interval: always",
@@ -90,6 +91,7 @@ func TestCheckStreamSyncsLate(t *testing.T) {
 
 // A server that forgets commits fails the check, and each start of a worker tells of it once.
 func TestCheckDatabaseDurable(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	forgetful, err := pgcluster.Start(t.Context(), pgcluster.Config{Durable: true})
 	if err != nil {
@@ -100,7 +102,7 @@ func TestCheckDatabaseDurable(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Setenv("CRMINTAKE_DATABASE_URL", forgetful.URL("postgres"))
+	setenv(t, "CRMINTAKE_DATABASE_URL", forgetful.URL("postgres"))
 	crmintake(t, "", "migrate", "up").want(t, 0)
 	typeSQL(t, `"ALTER SYSTEM SET fsync = off" "ALTER SYSTEM SET full_page_writes = off" "SELECT pg_reload_conf()"`)
 	until(t, "check sees that", func() bool {
@@ -117,7 +119,7 @@ func TestCheckDatabaseDurable(t *testing.T) {
 // typeSQL does, as a superuser, what a text says to type.
 func typeSQL(t *testing.T, text string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), os.Getenv("CRMINTAKE_DATABASE_URL"))
+	conn, err := pgx.Connect(t.Context(), getenv(t, "CRMINTAKE_DATABASE_URL"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,6 +138,7 @@ func typeSQL(t *testing.T, text string) {
 // A standby that no commit waits for is told of, with what a failover would lose; one that commits wait for is not, nor
 // is a subscriber.
 func TestCheckAsynchronousStandby(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	settings := pgcluster.Config{Durable: true, Settings: map[string]string{"wal_level": "logical"}}
 	primary, err := pgcluster.Start(t.Context(), settings)
@@ -150,7 +153,7 @@ func TestCheckAsynchronousStandby(t *testing.T) {
 		})
 	}
 	stop(primary)
-	t.Setenv("CRMINTAKE_DATABASE_URL", primary.URL("postgres"))
+	setenv(t, "CRMINTAKE_DATABASE_URL", primary.URL("postgres"))
 	crmintake(t, "", "migrate", "up").want(t, 0)
 	if r := crmintake(t, "", "check"); r.code != 0 || strings.Contains(r.out, "standby") {
 		t.Errorf("%d: %s", r.code, r.out)

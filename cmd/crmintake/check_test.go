@@ -10,6 +10,7 @@ import (
 
 // What check says of an id property whose values may come back in another form, and of an object type that there isn't.
 func TestCheckProperty(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		objectType string
 		property   hubspot.Property

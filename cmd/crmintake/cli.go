@@ -23,10 +23,12 @@ const (
 // envPrefix begins the names of all environment variables.
 const envPrefix = "CRMINTAKE"
 
-// streams are the program's standard streams, which tests replace.
-type streams struct {
+// system is what the program has of the process that it is: its standard streams and its environment. Each test has
+// one of its own. Only OpenTelemetry's variables are read past it, by its SDK.
+type system struct {
 	in       io.Reader
 	out, err io.Writer
+	env      environment
 }
 
 // cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it
@@ -64,7 +66,7 @@ type globals struct {
 // program is what a command gets beside its own flags.
 type program struct {
 	globals
-	streams
+	system
 	log *slog.Logger
 }
 
@@ -90,9 +92,9 @@ var errNeeds = errors.New("something needs a person; see above")
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // execute runs the program and returns its exit code.
-func execute(ctx context.Context, args []string, s streams) int {
+func execute(ctx context.Context, args []string, s system) int {
 	var c cli
-	var env environment
+	env := variables{given: s.env}
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("crmintake"),
@@ -101,9 +103,10 @@ func execute(ctx context.Context, args []string, s streams) int {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 110}),
 		kong.DefaultEnvars(envPrefix),
-		kong.PostBuild(env.read),
+		kong.PostBuild(env.take),
+		kong.Resolvers(&env),
 		kong.PostBuild(addExamples),
-		kong.ValueFormatter(flagHelp),
+		kong.ValueFormatter(env.help),
 		kong.Writers(s.out, s.err),
 		kong.Exit(func(code int) { exited = code }), // after --help
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -116,14 +119,14 @@ func execute(ctx context.Context, args []string, s streams) int {
 		args = []string{"--help"}
 	}
 	if args[0] == completeWord {
-		complete(ctx, s.out, parser.Model.Node, args[1:])
+		complete(ctx, s, parser.Model.Node, args[1:])
 		return exitDone
 	}
 	parsed, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited
 	}
-	if wrong := env.check(os.Environ()); wrong != nil {
+	if wrong := env.check(); wrong != nil {
 		fmt.Fprintln(s.err, "crmintake:", wrong)
 		return exitUsage
 	}
@@ -131,7 +134,7 @@ func execute(ctx context.Context, args []string, s streams) int {
 		fmt.Fprintf(s.err, "crmintake: %v\nType 'crmintake --help', or a command and --help, to see what there is.\n", err)
 		return exitUsage
 	}
-	p := &program{globals: c.globals, streams: s, log: logger(s.err, c.globals)}
+	p := &program{globals: c.globals, system: s, log: logger(s.err, c.globals)}
 	if err := parsed.Run(p); err != nil {
 		return p.report(err)
 	}

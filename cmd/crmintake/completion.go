@@ -58,9 +58,9 @@ func (c *completionCmd) Run(p *program) error {
 // complete prints what the last word can become, a line each: the word, a tab, and what it does. It goes by kong's own
 // model, and for groups and object types by the outbox. (The libraries that do this for kong take over the process, its
 // output and its exit, and stand on one that is no longer kept.)
-func complete(ctx context.Context, w io.Writer, node *kong.Node, words []string) {
+func complete(ctx context.Context, s system, node *kong.Node, words []string) {
 	words = joinEquals(words)
-	line := words
+	at := databaseOf(words, s.env)
 	last := ""
 	if n := len(words); n > 0 {
 		words, last = words[:n-1], words[n-1]
@@ -84,18 +84,18 @@ func complete(ctx context.Context, w io.Writer, node *kong.Node, words []string)
 	}
 	propose := func(word, help string) {
 		if strings.HasPrefix(word, last) {
-			fmt.Fprintf(w, "%s\t%s\n", word, firstSentence(help))
+			fmt.Fprintf(s.out, "%s\t%s\n", word, firstSentence(help))
 		}
 	}
 	name, typed, equals := strings.Cut(last, "=")
 	switch {
 	case open != nil:
-		for _, one := range valuesOf(ctx, open.Value, line, last) {
+		for _, one := range valuesOf(ctx, at, open.Value, last) {
 			propose(one.word, one.help)
 		}
 	case equals && strings.HasPrefix(name, "--"):
 		if f := flagOf(node, name); f != nil {
-			for _, one := range valuesOf(ctx, f.Value, line, typed) {
+			for _, one := range valuesOf(ctx, at, f.Value, typed) {
 				propose(name+"="+one.word, one.help)
 			}
 		}
@@ -112,7 +112,7 @@ func complete(ctx context.Context, w io.Writer, node *kong.Node, words []string)
 			}
 		}
 		for _, p := range node.Positional {
-			for _, one := range valuesOf(ctx, p, line, last) {
+			for _, one := range valuesOf(ctx, at, p, last) {
 				propose(one.word, one.help)
 			}
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -19,14 +18,14 @@ type proposal struct{ word, help string }
 const completionPatience = 2 * time.Second
 
 // known are the groups and object types that the outbox has, where the value is one; nil if that can't be known.
-func known(ctx context.Context, v *kong.Value, words []string) (list []proposal) {
+func known(ctx context.Context, at databaseFlags, v *kong.Value) (list []proposal) {
 	group := v.Name == "group"
 	if !group && v.Name != "object-type" && v.Name != "type" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, completionPatience)
 	defer cancel()
-	store, err := openStore(ctx, databaseOf(words), 1)
+	store, err := openStore(ctx, at, 1)
 	if err != nil {
 		return nil
 	}
@@ -49,7 +48,7 @@ func known(ctx context.Context, v *kong.Value, words []string) (list []proposal)
 }
 
 // databaseOf is where a line that is being typed says that the outbox is, or the environment.
-func databaseOf(words []string) databaseFlags {
+func databaseOf(words []string, env environment) databaseFlags {
 	of := func(flag, variable string) string {
 		for i, w := range words {
 			if value, ok := strings.CutPrefix(w, flag+"="); ok {
@@ -59,7 +58,7 @@ func databaseOf(words []string) databaseFlags {
 				return words[i+1]
 			}
 		}
-		return os.Getenv(envPrefix + "_" + variable)
+		return env[envPrefix+"_"+variable]
 	}
 	return databaseFlags{
 		DatabaseURL:          of("--database-url", "DATABASE_URL"),
@@ -69,7 +68,7 @@ func databaseOf(words []string) databaseFlags {
 
 // valuesOf are the words that a value can be: those of its list, else those that the outbox knows. What was typed of
 // several, separated by commas, stays before them.
-func valuesOf(ctx context.Context, v *kong.Value, words []string, typed string) (list []proposal) {
+func valuesOf(ctx context.Context, at databaseFlags, v *kong.Value, typed string) (list []proposal) {
 	for one := range strings.SplitSeq(v.Enum, ",") {
 		if one = strings.TrimSpace(one); one != "" {
 			list = append(list, proposal{one, ""})
@@ -78,7 +77,7 @@ func valuesOf(ctx context.Context, v *kong.Value, words []string, typed string) 
 	if list != nil {
 		return list
 	}
-	list = known(ctx, v, words)
+	list = known(ctx, at, v)
 	if at := strings.LastIndex(typed, ","); at >= 0 && v.IsSlice() {
 		list = slices.Clone(list)
 		for i := range list {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestComplete(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		line      string // its words, the last being typed
 		has, lack []string
@@ -55,6 +56,7 @@ func TestComplete(t *testing.T) {
 
 // Groups and object types are those of the outbox, where it can be asked.
 func TestCompleteWhatTheOutboxKnows(t *testing.T) {
+	t.Parallel()
 	undecided(t, []string{"c1"}, []string{"d1"})
 	crmintake(t, "", "outbox", "give-up", "c1", "--reason", "x", "--yes").want(t, 0)
 	var groups operator.Groups
@@ -80,8 +82,8 @@ func TestCompleteWhatTheOutboxKnows(t *testing.T) {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
-	address := os.Getenv("CRMINTAKE_DATABASE_URL")
-	t.Setenv("CRMINTAKE_DATABASE_URL", "postgres://127.0.0.1:1/x")
+	address := getenv(t, "CRMINTAKE_DATABASE_URL")
+	setenv(t, "CRMINTAKE_DATABASE_URL", "postgres://127.0.0.1:1/x")
 	if got := proposed("pause "); got != "" {
 		t.Errorf("without a database: %q", got)
 	}
@@ -92,6 +94,7 @@ func TestCompleteWhatTheOutboxKnows(t *testing.T) {
 
 // The script in a real bash, with the real program.
 func TestCompleteInBash(t *testing.T) {
+	t.Parallel()
 	bin := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "crmintake"), ".")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 // An OAuth app takes the place of a token, by its files or the environment. None of its secrets is told.
 func TestRunWithOAuth(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	crm, err := hubspottest.Start(hubspottest.Config{
 		OAuth:       &hubspottest.OAuth{ClientID: "app", ClientSecret: secret, RefreshToken: secret + "-r", Rotate: true},
@@ -25,11 +26,11 @@ func TestRunWithOAuth(t *testing.T) {
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", crm.URL)
-	t.Setenv("CRMINTAKE_HUBSPOT_REFRESH_TOKEN", secret+"-r")
-	t.Setenv("CRMINTAKE_BATCH_WAIT", "50ms")
+	setenv(t, "CRMINTAKE_NATS_URL", server.URL())
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", crm.URL)
+	setenv(t, "CRMINTAKE_HUBSPOT_REFRESH_TOKEN", secret+"-r")
+	setenv(t, "CRMINTAKE_BATCH_WAIT", "50ms")
 	crmintake(t, "", "init").want(t, 0)
 	crmintake(t, `{"properties":{"name":"a"}}`, "publish", "--object-type", "deals", "-").want(t, 0)
 	for _, created := range []string{"created=1", "created=0"} { // the second finds the first one's token
@@ -65,6 +66,7 @@ func TestRunWithOAuth(t *testing.T) {
 }
 
 func TestBreakerFlag(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]breakerFlag{
 		"50%/500": {Share: 0.5, Window: 500}, "12.5%/1": {Share: 0.125, Window: 1}, "off": {Off: true},
 	} {

@@ -72,6 +72,7 @@ func newAuthority(t *testing.T) *pki.Authority {
 
 // The address' sslmode, sslrootcert, sslcert and sslkey are pgx's; this sees to it that they come through, and what is told when they don't do.
 func TestDatabaseTLS(t *testing.T) {
+	t.Parallel()
 	c := outboxtest.Cluster(t)
 	address := c.URL("postgres")
 	if err := migrations.Up(t.Context(), address); err != nil {
@@ -185,6 +186,7 @@ func mustParse(t *testing.T, address string) *url.URL {
 
 // A password that is replaced is used from the next connection on, without a restart.
 func TestDatabasePasswordFile(t *testing.T) {
+	t.Parallel()
 	d := newOffice(t)
 	admin, err := pgx.Connect(t.Context(), d.database)
 	if err != nil {
@@ -208,8 +210,8 @@ func TestDatabasePasswordFile(t *testing.T) {
 		}
 	}
 	write("first-" + secret)
-	t.Setenv("CRMINTAKE_DATABASE_URL", with(t, d.database, func(u *url.URL) { u.User = url.User(role) }))
-	t.Setenv("CRMINTAKE_DATABASE_PASSWORD_FILE", file)
+	setenv(t, "CRMINTAKE_DATABASE_URL", with(t, d.database, func(u *url.URL) { u.User = url.User(role) }))
+	setenv(t, "CRMINTAKE_DATABASE_PASSWORD_FILE", file)
 	_, log, stop := running(t, "run", "--log-level", "debug")
 	publish(t, "a")
 	until(t, "the first record is made", func() bool { return d.crm.Len("contracts") == 1 })
@@ -247,6 +249,7 @@ func TestDatabasePasswordFile(t *testing.T) {
 }
 
 func TestOnThisMachine(t *testing.T) {
+	t.Parallel()
 	for addr, want := range map[string]bool{
 		"127.0.0.1:5432": true, "[::1]:4222": true, "/var/run/postgresql/.s.PGSQL.5432": true, "10.0.0.7:5432": false, "[2001:db8::1]:4222": false,
 	} {
@@ -257,6 +260,7 @@ func TestOnThisMachine(t *testing.T) {
 }
 
 func TestHasPassword(t *testing.T) {
+	t.Parallel()
 	for address, want := range map[string]bool{
 		"postgres://u:p@h/d": true, "postgres://u@h/d": false, "postgres://h/d?password=p": true, "host=h user=u": false, "host=h password=p": true,
 	} {

@@ -195,7 +195,7 @@ func compact(b []byte) []byte {
 // edited has a person edit a payload in their editor, or vi. It is shown with white space, if it is JSON, and comes
 // back without. What was edited is lost unless keep is called.
 func edited(ctx context.Context, p *program, payload []byte) (after []byte, keep func(), err error) {
-	editor := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"))
+	editor := cmp.Or(p.env["VISUAL"], p.env["EDITOR"])
 	if _, err := exec.LookPath("vi"); editor == "" && err == nil && isTerminal(p.in) {
 		editor = "vi"
 	}
@@ -217,6 +217,7 @@ func edited(ctx context.Context, p *program, payload []byte) (after []byte, keep
 		return nil, nil, errors.Join(err, os.Remove(file.Name()))
 	}
 	command := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", file.Name()) // which may have arguments
+	command.Env = p.env.list()
 	command.Stdin, command.Stdout, command.Stderr = p.in, p.err, p.err
 	if isTerminal(p.out) {
 		command.Stdout = p.out

@@ -81,7 +81,7 @@ func (c *deadListCmd) Run(ctx context.Context, p *program) error {
 	for _, e := range page.Events {
 		t.row(e.EventID, e.ObjectType, e.Reason, e.Group, localTime(e.DeadAt), e.Revision, shorten(e.Error, 100))
 	}
-	if err := t.print(p.out, screenOf(p.out)); err != nil {
+	if err := t.print(p.out, p.screen()); err != nil {
 		return err
 	}
 	if page.Next != "" {
@@ -110,7 +110,7 @@ func (c *deadShowCmd) Run(ctx context.Context, p *program) error {
 	if p.Output == "json" {
 		return printJSON(p.out, v)
 	}
-	return v.print(p.out)
+	return v.print(p.out, p.screen())
 }
 
 // storyView is a story as JSON: the row as outbox get shows it, and what else there is.
@@ -175,8 +175,8 @@ func storyViewOf(s operator.Story) storyView {
 	return v
 }
 
-func (v storyView) print(out io.Writer) error {
-	if err := v.view.print(out); err != nil {
+func (v storyView) print(out io.Writer, s screen) error {
+	if err := v.view.print(out, s); err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

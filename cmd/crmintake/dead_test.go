@@ -19,7 +19,7 @@ import (
 func deadLetters(t testing.TB, payloads map[string]string) {
 	t.Helper()
 	url := outboxtest.New(t)
-	t.Setenv("CRMINTAKE_DATABASE_URL", url)
+	setenv(t, "CRMINTAKE_DATABASE_URL", url)
 	store, err := outbox.Open(t.Context(), url, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -50,13 +50,14 @@ func page(t testing.TB) (p operator.Page) {
 
 // From the misspelled property to the mended events, with what the CRM said in between.
 func TestDeadLetters(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	crm := account(t)
-	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", crm.URL)
-	t.Setenv("CRMINTAKE_HUBSPOT_TOKEN", secret)
-	t.Setenv("CRMINTAKE_BATCH_WAIT", "50ms")
+	setenv(t, "CRMINTAKE_NATS_URL", server.URL())
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", crm.URL)
+	setenv(t, "CRMINTAKE_HUBSPOT_TOKEN", secret)
+	setenv(t, "CRMINTAKE_BATCH_WAIT", "50ms")
 	crmintake(t, "", "init").want(t, 0)
 	var in strings.Builder
 	for i := range 20 {
@@ -100,6 +101,7 @@ func TestDeadLetters(t *testing.T) {
 
 // Bad input is one clear line with exit code 2, and changes nothing.
 func TestDeadRefuses(t *testing.T) {
+	t.Parallel()
 	deadLetters(t, map[string]string{"a": `{"properties":{"a":"1"}}`, "b": `no`})
 	file := filepath.Join(t.TempDir(), "event")
 	write := func(content string) {
@@ -143,7 +145,7 @@ func TestDeadRefuses(t *testing.T) {
 		"an editor and dry-run": {"edit a --dry-run", "--set"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("EDITOR", "")
+			setenv(t, "EDITOR", "")
 			r := crmintake(t, "", append([]string{"dead"}, strings.Fields(c.args)...)...)
 			r.want(t, 2, c.want)
 			if lines := strings.Count(strings.TrimSpace(r.err), "\n"); lines > 1 {
@@ -167,22 +169,23 @@ func TestDeadRefuses(t *testing.T) {
 
 // One event in an editor, or from a file on top of the revision that was read.
 func TestDeadEdit(t *testing.T) {
+	t.Parallel()
 	deadLetters(t, map[string]string{"a": `{"properties": {"a":"1", "n":1.10}}`, "b": `no`})
 	payload := func() string {
 		var v storyView
 		crmintake(t, "", "dead", "show", "a", "--output", "json").json(t, &v)
 		return v.Payload.Text
 	}
-	t.Setenv("EDITOR", "true")
+	setenv(t, "EDITOR", "true")
 	crmintake(t, "", "dead", "edit", "a").want(t, 0, "Nothing was changed.")
-	t.Setenv("EDITOR", "false")
+	setenv(t, "EDITOR", "false")
 	crmintake(t, "", "dead", "edit", "a").want(t, 1, "the editor false", "nothing was changed")
-	t.Setenv("EDITOR", `sed -i 's/"1"/"2"/'`)
+	setenv(t, "EDITOR", `sed -i 's/"1"/"2"/'`)
 	crmintake(t, "", "dead", "edit", "a").want(t, 0, "revision 1")
 	if got := payload(); got != `{"properties":{"a":"2","n":1.10}}` {
 		t.Error(got)
 	}
-	t.Setenv("EDITOR", `sed -i s/properties/prpoerties/`)
+	setenv(t, "EDITOR", `sed -i s/properties/prpoerties/`)
 	r := crmintake(t, "", "dead", "edit", "a")
 	r.want(t, 2, "prpoerties", "nothing was changed")
 	_, name, _ := strings.Cut(r.err, "What you edited is in ")
@@ -209,6 +212,7 @@ func TestDeadEdit(t *testing.T) {
 
 // What export writes, publish takes in: byte for byte where it is one line of JSON, or as the text that it is.
 func TestExportPublish(t *testing.T) {
+	t.Parallel()
 	payloads := map[string]string{
 		"plain":   `{"properties":{"name":"a", "n":1.10},"associations":[ ]}`,
 		"several": "{\n  \"properties\": {\"name\": \"b\\u00e9\"}\r\n}",
@@ -220,8 +224,8 @@ func TestExportPublish(t *testing.T) {
 	for _, format := range []string{"json", "csv"} {
 		t.Run(format, func(t *testing.T) {
 			server, js := startNATS(t)
-			t.Setenv("CRMINTAKE_NATS_URL", server.URL())
-			t.Setenv("CRMINTAKE_FORMAT", format)
+			setenv(t, "CRMINTAKE_NATS_URL", server.URL())
+			setenv(t, "CRMINTAKE_FORMAT", format)
 			crmintake(t, "", "init").want(t, 0)
 			out := crmintake(t, "", "dead", "export")
 			out.want(t, 0, "Exported 4 events.")
@@ -257,6 +261,7 @@ func TestExportPublish(t *testing.T) {
 
 // An exported event that can't be published is a bad line.
 func TestPublishBadExports(t *testing.T) {
+	t.Parallel()
 	_, args := publishTo(t)
 	args = append(args, "--on-bad", "skip", "-")
 	long, _ := json.Marshal(strings.Repeat("\x01", 1<<20+1))
@@ -278,6 +283,7 @@ func TestPublishBadExports(t *testing.T) {
 
 // A day begins with its first moment, also where clocks go forward at midnight.
 func TestMomentOfADay(t *testing.T) {
+	t.Parallel()
 	zone, err := time.LoadLocation("America/Santiago")
 	if err != nil {
 		t.Fatal(err)

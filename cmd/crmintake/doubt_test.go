@@ -39,7 +39,7 @@ func newRestored(t *testing.T) restored {
 		"NATS_URL": server.URL(), "DATABASE_URL": r.database, "HUBSPOT_URL": crm.URL, "HUBSPOT_TOKEN": secret,
 		"ID_PROPERTY": "contracts=event_id", "BATCH_WAIT": "50ms", "AS": "ann", "SETTLE": "100ms", "RETRY_INITIAL": "1h",
 	} {
-		t.Setenv("CRMINTAKE_"+name, value)
+		setenv(t, "CRMINTAKE_"+name, value)
 	}
 	crmintake(t, "", "init").want(t, 0)
 	for _, objectType := range []string{"contracts", "deals"} {
@@ -62,7 +62,7 @@ func newRestored(t *testing.T) restored {
 	if n, m := crm.Len("contracts"), crm.Len("deals"); n != lostEvents || m != lostEvents {
 		t.Fatalf("%d contracts and %d deals", n, m)
 	}
-	t.Setenv("CRMINTAKE_DATABASE_URL", backup)
+	setenv(t, "CRMINTAKE_DATABASE_URL", backup)
 	r.database = backup
 	return r
 }
@@ -140,6 +140,7 @@ GROUP BY object_type, status, reason ORDER BY 1`)
 // What waited in a backup is asked about before it is sent, or parked where nothing tells: no record is made twice, and
 // none is denied.
 func TestDoubtAfterARestore(t *testing.T) {
+	t.Parallel()
 	r := newRestored(t)
 	doubt := []string{"outbox", "doubt", "--since", r.since.Format(time.RFC3339Nano), "--reason",
 		"the backup was restored"}
@@ -172,6 +173,7 @@ func TestDoubtAfterARestore(t *testing.T) {
 
 // Workers that ran first sent again without asking: what is a conflict with itself by now is found all the same.
 func TestDoubtTooLate(t *testing.T) {
+	t.Parallel()
 	r := newRestored(t)
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	if got, want := r.stand(t), "contracts dead conflict 20, deals created 20"; got != want {
@@ -195,6 +197,7 @@ func TestDoubtTooLate(t *testing.T) {
 // What has no row in the backup comes again, and may have a record: it is asked about first, or parked, up to a time,
 // and nothing after it.
 func TestDoubtNew(t *testing.T) {
+	t.Parallel()
 	r := newRestored(t)
 	var ids []string // of the contracts
 	for seq := range lostEvents {

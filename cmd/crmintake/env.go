@@ -3,7 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
+	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,26 +22,71 @@ const testVariable = envPrefix + "_TEST_DATABASE_URL"
 // serviceVariable are those that Kubernetes makes of services whose names begin as ours do.
 var serviceVariable = regexp.MustCompile(`_(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// environment is what the variables may be.
-type environment struct {
-	names   []string          // of all flags of all commands
-	without map[string]string // the flags that have none, by what it would be
+// environment has the values of variables by their names. A variable that is set to nothing counts as one that is not
+// set: so compose files and units write it.
+type environment map[string]string
+
+// environmentOf reads what os.Environ returns.
+func environmentOf(environ []string) environment {
+	e := environment{}
+	for _, one := range environ {
+		name, value, _ := strings.Cut(one, "=")
+		e[name] = value
+	}
+	return e
 }
 
-// read takes a variable that is set to nothing for one that is not set: so compose files and units write it.
-func (e *environment) read(k *kong.Kong) error {
-	e.without = map[string]string{}
+// list is as exec.Cmd wants it.
+func (e environment) list() []string {
+	var list []string
+	for name, value := range e {
+		list = append(list, name+"="+value)
+	}
+	return list
+}
+
+// variables are those that flags have. As a kong.Resolver it gives a flag its variable's value, for kong itself would
+// read the environment of the process.
+type variables struct {
+	given   environment
+	names   []string                 // of all flags of all commands
+	of      map[*kong.Value][]string // a flag's
+	without map[string]string        // the flags that have none, by what it would be
+}
+
+// take takes the variables from kong.
+func (e *variables) take(k *kong.Kong) error {
+	e.of, e.without = map[*kong.Value][]string{}, map[string]string{}
 	for _, f := range flagsOf(k.Model.Node) {
 		if len(f.Envs) == 0 {
 			e.without[envPrefix+"_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))] = f.Name
 		}
 		e.names = append(e.names, f.Envs...)
-		f.Tag.Envs = slices.DeleteFunc(slices.Clone(f.Envs), func(name string) bool {
-			value, set := os.LookupEnv(name)
-			return set && value == ""
-		})
+		e.of[f.Value] = f.Envs
+		f.Envs, f.Tag.Envs = nil, nil
 	}
 	return nil
+}
+
+// Validate implements kong.Resolver.
+func (e *variables) Validate(*kong.Application) error { return nil }
+
+// Resolve implements kong.Resolver: the value, or nil without one.
+func (e *variables) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
+	for _, name := range e.of[f.Value] {
+		value := e.given[name]
+		if value == "" {
+			continue
+		}
+		// Kong decodes it again, but its error would not name the variable.
+		trial := kong.ScanFromTokens(kong.Token{Type: kong.FlagValueToken, Value: value})
+		err := f.Mapper.Decode(&kong.DecodeContext{Value: f.Value, Scan: trial}, reflect.New(f.Target.Type()).Elem())
+		if err != nil {
+			return nil, fmt.Errorf("%w (from envar %s=%q)", err, name, value)
+		}
+		return value, nil
+	}
+	return nil, nil
 }
 
 // flagsOf are the flags of a command and all below it.
@@ -52,11 +98,10 @@ func flagsOf(n *kong.Node) []*kong.Flag {
 	return flags
 }
 
-// check tells of each variable that begins as ours do and is none. Values are not repeated.
-func (e *environment) check(environ []string) error {
+// check returns an error for each variable that begins as ours do and is none. Values are not repeated.
+func (e *variables) check() error {
 	var faults []error
-	for _, one := range environ {
-		name, _, _ := strings.Cut(one, "=")
+	for _, name := range slices.Sorted(maps.Keys(e.given)) {
 		if !strings.HasPrefix(name, envPrefix+"_") || slices.Contains(e.names, name) || name == testVariable ||
 			serviceVariable.MatchString(name) {
 			continue
@@ -75,7 +120,7 @@ func (e *environment) check(environ []string) error {
 }
 
 // nearest compares what is behind the prefix.
-func (e *environment) nearest(name string) string {
+func (e *variables) nearest(name string) string {
 	var rests []string
 	for _, one := range e.names {
 		rests = append(rests, strings.TrimPrefix(one, envPrefix+"_"))

@@ -12,7 +12,8 @@ import (
 
 // A variable that is none of ours is told, with the one that was meant, and nothing is done.
 func TestEnvironmentNames(t *testing.T) {
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	t.Parallel()
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
 	for name, want := range map[string]string{
 		"CRMINTAKE_QOUTA":                  "did you mean CRMINTAKE_QUOTA?",
 		"CRMINTAKE_DATABSE_URL":            "did you mean CRMINTAKE_DATABASE_URL?",
@@ -27,7 +28,7 @@ func TestEnvironmentNames(t *testing.T) {
 		"CRMINTAKEX":                       "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv(name, "v-"+secret)
+			setenv(t, name, "v-"+secret)
 			r := crmintake(t, "", "dead", "list")
 			if want == "" {
 				r.want(t, 0, "No dead events")
@@ -44,10 +45,11 @@ func TestEnvironmentNames(t *testing.T) {
 
 // A variable that is empty is one that is not given.
 func TestEmptyVariables(t *testing.T) {
-	t.Setenv("CRMINTAKE_DATABASE_URL", "")
+	t.Parallel()
+	setenv(t, "CRMINTAKE_DATABASE_URL", "")
 	crmintake(t, "", "dead", "list").want(t, 2, "missing flags: --database-url")
-	t.Setenv("CRMINTAKE_LIMIT", "")
-	t.Setenv("CRMINTAKE_OUTPUT", "")
+	setenv(t, "CRMINTAKE_LIMIT", "")
+	setenv(t, "CRMINTAKE_OUTPUT", "")
 	crmintake(t, "", "dead", "list", "--database-url", outboxtest.New(t)).want(t, 0, "No dead events")
 }
 
@@ -56,6 +58,7 @@ func TestEmptyVariables(t *testing.T) {
 var forTheLine = []string{"all", "yes", "dead", "allow-duplicate", "set", "unset", "rename", "file", "revision", "discard", "version", "help"}
 
 func TestWhatHasAVariable(t *testing.T) {
+	t.Parallel()
 	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))
 	if err != nil {
 		t.Fatal(err)
@@ -65,12 +68,13 @@ func TestWhatHasAVariable(t *testing.T) {
 			t.Errorf("--%s has the variables %q", f.Name, f.Envs)
 		}
 	}
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
 	crmintake(t, "", "dead", "discard", "--reason", "x").want(t, 2, "say --all")
 }
 
 // Each command has an example in its help, and each example is one of that command.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	var c cli
 	parser, err := kong.New(&c, kong.Name("crmintake"))
 	if err != nil {
@@ -127,6 +131,7 @@ func shellWords(line string) (words []string) {
 }
 
 func TestVersionFlag(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--version"}, {"version"}, {"outbox", "list", "--version"}} {
 		crmintake(t, "", args...).want(t, 0, "crmintake ", ", go1.")
 	}

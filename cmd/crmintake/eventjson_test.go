@@ -9,6 +9,7 @@ import (
 
 // What dead show prints for programs as the payload is what dead edit --file takes.
 func TestShownPayloadIsTakenByEdit(t *testing.T) {
+	t.Parallel()
 	deadLetters(t, map[string]string{"a": `{"prpoerties": {"a":"<1>", "n":1.10, "a":"é"}}`, "b": "no \xff", "c": `{"text": "x"}`, "d": `[1]`})
 	shown := func(id string) string {
 		var story struct {
@@ -40,6 +41,7 @@ func TestShownPayloadIsTakenByEdit(t *testing.T) {
 
 // A long error stands once on the page, however many calls met it, and each time names its zone.
 func TestShowTellsALongErrorOnce(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	name := strings.Repeat("nobody-knows-this-property-", 4)
 	line := `{"properties":{"` + name + `":"x","event_id":"a"}}`

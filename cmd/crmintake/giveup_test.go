@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +16,8 @@ import (
 func undecided(t *testing.T, retry, unknown []string) *outbox.Store {
 	t.Helper()
 	url := outboxtest.New(t)
-	t.Setenv("CRMINTAKE_DATABASE_URL", url)
-	t.Setenv("CRMINTAKE_AS", "ann")
+	setenv(t, "CRMINTAKE_DATABASE_URL", url)
+	setenv(t, "CRMINTAKE_AS", "ann")
 	store, err := outbox.Open(t.Context(), url, 2)
 	must := func(err error) {
 		t.Helper()
@@ -52,6 +51,7 @@ func undecided(t *testing.T, retry, unknown []string) *outbox.Store {
 // A pause lasts: the status and an event's story name the way out, which asks before it goes; what it leaves can be
 // edited, replayed and discarded, and the audit has it.
 func TestGiveUp(t *testing.T) {
+	t.Parallel()
 	store := undecided(t, []string{"c1", "c2", "c3"}, []string{"d1", "d2"})
 	giveUp := []string{"outbox", "give-up", "--reason", "the scope will not come"}
 	with := func(args ...string) []string { return append(giveUp[:len(giveUp):len(giveUp)], args...) }
@@ -107,6 +107,7 @@ func TestGiveUp(t *testing.T) {
 // Bad input is one clear line with exit code 2, and changes nothing; what errors say is not shown where that is not
 // wanted.
 func TestGiveUpRefuses(t *testing.T) {
+	t.Parallel()
 	undecided(t, []string{"c1"}, []string{"d1"})
 	for name, c := range map[string]struct{ args, want string }{
 		"everything":       {"--reason x --yes", "--all"},
@@ -136,6 +137,7 @@ func TestGiveUpRefuses(t *testing.T) {
 
 // What is a hundred thousand for the database is a line for the person.
 func TestGiveUpOnMany(t *testing.T) {
+	t.Parallel()
 	var ids []string
 	for i := range 300 {
 		ids = append(ids, fmt.Sprintf("c%03d", i))
@@ -151,8 +153,9 @@ func TestGiveUpOnMany(t *testing.T) {
 
 // What waits is tried at once: one event without a question, more after one; what a pause holds is told.
 func TestRetryNow(t *testing.T) {
+	t.Parallel()
 	store := undecided(t, []string{"c1", "c2"}, []string{"d1"})
-	office{database: os.Getenv("CRMINTAKE_DATABASE_URL")}.exec(t,
+	office{database: getenv(t, "CRMINTAKE_DATABASE_URL")}.exec(t,
 		`UPDATE event SET next_attempt_at = now() + interval '1 hour' WHERE misses IS NULL`)
 	due := func() (list []string) {
 		t.Helper()
@@ -194,8 +197,9 @@ func TestRetryNow(t *testing.T) {
 
 // A discard says that it can be taken back, and is: by event, or as a whole.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	deadLetters(t, map[string]string{"a": `no`, "b": `no`, "c": `no`})
-	t.Setenv("CRMINTAKE_AS", "ann")
+	setenv(t, "CRMINTAKE_AS", "ann")
 	discard := []string{"dead", "discard", "a", "b", "--reason", "no use"}
 	crmintakeFrom(t, t.Context(), at("y\n"), discard...).want(t, 0, "'crmintake dead restore' can take it back", "Done to 2 events.")
 	crmintake(t, `{"properties":{}}`, "dead", "edit", "a", "--file", "-").want(t, 2, "'crmintake dead restore'")
@@ -223,6 +227,7 @@ func TestRestore(t *testing.T) {
 
 // An object type that nobody has met is paused all the same, and what may be meant is told.
 func TestPauseOfAnUnmetType(t *testing.T) {
+	t.Parallel()
 	undecided(t, []string{"c1"}, []string{"d1"})
 	crmintake(t, "", "pause", "contract", "--reason", "x").want(t, 0, "Contract is paused",
 		"No call was ever made for contract", "Did you mean contracts?", "crmintake resume contract")

@@ -61,13 +61,13 @@ func commandOf(n *kong.Node) string {
 	return strings.Join(words, " ")
 }
 
-// flagHelp is a flag's help with its default and its variable.
-func flagHelp(v *kong.Value) string {
+// help is a flag's help with its default and its variable.
+func (e *variables) help(v *kong.Value) string {
 	var parts []string
 	if v.HasDefault && v.Default != "" {
 		parts = append(parts, "default "+v.Default)
 	}
-	for _, name := range v.Tag.Envs {
+	for _, name := range e.of[v] {
 		parts = append(parts, "$"+name)
 	}
 	if parts == nil {

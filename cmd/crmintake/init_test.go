@@ -13,6 +13,7 @@ import (
 )
 
 func TestInit(t *testing.T) {
+	t.Parallel()
 	server, js := startNATS(t)
 	database := outboxtest.New(t)
 	args := []string{"init", "--nats-url", server.URL(), "--database-url", database, "--ack-wait", "30s"}
@@ -41,6 +42,7 @@ func TestInit(t *testing.T) {
 
 // What is wrong with one part does not keep the others from being created.
 func TestInitGetsAsFarAsItCan(t *testing.T) {
+	t.Parallel()
 	database := outboxtest.New(t)
 	crmintake(t, "", "init", "--nats-url", "nats://me:secret@127.0.0.1:1", "--database-url", database).
 		want(t, 1, "schema    version", "can't connect to NATS at 127.0.0.1:1", "check --nats-url")
@@ -57,6 +59,7 @@ func TestInitGetsAsFarAsItCan(t *testing.T) {
 }
 
 func TestInitUsage(t *testing.T) {
+	t.Parallel()
 	for flag, value := range map[string]string{
 		"--replicas": "6",
 		"--ack-wait": "10ms",
@@ -76,6 +79,7 @@ func TestInitUsage(t *testing.T) {
 
 // Of what it could not make nothing is said to be there, and JetStream that is off is told as that, with what to type.
 func TestInitTellsWhatIsNotThere(t *testing.T) {
+	t.Parallel()
 	off, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true})
 	if err != nil {
 		t.Fatal(err)
@@ -119,6 +123,7 @@ func TestInitTellsWhatIsNotThere(t *testing.T) {
 
 // Of several at once, one says that it applied a migration.
 func TestInitAtOnce(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	database := outboxtest.New(t)
 	if err := migrations.DownTo(t.Context(), database, 0); err != nil {

@@ -19,6 +19,7 @@ func dependencies(t *testing.T, pkg string) []string {
 
 // The layout that the README draws: who may be built from whom.
 func TestLayout(t *testing.T) {
+	t.Parallel()
 	for pkg, never := range map[string][]string{
 		"crmintake/cmd/crmintake":              {"github.com/nats-io/nats-server", "crmintake/worker/hubspot/hubspottest", "crmintake/deploy", "testing"},
 		"crmintake/batcher":                    {"crmintake/", "github.com/"},

@@ -12,11 +12,12 @@ import (
 
 // Each attempt has one wide line, loud where something went wrong; for machines each line is a JSON object.
 func TestLogOfAttempts(t *testing.T) {
+	t.Parallel()
 	natsURL, databaseURL := ready(t)
-	t.Setenv("CRMINTAKE_NATS_URL", natsURL)
-	t.Setenv("CRMINTAKE_DATABASE_URL", databaseURL)
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", account(t).URL)
-	t.Setenv("CRMINTAKE_HUBSPOT_TOKEN", secret)
+	setenv(t, "CRMINTAKE_NATS_URL", natsURL)
+	setenv(t, "CRMINTAKE_DATABASE_URL", databaseURL)
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", account(t).URL)
+	setenv(t, "CRMINTAKE_HUBSPOT_TOKEN", secret)
 	for event, want := range map[string]map[string]any{
 		`{"properties":{"name":"a"}}`: {"level": "DEBUG", "inputs": 1., "created": 1., "rejected": 0., "status": 201.},
 		`{"properties":{"nmae":"b"}}`: {"level": "INFO", "inputs": 1., "created": 0., "rejected": 1., "status": 207.},

@@ -11,5 +11,5 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once: the first one gave the signals back to the system.
 	context.AfterFunc(ctx, stop)
-	os.Exit(execute(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(execute(ctx, os.Args[1:], system{os.Stdin, os.Stdout, os.Stderr, environmentOf(os.Environ())}))
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"os"
 	"strings"
 	"testing"
 
@@ -17,8 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Setenv("CRMINTAKE_ADMIN_ADDR", "127.0.0.1:0") // workers of several tests and packages run at once
-	outboxtest.Syncing()                             // check has its word about servers that don't
+	outboxtest.Syncing() // check has its word about servers that don't
 	outboxtest.Main(m)
 }
 
@@ -37,7 +35,7 @@ func crmintake(t testing.TB, in string, args ...string) result {
 func crmintakeFrom(t testing.TB, ctx context.Context, in io.Reader, args ...string) result {
 	t.Helper()
 	var out, err bytes.Buffer
-	code := execute(ctx, args, streams{in, &out, &err})
+	code := execute(ctx, args, systemIn(t, in, &out, &err))
 	return result{code, out.String(), err.String()}
 }
 

@@ -30,6 +30,7 @@ var soundsSecret = regexp.MustCompile(`(?i)token|secret|passw|credential|creds|s
 
 // Whoever adds a flag for a secret has it marked, too; whoever adds a command has it run.
 func TestEverySecretIsMarked(t *testing.T) {
+	t.Parallel()
 	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +131,7 @@ var enough = []string{"is not there; waiting", "following", "calls are paused", 
 // No secret is in anything that the program prints or logs, whatever it is given in, whichever command runs, and
 // whether the servers work, refuse it, or are not there.
 func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
 	forms := newForms(t)
 	for _, slot := range slots {
 		variable := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(slot, "-", "_"))
@@ -140,12 +142,12 @@ func TestNoSecretIsTold(t *testing.T) {
 	for n, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			for name, value := range f.env {
-				t.Setenv(name, value)
+				setenv(t, name, value)
 			}
 			for w, world := range f.worlds() {
 				t.Run(world.name, func(t *testing.T) {
 					for name, value := range world.env {
-						t.Setenv(name, value)
+						setenv(t, name, value)
 					}
 					if world.part == "crm" { // there is something to call it for
 						crmintake(t, `{"properties":{"name":"x"}}`, "publish", "--object-type", "contracts", "-").want(t, 0)
@@ -174,7 +176,7 @@ func (f form) march(t *testing.T, m march, w world, format string) {
 	defer cancel()
 	out := &untilTold{words: enough, do: cancel}
 	args := append(strings.Fields(m.args), "--log-level", "debug", "--log-format", format, "--output", format)
-	code := execute(ctx, args, streams{strings.NewReader(m.in), out, out})
+	code := execute(ctx, args, systemIn(t, strings.NewReader(m.in), out, out))
 	if ctx.Err() == context.DeadlineExceeded {
 		t.Errorf("%s does not end: %s", m.args, out)
 	}

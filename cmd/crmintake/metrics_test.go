@@ -27,6 +27,7 @@ func families(t *testing.T, s *seen) (list []*dto.MetricFamily) {
 
 // The README's table of metrics is the program's: each that is exported is in it, and no other.
 func TestReadmeMetrics(t *testing.T) {
+	t.Parallel()
 	var b strings.Builder
 	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
 	for _, f := range families(t, newSeen()) {
@@ -54,6 +55,7 @@ func TestReadmeMetrics(t *testing.T) {
 
 // All series are there from the start, at zero.
 func TestMetricsBeginAtZero(t *testing.T) {
+	t.Parallel()
 	for _, f := range families(t, newSeen()) {
 		if len(f.Metric) == 0 {
 			t.Errorf("%s has no series", f.GetName())
@@ -72,6 +74,7 @@ func TestMetricsBeginAtZero(t *testing.T) {
 
 // A worker that stops is not ready, whatever else is so.
 func TestNotReadyWhileStopping(t *testing.T) {
+	t.Parallel()
 	s := newSeen()
 	s.postgres.Store(true)
 	if r := s.ready(); r.Ready || !slices.Equal(r.Reasons, []string{"NATS is not there yet"}) {

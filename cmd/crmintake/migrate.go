@@ -116,7 +116,7 @@ func printMigrations(p *program, schema migrations.Schema) error {
 		}
 		t.row(m.Version, applied, m.Name)
 	}
-	if err := t.print(p.out, screenOf(p.out)); err != nil || schema.Newer == 0 {
+	if err := t.print(p.out, p.screen()); err != nil || schema.Newer == 0 {
 		return err
 	}
 	_, err := fmt.Fprintf(p.out, "and %s of a newer crmintake\n", count(schema.Newer, "migration"))

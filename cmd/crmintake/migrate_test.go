@@ -8,6 +8,7 @@ import (
 )
 
 func TestMigrate(t *testing.T) {
+	t.Parallel()
 	// A database without anything is made by taking a migrated one back.
 	database := outboxtest.New(t)
 	crmintake(t, "", "migrate", "status", "--database-url", database).want(t, 0, "00001_outbox.sql")

@@ -10,12 +10,13 @@ import (
 // What can be wrong with secrets on the command line is told in one line, by every command, before anything is done. (That each form works is
 // tested with package jetstream, and that none of them is told by TestNoSecretIsTold.)
 func TestNATSCredentialsUsage(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("CRMINTAKE_DATABASE_URL", "postgres://127.0.0.1:1/x")
-	t.Setenv("CRMINTAKE_HUBSPOT_TOKEN", secret)
+	setenv(t, "CRMINTAKE_DATABASE_URL", "postgres://127.0.0.1:1/x")
+	setenv(t, "CRMINTAKE_HUBSPOT_TOKEN", secret)
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -49,6 +50,7 @@ func TestNATSCredentialsUsage(t *testing.T) {
 
 // A secret that stands where it does not belong is not repeated.
 func TestMisplacedSecrets(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{
 		{"status", "--hubspot-token=" + secret}, {"status", "--hubspot-token", secret}, {"run", "--hubspot-tokn=" + secret},
 		{"run", "--hubspot-url", "https://me:" + secret + "@api.example.com", "--database-url", "postgres://h/d", "--hubspot-token", secret},

@@ -7,6 +7,7 @@ import (
 
 // What is wrong with an object type is told by its own reason, and one with two id properties is refused.
 func TestObjectTypeFaults(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	long := strings.Repeat("x", 300)
 	for name, c := range map[string]struct {
@@ -29,6 +30,6 @@ func TestObjectTypeFaults(t *testing.T) {
 	for _, text := range []string{"contracts=event_id,contracts=event_id", "", ","} {
 		crmintake(t, "", "check", "--id-property", text).want(t, 0)
 	}
-	t.Setenv("CRMINTAKE_ID_PROPERTY", "contracts=name") // which is not unique; the flag wins over it
+	setenv(t, "CRMINTAKE_ID_PROPERTY", "contracts=name") // which is not unique; the flag wins over it
 	crmintake(t, "", "check", "--id-property", "contracts=event_id").want(t, 0, "event_id of contracts is there and unique")
 }

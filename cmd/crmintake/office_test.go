@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +36,7 @@ func newOffice(t testing.TB) office {
 		"NATS_URL": server.URL(), "DATABASE_URL": d.database, "HUBSPOT_URL": d.crm.URL, "HUBSPOT_TOKEN": secret,
 		"ID_PROPERTY": "contracts=event_id", "BATCH_WAIT": "50ms", "AS": "ann",
 	} {
-		t.Setenv("CRMINTAKE_"+name, value)
+		setenv(t, "CRMINTAKE_"+name, value)
 	}
 	crmintake(t, "", "init").want(t, 0)
 	return d
@@ -68,7 +67,7 @@ func publish(t testing.TB, ids ...string) {
 // idAt is the id of the event whose message has that sequence.
 func idAt(t testing.TB, seq int) (id string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), os.Getenv("CRMINTAKE_DATABASE_URL"))
+	conn, err := pgx.Connect(t.Context(), getenv(t, "CRMINTAKE_DATABASE_URL"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +102,8 @@ func running(t testing.TB, args ...string) (out, err *output, stop func() int) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, err = &output{}, &output{}
 	ended := make(chan int, 1)
-	go func() { ended <- execute(ctx, args, streams{strings.NewReader(""), out, err}) }()
+	system := systemIn(t, strings.NewReader(""), out, err)
+	go func() { ended <- execute(ctx, args, system) }()
 	stop = sync.OnceValue(func() int {
 		cancel()
 		return <-ended
@@ -123,6 +123,7 @@ func until(t testing.TB, what string, is func() bool) {
 
 // A pause reaches a worker that runs, and nothing but resume ends it.
 func TestPauseAndResumeARunningWorker(t *testing.T) {
+	t.Parallel()
 	d := newOffice(t)
 	_, log, stop := running(t, "run", "--trial-interval", "1s")
 	logged := func(text string) func() bool { return func() bool { return strings.Contains(log.String(), text) } }
@@ -173,7 +174,8 @@ func TestPauseAndResumeARunningWorker(t *testing.T) {
 }
 
 func TestPauseUsage(t *testing.T) {
-	t.Setenv("CRMINTAKE_DATABASE_URL", "postgres://127.0.0.1:1/x")
+	t.Parallel()
+	setenv(t, "CRMINTAKE_DATABASE_URL", "postgres://127.0.0.1:1/x")
 	for _, c := range []struct {
 		args string
 		want string
@@ -192,6 +194,7 @@ func TestPauseUsage(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	d := newOffice(t)
 	crmintake(t, "", "status").want(t, 0, "The outbox is empty", "0 pending, 0 unacked", "none in flight", "paused   nothing", "0 alive", "nothing waits")
 	publish(t, "a", "b")
@@ -226,6 +229,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestStatusWatch(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	out, _, stop := running(t, "status", "--watch=100ms")
 	until(t, "it is shown thrice", func() bool { return strings.Count(out.String(), "The outbox is empty") >= 3 })
@@ -249,6 +253,7 @@ func TestStatusWatch(t *testing.T) {
 }
 
 func TestOutboxListAndTail(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	tail, log, stopTail := running(t, "outbox", "tail", "--output", "json")
 	people, log2, stopPeople := running(t, "outbox", "tail", "--status", "created")
@@ -293,8 +298,9 @@ func TestOutboxListAndTail(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	d, monitorURL := monitored(t, func(o *server.Options) { o.SyncAlways = true })
-	t.Setenv("CRMINTAKE_NATS_MONITOR_URL", monitorURL)
+	setenv(t, "CRMINTAKE_NATS_MONITOR_URL", monitorURL)
 	if err := d.crm.SetLimit(hubspottest.Limit{Calls: 190, Window: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}

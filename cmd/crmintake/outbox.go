@@ -102,7 +102,7 @@ func viewOf(r outbox.Record) view {
 	return v
 }
 
-func (v view) print(out io.Writer) error {
+func (v view) print(out io.Writer, s screen) error {
 	t := newTable(column{}, column{})
 	line := func(name string, value any) {
 		c, ok := value.(cell)
@@ -148,7 +148,7 @@ func (v view) print(out io.Writer) error {
 			line("", e.Raw)
 		}
 	}
-	return t.print(out, screen{colour: screenOf(out).colour}) // nothing of it is cut
+	return t.print(out, s.uncut())
 }
 
 func (e errorView) headline() string {

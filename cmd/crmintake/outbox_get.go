@@ -71,7 +71,7 @@ func (c *outboxGetCmd) print(p *program, views []any) error {
 		if i > 0 {
 			fmt.Fprintln(p.out)
 		}
-		if err := v.(interface{ print(io.Writer) error }).print(p.out); err != nil {
+		if err := v.(interface{ print(io.Writer, screen) error }).print(p.out, p.screen()); err != nil {
 			return err
 		}
 	}
@@ -114,7 +114,7 @@ type waitingView struct {
 	PublishedAt time.Time `json:"published_at"`
 }
 
-func (v waitingView) print(out io.Writer) error {
+func (v waitingView) print(out io.Writer, s screen) error {
 	t := newTable(column{}, column{})
 	for _, line := range [][2]string{
 		{"event", v.EventID}, {"object type", v.ObjectType},
@@ -123,7 +123,7 @@ func (v waitingView) print(out io.Writer) error {
 	} {
 		t.row(cell{faint, line[0]}, line[1])
 	}
-	return t.print(out, screen{colour: screenOf(out).colour})
+	return t.print(out, s.uncut())
 }
 
 // inStream looks for events that the outbox has not. The error tells which are not there either.

@@ -9,6 +9,7 @@ import (
 
 // An event that the outbox has not yet is found in the stream, with what is before it; NATS is asked only then.
 func TestGetLooksIntoTheStream(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	publish(t, "made")
 	crmintake(t, "", "run", "--drain").want(t, 0)
@@ -33,13 +34,14 @@ func TestGetLooksIntoTheStream(t *testing.T) {
 	}
 	crmintake(t, "", "outbox", "get", "made", "a").want(t, 0, "record", "\n\nevent", "0 before it")
 
-	t.Setenv("CRMINTAKE_NATS_URL", "nats://u:"+secret+"@127.0.0.1:1")
+	setenv(t, "CRMINTAKE_NATS_URL", "nats://u:"+secret+"@127.0.0.1:1")
 	crmintake(t, "", "outbox", "get", "made").want(t, 0, "created")
 	crmintake(t, "", "outbox", "get", "made", "a").want(t, 1, "created", `no event with the id "a", and in the stream it could not`)
 }
 
 // By time, what came last is first; a page goes on after the last event of the one before.
 func TestListNewest(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	for _, id := range []string{"b", "c", "a"} {
 		publish(t, id)

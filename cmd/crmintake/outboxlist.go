@@ -84,7 +84,7 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		for _, r := range page.Records {
 			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), localTime(c.timeOf(r)), became(r))
 		}
-		if err := t.print(p.out, screenOf(p.out)); err != nil {
+		if err := t.print(p.out, p.screen()); err != nil {
 			return err
 		}
 	}
@@ -146,7 +146,7 @@ func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
 	began := func() { p.log.Info("following; Ctrl-C ends it") }
 	lines := json.NewEncoder(p.out)
 	lines.SetEscapeHTML(false)
-	s := screenOf(p.out)
+	s := p.screen()
 	return store.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
 		p.redactRecord(&r)
 		if p.Output == "json" {

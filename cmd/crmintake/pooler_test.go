@@ -17,9 +17,10 @@ import (
 // Behind a pooler of transactions all commands do what they do without, and what can't work is told with what to
 // change.
 func TestPooler(t *testing.T) {
+	t.Parallel()
 	d := newOffice(t)
 	pooled := outboxtest.Pooled(t, d.database, map[string]string{"default_pool_size": "4"})
-	t.Setenv("CRMINTAKE_DATABASE_URL", pooled)
+	setenv(t, "CRMINTAKE_DATABASE_URL", pooled)
 	if err := migrations.DownTo(t.Context(), d.database, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +69,7 @@ func TestPooler(t *testing.T) {
 // A worker whose address leads to a standby waits for a primary, and says so: the standby may not know what is left to
 // do.
 func TestRunWaitsForThePrimary(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	primary := outboxtest.Cluster(t)
 	crmintake(t, "", "init", "--nats-url", server.URL(), "--database-url", primary.URL("postgres")).want(t, 0)
@@ -96,6 +98,7 @@ func TestRunWaitsForThePrimary(t *testing.T) {
 
 // What hides or can't hold rows is told before it matters.
 func TestUnfitDatabases(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	cluster := outboxtest.Cluster(t)
 	owner := cluster.URL("postgres")

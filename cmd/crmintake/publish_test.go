@@ -52,6 +52,7 @@ func contents(t *testing.T, stream jetstream.Stream) (list []stored) {
 func body(name string) string { return fmt.Sprintf(`{"properties":{"name":%q}}`, name) }
 
 func TestPublish(t *testing.T) {
+	t.Parallel()
 	stream, args := publishTo(t)
 	// All that a line may end with, a blank line, and a last one without a line break.
 	in := body("a") + "\r\n\n  \t\n" + " " + body("b") + " \n" + body("c")
@@ -85,6 +86,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestPublishIDs(t *testing.T) {
+	t.Parallel()
 	stream, args := publishTo(t)
 	args = append(args, "--id-field", "key", "--output", "json", "-")
 	in := `{"properties":{"key":"k-1"}}
@@ -113,6 +115,7 @@ func TestPublishIDs(t *testing.T) {
 
 // Few ids are told, and of more the first and the last.
 func TestPublishTellsIDs(t *testing.T) {
+	t.Parallel()
 	_, args := publishTo(t)
 	args = append(args, "--id-field", "key", "-")
 	var in strings.Builder
@@ -125,6 +128,7 @@ func TestPublishTellsIDs(t *testing.T) {
 
 // Contacts, and then deals with the same ids: the stream drops all the deals, which is said, and is no success.
 func TestPublishUnderOthersIDs(t *testing.T) {
+	t.Parallel()
 	stream, args := publishTo(t)
 	var in strings.Builder
 	for n := range 150 {
@@ -160,6 +164,7 @@ func TestPublishUnderOthersIDs(t *testing.T) {
 }
 
 func TestPublishBadLines(t *testing.T) {
+	t.Parallel()
 	withKey := func(key string) string { return fmt.Sprintf(`{"properties":{"key":%q}}`, key) }
 	fits := body(strings.Repeat("x", 60_000))
 	for name, c := range map[string]struct{ line, reason string }{
@@ -194,6 +199,7 @@ func TestPublishBadLines(t *testing.T) {
 }
 
 func TestPublishWithoutStream(t *testing.T) {
+	t.Parallel()
 	server, js := startNATS(t)
 	args := []string{"publish", "--nats-url", server.URL(), "--object-type", "contacts", "-"}
 	untouched := iotest.ErrReader(errors.New("input was read"))
@@ -206,6 +212,7 @@ func TestPublishWithoutStream(t *testing.T) {
 }
 
 func TestPublishUsage(t *testing.T) {
+	t.Parallel()
 	crmintake(t, "", "publish", "--object-type", "contacts").want(t, 2, "<file>")
 	for flag, value := range map[string]string{
 		"--object-type": "a.b",
@@ -220,6 +227,7 @@ func TestPublishUsage(t *testing.T) {
 
 // Interrupted while it waits for input, it says how far it got.
 func TestPublishInterrupted(t *testing.T) {
+	t.Parallel()
 	stream, args := publishTo(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
@@ -237,6 +245,7 @@ func TestPublishInterrupted(t *testing.T) {
 
 // An event that is not of an export has no object type of its own.
 func TestPublishWithoutObjectType(t *testing.T) {
+	t.Parallel()
 	server, js := startNATS(t)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}}); err != nil {
 		t.Fatal(err)
@@ -245,6 +254,7 @@ func TestPublishWithoutObjectType(t *testing.T) {
 }
 
 func TestPublishReadError(t *testing.T) {
+	t.Parallel()
 	stream, args := publishTo(t)
 	in := io.MultiReader(strings.NewReader(body("a")+"\n"), iotest.ErrReader(errors.New("the disk is gone")))
 	crmintakeFrom(t, t.Context(), in, append(args, "-")...).want(t, 1, "line 2: the disk is gone", "all events up to line 1 are published")
@@ -254,6 +264,7 @@ func TestPublishReadError(t *testing.T) {
 }
 
 func TestReadLines(t *testing.T) {
+	t.Parallel()
 	longest := strings.Repeat("x", worker.MaxEventBytes)
 	type short struct {
 		Text    string
@@ -297,6 +308,7 @@ func TestReadLines(t *testing.T) {
 }
 
 func TestNoBarWithoutTerminal(t *testing.T) {
+	t.Parallel()
 	file, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ var update = flag.Bool("update", false, "write the settings into the README")
 
 // The README's table of settings is the program's.
 func TestReadmeSettings(t *testing.T) {
+	t.Parallel()
 	section(t, "settings", settings(t))
 }
 
@@ -119,6 +120,7 @@ var exported = regexp.MustCompile(`(?m)^export (CRMINTAKE_.*)$`)
 
 // The README's example settings are such that check finds nothing wrong with them, but for the addresses.
 func TestReadmeExampleSettings(t *testing.T) {
+	t.Parallel()
 	nats, monitorURL := startMonitored(t, func(o *server.Options) { o.SyncAlways = true })
 	limit := hubspottest.Limit{Calls: 190, Window: 10 * time.Second}
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, Limit: limit, ObjectTypes: map[string]hubspottest.ObjectType{
@@ -144,7 +146,7 @@ func TestReadmeExampleSettings(t *testing.T) {
 	for _, line := range exported.FindAllStringSubmatch(section, -1) {
 		for _, word := range strings.Fields(line[1]) {
 			name, value, _ := strings.Cut(word, "=")
-			t.Setenv(name, cmp.Or(ours[name], value))
+			setenv(t, name, cmp.Or(ours[name], value))
 			delete(ours, name)
 			said++
 		}
@@ -152,7 +154,7 @@ func TestReadmeExampleSettings(t *testing.T) {
 	if len(ours) > 0 || said < 5 {
 		t.Fatalf("it has %d settings, and lacks %v", said, ours)
 	}
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", crm.URL)
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", crm.URL)
 	crmintake(t, "", "init").want(t, 0)
 	r := crmintake(t, "", "check")
 	r.want(t, 0)

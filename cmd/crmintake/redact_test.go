@@ -78,7 +78,7 @@ func personalData(t *testing.T) (log string) {
 		"NATS_URL": server.URL(), "DATABASE_URL": outboxtest.New(t), "HUBSPOT_URL": quoting(t), "HUBSPOT_TOKEN": secret, "BATCH_WAIT": "50ms", "AS": "ann",
 		"ID_PROPERTY": "contracts=event_id",
 	} {
-		t.Setenv("CRMINTAKE_"+name, value)
+		setenv(t, "CRMINTAKE_"+name, value)
 	}
 	crmintake(t, "", "init").want(t, 0)
 	run := func(created string) {
@@ -109,6 +109,7 @@ func personalData(t *testing.T) (log string) {
 
 // Logs never carry the values of properties, whatever becomes of an event.
 func TestLogsHaveNoValues(t *testing.T) {
+	t.Parallel()
 	if log := personalData(t); strings.Contains(log, person) || !strings.Contains(log, "400 VALIDATION_ERROR") {
 		t.Errorf("the log has a property's value, or does not tell of the answer that quoted it:\n%s", log)
 	}
@@ -116,6 +117,7 @@ func TestLogsHaveNoValues(t *testing.T) {
 
 // Nor does the reason of a pause, which is logged and shown.
 func TestPausesHaveNoValues(t *testing.T) {
+	t.Parallel()
 	personalData(t)
 	crmintake(t, personalEvents[0], "publish", "--object-type", "teapots", "-").want(t, 0)
 	_, log, stop := running(t, "run")
@@ -130,6 +132,7 @@ func TestPausesHaveNoValues(t *testing.T) {
 
 // With --redact nothing that is shown has one; without it, what helps to mend an event is there.
 func TestRedact(t *testing.T) {
+	t.Parallel()
 	personalData(t)
 	crmintake(t, "", "dead", "edit", "test/1", "--set", "properties.name="+person, "--yes").want(t, 0)
 	crmintake(t, "", "dead", "edit", "--text", person, "--set", "properties.name="+person+" too", "--yes").want(t, 0)
@@ -160,7 +163,7 @@ func TestRedact(t *testing.T) {
 	crmintake(t, "", "dead", "list", "--redact").want(t, 0, redacted, "rejected", "test/2")
 	crmintake(t, "", "dead", "show", "test/2", "--redact").want(t, 0, "VALIDATION_ERROR", "stage", "INVALID_OPTION")
 
-	t.Setenv("CRMINTAKE_REDACT", "true")
+	setenv(t, "CRMINTAKE_REDACT", "true")
 	crmintake(t, "", "dead", "list").want(t, 0, redacted)
 	crmintake(t, "", "dead", "export").want(t, 2, "--no-redact")
 	crmintake(t, "", "dead", "export", "--no-redact").want(t, 0, person)

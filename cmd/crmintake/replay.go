@@ -58,7 +58,7 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 			grouped(j.Left()),
 			localTime(j.StartedAt)+" by "+j.Operator, j.Reason, fails)
 	}
-	return t.print(p.out, screenOf(p.out))
+	return t.print(p.out, p.screen())
 }
 
 // replayArg names a bulk replay.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +20,7 @@ import (
 func deadEvents(t testing.TB, reason outbox.Reason, n int) {
 	t.Helper()
 	url := outboxtest.New(t)
-	t.Setenv("CRMINTAKE_DATABASE_URL", url)
+	setenv(t, "CRMINTAKE_DATABASE_URL", url)
 	store, err := outbox.Open(t.Context(), url, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +47,7 @@ func status(t testing.TB, id string) string {
 }
 
 func TestDeadReplay(t *testing.T) {
+	t.Parallel()
 	deadEvents(t, outbox.Rejected, 3)
 	for name, c := range map[string]struct{ args, want string }{
 		"everything":         {"", "say --all"},
@@ -91,6 +91,7 @@ func TestDeadReplay(t *testing.T) {
 
 // What may have a record already is held, unless a person takes the risk or the CRM can be asked.
 func TestDeadReplayInDoubt(t *testing.T) {
+	t.Parallel()
 	deadEvents(t, outbox.UnknownOutcome, 4)
 	crmintake(t, "", "dead", "replay", "e-0", "--yes").want(t, 2, "may have a record already", "--allow-duplicate", "nothing was changed")
 	crmintake(t, "", "dead", "replay", "e-0", "--yes", "--id-property", "contracts=other").want(t, 2, "--allow-duplicate")
@@ -106,6 +107,7 @@ func TestDeadReplayInDoubt(t *testing.T) {
 }
 
 func TestReplayCommands(t *testing.T) {
+	t.Parallel()
 	deadEvents(t, outbox.Exhausted, 150)
 	crmintake(t, "", "replay", "list").want(t, 0, "No bulk replays")
 	crmintake(t, "", "replay", "show", "7").want(t, 2, "no replay 7")
@@ -113,7 +115,7 @@ func TestReplayCommands(t *testing.T) {
 	crmintake(t, "", "dead", "replay", "--all", "--yes", "--detach", "--rate", "0.5", "--reason", "because", "--as", "anna").
 		want(t, 0, "about 5m0s at 0.5 events/s", "Replay 1 is started")
 	crmintake(t, "", "replay", "show", "1").want(t, 0, "Replay 1 is running", "by anna", "because", "0.5 events/s", "left", "150")
-	conn, err := pgx.Connect(t.Context(), os.Getenv("CRMINTAKE_DATABASE_URL"))
+	conn, err := pgx.Connect(t.Context(), getenv(t, "CRMINTAKE_DATABASE_URL"))
 	if err == nil {
 		_, err = conn.Exec(t.Context(), `UPDATE replay_job SET failures = 3, failure = 'no room'`)
 		_ = conn.Close(t.Context())
@@ -149,15 +151,17 @@ func TestReplayCommands(t *testing.T) {
 
 // Whoever waits may leave: the job goes on.
 func TestReplayInterrupted(t *testing.T) {
+	t.Parallel()
 	deadEvents(t, outbox.Exhausted, 150)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	// Somebody else sees the job begin.
+	env := environmentIn(t)
 	go func() {
 		defer cancel()
 		for ctx.Err() == nil {
 			var out bytes.Buffer
-			execute(ctx, []string{"replay", "list"}, streams{strings.NewReader(""), &out, io.Discard})
+			execute(ctx, []string{"replay", "list"}, system{strings.NewReader(""), &out, io.Discard, env})
 			if strings.Contains(out.String(), "running") {
 				return
 			}
@@ -170,6 +174,7 @@ func TestReplayInterrupted(t *testing.T) {
 
 // Two terminals at once: each event is sent again once.
 func TestDeadReplayAtOnce(t *testing.T) {
+	t.Parallel()
 	deadEvents(t, outbox.Exhausted, 90)
 	var both sync.WaitGroup
 	views := make([]replayView, 2)

@@ -20,6 +20,7 @@ import (
 
 // The walk-through of the README, as it stands there: each command is typed into a shell, and prints what the README shows.
 func TestReadmeWalkThrough(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, ObjectTypes: map[string]hubspottest.ObjectType{
 		"deals": {Properties: []string{"dealname", "dealstage"}, Counted: []string{"dealname", "dealstage"}, Unique: []string{"source_event_id"}},
@@ -36,8 +37,8 @@ func TestReadmeWalkThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CRMINTAKE_") })
-	env = append(env, "PATH="+dir+":"+os.Getenv("PATH"), "USER=anna",
+	env := slices.DeleteFunc(environmentIn(t).list(), func(v string) bool { return strings.HasPrefix(v, "CRMINTAKE_") })
+	env = append(env, "PATH="+dir+":"+getenv(t, "PATH"), "USER=anna",
 		"CRMINTAKE_NATS_URL="+server.URL(), "CRMINTAKE_DATABASE_URL="+outboxtest.New(t), "CRMINTAKE_HUBSPOT_URL="+crm.URL,
 		"CRMINTAKE_HUBSPOT_TOKEN="+secret, "CRMINTAKE_ADMIN_ADDR=127.0.0.1:0", "CRMINTAKE_ID_PROPERTY=deals=source_event_id",
 		"CRMINTAKE_AS=anna")

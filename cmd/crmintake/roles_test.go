@@ -13,13 +13,14 @@ import (
 // Each role can do its own work, by the commands that are it, and no other's. (What it may not do by SQL is tested with
 // the rights.)
 func TestRoles(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	crm := account(t)
 	owner := outboxtest.Cluster(t).URL("postgres") // roles are a server's
 	for name, value := range map[string]string{
 		"NATS_URL": server.URL(), "HUBSPOT_URL": crm.URL, "HUBSPOT_TOKEN": secret, "ID_PROPERTY": "contracts=event_id", "BATCH_WAIT": "50ms", "AS": "ann",
 	} {
-		t.Setenv("CRMINTAKE_"+name, value)
+		setenv(t, "CRMINTAKE_"+name, value)
 	}
 	crmintake(t, "", "init", "--database-url", owner, "--roles").want(t, 0, "crmintake_worker, crmintake_operator, crmintake_reader are up to date")
 	crmintake(t, "", "migrate", "up", "--database-url", owner, "--roles").want(t, 0, "are up to date")

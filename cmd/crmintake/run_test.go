@@ -38,14 +38,15 @@ func account(t testing.TB) *hubspottest.Server {
 
 // The main job, by the commands of the README.
 func TestInitPublishRunGet(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	crm := account(t)
-	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", crm.URL)
-	t.Setenv("CRMINTAKE_HUBSPOT_TOKEN", secret)
-	t.Setenv("CRMINTAKE_ID_PROPERTY", "contracts=event_id")
-	t.Setenv("CRMINTAKE_BATCH_WAIT", "50ms")
+	setenv(t, "CRMINTAKE_NATS_URL", server.URL())
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", crm.URL)
+	setenv(t, "CRMINTAKE_HUBSPOT_TOKEN", secret)
+	setenv(t, "CRMINTAKE_ID_PROPERTY", "contracts=event_id")
+	setenv(t, "CRMINTAKE_BATCH_WAIT", "50ms")
 
 	crmintake(t, "", "init").want(t, 0, "CRM_EVENTS")
 	events := `{"properties":{"name":"a"}}` + "\n" + `{"properties":{"nmae":"b"}}` + "\n" + `{"properties":{"name":"c","event_id":"mine"}}` + "\n"
@@ -78,6 +79,7 @@ func TestInitPublishRunGet(t *testing.T) {
 
 // run refuses to start, with a line that says what to do.
 func TestRunRefuses(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	crm := account(t)
 	database := outboxtest.New(t)
@@ -163,14 +165,16 @@ func protected(t *testing.T) string {
 
 // The consumer's ack wait is known only once it was asked.
 func TestRunRefusesAShortAckWait(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
-	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	setenv(t, "CRMINTAKE_NATS_URL", server.URL())
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
 	crmintake(t, "", "init", "--ack-wait", "5s").want(t, 0)
 	crmintake(t, "", "run", "--hubspot-url", account(t).URL, "--hubspot-token", secret, "--batch-wait", "6s").want(t, 2, "ack wait 5s")
 }
 
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	crmintake(t, "").want(t, 0, "crmintake", "publish")
 	for _, command := range []string{"init", "run", "publish", "status", "check", "outbox", "outbox get", "outbox list", "outbox tail", "pause", "resume", "completion", "dead", "dead groups", "dead list", "dead show", "dead edit", "dead discard", "dead replay", "replay", "replay list", "replay show", "replay pause", "replay resume", "replay cancel", "dead export", "audit", "migrate", "migrate up", "migrate status", "version"} {
 		crmintake(t, "", append(strings.Fields(command), "--help")...).want(t, 0, "Usage: crmintake "+command)
@@ -179,6 +183,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	crmintake(t, "", "version").want(t, 0, "crmintake", "commit")
 	var b build
 	crmintake(t, "", "version", "--output", "json").json(t, &b)
@@ -189,13 +194,14 @@ func TestVersion(t *testing.T) {
 
 // A worker that gets a signal stops with 0.
 func TestRunStops(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
-	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	setenv(t, "CRMINTAKE_NATS_URL", server.URL())
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
 	crmintake(t, "", "init").want(t, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	started := &trigger{on: "msg=started", do: cancel}
-	if code := execute(ctx, []string{"run", "--hubspot-url", account(t).URL, "--hubspot-token", secret}, streams{strings.NewReader(""), started, started}); code != 0 {
+	if code := execute(ctx, []string{"run", "--hubspot-url", account(t).URL, "--hubspot-token", secret}, systemIn(t, strings.NewReader(""), started, started)); code != 0 {
 		t.Errorf("exit code %d\n%s", code, started.text)
 	}
 }

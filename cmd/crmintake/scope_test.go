@@ -10,6 +10,7 @@ import (
 
 // A refusal for want of a scope names it: in check, in the worker's log and in status.
 func TestMissingScopeIsNamed(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	crm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -19,7 +20,7 @@ func TestMissingScopeIsNamed(t *testing.T) {
 			`"context":{"requiredGranularScopes":["crm.objects.contracts.write"]}}]}`)
 	}))
 	t.Cleanup(crm.Close)
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", crm.URL)
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", crm.URL)
 	const scope = "grant the credential the scopes crm.objects.contracts.write"
 	crmintake(t, "", "check").want(t, 0, "warning", scope)
 	publish(t, "a")

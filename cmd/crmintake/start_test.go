@@ -48,9 +48,10 @@ func startRun(t *testing.T, natsURL, databaseURL string, args ...string) *starti
 	ctx, s.stop = context.WithCancel(t.Context())
 	args = append([]string{"run", "--nats-url", natsURL, "--database-url", databaseURL, "--hubspot-url", account(t).URL, "--hubspot-token", secret}, args...)
 	ended := make(chan struct{})
+	system := systemIn(t, strings.NewReader(""), s, s)
 	go func() {
 		defer close(ended)
-		s.code <- execute(ctx, args, streams{strings.NewReader(""), s, s})
+		s.code <- execute(ctx, args, system)
 	}()
 	t.Cleanup(func() { s.stop(); <-ended })
 	return s
@@ -114,6 +115,7 @@ func ready(t *testing.T) (natsURL, databaseURL string) {
 
 // Servers that are not there are waited for, which is said once, and so is that they have come.
 func TestStartWaits(t *testing.T) {
+	t.Parallel()
 	natsURL, databaseURL := ready(t)
 	natsURL, stream := behind(t, natsURL)
 	databaseURL, postgres := behind(t, databaseURL)
@@ -134,6 +136,7 @@ func TestStartWaits(t *testing.T) {
 
 // A Postgres that recovers and says so is waited for.
 func TestStartWaitsForRecovery(t *testing.T) {
+	t.Parallel()
 	server, _ := startNATS(t)
 	// A standby that takes no connections is one that recovers for as long as we like.
 	c, err := pgcluster.Start(t.Context(), pgcluster.Config{Settings: map[string]string{
@@ -179,6 +182,7 @@ func TestStartWaitsForRecovery(t *testing.T) {
 
 // A worker that is told to stop while it waits for a server ends well, whatever the server does meanwhile.
 func TestStopBeforeTheStart(t *testing.T) {
+	t.Parallel()
 	const stopped = "level=INFO msg=\"stopped before it began"
 	natsURL, databaseURL := ready(t)
 	t.Run("nobody listens", func(t *testing.T) {

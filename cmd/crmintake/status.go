@@ -118,7 +118,7 @@ func (c *statusCmd) Run(ctx context.Context, p *program) error {
 		return q.watch(ctx, p)
 	}
 	r := q.ask(ctx, p)
-	if err := r.print(p.out, p, screenOf(p.out)); err != nil {
+	if err := r.print(p.out, p, p.screen()); err != nil {
 		return err
 	}
 	switch {
@@ -132,7 +132,7 @@ func (c *statusCmd) Run(ctx context.Context, p *program) error {
 
 // watch shows the status again and again.
 func (q *statusQuestion) watch(ctx context.Context, p *program) error {
-	s := screenOf(p.out)
+	s := p.screen()
 	if s.terminal {
 		fmt.Fprint(p.out, "\x1b[?25l\x1b[2J") // the cursor hidden, the screen cleared
 		defer fmt.Fprint(p.out, "\x1b[?25h")
@@ -145,7 +145,7 @@ func (q *statusQuestion) watch(ctx context.Context, p *program) error {
 			return nil
 		}
 		var b bytes.Buffer
-		s := screenOf(p.out) // it may have another size by now
+		s := p.screen() // it may have another size by now
 		if err := r.print(&b, p, s); err != nil {
 			return err
 		}

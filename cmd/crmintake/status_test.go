@@ -11,6 +11,7 @@ import (
 
 // What status says of the load is what Worker.Signals would.
 func TestScaling(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	status := func(workers int, rate float64, quota *operator.QuotaUse) *operator.Status {
 		s := &operator.Status{At: now, Quota: quota, Events: []operator.Events{

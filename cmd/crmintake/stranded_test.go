@@ -12,12 +12,13 @@ import (
 // Events that a consumer gave up on, and of which it says nothing any more, are told by status and check; and no drain
 // ends without them.
 func TestStranded(t *testing.T) {
+	t.Parallel()
 	server, js := startNATS(t)
-	t.Setenv("CRMINTAKE_NATS_URL", server.URL())
-	t.Setenv("CRMINTAKE_DATABASE_URL", outboxtest.New(t))
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", account(t).URL)
-	t.Setenv("CRMINTAKE_HUBSPOT_TOKEN", secret)
-	t.Setenv("CRMINTAKE_ID_PROPERTY", "contracts=event_id")
+	setenv(t, "CRMINTAKE_NATS_URL", server.URL())
+	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", account(t).URL)
+	setenv(t, "CRMINTAKE_HUBSPOT_TOKEN", secret)
+	setenv(t, "CRMINTAKE_ID_PROPERTY", "contracts=event_id")
 	crmintake(t, "", "init").want(t, 0)
 	crmintake(t, `{"properties":{"name":"a"}}`+"\n", "publish", "--object-type", "contracts", "-").want(t, 0)
 	crmintake(t, "", "check").want(t, 0, "1 pending, 0 unacked")

@@ -23,19 +23,22 @@ type screen struct {
 	colour   bool
 }
 
-// screenOf looks at a stream. What is no terminal gets everything, and without colour: a program or a file reads it.
-func screenOf(w io.Writer) screen {
-	if !isTerminal(w) {
+// screen is the standard output. What is no terminal gets everything, and without colour: a program or a file reads it.
+func (s system) screen() screen {
+	if !isTerminal(s.out) {
 		return screen{}
 	}
-	s := screen{terminal: true, colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"} // https://no-color.org
-	if file, ok := w.(*os.File); ok {
+	c := screen{terminal: true, colour: s.env["NO_COLOR"] == "" && s.env["TERM"] != "dumb"} // https://no-color.org
+	if file, ok := s.out.(*os.File); ok {
 		if width, height, err := term.GetSize(int(file.Fd())); err == nil {
-			s.width, s.height = width, height
+			c.width, c.height = width, height
 		}
 	}
-	return s
+	return c
 }
+
+// uncut is the screen for what is shown whole, however wide that is.
+func (s screen) uncut() screen { return screen{colour: s.colour} }
 
 // colour is what SGR, the terminals' language of colours, calls it.
 type colour string

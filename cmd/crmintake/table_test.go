@@ -8,6 +8,7 @@ import (
 )
 
 func TestTable(t *testing.T) {
+	t.Parallel()
 	build := func() *table {
 		tab := newTable(column{title: "EVENT", fit: true}, column{title: "N", right: true}, column{title: "ERROR", fit: true})
 		tab.row("a", 7, "short")
@@ -51,6 +52,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestForPeople(t *testing.T) {
+	t.Parallel()
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -100: "-100", 1234567: "1,234,567"} {
 		if got := grouped(n); got != want {
 			t.Errorf("%d: %s", n, got)
@@ -70,6 +72,7 @@ func TestForPeople(t *testing.T) {
 
 // Long texts are broken between words; only what has none is cut in two, and nothing is left out.
 func TestWrapped(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		text  string
 		width int

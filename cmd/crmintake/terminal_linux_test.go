@@ -63,20 +63,21 @@ func realTerminal(t testing.TB, width int) (tty *os.File, text *output) {
 
 // On a terminal lines are cut to its width, there is colour unless NO_COLOR says no, and status is shown in place.
 func TestOnATerminal(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	long := strings.Repeat("x", 200)
 	publish(t, "a", long)
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	o.exec(t, `INSERT INTO pause (object_type, reason, cause) VALUES ('deals', $1, 'operator')`, strings.Repeat("because ", 50))
-	t.Setenv("TERM", "xterm")
+	setenv(t, "TERM", "xterm")
 
 	for _, c := range []struct {
 		noColour string
 		colour   bool
 	}{{"", true}, {"1", false}} {
-		t.Setenv("NO_COLOR", c.noColour)
+		setenv(t, "NO_COLOR", c.noColour)
 		tty, text := realTerminal(t, 80)
-		if code := execute(t.Context(), []string{"outbox", "list"}, streams{strings.NewReader(""), tty, tty}); code != 0 {
+		if code := execute(t.Context(), []string{"outbox", "list"}, systemIn(t, strings.NewReader(""), tty, tty)); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 		until(t, "the list is shown", func() bool { return strings.Count(text.String(), "\n") == 3 })
@@ -96,8 +97,9 @@ func TestOnATerminal(t *testing.T) {
 	tty, text := realTerminal(t, 80)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
+	system := systemIn(t, strings.NewReader(""), tty, tty)
 	go func() {
-		ended <- execute(ctx, []string{"status", "--watch=100ms"}, streams{strings.NewReader(""), tty, tty})
+		ended <- execute(ctx, []string{"status", "--watch=100ms"}, system)
 	}()
 	until(t, "the status is shown twice, at the same place", func() bool { return strings.Count(text.String(), "\x1b[H") >= 2 })
 	cancel()
@@ -117,7 +119,7 @@ func TestOnATerminal(t *testing.T) {
 func onScreen(t testing.TB, code int, args ...string) (lines []string) {
 	t.Helper()
 	tty, text := realTerminal(t, 80)
-	if got := execute(t.Context(), args, streams{strings.NewReader(""), tty, tty}); code >= 0 && got != code {
+	if got := execute(t.Context(), args, systemIn(t, strings.NewReader(""), tty, tty)); code >= 0 && got != code {
 		t.Errorf("%s: exit code %d, want %d", strings.Join(args, " "), got, code)
 	}
 	fmt.Fprint(tty, "\x00")
@@ -134,8 +136,9 @@ func onScreen(t testing.TB, code int, args ...string) (lines []string) {
 // A screen of 80 columns shows what one acts on: ids whole, long texts on lines of their own. One of 24 lines has the
 // verdict on it, however many object types there are.
 func TestFitsAScreen(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
-	t.Setenv("NO_COLOR", "1")
+	setenv(t, "NO_COLOR", "1")
 	id := "order-2026-11-28/0000-1111-2222-3333-4444-5555"
 	crmintake(t, fmt.Sprintf(`{"properties":{"nmae":"x","event_id":%q}}`+"\n", id), "publish", "--object-type",
 		"contracts", "--id-field", "event_id", "-").want(t, 0)

@@ -10,6 +10,7 @@ import (
 
 // Ctrl-C at the question ends the program there and then: nothing more is to be typed, and nothing is done.
 func TestInterruptAtTheQuestion(t *testing.T) {
+	t.Parallel()
 	newOffice(t)
 	deadLetters(t, map[string]string{"a": `{"properties":{"nmae":"x"}}`})
 	typed, typing := io.Pipe()
@@ -18,9 +19,10 @@ func TestInterruptAtTheQuestion(t *testing.T) {
 	defer interrupt()
 	out := &output{}
 	ended := make(chan int, 1)
+	system := systemIn(t, terminal{typed}, out, out)
 	go func() {
 		args := []string{"dead", "discard", "--all", "--reason", "x"}
-		ended <- execute(ctx, args, streams{terminal{typed}, out, out})
+		ended <- execute(ctx, args, system)
 	}()
 	until(t, "it asks", func() bool { return strings.Contains(out.String(), "[y/N]") })
 	interrupt()

@@ -49,7 +49,7 @@ func TestTracesAreExported(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", strings.Replace(receiver.URL, "//", "//me:"+secret+"@", 1))
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key="+secret)
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1") // each span by itself: the intent's and the call's are refused
-	t.Setenv("CRMINTAKE_NATS_URL", natsURL)
+	setenv(t, "CRMINTAKE_NATS_URL", natsURL)
 	publish(t, "a", "b")
 	s := startRun(t, natsURL, databaseURL, "--drain", "--id-property", "contracts=event_id")
 	s.want(0, "traces are exported", "traces can't be sent; they are dropped until they can", "traces are sent again", "failures=2 lost_spans=2")

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -44,11 +42,11 @@ func newTroubled(t *testing.T) *troubled {
 	var databaseURL, natsURL string
 	databaseURL, o.postgres = behind(t, o.database)
 	natsURL, o.stream = behind(t, o.natsURL)
-	t.Setenv("CRMINTAKE_DATABASE_URL", databaseURL)
-	t.Setenv("CRMINTAKE_NATS_URL", natsURL)
-	t.Setenv("CRMINTAKE_HUBSPOT_URL", front.URL)
-	t.Setenv("CRMINTAKE_TRIAL_INTERVAL", "1m")
-	t.Setenv("NO_COLOR", "1")
+	setenv(t, "CRMINTAKE_DATABASE_URL", databaseURL)
+	setenv(t, "CRMINTAKE_NATS_URL", natsURL)
+	setenv(t, "CRMINTAKE_HUBSPOT_URL", front.URL)
+	setenv(t, "CRMINTAKE_TRIAL_INTERVAL", "1m")
+	setenv(t, "NO_COLOR", "1")
 	return o
 }
 
@@ -87,6 +85,7 @@ func shown(t testing.TB, code int) string {
 // Whatever is wrong, one command tells it on one screen, in its first line, with what to do about it. Exit code 3
 // tells a program so.
 func TestTroublesOnAScreen(t *testing.T) {
+	t.Parallel()
 	const name = `{"name":"x"}`
 	broken := func(status int, contentType, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -178,10 +177,10 @@ func TestTroublesOnAScreen(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := newTroubled(t)
 			for name, value := range c.env {
-				t.Setenv("CRMINTAKE_"+name, value)
+				setenv(t, "CRMINTAKE_"+name, value)
 			}
 			if c.name != "a misspelled property" {
-				t.Setenv("CRMINTAKE_ID_PROPERTY", "contracts=event_id")
+				setenv(t, "CRMINTAKE_ID_PROPERTY", "contracts=event_id")
 			}
 			_, log, _ := running(t, "run")
 			until(t, "the worker is there", func() bool {
@@ -234,6 +233,7 @@ func (o *troubled) lock(t testing.TB) {
 
 // A worker that is killed in the midst of a call is told of, with what it had in hand.
 func TestKilledWorkerOnAScreen(t *testing.T) {
+	t.Parallel()
 	o := newTroubled(t)
 	called := make(chan struct{}, 100)
 	o.answers(func(_ http.ResponseWriter, r *http.Request) {
@@ -248,7 +248,7 @@ func TestKilledWorkerOnAScreen(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: path, Args: []string{"run"},
-		Env: slices.Clone(os.Environ())})
+		Env: environmentIn(t).list()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 )
 
 func TestOnUnknown(t *testing.T) {
+	t.Parallel()
 	type of = map[string]pipeline.OnUnknown
 	for name, c := range map[string]struct {
 		env    string
@@ -29,10 +30,12 @@ func TestOnUnknown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.env != "" {
-				t.Setenv("CRMINTAKE_ON_UNKNOWN", c.env)
+				setenv(t, "CRMINTAKE_ON_UNKNOWN", c.env)
 			}
 			var cli cli
-			parser, err := kong.New(&cli, kong.DefaultEnvars(envPrefix), kong.Writers(new(bytes.Buffer), new(bytes.Buffer)))
+			env := variables{given: environmentIn(t)}
+			parser, err := kong.New(&cli, kong.DefaultEnvars(envPrefix), kong.PostBuild(env.take), kong.Resolvers(&env),
+				kong.Writers(new(bytes.Buffer), new(bytes.Buffer)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,6 +57,7 @@ func TestOnUnknown(t *testing.T) {
 }
 
 func TestOnUnknownRefuses(t *testing.T) {
+	t.Parallel()
 	for value, want := range map[string]string{
 		"maybe":                   `"maybe": want park or resend`,
 		"notes=maybe":             "as notes=resend",
