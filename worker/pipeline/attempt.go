@@ -12,14 +12,14 @@ import (
 	"crmintake/batcher"
 	"crmintake/outbox"
 	"crmintake/worker"
+	"crmintake/worker/pipeline/internal/inflight"
 )
 
 // reason is what was cut for one call.
 type cut struct {
 	objectType string
-	items      []*item // nil once they are durable
-	count      int     // of the events that were let go
-	bytes      int     // what they count for in hand, until the outcome
+	items      []*item // nil once they are answered
+	count      int     // of these
 	reason     batcher.Reason
 	trials     []string
 	scout      bool
@@ -40,7 +40,6 @@ type attempt struct {
 	token    token               // the call's part of the quota
 	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
 	trial    *trial              // of the trial of a breaker's pause: what became of its inputs; nil for all other calls
-	bytes    int                 // what the rows take up, if they were claimed
 	cut      string              // why it was cut
 	span     trace.Span          // which whoever began it ends, after all parts that the batch is split into; nil if nobody traces
 }
@@ -79,7 +78,13 @@ func (r *row) explicit() bool {
 
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
 func (w *Worker) send(calls, writes context.Context, c *cut) {
-	defer w.finish(c)
+	bytes := inflight.SizeOf(c.items)
+	defer func() {
+		if c.rows != nil {
+			w.rows.put(c.rows)
+		}
+		w.inflight.Done(c.count, bytes)
+	}()
 	if c.span = w.beginBatch(c.objectType, c.reason.String(), c.items); c.span != nil {
 		defer c.span.End()
 	}
@@ -92,34 +97,6 @@ func (w *Worker) send(calls, writes context.Context, c *cut) {
 	if w.awaitToken(calls, writes, b) {
 		w.deliver(calls, writes, b)
 	}
-}
-
-// finish forgets the events of a cut, of which nothing is under way any more.
-func (w *Worker) finish(c *cut) {
-	if c.rows != nil {
-		w.rows.put(c.rows)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.unacked, c)
-	for _, i := range c.items {
-		w.release(i)
-	}
-	w.hand -= c.count
-	w.handBytes -= c.bytes
-	w.room.Signal()
-}
-
-// releaseMessages lets go of the messages of a cut that are durable in the outbox and answered: what is still to be sent of
-// them is the batch's. With calls that take their time, most of what is in hand is in one.
-func (w *Worker) releaseMessages(c *cut) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.unacked, c)
-	for _, i := range c.items {
-		c.bytes += i.cost()
-	}
-	c.count, c.items = len(c.items), nil
 }
 
 // intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
@@ -140,12 +117,12 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 		if first < len(unique) && unique[first].ID != i.ID {
 			first = len(unique)
 		}
-		if k := slices.IndexFunc(unique[first:], func(u *item) bool { return u.hash == i.hash }); k >= 0 {
+		if k := slices.IndexFunc(unique[first:], func(u *item) bool { return u.Content.Hash == i.Content.Hash }); k >= 0 {
 			twins = append(twins, twin{i, first + k})
 			continue
 		}
 		unique = append(unique, i)
-		events = append(events, i.row())
+		events = append(events, rowOf(i))
 	}
 
 	b = &attempt{
@@ -161,6 +138,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 	endCommit(span, err)
 	if err != nil {
 		w.ackOrNak(c.items, err)
+		c.items = nil
 		return nil, false
 	}
 
@@ -172,7 +150,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 	for k, i := range unique {
 		switch standing[k] {
 		case outbox.Inserted:
-			b.rows = append(b.rows, row{id: i.ID, input: i.input, published: i.Published})
+			b.rows = append(b.rows, row{id: i.ID, input: i.Content.Input, published: i.Published})
 			done = append(done, i)
 		case outbox.Duplicate:
 			w.metrics.duplicates.Inc()
@@ -193,7 +171,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 	if len(reused) > 0 {
 		burials := make([]outbox.DeadLetter, len(reused))
 		for k, i := range reused {
-			burials[k] = reuse(outbox.DeadLetter{Event: i.row(), Reason: outbox.IDReused})
+			burials[k] = reuse(outbox.DeadLetter{Event: rowOf(i), Reason: outbox.IDReused})
 		}
 		err := w.insertAllDead(calls, writes, burials)
 		w.ackOrNak(reused, err)
@@ -203,7 +181,9 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 			}
 		}
 	}
-	w.releaseMessages(c)
+	// The messages are free. What is still to be sent of them is the attempt's; with calls that take their time, most of what is
+	// in hand is in one.
+	c.items = nil
 	return b, len(b.rows) > 0
 }
 

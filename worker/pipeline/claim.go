@@ -12,9 +12,14 @@ import (
 
 // withDue takes rows that are due as far as their call, which it leaves to do: a claim, then a token, for which it
 // waits while it keeps the claim alive.
-func (w *Worker) withDue(calls, writes context.Context, j plannedCall, status outbox.Status, do func(*attempt)) {
+func (w *Worker) withDue(calls, writes context.Context, j *plannedCall, status outbox.Status, do func(*attempt)) {
+	defer func() {
+		j.claim.Release()
+		w.mu.Lock()
+		w.wakeUp()
+		w.mu.Unlock()
+	}()
 	b, ok := w.claim(calls, writes, j, status)
-	defer w.unclaim(b)
 	if !ok {
 		return
 	}
@@ -32,14 +37,13 @@ func (w *Worker) withDue(calls, writes context.Context, j plannedCall, status ou
 	do(b)
 }
 
-// claim takes due rows for a call. It reports false when there are none any more. The memory for them is reserved, and
-// stays so until unclaim.
-func (w *Worker) claim(calls, writes context.Context, j plannedCall, status outbox.Status) (b *attempt, ok bool) {
+// claim takes due rows for a call. It reports false when there are none any more.
+func (w *Worker) claim(calls, writes context.Context, j *plannedCall, status outbox.Status) (b *attempt, ok bool) {
 	b = &attempt{
-		Attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, bytes: w.claimMost(), cut: cutDue,
+		Attempt: w.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, cut: cutDue,
 	}
 	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
-	most := min(w.cfg.Batch.Bytes, w.claimPayload())
+	most := min(w.cfg.Batch.Bytes, w.inflight.ClaimPayload())
 	if status == outbox.Retry {
 		w.mu.Lock()
 		most = min(most, w.size.bound)
@@ -57,7 +61,7 @@ func (w *Worker) claim(calls, writes context.Context, j plannedCall, status outb
 	for k := range claimed {
 		payload += len(claimed[k].Payload)
 	}
-	w.claimed(b, 2*payload+len(claimed)*itemOverhead)
+	j.claim.Took(len(claimed), payload)
 	if len(claimed) == j.most || payload > most/4 || j.kind == reconciling {
 		w.more(j.objectType, j.kind) // perhaps: what is asked about is claimed only with its like
 	} else if j.kind == retrying {

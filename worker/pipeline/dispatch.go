@@ -7,16 +7,18 @@ import (
 	"time"
 
 	"crmintake/outbox"
+	"crmintake/worker/pipeline/internal/inflight"
 )
 
 // plannedCall is a call to be made, before it is known what is in it.
 type plannedCall struct {
 	kind       callKind
 	objectType string
-	trials     []string // the pauses whose trial it is
-	scout      bool     // it finds out with one event whether the CRM is well
-	most       int      // events that it carries at most
-	token      token    // of fresh events
+	trials     []string        // the pauses whose trial it is
+	scout      bool            // it finds out with one event whether the CRM is well
+	most       int             // events that it carries at most
+	token      token           // of fresh events
+	claim      *inflight.Claim // of rows that are due
 }
 
 type callKind uint8
@@ -109,7 +111,7 @@ func (w *Worker) choose(now time.Time) (j plannedCall, wait time.Duration, ok bo
 	}
 	retry := plannedCall{kind: retrying}
 	for _, d := range w.due {
-		if !w.mayClaim() {
+		if !w.inflight.MayClaim() {
 			break
 		}
 		if d.Unknown && w.mayAsk(d.ObjectType, now) {
@@ -224,19 +226,18 @@ func (w *Worker) begin(j plannedCall, calls, writes context.Context) (start func
 		if len(items) == 0 {
 			return nil, false
 		}
-		c := &cut{objectType: j.objectType, items: items, reason: why, trials: j.trials, scout: j.scout, token: j.token}
-		w.unacked[c] = struct{}{}
+		c := &cut{objectType: j.objectType, items: items, count: len(items), reason: why, trials: j.trials, scout: j.scout, token: j.token}
 		call = func() { w.send(calls, writes, c) }
 	case retrying:
 		j.most = w.most(j)
-		call = func() { w.withDue(calls, writes, j, outbox.Retry, func(b *attempt) { w.deliver(calls, writes, b) }) }
+		call = func() { w.withDue(calls, writes, &j, outbox.Retry, func(b *attempt) { w.deliver(calls, writes, b) }) }
 	case reconciling:
 		j.most = w.most(j)
 		if a := w.asks[j.objectType]; a != nil {
 			a.lent = time.Now().Add(w.cfg.CallTimeout)
 		}
 		call = func() {
-			w.withDue(calls, writes, j, outbox.Unknown, func(b *attempt) { w.reconcile(calls, writes, b) })
+			w.withDue(calls, writes, &j, outbox.Unknown, func(b *attempt) { w.reconcile(calls, writes, b) })
 		}
 	}
 	w.active++
@@ -247,7 +248,7 @@ func (w *Worker) begin(j plannedCall, calls, writes context.Context) (start func
 		w.windows.begin(j.objectType)
 	}
 	if j.kind != fresh {
-		w.reserve()
+		j.claim = w.inflight.Claim()
 	}
 	if w.freshNext = j.kind != fresh; w.freshNext {
 		w.taken(j)

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -10,30 +11,11 @@ import (
 	"crmintake/outbox"
 	"crmintake/worker"
 	"crmintake/worker/event"
+	"crmintake/worker/pipeline/internal/inflight"
 )
 
-// item is an event in hand, and what is sent of it.
-type item struct {
-	*worker.Event
-	input   worker.Input
-	hash    [16]byte
-	former  *outbox.Former
-	touched time.Time // when it arrived, or when the stream was last told that it is in hand
-}
-
-func newItem(e *worker.Event, idProperty string, now time.Time) *item {
-	c := event.Read(e, idProperty)
-	i := &item{Event: e, input: c.Input, hash: c.Hash, touched: now}
-	if c.Former != nil {
-		i.former = &outbox.Former{ID: c.Former.ID, ContentHash: c.Former.Hash}
-	}
-	return i
-}
-
-// itemOverhead is about what an event in hand takes up beside its bytes.
-const itemOverhead = 768
-
-func (i *item) cost() int { return len(i.Payload) + i.input.Len() + itemOverhead }
+// item is an event in hand.
+type item = inflight.Event
 
 // fetchRetry is how long to wait after the stream failed: its client reconnects by itself.
 const fetchRetry = time.Second
@@ -75,21 +57,30 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 // makeRoom waits until a fetch is worth its while, and says how many events and bytes it may bring. It returns at once
 // when ctx has ended.
 func (w *Worker) makeRoom(ctx context.Context) (count, bytes int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for ; ctx.Err() == nil; w.room.Wait() {
-		count, bytes = w.roomFor(w.mostInHand() - w.hand)
-		switch open, trial := w.pauses[outbox.Account].state(time.Now()); {
-		case !open && (!trial || w.canTry()):
-			continue
-		case !open:
-			count = min(count, w.cfg.Batch.Size)
+	for {
+		count, bytes = w.inflight.Room()
+		if most := w.mostOfAccount(); min(count, most) > 0 {
+			return min(count, most), bytes
 		}
-		if count >= max(1, min(w.cfg.Batch.Size, w.mostInHand()/4)) {
-			return count, bytes
+		select {
+		case <-ctx.Done():
+			return 0, 0
+		case <-w.inflight.Changed():
 		}
 	}
-	return 0, 0
+}
+
+// mostOfAccount bounds what a fetch may bring by the account's pause: nothing, or a batch for its trial.
+func (w *Worker) mostOfAccount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch open, trial := w.pauses[outbox.Account].state(time.Now()); {
+	case open:
+		return math.MaxInt
+	case !trial || w.canTry():
+		return 0
+	}
+	return w.cfg.Batch.Size
 }
 
 // canTry tells whether a trial of the account can be made with what is there already. The caller holds mu.
@@ -104,14 +95,11 @@ func (w *Worker) canTry() bool {
 	})
 }
 
-// mostInHand bounds the events in hand: enough for each call under way, and for as many full batches to wait.
-func (w *Worker) mostInHand() int { return 2 * w.cfg.InFlight * w.cfg.Batch.Size }
-
 // accept takes an event in hand, and returns it when it is not to be sent: it is invalid, or to be asked about first.
 // An event whose object type is paused goes back, all but one batch for a trial that is due.
 func (w *Worker) accept(e *worker.Event) (aside *item) {
 	now := time.Now()
-	i := newItem(e, w.cfg.IDProperty[e.ObjectType], now)
+	i := inflight.Read(e, w.cfg.IDProperty[e.ObjectType])
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e.Invalid == "" && w.paused(e.ObjectType, now) {
@@ -119,12 +107,11 @@ func (w *Worker) accept(e *worker.Event) (aside *item) {
 		_ = e.Message.Nak(backAfter(e, nakDelay))
 		return nil
 	}
-	w.hand++
-	w.handBytes += i.cost()
+	w.inflight.Add(i, now)
 	if e.Invalid != "" || e.Published.Before(w.newUntil) {
 		return i
 	}
-	w.waiting.Add(e.ObjectType, i, i.input.Len(), now)
+	w.waiting.Add(e.ObjectType, i, i.Content.Input.Len(), now)
 	if w.waiting.Full(e.ObjectType) || w.waiting.Waiting(e.ObjectType) == 1 {
 		w.wakeUp()
 	}
@@ -161,19 +148,14 @@ func (w *Worker) nak(which func(objectType string) bool, delay time.Duration) {
 		if !which(key) {
 			continue
 		}
-		for _, i := range w.waiting.Drain(key) {
+		items := w.waiting.Drain(key)
+		for _, i := range items {
 			_ = i.Message.Nak(backAfter(i.Event, delay)) // if it is lost, the message comes again after the ack wait
 			w.metrics.givenBack.Inc()
-			w.release(i)
 		}
+		w.inflight.Answered(items)
+		w.inflight.Done(len(items), inflight.SizeOf(items))
 	}
-}
-
-// release forgets an event in hand. The caller holds mu.
-func (w *Worker) release(i *item) {
-	w.hand--
-	w.handBytes -= i.cost()
-	w.room.Signal()
 }
 
 // insertDead commits invalid events as dead letters, and acks them.
@@ -181,7 +163,7 @@ func (w *Worker) insertDead(ctx, writes context.Context, items []*item) {
 	w.keep(items, func(items []*item) error {
 		burials := make([]outbox.DeadLetter, len(items))
 		for k, i := range items {
-			burials[k] = outbox.DeadLetter{Event: i.row(), Reason: outbox.InvalidEvent, Error: i.Invalid}
+			burials[k] = outbox.DeadLetter{Event: rowOf(i), Reason: outbox.InvalidEvent, Error: i.Invalid}
 		}
 		return w.insertAllDead(ctx, writes, burials)
 	}, true)
@@ -196,20 +178,15 @@ func (w *Worker) keep(items []*item, commit func([]*item) error, done bool) {
 			bytes += len(items[n].Payload)
 			n++
 		}
-		c := &cut{items: items[:n]}
-		w.track(c)
-		err := commit(c.items)
-		w.ackOrNak(c.items, err)
-		w.untrack(c)
-		now := time.Now()
-		w.mu.Lock()
-		for _, i := range c.items {
-			w.release(i)
-			if err == nil && done {
+		chunk := items[:n]
+		err := commit(chunk)
+		w.ackOrNak(chunk, err)
+		w.inflight.Done(len(chunk), inflight.SizeOf(chunk))
+		if now := time.Now(); err == nil && done {
+			for _, i := range chunk {
 				w.metrics.took(i.Published, now)
 			}
 		}
-		w.mu.Unlock()
 		items = items[n:]
 	}
 }
@@ -263,13 +240,19 @@ func (w *Worker) ackOrNak(items []*item, err error) {
 			_ = i.Message.Ack()
 		}
 	}
+	w.inflight.Answered(items)
 }
 
-func (i *item) row() outbox.Event {
-	return outbox.Event{
-		ID: i.ID, ObjectType: i.ObjectType, Payload: i.Payload, ContentHash: i.hash, Stream: i.Stream, StreamSeq: i.StreamSeq,
-		Published: i.Published, Former: i.former,
+// rowOf is an event as the outbox keeps it.
+func rowOf(i *item) outbox.Event {
+	row := outbox.Event{
+		ID: i.ID, ObjectType: i.ObjectType, Payload: i.Payload, ContentHash: i.Content.Hash, Stream: i.Stream, StreamSeq: i.StreamSeq,
+		Published: i.Published,
 	}
+	if former := i.Content.Former; former != nil {
+		row.Former = &outbox.Former{ID: former.ID, ContentHash: former.Hash}
+	}
+	return row
 }
 
 // runAckExtension tells the stream, for as long as it takes, that what is in hand is still being worked on.
@@ -281,38 +264,7 @@ func (w *Worker) runAckExtension(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			w.extendAckDeadlines(time.Now())
+			w.inflight.ExtendAcks(time.Now())
 		}
 	}
-}
-
-// extendAckDeadlines tells it of all that was in hand for a third of the ack wait.
-func (w *Worker) extendAckDeadlines(now time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	touch := func(i *item) {
-		if now.Sub(i.touched) >= w.cfg.AckWait/3 {
-			i.touched = now
-			_ = i.Message.InProgress()
-		}
-	}
-	w.waiting.Each(func(_ string, i *item, _ time.Time) { touch(i) })
-	for c := range w.unacked {
-		for _, i := range c.items {
-			touch(i)
-		}
-	}
-}
-
-// track keeps what was cut under touch's eyes until untrack.
-func (w *Worker) track(c *cut) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.unacked[c] = struct{}{}
-}
-
-func (w *Worker) untrack(c *cut) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.unacked, c)
 }

@@ -29,7 +29,7 @@ func (w *Worker) acceptInDoubt(ctx, writes context.Context, items []*item) {
 	w.keep(items, func(items []*item) error {
 		events := make([]outbox.Event, len(items))
 		for k, i := range items {
-			events[k] = i.row()
+			events[k] = rowOf(i)
 		}
 		var fresh int
 		var reused []int

@@ -76,9 +76,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30)
 	m.intentTime, m.outcomeTime = commits.WithLabelValues("intent"), commits.WithLabelValues("outcome")
 	m.inFlight = f.gauge("calls_in_flight", "Calls under way.")
-	f.read("events_in_hand", "Fresh events that this worker holds, from their arrival to their outcome.", m.of(func(w *Worker) int { return w.hand }))
+	f.read("events_in_hand", "Fresh events that this worker holds, from their arrival to their outcome.", m.of(func(w *Worker) int { return w.inflight.Events() }))
 	f.read("bytes_in_hand", "What the events that this worker holds, fresh ones and claimed ones, take up, about.",
-		m.of(func(w *Worker) int { return w.handBytes + w.dueBytes }))
+		m.of(func(w *Worker) int { return w.inflight.Bytes() }))
 	for _, scope := range []string{"all", "object_type"} {
 		for _, cause := range pauseCauses {
 			f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "paused", Help: "Pauses in force: of everything, or of an object type.",

@@ -14,6 +14,7 @@ import (
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 	"crmintake/worker"
+	"crmintake/worker/pipeline/internal/inflight"
 )
 
 // Worker moves events from a Source through a CRM into the outbox. New makes one.
@@ -36,8 +37,9 @@ type Worker struct {
 	agedAt           time.Time // when this worker last looked for what became too old in a pause; house-keeping's own
 	metrics          *Metrics
 
-	tokens tokens
-	untold untold
+	inflight *inflight.Set
+	tokens   tokens
+	untold   untold
 
 	wake chan struct{} // tells the dispatcher to look again; holds one
 
@@ -49,12 +51,6 @@ type Worker struct {
 	// mu guards what follows: what is in hand, and what may be sent.
 	mu        sync.Mutex
 	waiting   *batcher.Batcher[*item] // not yet cut; none of it is acked
-	unacked   map[*cut]struct{}       // cut, not acked yet
-	hand      int                     // events in hand, from their arrival to their outcome
-	handBytes int                     // what they take up
-	claims    int                     // claims of due rows, from the decision to their outcome
-	dueBytes  int                     // what their rows take up, or might
-	room      *sync.Cond              // signalled when hand gets smaller, or intake is to look again
 	pauses    pauseSet
 	breaker   breaker
 	windows   windows
@@ -100,19 +96,19 @@ func New(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, 
 		metrics:   metrics,
 		wake:      make(chan struct{}, 1),
 		waiting:   batcher.New[*item](cfg.Batch),
-		unacked:   map[*cut]struct{}{},
-		pauses:    pauseSet{},
-		breaker:   breaker{},
-		windows:   windows{},
-		reads:     map[string]*failureLog{},
-		asks:      map[string]*readPace{},
-		worked:    map[string]time.Time{},
-		hunts:     map[string]bool{},
-		suspects:  map[string]time.Time{},
-		fewDue:    map[string]time.Time{},
-		size:      requestSize{most: cfg.Batch.Bytes, bound: cfg.Batch.Bytes},
+		inflight: inflight.New(inflight.Config{
+			Memory: cfg.Memory, Calls: cfg.InFlight, BatchSize: cfg.Batch.Size, AckWait: cfg.AckWait}),
+		pauses:   pauseSet{},
+		breaker:  breaker{},
+		windows:  windows{},
+		reads:    map[string]*failureLog{},
+		asks:     map[string]*readPace{},
+		worked:   map[string]time.Time{},
+		hunts:    map[string]bool{},
+		suspects: map[string]time.Time{},
+		fewDue:   map[string]time.Time{},
+		size:     requestSize{most: cfg.Batch.Bytes, bound: cfg.Batch.Bytes},
 	}
-	w.room = sync.NewCond(&w.mu)
 	metrics.worker.Store(w)
 	return w, nil
 }
@@ -239,7 +235,7 @@ const strandedPatience = 15 * time.Second
 func (w *Worker) busy() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.hand > 0 || w.active > 0
+	return w.inflight.Events() > 0 || w.active > 0
 }
 
 // wakeUp makes dispatcher and intake look at what has changed. The caller holds mu.
@@ -248,7 +244,7 @@ func (w *Worker) wakeUp() {
 	case w.wake <- struct{}{}:
 	default:
 	}
-	w.room.Broadcast()
+	w.inflight.Wake()
 }
 
 // sleep waits, and reports false when ctx ended before.
