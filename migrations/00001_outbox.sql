@@ -92,6 +92,7 @@ CREATE TABLE attempt (
     not_applied    integer,
     unknown        integer,
     http_status    integer,                     -- 0: no answer
+    success        boolean,                     -- the CRM answered what it was asked
     correlation_id text,
     detail         text,
     started_at     timestamptz NOT NULL DEFAULT now(),

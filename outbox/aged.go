@@ -56,7 +56,7 @@ looked AS (
   WHERE o.since <= now() - $1::interval AND (EXISTS (SELECT FROM pause WHERE object_type = '*')
     OR EXISTS (SELECT FROM pause p WHERE p.object_type = ANY (ARRAY[t.object_type COLLATE "default"])) AND NOT EXISTS (
       SELECT FROM attempt a
-      WHERE a.id = ANY (ARRAY[o.attempt_id]) AND (a.kind = 'create' OR a.http_status BETWEEN 200 AND 299)))),
+      WHERE a.id = ANY (ARRAY[o.attempt_id]) AND (a.kind = 'create' OR a.success)))),
 chosen AS (
   SELECT o.event_id FROM looked l JOIN event o ON o.event_id = ANY (ARRAY[l.event_id])
   WHERE o.next_attempt_at IS NOT NULL AND coalesce(o.replayed_at, o.received_at) <= now() - $1::interval

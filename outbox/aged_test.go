@@ -88,7 +88,7 @@ func TestAgeOfDoubt(t *testing.T) {
 func TestAgeOfDoubtThatIsAskedAbout(t *testing.T) {
 	s := open(t)
 	answers := map[string]Call{
-		"missed": {Status: 200, Unknown: 1}, "refused": {Status: 403, Unknown: 1}, "silence": {Unknown: 1},
+		"missed": {Status: 200, Success: true, Unknown: 1}, "refused": {Status: 403, Unknown: 1}, "silence": {Unknown: 1},
 	}
 	a := intend(t, s, "fresh", "missed", "refused", "silence")
 	settle(t, s, a, unknown, "fresh", "missed", "refused", "silence")

@@ -134,7 +134,8 @@ type Error struct {
 
 // Call is how an attempt ended.
 type Call struct {
-	Status                                 int // HTTP; 0: no answer
+	Status                                 int  // HTTP; 0: no answer
+	Success                                bool // the CRM answered what it was asked
 	CorrelationID, Detail                  string
 	Created, Rejected, NotApplied, Unknown int
 }

@@ -32,9 +32,10 @@ WITH closed AS (
     record_ids = CASE WHEN a.payloads IS NOT NULL THEN ($12::text[])[c.first:c.last] END,
     record_urls = CASE WHEN a.payloads IS NOT NULL AND array_remove(($13::text[])[c.first:c.last], NULL) <> '{}' THEN ($13::text[])[c.first:c.last] END,
     followed = ` + ifFollowed + ` a.event_ids END, created = c.created, rejected = c.rejected,
-    not_applied = c.not_applied, unknown = c.unknown, http_status = c.status, correlation_id = c.correlation, detail = c.detail
-  FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[], $9::text[], $10::text[])
-    AS c(id, first, last, created, rejected, not_applied, unknown, status, correlation, detail)
+    not_applied = c.not_applied, unknown = c.unknown, http_status = c.status, correlation_id = c.correlation, detail = c.detail,
+    success = c.success
+  FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[], $9::text[], $10::text[], $14::bool[])
+    AS c(id, first, last, created, rejected, not_applied, unknown, status, correlation, detail, success)
   WHERE a.id = ANY (ARRAY[c.id]) AND a.state = 'open'
   RETURNING a.id, c.first, c.last, a.bare IS NOT NULL AS bare, array_position(a.record_ids, NULL) IS NOT NULL AS partly),
 whole AS (
@@ -224,7 +225,8 @@ func closingOf(group []*outcome) statement {
 		textArray(n, func(i int) string { return text(group[i].call.Detail) }),
 		textArray(len(rows), func(i int) string { return rows[i].EventID }),
 		nullableTextArray(len(rows), func(i int) string { return text(plain[i].RecordID) }),
-		nullableTextArray(urls, func(i int) string { return text(plain[i].URL) })}}
+		nullableTextArray(urls, func(i int) string { return text(plain[i].URL) }),
+		boolArray(n, func(i int) bool { return group[i].call.Success })}}
 }
 
 // others are the statements for what is not plain: its errors, created rows that have more than that, and those that were not created.

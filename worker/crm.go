@@ -89,6 +89,24 @@ const (
 	PauseObjectType
 )
 
+// Cause says what the parts above act on and a Class leaves open. It is decided at the HTTP edge, too: they look at no status code.
+type Cause uint8
+
+const (
+	// NoCause: the Class says all.
+	NoCause Cause = iota
+	// NoAnswer: no answer came, be it that the call was not made.
+	NoAnswer
+	// BadCredential: the CRM refused the credential (401), or there is none.
+	BadCredential
+	// MissingScope: the credential is good, and may not do this (403).
+	MissingScope
+	// NotFound: there is no such object type, or of a property no such property (404, and a 400 that says so).
+	NotFound
+	// QuotaUsed: by the headers of a 429 without Retry-After the Interval's calls are used up. Others had them, and nobody asks for a wait.
+	QuotaUsed
+)
+
 // Answer is all that one create call told.
 type Answer struct {
 	Class    Class
@@ -98,7 +116,9 @@ type Answer struct {
 
 // Call describes the exchange itself.
 type Call struct {
-	Status        int           // HTTP status; 0 when no answer came
+	Status        int           // HTTP status, to be shown and counted; 0 when no answer came
+	Cause         Cause         // what the Class leaves open
+	Success       bool          // a 2xx, were it unreadable, or the 404 by which a read says which records there are not
 	Unsent        bool          // the call was never begun, as without a credential: the CRM had no part in it
 	CorrelationID string        // from the body or the header; HubSpot's support asks for it
 	Wait          time.Duration // how long the answer asks to wait (Retry-After or the class's default); 0 if it doesn't matter
@@ -109,9 +129,11 @@ type Call struct {
 	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type (403, 404). A lone
 	// input's Outcome has the error then, and is NotApplied all the same.
 	PerhapsOneInput bool
-	Date            time.Time // by the answer's Date header, to the second; zero if it has none
-	Limits          Limits
-	Duration        time.Duration
+	// AboutAccount: the CRM's words in Detail are about the account or the object type. A pause shows them, in logs too.
+	AboutAccount bool
+	Date         time.Time // by the answer's Date header, to the second; zero if it has none
+	Limits       Limits
+	Duration     time.Duration
 }
 
 // ForLog is what may be logged of Detail.

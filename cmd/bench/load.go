@@ -40,9 +40,9 @@ loaded AS (
     dead::int, called.id, 'CRM_EVENTS', n, at, at
   FROM numbered JOIN called USING (call) ORDER BY n
   RETURNING event_id, status, attempt_id, stream_seq)
-INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, inputs, created, rejected, not_applied, unknown, http_status,
+INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, inputs, created, rejected, not_applied, unknown, http_status, success,
   started_at, closed_at, bare, record_ids, record_urls)
-SELECT called.id, 'create', 'contracts', 'loaded', 'settled', ended, count(*), count(*) FILTER (WHERE status IS NULL), count(status), 0, 0, 201,
+SELECT called.id, 'create', 'contracts', 'loaded', 'settled', ended, count(*), count(*) FILTER (WHERE status IS NULL), count(status), 0, 0, 201, true,
   ended, ended, array_agg(event_id ORDER BY stream_seq), array_agg(CASE WHEN status IS NULL THEN (171591000198 + stream_seq)::text END ORDER BY stream_seq),
   array_agg(CASE WHEN status IS NULL THEN 'https://app.hubspot.com/contacts/1234567/record/0-1/' || 171591000198 + stream_seq END ORDER BY stream_seq)
 FROM loaded JOIN called ON called.id = attempt_id GROUP BY called.id, ended`

@@ -297,23 +297,24 @@ func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, times *clocks, 
 		if call.Limits.Max >= 0 || call.Limits.DailyMax >= 0 {
 			limits = call.Limits
 		}
+		refused := call.Cause == worker.MissingScope || call.Cause == worker.NotFound // by an account that knows the credential
 		switch {
-		case call.Status == 0:
+		case call.Cause == worker.NoAnswer:
 			f.add(failure, "CRM", "%s: %s; check --hubspot-url, the network and its proxies", host, call.Detail)
 			return
-		case call.Status == 401:
+		case call.Cause == worker.BadCredential:
 			f.add(failure, "credential", "%s: %s", host, call.Detail)
 			return
 		case !known:
 			known = true
 			f.add(fine, "CRM", "%s answers", host)
-			if class == worker.Answered || call.Status == 403 || call.Status == 404 || unknownType(class, call) {
+			if class == worker.Answered || refused {
 				f.add(fine, "credential", "accepted")
 			}
 		}
 		if len(c.IDProperty) > 0 {
 			f.property(objectType, asked[objectType], property, class, call)
-		} else if class != worker.Answered && call.Status != 403 && call.Status != 404 {
+		} else if class != worker.Answered && !refused {
 			f.add(warning, "credential", "can't be judged now: %s", call.Detail)
 		}
 	}
@@ -325,9 +326,9 @@ func (f *findings) property(objectType, name string, property hubspot.Property, 
 	const subject = "id property"
 	const create = "create one (single-line text, with unique values, which can be chosen only then) and give it in --id-property"
 	switch {
-	case call.Status == 404 || unknownType(class, call):
+	case call.Cause == worker.NotFound:
 		f.add(failure, subject, "%s has no property %s, or there is no such object type (%s); %s", objectType, name, call.Detail, create)
-	case call.Status == 403:
+	case call.Cause == worker.MissingScope:
 		f.add(warning, subject, "%s of %s can't be looked at: the credential lacks the scope to read properties (%s)", name, objectType, call.Detail)
 	case class != worker.Answered:
 		f.add(warning, subject, "%s of %s can't be looked at now: %s", name, objectType, call.Detail)
@@ -344,11 +345,6 @@ func (f *findings) property(objectType, name string, property hubspot.Property, 
 		f.add(fine, subject, "%s of %s is there and unique", name, objectType)
 		f.rewritten(objectType, property)
 	}
-}
-
-// unknownType tells of a 400 to an object type that the account does not know.
-func unknownType(class worker.Class, call worker.Call) bool {
-	return class == worker.PauseObjectType && call.Status == 400
 }
 
 // rewritten warns of an id property by whose values records may not be found.

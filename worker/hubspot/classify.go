@@ -91,6 +91,27 @@ func classify(status int, policy string, retryAfter time.Duration, hasRetryAfter
 	return r.class, r.wait
 }
 
+// causeOf says what an answer's class leaves open.
+func causeOf(status int, unknownType, hasRetryAfter bool, l worker.Limits) worker.Cause {
+	switch {
+	case status == http.StatusUnauthorized:
+		return worker.BadCredential
+	case status == http.StatusForbidden:
+		return worker.MissingScope
+	case status == http.StatusNotFound, unknownType:
+		return worker.NotFound
+	case status == http.StatusTooManyRequests && !hasRetryAfter && l.Max > 0 && l.Remaining == 0:
+		return worker.QuotaUsed
+	}
+	return worker.NoCause
+}
+
+// aboutAccount are the refusals whose words are about the account or the object type, and say what to do.
+var aboutAccount = map[int]bool{
+	http.StatusUnauthorized: true, http.StatusForbidden: true, http.StatusNotFound: true, http.StatusMethodNotAllowed: true,
+	http.StatusTooManyRequests: true, 477: true,
+}
+
 // typeWords are how a message begins that speaks of an object type which the account does not know, as `Unable to infer
 // object type from: X`.
 var typeWords = regexp.MustCompile(`(?i)^\W*(?:` +

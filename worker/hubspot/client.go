@@ -151,8 +151,10 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 		return worker.Unavailable, call
 	}
 	if err != nil {
-		return worker.PauseAccount, unsent(oneLine("no credential, nothing was sent: " + err.Error() +
+		call := unsent(oneLine("no credential, nothing was sent: " + err.Error() +
 			"; provide a valid access token, calls go on when it is there"))
+		call.Cause = worker.BadCredential
+		return worker.PauseAccount, call
 	}
 	hide := newRedactor(token)
 	fly := &flight{now: c.now}
@@ -262,9 +264,13 @@ func readAnswer(dst []byte, body io.Reader, length, limit int64) ([]byte, error)
 }
 
 // unanswered describes a call that was made, as far as it went.
-func unanswered(detail string) worker.Call { return worker.Call{Detail: detail, Limits: noLimits} }
+func unanswered(detail string) worker.Call {
+	return worker.Call{Cause: worker.NoAnswer, Detail: detail, Limits: noLimits}
+}
 
 // unsent describes one that was not.
 func unsent(detail string) worker.Call {
-	return worker.Call{Detail: detail, Limits: noLimits, Unsent: true}
+	call := unanswered(detail)
+	call.Unsent = true
+	return call
 }

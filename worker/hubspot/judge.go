@@ -28,6 +28,7 @@ func (w *workspace) judge(status int, h http.Header, body []byte, readErr error,
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		call.Date = date
 	}
+	call.Success = status >= 200 && status <= 299
 	problem := w.doc.decode(body, w.traces.index)
 	if readErr != nil {
 		problem = readErr
@@ -37,9 +38,11 @@ func (w *workspace) judge(status int, h http.Header, body []byte, readErr error,
 	}
 	retryAfter, has := parseRetryAfter(h, now)
 	switch {
-	case status < 200 || status > 299:
+	case !call.Success:
 		class, wait := classify(status, w.doc.policy, retryAfter, has)
 		unknown := w.doc.unknownType(class)
+		call.Cause = causeOf(status, unknown, has, call.Limits)
+		call.AboutAccount = unknown || aboutAccount[status]
 		switch {
 		case unknown:
 			class = worker.PauseObjectType

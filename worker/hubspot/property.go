@@ -41,8 +41,8 @@ func (p Property) Rewritten(objectType string) string {
 }
 
 // Property reads what the account says of a property. It changes nothing, and takes one call of the quota. It knows the
-// property only if the class is Answered. With PauseObjectType the status says more: 403, the credential is good and may
-// not read this; 404 or 400, there is no such object type or no such property.
+// property only if the class is Answered. With PauseObjectType the cause says more: MissingScope, the credential is
+// good and may not read this; NotFound, there is no such object type or no such property.
 //
 // The path and the members are those of HubSpot's published description of its properties API (GET
 // /crm/properties/{version}/{objectType}/{propertyName}).

@@ -56,7 +56,8 @@ func (w *workspace) found(a *worker.ReadAnswer, l lookup) {
 		call.PerhapsOneInput && w.doc.ofRecords()
 	call.PerhapsOneInput = false // a read has no inputs
 	if ofRecords {
-		a.Class, call.Detail, call.Gist, call.Raw = worker.Answered, "", "", nil
+		a.Class, call.Cause, call.Success = worker.Answered, worker.NoCause, true
+		call.Detail, call.Gist, call.Raw, call.AboutAccount = "", "", nil, false
 	}
 	if a.Class != worker.Answered {
 		return

@@ -313,7 +313,7 @@ func (w *Worker) commit(writes context.Context, b *attempt, call *worker.Call, s
 }
 
 func (w *Worker) commitTally(writes context.Context, b *attempt, call *worker.Call, tally outbox.Call, settlements []outbox.Settlement) {
-	tally.Status, tally.CorrelationID, tally.Detail = call.Status, call.CorrelationID, call.Detail
+	tally.Status, tally.Success, tally.CorrelationID, tally.Detail = call.Status, call.Success, call.CorrelationID, call.Detail
 	settlements = append(settlements, b.unfit...)
 	tally.Rejected += len(b.unfit)
 	begin, span := time.Now(), w.within(b.span, "outcome")

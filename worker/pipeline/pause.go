@@ -15,8 +15,7 @@ func (w *Worker) pause(writes context.Context, key string, cause outbox.Cause, c
 		wait = w.cfg.TrialInterval
 	}
 	reason := call.ForLog() // it is logged, too
-	switch call.Status {
-	case 0, 400, 401, 403, 404, 405, 429, 477: // the CRM's own words are about the account then, and say what to do
+	if call.AboutAccount { // the CRM's own words say what to do
 		reason = call.Detail
 	}
 	w.stopCalls(writes, outbox.Pause{ObjectType: key, Cause: cause, Reason: reason, TrialIn: wait}, call.CorrelationID)

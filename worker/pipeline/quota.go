@@ -368,7 +368,7 @@ func (w *Worker) awaitToken(calls, writes context.Context, b *attempt) bool {
 // explained tells of a refusal whose headers say that others have used the quota: the outbox knows then what is left,
 // and nobody need hold still.
 func explained(call *worker.Call) bool {
-	return call.Status == statusTooManyRequests && !call.Asked && call.Limits.Max > 0 && call.Limits.Remaining == 0
+	return call.Cause == worker.QuotaUsed
 }
 
 // applyQuota draws from an answer what it tells of the quota.
@@ -386,7 +386,7 @@ func (w *Worker) applyQuota(writes context.Context, b *attempt, class worker.Cla
 		w.tokens.drop() // what they were granted on is no longer so
 		r := outbox.Refusal{Seen: seen, Wait: call.Wait, Asked: !explained(call), Why: call.Detail}
 		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Throttle(ctx, w.quota(), r) })
-	case class == worker.Unavailable && call.Status == 0:
+	case class == worker.Unavailable && call.Cause == worker.NoAnswer:
 		w.tokens.spared(b.token.at)
 	case l.Max >= 0 || l.DailyMax >= 0:
 		w.tokens.saw(seen)

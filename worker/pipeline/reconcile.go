@@ -191,7 +191,7 @@ func (w *Worker) applyResponse(writes context.Context, b *attempt, class worker.
 	switch class {
 	case worker.PauseAccount:
 		cause := outbox.ByAnswer
-		if call.Status == statusUnauthorized || call.Status == 0 { // without an answer there was no credential to call with
+		if call.Cause == worker.BadCredential {
 			cause = outbox.ByCredential
 		}
 		w.pause(writes, outbox.Account, cause, call)
@@ -248,8 +248,3 @@ func (w *Worker) applyReadResponse(objectType string, class worker.Class, call *
 		o.worked()
 	}
 }
-
-const (
-	statusUnauthorized    = 401
-	statusTooManyRequests = 429
-)

@@ -30,9 +30,9 @@ func (u *unwell) learn(class worker.Class, call *worker.Call) {
 		kind = outbox.Throttling
 	case worker.Unavailable, worker.Ambiguous:
 		switch {
-		case call.Status == 0 && class == worker.Unavailable:
+		case call.Cause == worker.NoAnswer && class == worker.Unavailable:
 			kind = outbox.Unreachable
-		case call.Status < 300: // what came is no answer
+		case call.Cause == worker.NoAnswer, call.Success: // what came can't be read
 			kind = outbox.Silent
 		}
 	default:
