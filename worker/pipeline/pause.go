@@ -15,7 +15,7 @@ func (w *Worker) pause(writes context.Context, key string, cause outbox.Cause, c
 		wait = w.cfg.TrialInterval
 	}
 	reason := call.ForLog() // it is logged, too
-	if call.AboutAccount { // the CRM's own words say what to do
+	if call.AboutAccount {  // the CRM's own words say what to do
 		reason = call.Detail
 	}
 	w.stopCalls(writes, outbox.Pause{ObjectType: key, Cause: cause, Reason: reason, TrialIn: wait}, call.CorrelationID)
