@@ -43,7 +43,7 @@ var objectTypeLetters = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // objectTypeFault says why a name is no object type's; nil if it is one.
 func objectTypeFault(name string) error {
-	_, invalid := event.ObjectTypeOf(name, "")
+	_, invalid := event.ObjectType(name, "")
 	switch {
 	case invalid == "":
 		return nil

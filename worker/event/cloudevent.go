@@ -2,28 +2,12 @@ package event
 
 import (
 	"bytes"
-	"cmp"
-	"crmintake/worker"
 	"fmt"
 	"strings"
 )
 
-// Content is what is sent of an event, and what the event is known by.
-type Content struct {
-	Input worker.Input
-	Hash  [16]byte // of its content
-	// Former is under which id and hash an older program kept the event; nil if these are the same.
-	Former *Former
-}
-
-// Former is an event as an older program kept it.
-type Former struct {
-	ID   string
-	Hash [16]byte
-}
-
-// StructuredMode tells by its content type whether a message is a CloudEvent in structured mode, in JSON. One in
-// another format, and a batch, is an invalid event.
+// StructuredMode says by a message's content type whether it is a CloudEvent in structured mode, in JSON. One in
+// another format, and a batch, is an invalid event, and invalid says why.
 func StructuredMode(contentType string) (structured bool, invalid string) {
 	const cloudEvents = "application/cloudevents"
 	mediaType := mediaTypeOf(contentType)
@@ -52,82 +36,12 @@ func isJSON(contentType string) bool {
 	return mediaType == "" || strings.HasSuffix(mediaType, "/json") || strings.HasSuffix(mediaType, "+json")
 }
 
-// Read makes what is sent of an event. Of a CloudEvent in structured mode, its id and its data become the event's; what
-// is invalid says so in e.Invalid. That it is a CloudEvent in structured mode says its content type or, without, a
-// member specversion, which no plain event has: so a good plain event is looked at no further.
-func Read(e *worker.Event, idProperty string) (c Content) {
-	var plain error
-	if e.Invalid == "" && !e.Structured {
-		if c.Input, plain = Decode(e.Payload, idProperty, e.ID); plain == nil {
-			c.identify(e)
-			return c
-		}
-	}
-	envelope, found := openCloudEvent(e.Payload)
-	if !found && !e.Structured {
-		c.identify(e)
-		if plain != nil {
-			e.Invalid = plain.Error()
-		}
-		return c
-	}
-	c.unwrap(e, &envelope)
-	if e.Invalid != "" {
-		return c
-	}
-	var err error
-	if c.Input, err = Decode(e.Payload, idProperty, e.ID); err != nil {
-		e.Invalid = err.Error()
-	}
-	return c
-}
-
-// EnvelopeID is the id of a CloudEvent in structured mode, which it has where no header tells one; found tells that it
-// is such.
+// EnvelopeID is the id that a CloudEvent in structured mode has where no header gives one. Found is false for any other
+// message, and for one whose source and id make no id that can be kept.
 func EnvelopeID(message []byte) (id string, found bool) {
 	c, found := openCloudEvent(message)
 	id = JoinID(c.source, c.id)
 	return id, found && c.source != "" && c.id != "" && CheckID(id, "source and id") == ""
-}
-
-// identify notes by which content the event is known, and as what an older program kept it, if that differs.
-func (c *Content) identify(e *worker.Event) {
-	c.Hash = ContentHash(e.Subject, e.Payload)
-	if e.Former != "" {
-		c.Former = &Former{ID: e.Former, Hash: c.Hash}
-	}
-}
-
-// unwrap makes of a CloudEvent's message the event of its data. One that can't be sent keeps the whole of it, and is
-// known by its data all the same, as far as there is any.
-func (c *Content) unwrap(e *worker.Event, envelope *cloudEvent) {
-	if e.Former != "" { // older programs knew no envelope
-		c.Former = &Former{ID: e.Former, Hash: ContentHash(e.Subject, e.Payload)}
-	}
-	fault := envelope.fault
-	if e.ID == e.Place().String() { // no header tells another
-		id := JoinID(envelope.source, envelope.id)
-		invalid := CheckID(id, "source and id")
-		switch {
-		case envelope.source == "":
-			fault = cmp.Or(fault, "source is missing, and so the CloudEvent has no id")
-		case envelope.id == "":
-			fault = cmp.Or(fault, "id is missing")
-		case invalid != "":
-			fault = cmp.Or(fault, invalid)
-		default:
-			e.ID = id
-		}
-	}
-	content := envelope.data
-	if content == nil {
-		content = e.Payload
-	}
-	c.Hash = ContentHash(e.Subject, content)
-	if fault == "" {
-		e.Payload = bytes.Clone(envelope.data) // lets go of the rest
-	}
-	e.Invalid = cmp.Or(e.Invalid, fault)
 }
 
 // cloudEvent is what is needed of a CloudEvent in structured mode.
@@ -137,20 +51,21 @@ type cloudEvent struct {
 	fault      string // why it can't be sent
 }
 
-// openCloudEvent reads the JSON format of CloudEvents 1.0. Found tells that the message has a member specversion.
+// openCloudEvent reads the JSON format of CloudEvents 1.0 (the specification's json-format.md). Found: the message has
+// a member specversion.
 func openCloudEvent(message []byte) (c cloudEvent, found bool) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	d.reset("", "")
-	d.read(message)
+	in := &d.in
+	in.read(message)
 	var version, contentType string
 	base64 := false
 	members := func() error {
-		if err := d.open('{', "an object"); err != nil {
+		if err := in.open('{', "an object"); err != nil {
 			return err
 		}
 		for {
-			name, more, err := d.member()
+			name, more, err := in.member()
 			if err != nil || !more {
 				return err
 			}
@@ -171,23 +86,23 @@ func openCloudEvent(message []byte) (c cloudEvent, found bool) {
 				isData, inBase64 = true, true
 			}
 			switch {
-			case d.in.PeekKind() == 'n': // as good as absent, says the format
-				if _, err = d.value(); err != nil {
+			case in.json.PeekKind() == 'n': // as good as absent, says the format
+				if _, err = in.value(); err != nil {
 					return err
 				}
 			case attribute != nil:
-				text, err := d.readString()
+				text, err := in.readString()
 				if err != nil {
 					return err
 				}
 				*attribute = string(text)
 			default:
-				raw, err := d.in.ReadValue()
+				raw, err := in.json.ReadValue()
 				if err != nil {
-					return d.syntax(err)
+					return in.syntax(err)
 				}
 				if isData {
-					end := d.in.InputOffset()
+					end := in.json.InputOffset()
 					c.data, base64 = message[end-int64(len(raw)):end], base64 || inBase64
 				}
 			}
@@ -197,7 +112,7 @@ func openCloudEvent(message []byte) (c cloudEvent, found bool) {
 		c.fault = err.Error()
 		return c, found
 	}
-	rest := bytes.TrimLeft(message[d.in.InputOffset():], " \t\r\n")
+	rest := bytes.TrimLeft(message[in.json.InputOffset():], " \t\r\n")
 	switch {
 	case len(rest) > 0:
 		c.fault = fmt.Sprintf("something follows the CloudEvent's object (byte %d)", len(message)-len(rest))

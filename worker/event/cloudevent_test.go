@@ -72,10 +72,10 @@ func TestReadStructured(t *testing.T) {
 			if e.ID != c.id || string(e.Payload) != c.payload || (e.Invalid == "") != (c.fault == "") || !strings.Contains(e.Invalid, c.fault) {
 				t.Errorf("%s, %s, %q; want %s, %s, %q", e.ID, e.Payload, e.Invalid, c.id, c.payload, c.fault)
 			}
-			if e.Invalid == "" && (content.Hash != ContentHash(e.Subject, e.Payload) || content.Input.IDValue != c.id) {
+			if e.Invalid == "" && (content.Hash != Hash(e.Subject, e.Payload) || content.Input.IDValue != c.id) {
 				t.Errorf("the hash is not the data's, or the id property has %q", content.Input.IDValue)
 			}
-			if content.Former.ID != "S:7" || content.Former.Hash != ContentHash(e.Subject, []byte(c.body)) {
+			if content.Former.ID != "S:7" || content.Former.Hash != Hash(e.Subject, []byte(c.body)) {
 				t.Errorf("former: %+v", content.Former)
 			}
 		})

@@ -8,9 +8,10 @@ import (
 	"crmintake/worker/plainjson"
 )
 
-// plain is a short cut for the usual event, of a few dozen properties without odd escapes, past jsontext: half the cost. It knows no
-// faults: what is not plain, or not right, it declines, and d.event reads all of it. What it takes d.event would take, and it
-// leaves d the same, but for white space and the order of members: what may go out as it came is not copied.
+// plain reads what d.event would read, and leaves d the same, but for white space and the order of members: what may go
+// out as it came is not copied. It is a short cut for the usual event, of a few dozen properties without odd escapes,
+// past jsontext: of 1.0 µs an event it saves 0.7. It knows no faults: what is not plain, or not right, it declines, and
+// d.event reads all of it.
 func (d *decoder) plain(payload []byte) bool {
 	s := plainjson.Scanner{Text: payload}
 	if !utf8.Valid(payload) || !s.Next('{') {
@@ -49,7 +50,10 @@ func (d *decoder) plain(payload []byte) bool {
 	case whole && !missing:
 		d.whole = worker.Input{Body: payload[start:end:end], NoAssociations: !associations, IDValue: d.idValue}
 	case whole && utf8.ValidString(d.idProperty) && utf8.ValidString(d.eventID):
-		d.whole = worker.Input{Body: payload[start:end:end], NoAssociations: !associations, IDAt: at - start, IDProperty: d.idProperty, IDValue: d.eventID}
+		d.whole = worker.Input{
+			Body: payload[start:end:end], NoAssociations: !associations,
+			IDAt: at - start, IDProperty: d.idProperty, IDValue: d.eventID,
+		}
 	case missing:
 		d.properties, d.verbatim = append(d.properties, d.verbatim...), nil
 		return d.putEventID() == nil
@@ -60,7 +64,7 @@ func (d *decoder) plain(payload []byte) bool {
 // maxPlainNames bounds the properties of a plain event, for each name is compared with all before it.
 const maxPlainNames = 64
 
-// plainProperties copies the properties from the first one on that does not go out as it is. It tells where they begin.
+// plainProperties copies the properties from the first one on that does not go out as it is. They begin at start.
 func (d *decoder) plainProperties(s *plainjson.Scanner) (start int, ok bool) {
 	if !s.Next('{') {
 		return 0, false
@@ -143,17 +147,17 @@ func (d *decoder) plainTrace(s *plainjson.Scanner) bool {
 	return true
 }
 
-// plainAssociations leaves to jsontext what is not an empty array. asIs tells that they go out as they are.
+// plainAssociations leaves to jsontext what is not an empty array. asIs: they go out as they are.
 func (d *decoder) plainAssociations(s *plainjson.Scanner) (asIs, ok bool) {
 	start := s.At
 	if s.Next('[') && s.Next(']') {
 		return true, true
 	}
-	d.read(s.Text[start:])
-	if d.readAssociations() != nil {
+	d.in.read(s.Text[start:])
+	if d.associations.read(&d.in) != nil {
 		return false, false
 	}
-	s.At = start + int(d.in.InputOffset())
+	s.At = start + int(d.in.json.InputOffset())
 	text := s.Text[start:s.At]
-	return string(text[:1]) == "[" && string(text[1:len(text)-1]) == string(d.associations), true
+	return string(text[:1]) == "[" && string(text[1:len(text)-1]) == string(d.associations.elements), true
 }

@@ -166,7 +166,7 @@ func TestDecodeRejects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Decode([]byte(c.event), "", "ev")
-			var fault *InvalidEventError
+			var fault *InvalidError
 			if !errors.As(err, &fault) {
 				t.Fatalf("error %v, input %s", err, got.Body)
 			}
@@ -195,7 +195,7 @@ func TestDecodeReuse(t *testing.T) {
 
 // The schema and the decoder agree, but for what a schema can't say.
 func TestSchemaAgrees(t *testing.T) {
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(EventSchema))
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(Schema))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		got, err := Decode(payload, idProperty, eventID)
 		if err != nil {
-			var fault *InvalidEventError
+			var fault *InvalidError
 			if !errors.As(err, &fault) || fault.Message == "" || !utf8.ValidString(fault.Message) ||
 				strings.ContainsRune(fault.Message, 0) || len(fault.Message) > 4096 {
 				t.Fatalf("%q", err)

@@ -1,6 +1,11 @@
-// Package event says what a message's event is: its id, its object type, the hash of its content, and the input of a
+// Package event has what a message's event is: its id, its object type, the hash of its content, and the input of a
 // batch create call that is made of it. All of it works on bytes, and may be called by many goroutines at once.
 //
-// id.go has the ids, cloudevent.go the two modes of CloudEvents, decode*.go the body's decoder, which never copies what
-// can go out as it came: decode_plain.go is the short way of the usual event, and decode.go the long one of all others.
+//	id.go            ids and object types, of headers, subjects and places
+//	content.go       what is sent of an event, and what it is known by
+//	cloudevent.go    the envelope of CloudEvents in structured mode
+//	decode.go        the body's decoder; what can go out as it came is never copied
+//	decode_plain.go  its short way, of the usual event
+//	associations.go  an event's associations
+//	reader.go        JSON token by token, and faults in words for people
 package event

@@ -1,30 +1,29 @@
 package event
 
 import (
-	"crmintake/worker"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"crmintake/worker"
 )
 
 // maxObjectTypeBytes is the longest object type that is accepted. The API's names are far shorter; the bound is for
 // what is logged, kept and used as a metric's label.
 const maxObjectTypeBytes = 100
 
-// EventID says which event a message carries: the header Nats-Msg-Id; else CloudEvents' ce-source and ce-id, when both
-// are there, joined by JoinID; else the message's place in its stream. The header function returns "" for a header that
-// is absent, and whether the name of one that is there is written so.
+// ID is the id of the event that a message carries: the header Nats-Msg-Id; else CloudEvents' ce-source and ce-id, when
+// both are there, joined by JoinID; else the message's place in its stream. The header function returns "" for a header
+// that is absent, and asWritten if the name of one that is there is written in these very letters.
 //
 // An id that can't be kept gives the message's place instead, and invalid says why: the event is then an invalid event,
 // for without its own id a second delivery by the publisher would be a second record.
 //
 // Older programs wrote places otherwise, joined source and id by "/" as they were, and knew no header in other letters:
 // former is the id that such a one gave the event, "" if it was the same.
-func EventID(header func(name string) (value string, asWritten bool), place worker.Place) (id, former, invalid string) {
+func ID(header func(name string) (value string, asWritten bool), place worker.Place) (id, former, invalid string) {
 	name := "Nats-Msg-Id"
 	id, known := header(name)
 	if id == "" {
@@ -55,7 +54,8 @@ func CheckID(id, name string) (invalid string) {
 	case isShortAndPlain(id):
 		return ""
 	case len(id) > worker.MaxEventIDBytes:
-		return fmt.Sprintf("the event id in %s has %d bytes, more than the %d that are accepted", name, len(id), worker.MaxEventIDBytes)
+		return fmt.Sprintf("the event id in %s has %d bytes, more than the %d that are accepted",
+			name, len(id), worker.MaxEventIDBytes)
 	case !utf8.ValidString(id):
 		return fmt.Sprintf("the event id in %s is not valid UTF-8", name)
 	}
@@ -65,7 +65,7 @@ func CheckID(id, name string) (invalid string) {
 	return ""
 }
 
-// isShortAndPlain tells of the usual id that nothing is wrong with it, at a look.
+// isShortAndPlain is true for the usual id, of printable ASCII, with which nothing is wrong.
 func isShortAndPlain(id string) bool {
 	for i := range len(id) {
 		if id[i] < ' ' || id[i] > '~' {
@@ -92,9 +92,9 @@ func ReusedID(id string, place worker.Place) string {
 	return id + "#" + place.String()
 }
 
-// ObjectTypeOf takes the object type from a message's subject, which must be the prefix (with its final dot, as in
+// ObjectType takes the object type from a message's subject, which must be the prefix (with its final dot, as in
 // "crm.create.") and one token of letters, digits, "_" and "-". For any other subject invalid says what is wrong.
-func ObjectTypeOf(subject, prefix string) (objectType, invalid string) {
+func ObjectType(subject, prefix string) (objectType, invalid string) {
 	token, ok := strings.CutPrefix(subject, prefix)
 	switch {
 	case !ok:
@@ -102,7 +102,8 @@ func ObjectTypeOf(subject, prefix string) (objectType, invalid string) {
 	case token == "":
 		return "", fmt.Sprintf("the subject %s names no object type", shown(subject))
 	case len(token) > maxObjectTypeBytes:
-		return "", fmt.Sprintf("the object type in the subject has %d bytes, more than the %d that are accepted", len(token), maxObjectTypeBytes)
+		return "", fmt.Sprintf("the object type in the subject has %d bytes, more than the %d that are accepted",
+			len(token), maxObjectTypeBytes)
 	}
 	for i := range len(token) {
 		if !isTokenByte(token[i]) {
@@ -124,21 +125,4 @@ func shown(subject string) string {
 
 func isTokenByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
-}
-
-// ContentHash tells contents apart: two messages with the same event id are the same event if their hashes are equal.
-//
-// It is the first 16 bytes of SHA-256 over the subject, preceded by its length, and the payload; the length keeps bytes
-// from moving between the two unseen. 16 bytes stay in every row for as long as the row does, so half of the hash is
-// half of the cost. It is enough: only hashes under one event id are ever compared, so there is no birthday to fear by
-// chance, and somebody who wants two contents of one hash needs 2^64 trials, for the gain that the second of their own
-// two events is taken for the first.
-func ContentHash(subject string, payload []byte) [16]byte {
-	var buf [512]byte // on the stack, for any usual subject
-	head := binary.BigEndian.AppendUint64(buf[:0], uint64(len(subject)))
-	head = append(head, subject...)
-	h := sha256.New()
-	h.Write(head)
-	h.Write(payload)
-	return [16]byte(h.Sum(buf[:0]))
 }

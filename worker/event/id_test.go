@@ -37,7 +37,7 @@ func TestEventID(t *testing.T) {
 		"beyond ASCII":     {map[string]string{"Nats-Msg-Id": "é 😀"}, "é 😀", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			id, former, fault := EventID(func(h string) (string, bool) { return c.headers[h], true }, here)
+			id, former, fault := ID(func(h string) (string, bool) { return c.headers[h], true }, here)
 			if id != c.id || former != c.former || (fault == "") != (c.fault == "") || !strings.Contains(fault, c.fault) {
 				t.Errorf("got %q, %q, %q; want %q, %q, %q", id, former, fault, c.id, c.former, c.fault)
 			}
@@ -48,7 +48,7 @@ func TestEventID(t *testing.T) {
 // Older programs did not know a header in other letters: to them the message was known by its place.
 func TestEventIDByHeadersInOtherLetters(t *testing.T) {
 	for _, headers := range []map[string]string{{"Nats-Msg-Id": "/s/1"}, {"ce-source": "/s", "ce-id": "1"}} {
-		id, former, fault := EventID(func(h string) (string, bool) { return headers[h], h == "ce-source" }, here)
+		id, former, fault := ID(func(h string) (string, bool) { return headers[h], h == "ce-source" }, here)
 		if id != "/s/1" || former != "S:7" || fault != "" {
 			t.Errorf("%v: %q, %q, %q", headers, id, former, fault)
 		}
@@ -105,7 +105,7 @@ func TestObjectTypeOf(t *testing.T) {
 		"crm.update.deals":                       "",
 		"":                                       "",
 	} {
-		got, fault := ObjectTypeOf(subject, "crm.create.")
+		got, fault := ObjectType(subject, "crm.create.")
 		if got != want || (fault == "") != (want != "") || strings.ContainsRune(fault, 0) {
 			t.Errorf("%q: got %q, %q; want %q", subject, got, fault, want)
 		}
@@ -119,17 +119,17 @@ func TestReusedID(t *testing.T) {
 }
 
 func TestContentHash(t *testing.T) {
-	base := ContentHash("crm.create.a", []byte("b"))
-	if base != ContentHash("crm.create.a", []byte("b")) {
+	base := Hash("crm.create.a", []byte("b"))
+	if base != Hash("crm.create.a", []byte("b")) {
 		t.Error("the same content gives different hashes")
 	}
 	for _, other := range [][2]string{{"crm.create.", "ab"}, {"crm.create.ab", ""}, {"crm.create.a", "b "}, {"crm.create.a", "B"}, {"", "crm.create.ab"}} {
-		if ContentHash(other[0], []byte(other[1])) == base {
+		if Hash(other[0], []byte(other[1])) == base {
 			t.Errorf("%q has the same hash", other)
 		}
 	}
 	long := strings.Repeat("s", 10_000)
-	if ContentHash(long, nil) == ContentHash(long+"s", nil) {
+	if Hash(long, nil) == Hash(long+"s", nil) {
 		t.Error("long subjects have the same hash")
 	}
 }
@@ -138,6 +138,6 @@ func BenchmarkContentHash(b *testing.B) {
 	payload := []byte(usualEvent)
 	b.ReportAllocs()
 	for b.Loop() {
-		ContentHash("crm.create.contracts", payload)
+		Hash("crm.create.contracts", payload)
 	}
 }

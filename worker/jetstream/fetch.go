@@ -32,7 +32,7 @@ func (s *Source) unrestricted(ctx context.Context, max int) int {
 	}
 	sum := 0
 	for subject := range state.Subjects {
-		objectType, _ := event.ObjectTypeOf(subject, s.prefix)
+		objectType, _ := event.ObjectType(subject, s.prefix)
 		most, restricted := s.lanes.most[objectType]
 		if !restricted {
 			return max

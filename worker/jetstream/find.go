@@ -106,12 +106,12 @@ func (c Config) read(ctx context.Context, stream jetstream.Stream, first, last u
 		e := Waiting{Seq: m.Sequence, Published: m.Time}
 		header := func(name string) (string, bool) { return headerOf(m.Header, name) }
 		place := worker.Place{Stream: c.Stream, Seq: m.Sequence, Published: m.Time}
-		if e.ID, _, _ = event.EventID(header, place); e.ID == place.String() {
+		if e.ID, _, _ = event.ID(header, place); e.ID == place.String() {
 			if id, found := event.EnvelopeID(m.Data); found {
 				e.ID = id
 			}
 		}
-		e.ObjectType, _ = event.ObjectTypeOf(m.Subject, c.Prefix())
+		e.ObjectType, _ = event.ObjectType(m.Subject, c.Prefix())
 		list = append(list, e)
 		first = m.Sequence + 1
 	}

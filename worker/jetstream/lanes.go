@@ -93,7 +93,7 @@ func (c Config) isApart(consumer jetstream.ConsumerConfig) bool {
 func (s *Source) laneOf(subject string) *lane {
 	token, rest, more := strings.Cut(strings.TrimPrefix(subject, s.prefix), ".")
 	l := &lane{filter: s.prefix + token}
-	objectType, invalid := event.ObjectTypeOf(subject, s.prefix)
+	objectType, invalid := event.ObjectType(subject, s.prefix)
 	switch {
 	case token == "" || token == "*" || token == ">" || more && rest == "":
 		return nil // NATS would read the filter otherwise

@@ -392,7 +392,7 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	}
 	e.Stream, e.StreamSeq, e.Published, e.Redelivered = meta.stream, meta.seq, meta.at, meta.deliveries > 1
 	header := func(name string) (string, bool) { return headerOf(m.Header, name) }
-	e.ID, e.Former, e.Invalid = event.EventID(header, worker.Place{Stream: e.Stream, Seq: e.StreamSeq, Published: e.Published})
+	e.ID, e.Former, e.Invalid = event.ID(header, worker.Place{Stream: e.Stream, Seq: e.StreamSeq, Published: e.Published})
 	if len(m.Header) > 1 || e.Former != "" { // not with an id alone
 		contentType, _ := headerOf(m.Header, "content-type")
 		var invalid string
@@ -408,7 +408,7 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 		s.subject = e.Subject
 	}
 	e.Subject = s.subject
-	objectType, invalid := event.ObjectTypeOf(e.Subject, s.prefix)
+	objectType, invalid := event.ObjectType(e.Subject, s.prefix)
 	e.ObjectType = objectType
 	if e.Invalid == "" {
 		e.Invalid = invalid

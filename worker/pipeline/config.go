@@ -209,7 +209,7 @@ func (c Config) Validate() error {
 	fault(c.OnUnknown != Park && c.OnUnknown != Resend, "on unknown %q: want park or resend", c.OnUnknown)
 	for _, objectType := range slices.Sorted(maps.Keys(c.OnUnknownOf)) {
 		how := c.OnUnknownOf[objectType]
-		_, invalid := event.ObjectTypeOf(objectType, "")
+		_, invalid := event.ObjectType(objectType, "")
 		fault(invalid != "", "on unknown %q=%s: not an object type; want letters, digits, _ and -", objectType, how)
 		fault(how != Park && how != Resend, "on unknown %s=%q: want park or resend", objectType, how)
 		property := c.IDProperty[objectType]

@@ -108,7 +108,7 @@ func TestEventsOfAnOlderProgram(t *testing.T) {
 	r.must(err)
 	defer store.Close()
 	old := func(seq uint64, id, body string) outbox.Event {
-		return outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(body), ContentHash: event.ContentHash("crm.create.contracts", []byte(body)),
+		return outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(body), ContentHash: event.Hash("crm.create.contracts", []byte(body)),
 			Stream: streamName, StreamSeq: seq}
 	}
 	var settled []outbox.Settlement
@@ -152,7 +152,7 @@ func (r *rig) bury(seq uint64, id, body string) {
 	r.must(err)
 	defer store.Close()
 	_, err = store.InsertDead(r.t.Context(), []outbox.DeadLetter{{Reason: outbox.InvalidEvent, Error: "invalid", Event: outbox.Event{
-		ID: id, ObjectType: "contracts", Payload: []byte(body), ContentHash: event.ContentHash("crm.create.contracts", []byte(body)),
+		ID: id, ObjectType: "contracts", Payload: []byte(body), ContentHash: event.Hash("crm.create.contracts", []byte(body)),
 		Stream: streamName, StreamSeq: seq,
 	}}})
 	r.must(err)

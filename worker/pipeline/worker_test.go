@@ -119,7 +119,7 @@ func TestTheSameEventBehindAnother(t *testing.T) {
 	r.must(err)
 	defer store.Close()
 	crashed := outbox.Event{ID: "src/b", ObjectType: "contracts", Payload: []byte(one), Stream: "CRM_EVENTS", StreamSeq: 5}
-	crashed.ContentHash = event.ContentHash("crm.create.contracts", crashed.Payload)
+	crashed.ContentHash = event.Hash("crm.create.contracts", crashed.Payload)
 	attempt := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "crashed", Lease: time.Millisecond, IDProperty: idProperty}
 	_, err = store.Intend(t.Context(), attempt, []outbox.Event{crashed})
 	r.must(err)

@@ -12,70 +12,97 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// open reads the token that opens an object or an array; want names it in the fault if another value is there.
-func (d *decoder) open(kind jsontext.Kind, want string) error {
-	if d.in.PeekKind() != kind {
-		return d.wrongKind(want)
+// reader reads an event's JSON token by token, and words what is wrong with it. Its zero value reads nothing.
+type reader struct {
+	src     bytes.Buffer // jsontext reads a *bytes.Buffer's bytes in place
+	json    jsontext.Decoder
+	reading bool   // src has a payload, or a part of it
+	scratch []byte // the last string that had escapes, without them
+}
+
+// read begins with b, which stays the caller's and must not change meanwhile.
+func (r *reader) read(b []byte) {
+	r.src = *bytes.NewBuffer(b)
+	r.json.Reset(&r.src)
+	r.reading = true
+}
+
+// release forgets what was read, and keeps the memory.
+func (r *reader) release() {
+	if r.reading {
+		r.read(nil)
+		r.reading = false
 	}
-	return d.close()
+	if cap(r.scratch) > maxKeptBuffer {
+		r.scratch = nil
+	}
+}
+
+// open reads the token that opens an object or an array; want names it in the fault if another value is there.
+func (r *reader) open(kind jsontext.Kind, want string) error {
+	if r.json.PeekKind() != kind {
+		return r.wrongKind(want)
+	}
+	return r.close()
 }
 
 // close reads the token that PeekKind has seen, which opens or closes something.
-func (d *decoder) close() error {
-	if _, err := d.in.ReadToken(); err != nil {
-		return d.syntax(err)
+func (r *reader) close() error {
+	if _, err := r.json.ReadToken(); err != nil {
+		return r.syntax(err)
 	}
 	return nil
 }
 
 // member reads the next member's name; more is false, and the object closed, when there is none. The name is good until
 // the next read.
-func (d *decoder) member() (name []byte, more bool, err error) {
-	raw, err := d.value()
+func (r *reader) member() (name []byte, more bool, err error) {
+	raw, err := r.value()
 	if raw == nil || err != nil {
 		return nil, false, err
 	}
-	name, err = d.text(raw)
+	name, err = r.text(raw)
 	return name, true, err
 }
 
 // value reads a scalar or a member's name, as it is written; nil when the object ends, which is then closed. It is good
 // until the next read. It must not be called before an array or an object: those would be read whole.
-func (d *decoder) value() ([]byte, error) {
-	if d.in.PeekKind() == '}' {
-		return nil, d.close()
+func (r *reader) value() ([]byte, error) {
+	if r.json.PeekKind() == '}' {
+		return nil, r.close()
 	}
-	raw, err := d.in.ReadValue()
+	raw, err := r.json.ReadValue()
 	if err != nil {
-		return nil, d.syntax(err)
+		return nil, r.syntax(err)
 	}
 	return raw, nil
 }
 
-func (d *decoder) readString() ([]byte, error) {
-	if d.in.PeekKind() != '"' {
-		return nil, d.wrongKind("a string")
+func (r *reader) readString() ([]byte, error) {
+	if r.json.PeekKind() != '"' {
+		return nil, r.wrongKind("a string")
 	}
-	raw, err := d.value()
+	raw, err := r.value()
 	if err != nil {
 		return nil, err
 	}
-	return d.text(raw)
+	return r.text(raw)
 }
 
-// text is what a string says. jsontext has checked its UTF-8 and its surrogates. The answer is good until the next call.
-func (d *decoder) text(raw []byte) ([]byte, error) {
+// text is what a string says. jsontext has checked its UTF-8 and its surrogates. The answer is good until the next
+// call.
+func (r *reader) text(raw []byte) ([]byte, error) {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1], nil
 	}
 	var err error
-	if d.scratch, err = jsontext.AppendUnquote(d.scratch[:0], raw); err != nil {
-		return nil, d.syntax(err)
+	if r.scratch, err = jsontext.AppendUnquote(r.scratch[:0], raw); err != nil {
+		return nil, r.syntax(err)
 	}
-	if bytes.IndexByte(d.scratch, 0) >= 0 {
-		return nil, d.fault(raw, `\u0000 can't be stored by the CRM`)
+	if bytes.IndexByte(r.scratch, 0) >= 0 {
+		return nil, r.fault(raw, `\u0000 can't be stored by the CRM`)
 	}
-	return d.scratch, nil
+	return r.scratch, nil
 }
 
 func isDigits(b []byte) bool {
@@ -88,37 +115,37 @@ func isDigits(b []byte) bool {
 }
 
 func invalid(format string, args ...any) error {
-	return &InvalidEventError{Message: fmt.Sprintf(format, args...)}
+	return &InvalidError{Message: fmt.Sprintf(format, args...)}
 }
 
 // fault reports what is wrong with raw, the last thing read.
-func (d *decoder) fault(raw []byte, format string, args ...any) error {
-	return d.faultAt(d.in.InputOffset()-int64(len(raw)), format, args...)
+func (r *reader) fault(raw []byte, format string, args ...any) error {
+	return r.faultAt(r.json.InputOffset()-int64(len(raw)), format, args...)
 }
 
 // faultAt reports what is wrong with the value read last, or the one that is open.
-func (d *decoder) faultAt(offset int64, format string, args ...any) error {
-	return invalid("%s: %s (byte %d)", pathOf(d.in.StackPointer()), fmt.Sprintf(format, args...), offset)
+func (r *reader) faultAt(offset int64, format string, args ...any) error {
+	return invalid("%s: %s (byte %d)", pathOf(r.json.StackPointer()), fmt.Sprintf(format, args...), offset)
 }
 
-func (d *decoder) unknownMember(known string) error {
-	return d.faultAt(d.in.InputOffset()-1, "unknown member; known are %s", known)
+func (r *reader) unknownMember(known string) error {
+	return r.faultAt(r.json.InputOffset()-1, "unknown member; known are %s", known)
 }
 
 // wrongKind reports the value that comes next. Only its first token is read, however much it holds.
-func (d *decoder) wrongKind(want string) error {
-	kind := d.in.PeekKind()
-	if _, err := d.in.ReadToken(); err != nil {
-		return d.syntax(err)
+func (r *reader) wrongKind(want string) error {
+	kind := r.json.PeekKind()
+	if _, err := r.json.ReadToken(); err != nil {
+		return r.syntax(err)
 	}
 	found := map[jsontext.Kind]string{
 		'n': "null", 't': "true", 'f': "false", '"': "a string", '0': "a number", '{': "an object", '[': "an array",
 	}[kind]
-	return d.faultAt(d.in.InputOffset()-1, "found %s, want %s", found, want)
+	return r.faultAt(r.json.InputOffset()-1, "found %s, want %s", found, want)
 }
 
 // syntax makes a fault of what jsontext found wrong.
-func (d *decoder) syntax(err error) error {
+func (r *reader) syntax(err error) error {
 	if err == io.EOF {
 		return invalid("the event is empty")
 	}
@@ -171,7 +198,7 @@ func pathOf(pointer jsontext.Pointer) string {
 	return path.String()
 }
 
-// isPlain tells whether a name can stand in a path without quotes.
+// isPlain: the name can stand in a path without quotes.
 func isPlain(name string) bool {
 	for i := range len(name) {
 		if !isTokenByte(name[i]) {
