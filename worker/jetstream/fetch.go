@@ -173,7 +173,11 @@ func (s *Source) await(ctx context.Context, list []*lane, r pullRequest, deliver
 	}
 	take := func(m *nats.Msg) (full bool) {
 		s.give(m, deliver)
-		x := shares[consumerOf(m.Reply)]
+		meta, err := m.Metadata()
+		if err != nil {
+			return false
+		}
+		x := shares[meta.Consumer]
 		if x == nil {
 			return false
 		}

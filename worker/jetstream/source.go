@@ -385,12 +385,12 @@ func (s *Source) event(m *nats.Msg) *worker.Event {
 	d := &delivery{message: message{s.nc, m.Reply}}
 	e := &d.Event
 	e.Subject, e.Payload, e.Message = m.Subject, m.Data, &d.message
-	meta, err := metadataOf(m)
+	meta, err := m.Metadata()
 	if err != nil {
-		e.Invalid = err.Error()
+		e.Invalid = fmt.Sprintf("the message has no JetStream metadata: %v", err)
 		return e
 	}
-	e.Stream, e.StreamSeq, e.Published, e.Redelivered = meta.stream, meta.seq, meta.at, meta.deliveries > 1
+	e.Stream, e.StreamSeq, e.Published, e.Redelivered = meta.Stream, meta.Sequence.Stream, meta.Timestamp, meta.NumDelivered > 1
 	header := func(name string) (string, bool) { return headerOf(m.Header, name) }
 	e.ID, e.Former, e.Invalid = event.ID(header, worker.Place{Stream: e.Stream, Seq: e.StreamSeq, Published: e.Published})
 	if len(m.Header) > 1 || e.Former != "" { // not with an id alone
