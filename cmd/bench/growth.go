@@ -223,8 +223,8 @@ func timeQueries(ctx context.Context, databaseURL string) (list []queryTimes, er
 			return err
 		}},
 		{"status", func() error { _, err := desk.Status(ctx); return err }},
-		{"dead list", func() error { _, err := desk.List(ctx, operator.Filter{}, "", 50); return err }},
-		{"dead groups", func() error { _, err := desk.Groups(ctx, operator.Filter{}, 20); return err }},
+		{"dead list", func() error { _, err := desk.DeadLetters.List(ctx, operator.Filter{}, "", 50); return err }},
+		{"dead groups", func() error { _, err := desk.DeadLetters.Groups(ctx, operator.Filter{}, 20); return err }},
 		{"dead show", func() error {
 			_, err := desk.Show(ctx, some)
 			if errors.As(err, new(*operator.UnknownEventError)) {

@@ -32,7 +32,7 @@ func known(ctx context.Context, at databaseFlags, v *kong.Value) (list []proposa
 	defer store.Close()
 	o := operator.New(store, operator.Config{})
 	if group {
-		groups, _ := o.Groups(ctx, operator.Filter{}, 100)
+		groups, _ := o.DeadLetters.Groups(ctx, operator.Filter{}, 100)
 		for _, g := range groups.List {
 			// Without the error's words, which can hold values.
 			words := []string{count(int(g.Events), "event"), g.ObjectType, string(g.Reason), g.Rule, g.Property}

@@ -191,7 +191,7 @@ func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, fla
 	note func(operator.Plan) (string, error), do func(operator.Plan) (operator.Result, error)) error {
 	f := filter.filter()
 	f.All = flags.All
-	plan, err := d.Plan(ctx, f)
+	plan, err := d.DeadLetters.Plan(ctx, f)
 	if err != nil {
 		return operatorError(err)
 	}

@@ -39,7 +39,7 @@ func (c *deadDiscardCmd) Run(ctx context.Context, p *program) error {
 	}
 	return p.bulk(ctx, d, c.deadFilterFlags, c.bulkFlags, "discard",
 		func(operator.Plan) (string, error) { return "'crmintake dead restore' can take it back.", nil },
-		func(plan operator.Plan) (operator.Result, error) { return d.Discard(ctx, plan, c.Reason) })
+		func(plan operator.Plan) (operator.Result, error) { return d.DeadLetters.Discard(ctx, plan, c.Reason) })
 }
 
 type deadEditCmd struct {
@@ -82,10 +82,10 @@ func (c *deadEditCmd) Run(ctx context.Context, p *program) error {
 	if bulk {
 		return p.bulk(ctx, d, c.deadFilterFlags, c.bulkFlags, "edit",
 			func(plan operator.Plan) (string, error) {
-				r, err := d.TryEdit(ctx, plan, change)
+				r, err := d.DeadLetters.TryEdit(ctx, plan, change)
 				return tryWords(r), err
 			},
-			func(plan operator.Plan) (operator.Result, error) { return d.EditAll(ctx, plan, change, c.Reason) })
+			func(plan operator.Plan) (operator.Result, error) { return d.DeadLetters.EditAll(ctx, plan, change, c.Reason) })
 	}
 	return c.one(ctx, p, d, c.EventIDs[0])
 }
@@ -166,7 +166,7 @@ func (c *deadEditCmd) one(ctx context.Context, p *program, d *desk, id string) e
 	if payload = bytes.TrimRight(payload, "\r\n"); bytes.Equal(compact(payload), compact(story.Payload)) {
 		payload = story.Payload
 	}
-	now, err := d.Edit(ctx, id, revision, payload, c.Reason)
+	now, err := d.DeadLetters.Edit(ctx, id, revision, payload, c.Reason)
 	if err != nil {
 		keep()
 		return operatorError(err)

@@ -69,7 +69,7 @@ func (c *deadExportCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	n := 0
-	err = d.Export(ctx, c.filter(), func(e operator.Exported) error {
+	err = d.DeadLetters.Export(ctx, c.filter(), func(e operator.Exported) error {
 		n++
 		return write(e)
 	})

@@ -22,7 +22,7 @@ func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	groups, err := d.Groups(ctx, c.filter(), c.Limit)
+	groups, err := d.DeadLetters.Groups(ctx, c.filter(), c.Limit)
 	if err != nil {
 		return operatorError(err)
 	}
@@ -61,7 +61,7 @@ func (c *deadListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	page, err := d.List(ctx, c.filter(), c.From, c.Limit)
+	page, err := d.DeadLetters.List(ctx, c.filter(), c.From, c.Limit)
 	if err != nil {
 		return operatorError(err)
 	}

@@ -36,7 +36,7 @@ func (c *deadRestoreCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	plan, err := d.PlanRestore(ctx, operator.Discarded{EventIDs: c.EventIDs, Action: c.Discard})
+	plan, err := d.DeadLetters.PlanRestore(ctx, operator.Discarded{EventIDs: c.EventIDs, Action: c.Discard})
 	if errors.Is(err, operator.ErrNoChoice) {
 		return usagef("name the events to restore, or say with --discard which one to take back; nothing was changed")
 	}
@@ -60,7 +60,7 @@ func (c *deadRestoreCmd) Run(ctx context.Context, p *program) error {
 				return err
 			}
 		}
-		r, err := d.Restore(ctx, plan, c.Reason)
+		r, err := d.DeadLetters.Restore(ctx, plan, c.Reason)
 		if err != nil {
 			return operatorError(err)
 		}

@@ -57,7 +57,7 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	plan, err := d.PlanDoubt(ctx, operator.Lost{
+	plan, err := d.Waiting.PlanDoubt(ctx, operator.Lost{
 		Filter: operator.Filter{EventIDs: c.EventIDs, ObjectType: c.ObjectType},
 		From:   time.Time(c.Since), Before: time.Time(c.OlderThan), Dead: c.Dead, Property: c.IDProperty,
 	})
@@ -84,13 +84,13 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 			}
 		}
 		if !until.IsZero() {
-			if err := d.DoubtNew(ctx, until, c.Reason); err != nil {
+			if err := d.Waiting.DoubtNew(ctx, until, c.Reason); err != nil {
 				return operatorError(err)
 			}
 			v.NewUntil = until
 		}
 		progress, end := p.progress("doubt", plan.TotalEvents)
-		r, err := d.Doubt(ctx, plan, c.Reason, progress)
+		r, err := d.Waiting.Doubt(ctx, plan, c.Reason, progress)
 		end()
 		if err != nil {
 			return operatorError(err)

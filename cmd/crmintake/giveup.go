@@ -42,7 +42,7 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	plan, err := d.PlanGiveUp(ctx, c.undecided())
+	plan, err := d.Waiting.PlanGiveUp(ctx, c.undecided())
 	if err != nil {
 		return undecidedError(err)
 	}
@@ -60,7 +60,7 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 			}
 		}
 		progress, end := p.progress("give up", plan.TotalEvents)
-		r, err := d.GiveUp(ctx, plan, c.Reason, progress)
+		r, err := d.Waiting.GiveUp(ctx, plan, c.Reason, progress)
 		end()
 		if err != nil {
 			return operatorError(err)

@@ -184,7 +184,7 @@ func TestRetryNow(t *testing.T) {
 		t.Errorf("due are %q", list)
 	}
 	crmintake(t, "", "outbox", "retry-now", "c1").want(t, 0, "Due already", "No events that wait")
-	var v hurryView
+	var v retryNowView
 	crmintake(t, "", "outbox", "retry-now", "--status", "retry", "--yes", "--output", "json").json(t, &v)
 	if v.Result == nil || v.Result.Done != 1 || v.Plan.Due != 1 {
 		t.Errorf("%+v", v)

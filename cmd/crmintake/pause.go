@@ -85,7 +85,7 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	already, err := d.Pause(ctx, key, reason)
+	already, err := d.Pauses.Pause(ctx, key, reason)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (r *pauseReport) doubt(ctx context.Context, d *desk) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, doubtPatience)
 	defer cancel()
-	met, err := d.EverMet(ctx, r.ObjectType)
+	met, err := d.Pauses.Known(ctx, r.ObjectType)
 	if err != nil || met {
 		return err
 	}
@@ -163,10 +163,10 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer d.store.Close()
 	r := resumeReport{ObjectType: key}
-	if r.Ended, err = d.Resume(ctx, key); err != nil {
+	if r.Ended, err = d.Pauses.Resume(ctx, key); err != nil {
 		return err
 	}
-	if r.Left, err = d.Pauses(ctx); err != nil {
+	if r.Left, err = d.Pauses.List(ctx); err != nil {
 		return err
 	}
 	if p.Output == "json" {

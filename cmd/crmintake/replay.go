@@ -29,7 +29,7 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	list, err := d.Replays(ctx, c.Limit)
+	list, err := d.Replays.List(ctx, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	job, err := d.ReplayOf(ctx, c.ID)
+	job, err := d.Replays.Get(ctx, c.ID)
 	if err != nil {
 		return c.error(err)
 	}
@@ -108,15 +108,15 @@ type (
 )
 
 func (c *replayPauseCmd) Run(ctx context.Context, p *program) error {
-	return c.steer(ctx, p, (*operator.Operator).PauseReplay)
+	return c.steer(ctx, p, (*operator.Replays).Pause)
 }
 
 func (c *replayResumeCmd) Run(ctx context.Context, p *program) error {
-	return c.steer(ctx, p, (*operator.Operator).ResumeReplay)
+	return c.steer(ctx, p, (*operator.Replays).Resume)
 }
 
 func (c *replayCancelCmd) Run(ctx context.Context, p *program) error {
-	return c.steer(ctx, p, (*operator.Operator).CancelReplay)
+	return c.steer(ctx, p, (*operator.Replays).Cancel)
 }
 
 // steerView is what they print for programs.
@@ -126,13 +126,13 @@ type steerView struct {
 }
 
 func (c *steerFlags) steer(ctx context.Context, p *program,
-	do func(*operator.Operator, context.Context, int64, string) (operator.ReplayJob, bool, error)) error {
+	do func(*operator.Replays, context.Context, int64, string) (operator.ReplayJob, bool, error)) error {
 	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
 	if err != nil {
 		return err
 	}
 	defer d.store.Close()
-	job, changed, err := do(d.Operator, ctx, c.ID, c.Reason)
+	job, changed, err := do(&d.Replays, ctx, c.ID, c.Reason)
 	if err != nil {
 		return c.error(err)
 	}

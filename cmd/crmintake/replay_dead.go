@@ -54,7 +54,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 	defer d.store.Close()
 	f := c.filter()
 	f.All = c.All
-	plan, err := d.PlanReplay(ctx, f, operator.Records{Property: c.IDProperty, Value: pipeline.IDValue}, c.AllowDuplicate)
+	plan, err := d.Replays.Plan(ctx, f, operator.Records{Property: c.IDProperty, Value: pipeline.IDValue}, c.AllowDuplicate)
 	if err != nil {
 		return operatorError(err)
 	}
@@ -164,7 +164,7 @@ func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io
 	}
 	r := operator.Replay{Plan: v.Plan, Rate: c.Rate, Reason: c.Reason}
 	if v.Plan.TotalEvents <= operator.ReplayDirectly && c.Rate == 0 {
-		done, err := d.ReplayNow(ctx, r)
+		done, err := d.Replays.Now(ctx, r)
 		if errors.Is(err, operator.ErrNothing) {
 			done, err = operator.ReplayDone{Skipped: v.Plan.TotalEvents}, nil
 		}
@@ -182,7 +182,7 @@ func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io
 		fmt.Fprintln(text, ". 'crmintake dead show EVENT_ID' tells what becomes of one.")
 		return nil
 	}
-	job, err := d.StartReplay(ctx, r)
+	job, err := d.Replays.Start(ctx, r)
 	if errors.Is(err, operator.ErrNothing) {
 		v.Done = &operator.ReplayDone{Skipped: v.Plan.TotalEvents}
 		fmt.Fprintf(text, "Nothing is left of it: %s changed meanwhile.\n", count(int(v.Plan.TotalEvents), "event"))
@@ -208,7 +208,7 @@ func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *desk, id int64)
 	var bar *progressbar.ProgressBar
 	for {
 		begin := time.Now()
-		job, err = d.ReplayOf(ctx, id)
+		job, err = d.Replays.Get(ctx, id)
 		if err == nil {
 			if bar == nil && isTerminal(p.err) {
 				bar = progressbar.NewOptions64(job.Events, progressbar.OptionSetWriter(p.err), progressbar.OptionSetDescription(fmt.Sprintf("replay %d", id)),

@@ -60,9 +60,9 @@ func (outboxRetryNowCmd) Help() string {
 		"record while the call is at work."
 }
 
-// hurryView is what it prints for programs.
-type hurryView struct {
-	Plan   operator.HurryPlan `json:"plan"`
+// retryNowView is what it prints for programs.
+type retryNowView struct {
+	Plan   operator.RetryNowPlan `json:"plan"`
 	DryRun bool               `json:"dry_run,omitempty"`
 	Result *operator.Result   `json:"result,omitempty"` // nil if nothing was done
 }
@@ -73,16 +73,16 @@ func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer d.store.Close()
-	plan, err := d.PlanHurry(ctx, c.undecided())
+	plan, err := d.Waiting.PlanRetryNow(ctx, c.undecided())
 	if err != nil {
 		return undecidedError(err)
 	}
 	text := p.text()
-	printHurryPlan(text, plan)
+	printRetryNowPlan(text, plan)
 	if err := c.tellPauses(ctx, d, text); err != nil {
 		return err
 	}
-	v := hurryView{Plan: plan, DryRun: c.DryRun}
+	v := retryNowView{Plan: plan, DryRun: c.DryRun}
 	if plan.TotalEvents > 0 && !c.DryRun {
 		if !c.Yes && (c.All || len(c.EventIDs) == 0) {
 			question := fmt.Sprintf("Should crmintake have %s tried at once?", count(int(plan.TotalEvents), "event"))
@@ -90,7 +90,7 @@ func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
 				return err
 			}
 		}
-		r, err := d.Hurry(ctx, plan, c.Reason)
+		r, err := d.Waiting.RetryNow(ctx, plan, c.Reason)
 		if err != nil {
 			return operatorError(err)
 		}
@@ -103,7 +103,7 @@ func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-func printHurryPlan(w io.Writer, plan operator.HurryPlan) {
+func printRetryNowPlan(w io.Writer, plan operator.RetryNowPlan) {
 	for _, part := range []struct {
 		n    int64
 		what string
@@ -126,7 +126,7 @@ func printHurryPlan(w io.Writer, plan operator.HurryPlan) {
 
 // tellPauses says what they wait for all the same.
 func (c *outboxRetryNowCmd) tellPauses(ctx context.Context, d *desk, text io.Writer) error {
-	pauses, err := d.Pauses(ctx)
+	pauses, err := d.Pauses.List(ctx)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (c *chaosCmd) backlogSize() int {
 func (c *chaos) fillBacklog(ctx context.Context) (int, error) {
 	c.progress("%s are paused, and %d of their events wait", backlogType, c.backlogSize())
 	if err := c.operate(ctx, func(o *operator.Operator) error {
-		_, err := o.Pause(ctx, backlogType, "the demo's backlog")
+		_, err := o.Pauses.Pause(ctx, backlogType, "the demo's backlog")
 		return err
 	}); err != nil {
 		return 0, err
@@ -74,7 +74,7 @@ func (c *chaos) fillBacklog(ctx context.Context) (int, error) {
 // freeBacklog ends the pause.
 func (c *chaos) freeBacklog(ctx context.Context) error {
 	return c.operate(ctx, func(o *operator.Operator) error {
-		ended, err := o.Resume(ctx, backlogType)
+		ended, err := o.Pauses.Resume(ctx, backlogType)
 		if err == nil && ended == nil {
 			err = fmt.Errorf("%s are not paused any more, and nobody has ended it", backlogType)
 		}

@@ -12,7 +12,7 @@ import (
 var ErrNoReason = fmt.Errorf("operator: a reason is wanted")
 
 // Discard gives up on the plan's events. Their rows stay, as `discarded`, and are nobody's work any more.
-func (o *Operator) Discard(ctx context.Context, p Plan, reason string) (Result, error) {
+func (o *DeadLetters) Discard(ctx context.Context, p Plan, reason string) (Result, error) {
 	if err := p.check(); err != nil {
 		return Result{}, err
 	}
@@ -33,34 +33,4 @@ INSERT INTO operator_action_event (event_id, action_id) SELECT event_id, @action
 		}
 		return Result{Done: tag.RowsAffected()}, nil
 	})
-}
-
-// change does something to the events of a plan and records it, in one transaction. If there was nothing to do, nothing is
-// recorded.
-func (o *Operator) change(ctx context.Context, p Plan, a Action, do func(tx pgx.Tx, action int64) (Result, error)) (r Result, err error) {
-	a.Operator, a.Filter = o.cfg.Name, &p.Filter
-	tx, err := o.pool.Begin(ctx)
-	if err != nil {
-		return Result{}, fmt.Errorf("operator: %s: %w", a.Action, err)
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) // nothing, once it is committed
-	id, err := Record(ctx, tx, a)
-	if err != nil {
-		return Result{}, err
-	}
-	if r, err = do(tx, id); err != nil {
-		return Result{}, err
-	}
-	r.Skipped = max(0, p.TotalEvents-r.Done-r.Unchanged-r.Unfit)
-	if r.Done == 0 {
-		return r, nil
-	}
-	if _, err = tx.Exec(ctx, `UPDATE operator_action SET events = $2, skipped = $3 WHERE id = $1`, id, r.Done, r.Skipped); err == nil {
-		err = tx.Commit(ctx)
-	}
-	if err != nil {
-		return Result{}, fmt.Errorf("operator: %s: %w", a.Action, err)
-	}
-	r.Action = id
-	return r, nil
 }

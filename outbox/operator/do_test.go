@@ -18,16 +18,16 @@ import (
 func TestDiscard(t *testing.T) {
 	r := sample(t)
 	plan := r.plan(Filter{Category: "VALIDATION_ERROR"})
-	if _, err := r.Edit(t.Context(), "b", 0, []byte(`{"properties":{}}`), ""); err != nil {
+	if _, err := r.DeadLetters.Edit(t.Context(), "b", 0, []byte(`{"properties":{}}`), ""); err != nil {
 		t.Fatal(err)
 	}
 	r.call(map[string]outbox.Error{"later": option("red")})
-	first, err := r.Discard(t.Context(), plan, "nobody wants them")
+	first, err := r.DeadLetters.Discard(t.Context(), plan, "nobody wants them")
 	r.ok(err)
 	if first.Done != 2 || first.Skipped != 1 || first.Action == 0 {
 		t.Errorf("%+v", first)
 	}
-	again, err := r.Discard(t.Context(), plan, "nobody wants them")
+	again, err := r.DeadLetters.Discard(t.Context(), plan, "nobody wants them")
 	r.ok(err)
 	if again.Done != 0 || again.Skipped != 3 || again.Action != 0 {
 		t.Errorf("again: %+v", again)
@@ -59,19 +59,19 @@ func TestPlanAmidChanges(t *testing.T) {
 	grey := Change{Set: map[string]string{"colour": "grey"}}
 	for name, do := range map[string]func(rig, ReplayPlan) (done, skipped int64, err error){
 		"discard": func(r rig, p ReplayPlan) (int64, int64, error) {
-			result, err := r.Discard(r.Context(), p.Plan, "why")
+			result, err := r.DeadLetters.Discard(r.Context(), p.Plan, "why")
 			return result.Done, result.Skipped, err
 		},
 		"edit": func(r rig, p ReplayPlan) (int64, int64, error) {
-			result, err := r.EditAll(r.Context(), p.Plan, grey, "")
+			result, err := r.DeadLetters.EditAll(r.Context(), p.Plan, grey, "")
 			return result.Done + result.Unfit, result.Skipped, err
 		},
 		"replay": func(r rig, p ReplayPlan) (int64, int64, error) {
-			result, err := r.ReplayNow(r.Context(), Replay{Plan: p})
+			result, err := r.Replays.Now(r.Context(), Replay{Plan: p})
 			return result.Replayed, result.Skipped, err
 		},
 		"replay job": func(r rig, p ReplayPlan) (int64, int64, error) {
-			job, err := r.StartReplay(r.Context(), Replay{Plan: p})
+			job, err := r.Replays.Start(r.Context(), Replay{Plan: p})
 			return job.Left(), job.Skipped, err
 		},
 	} {
@@ -90,12 +90,12 @@ func TestPlanAmidChanges(t *testing.T) {
 			var edit sync.WaitGroup
 			edits := r.plan(Filter{EventIDs: []string{"a", "b"}})
 			edit.Go(func() {
-				if _, err := r.EditAll(r.Context(), edits, grey, ""); err != nil {
+				if _, err := r.DeadLetters.EditAll(r.Context(), edits, grey, ""); err != nil {
 					t.Error(err)
 				}
 			})
 			r.waiting(1)
-			plan, err := r.PlanReplay(t.Context(), Filter{All: true}, Records{}, false)
+			plan, err := r.Replays.Plan(t.Context(), Filter{All: true}, Records{}, false)
 			r.ok(err)
 			r.ok(lock.Rollback(t.Context()))
 			edit.Wait()
@@ -162,9 +162,9 @@ func together(t *testing.T, a, b func(r rig, p Plan) (Result, error)) (rig, [2]R
 
 // Of two persons who do something to the same events at once, one does it to each event, and the other is told.
 func TestTwoTerminals(t *testing.T) {
-	discard := func(r rig, p Plan) (Result, error) { return r.Discard(r.Context(), p, "why") }
+	discard := func(r rig, p Plan) (Result, error) { return r.DeadLetters.Discard(r.Context(), p, "why") }
 	edit := func(r rig, p Plan) (Result, error) {
-		return r.EditAll(r.Context(), p, Change{Set: map[string]string{"colour": "green"}}, "")
+		return r.DeadLetters.EditAll(r.Context(), p, Change{Set: map[string]string{"colour": "green"}}, "")
 	}
 	for name, c := range map[string][2]func(rig, Plan) (Result, error){
 		"discard, discard": {discard, discard}, "edit, edit": {edit, edit}, "edit, discard": {edit, discard},
@@ -190,7 +190,7 @@ func TestEdit(t *testing.T) {
 	}
 	hash := before()
 	edit := func(revision int, text string) (int, error) {
-		return r.Edit(t.Context(), "a", revision, []byte(`{"properties":{"v":"`+text+`"}}`), "typo")
+		return r.DeadLetters.Edit(t.Context(), "a", revision, []byte(`{"properties":{"v":"`+text+`"}}`), "typo")
 	}
 	if n, err := edit(0, "one"); n != 1 || err != nil {
 		t.Fatal(n, err)
@@ -206,15 +206,15 @@ func TestEdit(t *testing.T) {
 	}
 	for _, text := range []string{`no`, `{"properties":{"bad":1}}`} {
 		var unfit *UnfitError
-		if _, err := r.Edit(t.Context(), "a", 2, []byte(text), ""); !errors.As(err, &unfit) {
+		if _, err := r.DeadLetters.Edit(t.Context(), "a", 2, []byte(text), ""); !errors.As(err, &unfit) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	if _, err := r.Edit(t.Context(), "made", 0, []byte(`{"properties":{}}`), ""); !errors.Is(err, ErrNotDead) {
+	if _, err := r.DeadLetters.Edit(t.Context(), "made", 0, []byte(`{"properties":{}}`), ""); !errors.Is(err, ErrNotDead) {
 		t.Error(err)
 	}
 	var unknown *UnknownEventError
-	if _, err := r.Edit(t.Context(), "nobody", 0, nil, ""); !errors.As(err, &unknown) {
+	if _, err := r.DeadLetters.Edit(t.Context(), "nobody", 0, nil, ""); !errors.As(err, &unknown) {
 		t.Error(err)
 	}
 	if !slices.Equal(hash, before()) {
@@ -234,7 +234,7 @@ func TestEditAtOnce(t *testing.T) {
 	var edits []func()
 	for i := range errs {
 		edits = append(edits, func() {
-			_, errs[i] = r.Edit(t.Context(), "a", 0, []byte(`{"properties":{"v":`+strings.Repeat("1", i+1)+`}}`), "")
+			_, errs[i] = r.DeadLetters.Edit(t.Context(), "a", 0, []byte(`{"properties":{"v":`+strings.Repeat("1", i+1)+`}}`), "")
 		})
 	}
 	r.atOnce(edits...)
@@ -257,10 +257,10 @@ func TestEditAll(t *testing.T) {
 	r := sample(t)
 	change := Change{Set: map[string]string{"name": "b"}}
 	plan := r.plan(Filter{All: true})
-	tried, err := r.TryEdit(t.Context(), plan, change)
+	tried, err := r.DeadLetters.TryEdit(t.Context(), plan, change)
 	r.ok(err)
 	r.want(`SELECT count(*) FROM outbox_revision`, "0")
-	done, err := r.EditAll(t.Context(), plan, change, "")
+	done, err := r.DeadLetters.EditAll(t.Context(), plan, change, "")
 	r.ok(err)
 	if done.Action == 0 {
 		t.Errorf("%+v", done)
@@ -270,7 +270,7 @@ func TestEditAll(t *testing.T) {
 	if diff := cmp.Diff([]Result{want, want}, []Result{tried, done}); diff != "" {
 		t.Error(diff)
 	}
-	again, err := r.EditAll(t.Context(), r.plan(Filter{All: true}), change, "")
+	again, err := r.DeadLetters.EditAll(t.Context(), r.plan(Filter{All: true}), change, "")
 	r.ok(err)
 	if want := (Result{Unchanged: 3, Unfit: 2, Why: want.Why}); again != want {
 		t.Errorf("again: %+v", again)
@@ -278,7 +278,7 @@ func TestEditAll(t *testing.T) {
 	r.want(`SELECT event_id, revision, convert_from(payload, 'UTF8') FROM outbox WHERE revision IS NOT NULL ORDER BY 1`,
 		`a 1 {"properties":{"name":"b","n":1.10}}`, `c 1 {"properties":{"name":"b","n":1.10}}`)
 	r.want(`SELECT action, events, skipped, detail FROM operator_action`, `edit 2 0 {"set": {"name": "b"}}`)
-	unfit, err := r.EditAll(t.Context(), r.plan(Filter{EventIDs: []string{"a"}}), Change{Set: map[string]string{"bad": ""}}, "")
+	unfit, err := r.DeadLetters.EditAll(t.Context(), r.plan(Filter{EventIDs: []string{"a"}}), Change{Set: map[string]string{"bad": ""}}, "")
 	r.ok(err)
 	if unfit.Done != 0 || unfit.Unfit != 1 || unfit.Why != "event a: no event" {
 		t.Errorf("%+v", unfit)
@@ -288,9 +288,9 @@ func TestEditAll(t *testing.T) {
 // The story of an event: each call with its errors taken apart, its revisions, and who did what.
 func TestShow(t *testing.T) {
 	r := sample(t)
-	_, err := r.Edit(t.Context(), "a", 0, []byte(`{"properties":{"colour":"green"}}`), "typo")
+	_, err := r.DeadLetters.Edit(t.Context(), "a", 0, []byte(`{"properties":{"colour":"green"}}`), "typo")
 	r.ok(err)
-	_, err = r.Discard(t.Context(), r.plan(Filter{EventIDs: []string{"a"}}), "no use")
+	_, err = r.DeadLetters.Discard(t.Context(), r.plan(Filter{EventIDs: []string{"a"}}), "no use")
 	r.ok(err)
 	s, err := r.Show(t.Context(), "a")
 	r.ok(err)
@@ -322,7 +322,7 @@ func TestShow(t *testing.T) {
 func TestShowValueOfThen(t *testing.T) {
 	r := newRig(t)
 	r.call(map[string]outbox.Error{"a": {Message: "no", Property: "name", Rule: "R"}})
-	_, err := r.Edit(t.Context(), "a", 0, []byte(`{"properties":{"name":"new"}}`), "")
+	_, err := r.DeadLetters.Edit(t.Context(), "a", 0, []byte(`{"properties":{"name":"new"}}`), "")
 	r.ok(err)
 	_, err = r.pool.Exec(t.Context(), `INSERT INTO outbox_error (event_id, message, property) VALUES ('a', 'no again', 'name')`)
 	r.ok(err)
@@ -340,7 +340,7 @@ func TestShowValueOfThen(t *testing.T) {
 func TestExport(t *testing.T) {
 	r := sample(t)
 	var got []string
-	r.ok(r.Export(t.Context(), Filter{}, func(e Exported) error {
+	r.ok(r.DeadLetters.Export(t.Context(), Filter{}, func(e Exported) error {
 		got = append(got, e.EventID+" "+string(e.Payload))
 		return nil
 	}))
@@ -349,7 +349,7 @@ func TestExport(t *testing.T) {
 		t.Error(diff)
 	}
 	full := errors.New("the disk is full")
-	if err := r.Export(t.Context(), Filter{}, func(Exported) error { return full }); !errors.Is(err, full) {
+	if err := r.DeadLetters.Export(t.Context(), Filter{}, func(Exported) error { return full }); !errors.Is(err, full) {
 		t.Error(err)
 	}
 }

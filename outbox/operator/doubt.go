@@ -96,7 +96,7 @@ ORDER BY events DESC, object_type, status, ask_by LIMIT @limit`
 }
 
 // PlanDoubt says what putting these events in doubt would be done to. Its errors are those of Plan. It changes nothing.
-func (o *Operator) PlanDoubt(ctx context.Context, l Lost) (DoubtPlan, error) {
+func (o *Waiting) PlanDoubt(ctx context.Context, l Lost) (DoubtPlan, error) {
 	if err := l.Validate(); err != nil {
 		return DoubtPlan{}, err
 	}
@@ -135,7 +135,7 @@ WHERE a.closed_at IS NULL AND o.next_attempt_at IS NULL AND `+p.Filter.and(args,
 // Doubt has the plan's events asked about before anything is sent: see outbox.Doubt. What is in a call by now, locked
 // by somebody else, or changed since the plan counts as skipped. No worker waits for it. It is one transaction, as
 // GiveUp is, and done again it asks again.
-func (o *Operator) Doubt(ctx context.Context, p DoubtPlan, reason string, progress func(done int64)) (Result, error) {
+func (o *Waiting) Doubt(ctx context.Context, p DoubtPlan, reason string, progress func(done int64)) (Result, error) {
 	if p.Filter.AsOf.IsZero() {
 		return Result{}, ErrNoPlan
 	}
@@ -177,7 +177,7 @@ ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 // DoubtNew has workers ask first, too, about events that are new to the outbox and were published before a moment:
 // those whose rows were lost, as they come again from the stream or their publishers. Workers that run know it within
 // two seconds. A moment that is past ends it.
-func (o *Operator) DoubtNew(ctx context.Context, until time.Time, reason string) error {
+func (o *Waiting) DoubtNew(ctx context.Context, until time.Time, reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return ErrNoReason
 	}

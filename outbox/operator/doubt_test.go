@@ -13,7 +13,7 @@ import (
 
 func (r *replayRig) planDoubt(l Lost) DoubtPlan {
 	r.t.Helper()
-	p, err := r.PlanDoubt(r.t.Context(), l)
+	p, err := r.Waiting.PlanDoubt(r.t.Context(), l)
 	r.must(err)
 	return p
 }
@@ -21,7 +21,7 @@ func (r *replayRig) planDoubt(l Lost) DoubtPlan {
 func (r *replayRig) doubt(p DoubtPlan, want Result) {
 	r.t.Helper()
 	told := int64(0)
-	got, err := r.Doubt(r.t.Context(), p, "restored", func(done int64) { told = done })
+	got, err := r.Waiting.Doubt(r.t.Context(), p, "restored", func(done int64) { told = done })
 	r.must(err)
 	if told != got.Done || (got.Action != 0) != (want.Done > 0) {
 		r.t.Errorf("told of %d events; %+v", told, got)
@@ -121,7 +121,7 @@ func TestDoubtFilters(t *testing.T) {
 		}
 		r.exec(`UPDATE event SET status = 'retry', misses = NULL, in_doubt = false`)
 		p = r.planDoubt(c.l)
-		_, err := r.Doubt(t.Context(), p, name, func(int64) {})
+		_, err := r.Waiting.Doubt(t.Context(), p, name, func(int64) {})
 		r.must(err)
 		if got := strings.Join(r.rows(`SELECT event_id FROM event WHERE in_doubt ORDER BY 1`), " "); got != c.want {
 			t.Errorf("%s: done to %s, want %s", name, got, c.want)
@@ -131,14 +131,14 @@ func TestDoubtFilters(t *testing.T) {
 		"no moment": {}, "words": {From: from, Filter: Filter{Text: "x"}}, "a group": {From: from,
 			Filter: Filter{Groups: []string{"f"}}},
 	} {
-		if _, err := r.PlanDoubt(t.Context(), l); err == nil {
+		if _, err := r.Waiting.PlanDoubt(t.Context(), l); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := r.Doubt(t.Context(), DoubtPlan{}, "x", nil); err != ErrNoPlan {
+	if _, err := r.Waiting.Doubt(t.Context(), DoubtPlan{}, "x", nil); err != ErrNoPlan {
 		t.Error(err)
 	}
-	if _, err := r.Doubt(t.Context(), r.planDoubt(Lost{From: from}), " ", nil); err != ErrNoReason {
+	if _, err := r.Waiting.Doubt(t.Context(), r.planDoubt(Lost{From: from}), " ", nil); err != ErrNoReason {
 		t.Error(err)
 	}
 }

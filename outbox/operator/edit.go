@@ -28,7 +28,7 @@ func (e *UnfitError) Unwrap() error { return e.Err }
 // Edit puts a new payload in the place of the revision that was read, and returns the new revision's number. If the payload is
 // that of the event already, nothing is done. The errors that say what was wrong are *UnknownEventError, ErrNotDead, ErrEdited and
 // *UnfitError.
-func (o *Operator) Edit(ctx context.Context, eventID string, revision int, payload []byte, reason string) (int, error) {
+func (o *DeadLetters) Edit(ctx context.Context, eventID string, revision int, payload []byte, reason string) (int, error) {
 	tx, err := o.pool.Begin(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("operator: edit: %w", err)
@@ -92,7 +92,7 @@ const editBatch = 50
 
 // EditAll makes the same change to all events of the plan. Events that would be no valid events by it are left as they are, and
 // counted as unfit.
-func (o *Operator) EditAll(ctx context.Context, p Plan, c Change, reason string) (Result, error) {
+func (o *DeadLetters) EditAll(ctx context.Context, p Plan, c Change, reason string) (Result, error) {
 	if err := cmp.Or(p.check(), c.Validate()); err != nil {
 		return Result{}, err
 	}
@@ -108,7 +108,7 @@ func (o *Operator) EditAll(ctx context.Context, p Plan, c Change, reason string)
 }
 
 // TryEdit says what EditAll would come to, and changes nothing.
-func (o *Operator) TryEdit(ctx context.Context, p Plan, c Change) (r Result, err error) {
+func (o *DeadLetters) TryEdit(ctx context.Context, p Plan, c Change) (r Result, err error) {
 	if err := cmp.Or(p.check(), c.Validate()); err != nil {
 		return Result{}, err
 	}
@@ -121,7 +121,7 @@ func (o *Operator) TryEdit(ctx context.Context, p Plan, c Change) (r Result, err
 }
 
 // editAll goes through the events with a cursor, because all of them together may be more than the memory holds.
-func (o *Operator) editAll(ctx context.Context, tx pgx.Tx, f Filter, c Change, lock string, revise func(ids []string, payloads [][]byte) error) (r Result, err error) {
+func (o *DeadLetters) editAll(ctx context.Context, tx pgx.Tx, f Filter, c Change, lock string, revise func(ids []string, payloads [][]byte) error) (r Result, err error) {
 	args := pgx.NamedArgs{}
 	_, err = tx.Exec(ctx, `DECLARE edited NO SCROLL CURSOR FOR SELECT o.event_id, o.object_type, o.payload FROM event o WHERE `+
 		f.where(args)+` ORDER BY o.event_id `+lock, args)

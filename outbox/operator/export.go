@@ -15,7 +15,7 @@ type Exported struct {
 
 // Export gives each event that the filter chooses to a function, the one that died first first, until that returns an error. It
 // holds one event at a time, and all of them are as they were when it began.
-func (o *Operator) Export(ctx context.Context, f Filter, each func(Exported) error) error {
+func (o *DeadLetters) Export(ctx context.Context, f Filter, each func(Exported) error) error {
 	if err := f.Validate(); err != nil {
 		return err
 	}

@@ -2,9 +2,7 @@ package operator
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -115,7 +113,7 @@ WHERE a.closed_at IS NULL AND a.payloads IS NULL AND o.next_attempt_at IS NULL A
 }
 
 // PlanGiveUp says what giving up on these events would be done to. Its errors are those of Plan. It changes nothing.
-func (o *Operator) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, error) {
+func (o *Waiting) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, error) {
 	if err := u.destructive(); err != nil {
 		return GiveUpPlan{}, err
 	}
@@ -140,25 +138,6 @@ func (o *Operator) PlanGiveUp(ctx context.Context, u Undecided) (GiveUpPlan, err
 	return p, nil
 }
 
-// asOf looks at what a filter chooses as it is at one moment, which becomes the filter's. An id that the outbox has not
-// is an *UnknownEventError.
-func (o *Operator) asOf(ctx context.Context, what string, f *Filter, look func(pgx.Tx) error) error {
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, o.pool, options, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT now()`).Scan(&f.AsOf); err != nil {
-			return err
-		}
-		if _, err := missing(ctx, tx, f.EventIDs); err != nil {
-			return err
-		}
-		return look(tx)
-	})
-	if unknown := (*UnknownEventError)(nil); err != nil && !errors.As(err, &unknown) {
-		err = fmt.Errorf("operator: %s: %w", what, err)
-	}
-	return err
-}
-
 // notWaiting counts of the chosen what has nothing to wait for, and what is in a call.
 func notWaiting(ctx context.Context, tx pgx.Tx, u Undecided) (notUndecided, inCall int64, err error) {
 	if err := tx.QueryRow(ctx, `
@@ -171,14 +150,11 @@ SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND next_attempt_at 
 	return notUndecided, inCall, err
 }
 
-// eventsAtOnce is how many events one statement changes: half a second.
-const eventsAtOnce = 5000
-
 // GiveUp makes dead letters of the plan's events, which are edited, replayed or discarded from there: exhausted, or
 // unknown_outcome where a record may exist. What is in a call by now, or locked by somebody else, counts as skipped. No
 // worker waits for it. It is one transaction, of some ten seconds for 100,000 events; progress is told how many are
 // done, and nothing is until it returns.
-func (o *Operator) GiveUp(ctx context.Context, p GiveUpPlan, reason string, progress func(done int64)) (Result, error) {
+func (o *Waiting) GiveUp(ctx context.Context, p GiveUpPlan, reason string, progress func(done int64)) (Result, error) {
 	if p.Filter.AsOf.IsZero() {
 		return Result{}, ErrNoPlan
 	}
@@ -209,21 +185,4 @@ ORDER BY o.event_id FOR UPDATE SKIP LOCKED`, args)
 			return outbox.GiveUp(ctx, tx, step, "given up by hand: "+reason)
 		})
 	})
-}
-
-// inSteps does something to many events of an action, and records to which it was done.
-func inSteps[T any](ctx context.Context, tx pgx.Tx, action int64, list []T, progress func(done int64),
-	do func([]T) (eventIDs []string, err error)) (r Result, err error) {
-	for step := range slices.Chunk(list, eventsAtOnce) {
-		ids, err := do(step)
-		if err != nil {
-			return Result{}, err
-		}
-		if err := RecordEvents(ctx, tx, action, ids); err != nil {
-			return Result{}, err
-		}
-		r.Done += int64(len(ids))
-		progress(r.Done)
-	}
-	return r, nil
 }

@@ -26,7 +26,7 @@ SELECT $2 || lpad(n::text, 5, '0'), $1, CASE WHEN n > $3 THEN 'unknown' ELSE 're
 
 func (r *replayRig) planGiveUp(u Undecided) GiveUpPlan {
 	r.t.Helper()
-	p, err := r.PlanGiveUp(r.t.Context(), u)
+	p, err := r.Waiting.PlanGiveUp(r.t.Context(), u)
 	r.must(err)
 	return p
 }
@@ -34,7 +34,7 @@ func (r *replayRig) planGiveUp(u Undecided) GiveUpPlan {
 func (r *replayRig) giveUp(p GiveUpPlan, want Result) {
 	r.t.Helper()
 	told := int64(0)
-	got, err := r.GiveUp(r.t.Context(), p, "the pause lasts", func(done int64) { told = done })
+	got, err := r.Waiting.GiveUp(r.t.Context(), p, "the pause lasts", func(done int64) { told = done })
 	r.must(err)
 	if told != got.Done {
 		r.t.Errorf("told of %d events, done to %d", told, got.Done)
@@ -98,7 +98,7 @@ func TestGiveUp(t *testing.T) {
 	r.want(`SELECT event_id FROM operator_action_event ORDER BY 1`, "c00002", "c00003", "c00004", "c00007")
 
 	// From there they are dead letters as others are, one group for each reason.
-	groups, err := r.Groups(t.Context(), Filter{Text: "given up by hand"}, 9)
+	groups, err := r.DeadLetters.Groups(t.Context(), Filter{Text: "given up by hand"}, 9)
 	r.must(err)
 	if len(groups.List) != 2 || groups.TotalEvents != 4 || groups.List[0].Events != 2 || groups.List[1].Events != 2 {
 		t.Errorf("%+v", groups)
@@ -110,7 +110,7 @@ func TestGiveUp(t *testing.T) {
 		len(story.Actions) != 1 || story.Actions[0].Action != "give-up" {
 		t.Errorf("%+v", story)
 	}
-	page, err := r.List(t.Context(), Filter{Reason: outbox.UnknownOutcome}, "", 9)
+	page, err := r.DeadLetters.List(t.Context(), Filter{Reason: outbox.UnknownOutcome}, "", 9)
 	r.must(err)
 	if len(page.Events) != 2 {
 		t.Errorf("%+v", page)
@@ -127,7 +127,7 @@ func TestReplayOfWhatWasGivenUp(t *testing.T) {
 	if p.Plan.Ask != 2 || p.Plan.Risk != 0 || p.Plan.Sent != 3 {
 		t.Errorf("%+v", p.Plan)
 	}
-	_, err := r.ReplayNow(t.Context(), p)
+	_, err := r.Replays.Now(t.Context(), p)
 	r.must(err)
 	r.want(`SELECT event_id, status, misses FROM outbox ORDER BY 1`,
 		"c00001 retry <nil>", "c00002 unknown 0", "c00003 unknown 0")
@@ -186,22 +186,22 @@ func TestGiveUpRefuses(t *testing.T) {
 		"all and a status":    {Filter: Filter{All: true}, Status: outbox.Retry},
 		"all and an age":      {Filter: Filter{All: true}, Before: time.Now()},
 	} {
-		if _, err := r.PlanGiveUp(t.Context(), u); !errors.As(err, new(*FilterError)) {
+		if _, err := r.Waiting.PlanGiveUp(t.Context(), u); !errors.As(err, new(*FilterError)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := r.PlanGiveUp(t.Context(), Undecided{}); !errors.Is(err, ErrEverything) {
+	if _, err := r.Waiting.PlanGiveUp(t.Context(), Undecided{}); !errors.Is(err, ErrEverything) {
 		t.Error(err)
 	}
 	nobody := Undecided{Filter: Filter{EventIDs: []string{"nobody"}}}
-	if _, err := r.PlanGiveUp(t.Context(), nobody); !errors.As(err, new(*UnknownEventError)) {
+	if _, err := r.Waiting.PlanGiveUp(t.Context(), nobody); !errors.As(err, new(*UnknownEventError)) {
 		t.Error(err)
 	}
-	if _, err := r.GiveUp(t.Context(), GiveUpPlan{}, "why", nil); !errors.Is(err, ErrNoPlan) {
+	if _, err := r.Waiting.GiveUp(t.Context(), GiveUpPlan{}, "why", nil); !errors.Is(err, ErrNoPlan) {
 		t.Error(err)
 	}
 	p := r.planGiveUp(Undecided{Status: outbox.Retry})
-	if _, err := r.GiveUp(t.Context(), p, " ", nil); !errors.Is(err, ErrNoReason) {
+	if _, err := r.Waiting.GiveUp(t.Context(), p, " ", nil); !errors.Is(err, ErrNoReason) {
 		t.Error(err)
 	}
 	r.want(everyStatus, "contracts retry 1", "contracts unknown 1")

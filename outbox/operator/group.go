@@ -59,17 +59,11 @@ ORDER BY top.events DESC, top.fingerprint`
 
 // Groups says of which kinds the events are that the filter chooses, up to limit of them. A *FilterError tells of a filter that
 // can't be meant.
-func (o *Operator) Groups(ctx context.Context, f Filter, limit int) (Groups, error) {
+func (o *DeadLetters) Groups(ctx context.Context, f Filter, limit int) (Groups, error) {
 	if err := f.Validate(); err != nil {
 		return Groups{}, err
 	}
 	return groups(ctx, o.pool, f, limit)
-}
-
-// querier is a pool or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 func groups(ctx context.Context, db querier, f Filter, limit int) (Groups, error) {
@@ -110,48 +104,6 @@ func (e *UnknownEventError) Error() string {
 // planGroups is how many groups a plan names.
 const planGroups = 20
 
-// Plan says what an operation with this filter would be done to. It returns ErrEverything, a *FilterError, or, for an
-// event id that is not in the outbox, an *UnknownEventError. It changes nothing.
-func (o *Operator) Plan(ctx context.Context, f Filter) (Plan, error) {
-	if err := f.destructive(); err != nil {
-		return Plan{}, err
-	}
-	plan := Plan{Filter: f}
-	err := pgx.BeginTxFunc(ctx, o.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		if err := tx.QueryRow(ctx, `SELECT now(), pg_current_snapshot()::text`).Scan(&plan.Filter.AsOf, &plan.Filter.Seen); err != nil {
-			return fmt.Errorf("operator: plan: %w", err)
-		}
-		if plan.NotDead, err = missing(ctx, tx, f.EventIDs); err != nil {
-			return err
-		}
-		plan.Groups, err = groups(ctx, tx, plan.Filter, planGroups)
-		return err
-	})
-	if err != nil {
-		return Plan{}, err
-	}
-	return plan, nil
-}
-
-// missing finds an id that the outbox does not have, and counts those that are not dead.
-func missing(ctx context.Context, db querier, ids []string) (notDead int64, err error) {
-	if len(ids) == 0 {
-		return 0, nil
-	}
-	var unknown string
-	err = db.QueryRow(ctx, `SELECT id FROM unnest($1::text[]) AS id WHERE NOT EXISTS (SELECT FROM event WHERE event_id = id) LIMIT 1`, ids).Scan(&unknown)
-	if err == nil {
-		return 0, &UnknownEventError{unknown}
-	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = db.QueryRow(ctx, `SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND dead_at IS NULL`, ids).Scan(&notDead)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("operator: plan: %w", err)
-	}
-	return notDead, nil
-}
-
 // ErrNoPlan says that a change was asked for that was not planned.
 var ErrNoPlan = errors.New("operator: this was not planned: make a plan first")
 
@@ -172,3 +124,7 @@ type Result struct {
 	Unfit     int64  `json:"unfit,omitempty"`     // EditAll: that would be no valid events
 	Why       string `json:"why,omitempty"`       // what is wrong with one of those
 }
+
+// Plan says what an operation with this filter would be done to. It returns ErrEverything, a *FilterError, or, for an
+// event id that is not in the outbox, an *UnknownEventError. It changes nothing.
+func (o *DeadLetters) Plan(ctx context.Context, f Filter) (Plan, error) { return o.plan(ctx, f) }

@@ -33,7 +33,7 @@ type Page struct {
 
 // List lists the events that the filter chooses, up to limit (at least 1) of them, those that died last first, from the
 // beginning or from where an earlier page said. It returns a *FilterError if from is nothing that a page said.
-func (o *Operator) List(ctx context.Context, f Filter, from string, limit int) (Page, error) {
+func (o *DeadLetters) List(ctx context.Context, f Filter, from string, limit int) (Page, error) {
 	if err := f.Validate(); err != nil {
 		return Page{}, err
 	}

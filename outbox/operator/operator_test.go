@@ -120,14 +120,14 @@ func sample(t *testing.T) rig {
 
 func (r rig) plan(f Filter) Plan {
 	r.Helper()
-	p, err := r.Plan(r.Context(), f)
+	p, err := r.DeadLetters.Plan(r.Context(), f)
 	r.ok(err)
 	return p
 }
 
 func (r rig) ids(f Filter) string {
 	r.Helper()
-	page, err := r.List(r.Context(), f, "", 100)
+	page, err := r.DeadLetters.List(r.Context(), f, "", 100)
 	r.ok(err)
 	var ids []string
 	for _, e := range page.Events {
@@ -138,7 +138,7 @@ func (r rig) ids(f Filter) string {
 
 func TestGroups(t *testing.T) {
 	r := sample(t)
-	all, err := r.Groups(t.Context(), Filter{}, 10)
+	all, err := r.DeadLetters.Groups(t.Context(), Filter{}, 10)
 	r.ok(err)
 	var got []string
 	for _, g := range all.List {
@@ -158,12 +158,12 @@ func TestGroups(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || all.TotalGroups != 3 || all.TotalEvents != 5 {
 		t.Error(diff, all)
 	}
-	some, err := r.Groups(t.Context(), Filter{ObjectType: "contracts"}, 1)
+	some, err := r.DeadLetters.Groups(t.Context(), Filter{ObjectType: "contracts"}, 1)
 	r.ok(err)
 	if len(some.List) != 1 || some.TotalGroups != 2 || some.TotalEvents != 3 {
 		t.Errorf("%+v", some)
 	}
-	none, err := r.Groups(t.Context(), Filter{Text: "nowhere"}, 1)
+	none, err := r.DeadLetters.Groups(t.Context(), Filter{Text: "nowhere"}, 1)
 	r.ok(err)
 	if none.TotalEvents != 0 || none.List == nil {
 		t.Errorf("%+v", none)
@@ -172,7 +172,7 @@ func TestGroups(t *testing.T) {
 
 func TestFilters(t *testing.T) {
 	r := sample(t)
-	groups, err := r.Groups(t.Context(), Filter{EventIDs: []string{"a"}}, 1)
+	groups, err := r.DeadLetters.Groups(t.Context(), Filter{EventIDs: []string{"a"}}, 1)
 	r.ok(err)
 	var died, later time.Time
 	r.ok(r.pool.QueryRow(t.Context(), `SELECT dead_at, dead_at + interval '1 microsecond' FROM outbox WHERE event_id = 'c'`).Scan(&died, &later))
@@ -203,7 +203,7 @@ func TestFilters(t *testing.T) {
 	}
 	for _, f := range []Filter{{Reason: "boredom"}, {Since: later, Until: died}, {Text: "\xff"}, {EventIDs: []string{"\x00"}}, {All: true, Text: "x"}} {
 		var fault *FilterError
-		if _, err := r.List(t.Context(), f, "", 1); !errors.As(err, &fault) {
+		if _, err := r.DeadLetters.List(t.Context(), f, "", 1); !errors.As(err, &fault) {
 			t.Errorf("%+v: %v", f, err)
 		}
 	}
@@ -215,7 +215,7 @@ func TestPages(t *testing.T) {
 	var got []string
 	from := ""
 	for {
-		page, err := r.List(t.Context(), Filter{}, from, 2)
+		page, err := r.DeadLetters.List(t.Context(), Filter{}, from, 2)
 		r.ok(err)
 		for _, e := range page.Events {
 			got = append(got, e.EventID)
@@ -230,7 +230,7 @@ func TestPages(t *testing.T) {
 	}
 	for _, from := range []string{"?", "eA", "MSBhCg"} {
 		var fault *FilterError
-		if _, err := r.List(t.Context(), Filter{}, from, 1); !errors.As(err, &fault) {
+		if _, err := r.DeadLetters.List(t.Context(), Filter{}, from, 1); !errors.As(err, &fault) {
 			t.Errorf("%q: %v", from, err)
 		}
 	}
@@ -238,28 +238,28 @@ func TestPages(t *testing.T) {
 
 func TestPlanRefuses(t *testing.T) {
 	r := sample(t)
-	if _, err := r.Plan(t.Context(), Filter{}); !errors.Is(err, ErrEverything) {
+	if _, err := r.DeadLetters.Plan(t.Context(), Filter{}); !errors.Is(err, ErrEverything) {
 		t.Error(err)
 	}
 	if p := r.plan(Filter{All: true}); p.TotalEvents != 5 || p.TotalGroups != 3 || p.Filter.AsOf.IsZero() {
 		t.Errorf("%+v", p)
 	}
 	var unknown *UnknownEventError
-	if _, err := r.Plan(t.Context(), Filter{EventIDs: []string{"a", "nobody"}}); !errors.As(err, &unknown) || unknown.EventID != "nobody" {
+	if _, err := r.DeadLetters.Plan(t.Context(), Filter{EventIDs: []string{"a", "nobody"}}); !errors.As(err, &unknown) || unknown.EventID != "nobody" {
 		t.Error(err)
 	}
 	if p := r.plan(Filter{EventIDs: []string{"a", "made"}}); p.TotalEvents != 1 || p.NotDead != 1 {
 		t.Errorf("%+v", p)
 	}
 	for _, p := range []Plan{{}, {Filter: Filter{All: true}}, {Filter: Filter{AsOf: time.Now()}}} {
-		if _, err := r.Discard(t.Context(), p, "why"); err == nil {
+		if _, err := r.DeadLetters.Discard(t.Context(), p, "why"); err == nil {
 			t.Errorf("discarded by %+v", p)
 		}
-		if _, err := r.EditAll(t.Context(), p, Change{Unset: []string{"n"}}, ""); err == nil {
+		if _, err := r.DeadLetters.EditAll(t.Context(), p, Change{Unset: []string{"n"}}, ""); err == nil {
 			t.Errorf("edited by %+v", p)
 		}
 	}
-	if _, err := r.Discard(t.Context(), r.plan(Filter{All: true}), " "); !errors.Is(err, ErrNoReason) {
+	if _, err := r.DeadLetters.Discard(t.Context(), r.plan(Filter{All: true}), " "); !errors.Is(err, ErrNoReason) {
 		t.Error(err)
 	}
 	r.want(`SELECT count(*) FROM operator_action`, "0")

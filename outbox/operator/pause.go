@@ -45,14 +45,14 @@ SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM
 // Pause stops the fleet's calls that create records of an object type, or, with outbox.Account, all of its calls, until
 // Resume. Workers see it within two seconds; calls under way end as they would. Events wait, and age. No trial and no
 // answer of the CRM ends it. It reports whether that was paused already; then the reason and the person are replaced.
-func (o *Operator) Pause(ctx context.Context, objectType, reason string) (already bool, err error) {
+func (o *Pauses) Pause(ctx context.Context, objectType, reason string) (already bool, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		var fresh bool
 		if err := tx.QueryRow(ctx, pause, objectType, reason, o.cfg.Name).Scan(&fresh); err != nil {
 			return err
 		}
 		already = !fresh
-		return o.recordPause(ctx, tx, "pause", reason, objectType, nil)
+		return o.record(ctx, tx, "pause", reason, objectType, nil)
 	})
 	if err != nil {
 		return false, fmt.Errorf("operator: pause: %w", err)
@@ -60,23 +60,23 @@ func (o *Operator) Pause(ctx context.Context, objectType, reason string) (alread
 	return already, nil
 }
 
-// everMet: the calls of an object type are kept for as long as compact rows stand by them; other rows have an index.
-const everMet = `
+// isKnown: the calls of an object type are kept for as long as compact rows stand by them; other rows have an index.
+const isKnown = `
 SELECT EXISTS (SELECT FROM event WHERE object_type = $1 AND next_attempt_at IS NOT NULL AND misses IS NULL)
   OR EXISTS (SELECT FROM event WHERE object_type = $1 AND next_attempt_at IS NOT NULL AND misses IS NOT NULL)
   OR EXISTS (SELECT FROM event WHERE object_type = $1 AND dead_at IS NOT NULL)
   OR EXISTS (SELECT FROM event WHERE object_type = $1 AND record_id IS NOT NULL)
   OR EXISTS (SELECT FROM attempt WHERE object_type = $1)`
 
-// EverMet tells whether there is a call for an object type, or an event of it that waits, is dead or has its record.
+// Known reports whether there is a call for an object type, or an event of it that waits, is dead or has its record.
 // What is only in the stream, or was discarded and never sent, does not count.
-func (o *Operator) EverMet(ctx context.Context, objectType string) (met bool, err error) {
+func (o *Pauses) Known(ctx context.Context, objectType string) (met bool, err error) {
 	err = pgx.BeginTxFunc(ctx, o.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		// Attempts have no index for it.
 		if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on`); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, everMet, objectType).Scan(&met)
+		return tx.QueryRow(ctx, isKnown, objectType).Scan(&met)
 	})
 	if err != nil {
 		return false, fmt.Errorf("operator: pause: %w", err)
@@ -87,7 +87,7 @@ func (o *Operator) EverMet(ctx context.Context, objectType string) (met bool, er
 // Resume ends a pause, whoever or whatever began it, and returns it; nil if there was none, which is not recorded
 // either. That of the account ends with it, or by itself, a wait that the CRM asked for; workers see it within two
 // seconds. What the CRM still refuses will pause again by itself.
-func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause, err error) {
+func (o *Pauses) Resume(ctx context.Context, objectType string) (ended *Pause, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, resume, objectType, true)
 		if err != nil {
@@ -116,7 +116,7 @@ func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause,
 		if ended == nil {
 			return nil
 		}
-		return o.recordPause(ctx, tx, "resume", "", objectType, ended)
+		return o.record(ctx, tx, "resume", "", objectType, ended)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("operator: resume: %w", err)
@@ -125,7 +125,7 @@ func (o *Operator) Resume(ctx context.Context, objectType string) (ended *Pause,
 }
 
 // Pauses lists what is paused, all of the account first.
-func (o *Operator) Pauses(ctx context.Context) ([]Pause, error) {
+func (o *Pauses) List(ctx context.Context) ([]Pause, error) {
 	rows, err := o.pool.Query(ctx, pauses)
 	if err != nil {
 		return nil, fmt.Errorf("operator: pauses: %w", err)
@@ -146,7 +146,7 @@ func scanPause(r pgx.CollectableRow) (p Pause, err error) {
 	return p, err
 }
 
-func (o *Operator) recordPause(ctx context.Context, tx pgx.Tx, action, reason, objectType string, ended *Pause) error {
+func (o *Pauses) record(ctx context.Context, tx pgx.Tx, action, reason, objectType string, ended *Pause) error {
 	detail, err := json.Marshal(struct {
 		ObjectType string `json:"object_type"`
 		Ended      *Pause `json:"ended,omitempty"`

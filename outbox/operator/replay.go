@@ -117,12 +117,12 @@ func (r Records) replay(ctx context.Context, tx pgx.Tx, action int64, list []can
 	return done, RecordEvents(ctx, tx, action, ids)
 }
 
-// ReplayDirectly is how many events ReplayNow takes at most: what fits into one call.
+// ReplayDirectly is how many events Replays.Now takes at most: what fits into one call.
 const ReplayDirectly = 100
 
-// ReplayNow makes the events due at once, in one transaction: at most ReplayDirectly. ErrNothing means that none of them is
+// Now makes the events due at once, in one transaction: at most ReplayDirectly. ErrNothing means that none of them is
 // left as it was. Two that do it at once with the same events do it once.
-func (o *Operator) ReplayNow(ctx context.Context, r Replay) (done ReplayDone, err error) {
+func (o *Replays) Now(ctx context.Context, r Replay) (done ReplayDone, err error) {
 	if err := r.validate(); err != nil {
 		return ReplayDone{}, err
 	}

@@ -44,7 +44,7 @@ CREATE TRIGGER fail BEFORE UPDATE ON event FOR EACH ROW WHEN (OLD.object_type = 
 	if failed := feed(); failed == nil || failed.Failures != 2 {
 		t.Errorf("%+v", failed)
 	}
-	job, err := r.ReplayProgress(t.Context(), bad.ID)
+	job, err := r.Replays.Progress(t.Context(), bad.ID)
 	r.must(err)
 	if job.Failures != 2 || !strings.Contains(job.Failure, "not this one") || job.RetryAt.IsZero() {
 		t.Errorf("%+v", job)
@@ -57,15 +57,15 @@ CREATE TRIGGER fail BEFORE UPDATE ON event FOR EACH ROW WHEN (OLD.object_type = 
 
 	// A person who has mended something need not wait for that.
 	r.exec(`DROP TRIGGER fail ON event`)
-	_, _, err = r.PauseReplay(t.Context(), bad.ID, "")
+	_, _, err = r.Replays.Pause(t.Context(), bad.ID, "")
 	r.must(err)
-	_, _, err = r.ResumeReplay(t.Context(), bad.ID, "")
+	_, _, err = r.Replays.Resume(t.Context(), bad.ID, "")
 	r.must(err)
 	if failed := feed(); failed != nil {
 		t.Errorf("%+v", failed)
 	}
 	r.wantJob(bad.ID, ReplayFinished, 3, 0, 0, 0)
-	job, err = r.ReplayProgress(t.Context(), bad.ID)
+	job, err = r.Replays.Progress(t.Context(), bad.ID)
 	r.must(err)
 	if job.Failures != 0 || job.Failure != "" || !job.RetryAt.IsZero() {
 		t.Errorf("%+v", job)
@@ -78,7 +78,7 @@ func TestReplayRates(t *testing.T) {
 	p := r.plan(Filter{All: true})
 	for _, rate := range []float64{-1, 1e-14, SlowestReplay / 2, 2 * FastestReplay, math.Inf(1), math.NaN()} {
 		p.Rate = rate
-		if _, err := r.StartReplay(t.Context(), p); !errors.As(err, new(*FilterError)) {
+		if _, err := r.Replays.Start(t.Context(), p); !errors.As(err, new(*FilterError)) {
 			t.Errorf("%v: %v", rate, err)
 		}
 	}
@@ -88,7 +88,7 @@ func TestReplayRates(t *testing.T) {
 		p.Rate = rate
 		job := r.startReplay(p)
 		r.finish()
-		if job, err := r.ReplayProgress(t.Context(), job.ID); err != nil || job.State != ReplayFinished {
+		if job, err := r.Replays.Progress(t.Context(), job.ID); err != nil || job.State != ReplayFinished {
 			t.Errorf("%v: %+v, %v", rate, job, err)
 		}
 	}

@@ -38,7 +38,7 @@ type ReplayJob struct {
 	Failure  string    `json:"failure,omitempty"`  // why the last of them did
 	RetryAt  time.Time `json:"retry_at,omitzero"`  // when the next is tried
 
-	// Now is how many of those that it sent again have which status by now. Only ReplayOf sets it.
+	// Now is how many of those that it sent again have which status by now. Only Replays.Get sets it.
 	Now map[outbox.Status]int64 `json:"now,omitempty"`
 }
 
@@ -56,9 +56,9 @@ func (j *ReplayJob) Answered() int64 {
 // ErrNoReplay says that there is no such replay job.
 var ErrNoReplay = errors.New("operator: no such replay job")
 
-// StartReplay makes a job of a replay: which events it is about is fixed with it. The fleet's workers do it from then
+// Start makes a job of a replay: which events it is about is fixed with it. The fleet's workers do it from then
 // on. ErrNothing means that none of the events is left as it was. When ctx ends, there is no job, or it is returned.
-func (o *Operator) StartReplay(ctx context.Context, r Replay) (job ReplayJob, err error) {
+func (o *Replays) Start(ctx context.Context, r Replay) (job ReplayJob, err error) {
 	if err := r.validate(); err != nil {
 		return ReplayJob{}, err
 	}
@@ -89,7 +89,7 @@ SELECT @job, o.object_type, o.event_id, o.updated_at FROM event o WHERE `+r.Plan
 		if _, err := tx.Exec(ctx, `UPDATE replay_job SET action_id = $2, events = $3, skipped = $4 WHERE id = $1`, id, action, n+changed, changed); err != nil {
 			return err
 		}
-		job, err = o.replayOf(ctx, tx, id, "")
+		job, err = o.read(ctx, tx, id, "")
 		return err
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func scanReplay(r pgx.CollectableRow) (j ReplayJob, err error) {
 }
 
 // replayOf reads one job. The lock is "" or a clause.
-func (o *Operator) replayOf(ctx context.Context, q querier, id int64, lock string) (ReplayJob, error) {
+func (o *Replays) read(ctx context.Context, q querier, id int64, lock string) (ReplayJob, error) {
 	rows, err := q.Query(ctx, selectReplays+`WHERE j.id = $1 `+lock, id)
 	if err != nil {
 		return ReplayJob{}, err
@@ -152,7 +152,7 @@ func (o *Operator) replayOf(ctx context.Context, q querier, id int64, lock strin
 }
 
 // Replays lists the replay jobs, up to limit, the newest first.
-func (o *Operator) Replays(ctx context.Context, limit int) ([]ReplayJob, error) {
+func (o *Replays) List(ctx context.Context, limit int) ([]ReplayJob, error) {
 	rows, err := o.pool.Query(ctx, selectReplays+`ORDER BY j.id DESC LIMIT $1`, limit)
 	if err == nil {
 		var list []ReplayJob
@@ -163,19 +163,19 @@ func (o *Operator) Replays(ctx context.Context, limit int) ([]ReplayJob, error) 
 	return nil, replayError(err)
 }
 
-// ReplayProgress returns how far a replay job is, or ErrNoReplay.
-func (o *Operator) ReplayProgress(ctx context.Context, id int64) (ReplayJob, error) {
-	job, err := o.replayOf(ctx, o.pool, id, "")
+// Progress returns how far a replay job is, or ErrNoReplay.
+func (o *Replays) Progress(ctx context.Context, id int64) (ReplayJob, error) {
+	job, err := o.read(ctx, o.pool, id, "")
 	if err != nil {
 		return ReplayJob{}, replayError(err)
 	}
 	return job, nil
 }
 
-// ReplayOf returns a replay job with what became of its events, or ErrNoReplay. Its cost grows with their number:
+// Get returns a replay job with what became of its events, or ErrNoReplay. Its cost grows with their number:
 // 100,000 take about a second.
-func (o *Operator) ReplayOf(ctx context.Context, id int64) (ReplayJob, error) {
-	job, err := o.replayOf(ctx, o.pool, id, "")
+func (o *Replays) Get(ctx context.Context, id int64) (ReplayJob, error) {
+	job, err := o.read(ctx, o.pool, id, "")
 	if err != nil {
 		return ReplayJob{}, replayError(err)
 	}
@@ -195,26 +195,26 @@ WHERE j.id = $1 AND o.status IS NOT NULL GROUP BY 1`, id) // a compact row is of
 	return job, nil
 }
 
-// PauseReplay holds a running job. It reports whether that changes anything: a paused job stays so, and one that has
+// Pause holds a running job. It reports whether that changes anything: a paused job stays so, and one that has
 // ended, too.
-func (o *Operator) PauseReplay(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
+func (o *Replays) Pause(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
 	return o.steer(ctx, id, reason, "replay pause", ReplayPaused, ReplayRunning)
 }
 
-// ResumeReplay lets a paused job go on. It reports whether that changes anything.
-func (o *Operator) ResumeReplay(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
+// Resume lets a paused job go on. It reports whether that changes anything.
+func (o *Replays) Resume(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
 	return o.steer(ctx, id, reason, "replay resume", ReplayRunning, ReplayPaused)
 }
 
-// CancelReplay ends a job. What it has not sent again stays dead as it is. It reports whether that changes anything.
-func (o *Operator) CancelReplay(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
+// Cancel ends a job. What it has not sent again stays dead as it is. It reports whether that changes anything.
+func (o *Replays) Cancel(ctx context.Context, id int64, reason string) (job ReplayJob, changed bool, err error) {
 	return o.steer(ctx, id, reason, "replay cancel", ReplayCancelled, ReplayRunning, ReplayPaused)
 }
 
 // steer waits for a step of the job that is under way, so that nothing is sent again once it has returned.
-func (o *Operator) steer(ctx context.Context, id int64, reason, action string, to ReplayState, from ...ReplayState) (job ReplayJob, changed bool, err error) {
+func (o *Replays) steer(ctx context.Context, id int64, reason, action string, to ReplayState, from ...ReplayState) (job ReplayJob, changed bool, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
-		job, err = o.replayOf(ctx, tx, id, "FOR UPDATE OF j")
+		job, err = o.read(ctx, tx, id, "FOR UPDATE OF j")
 		if err != nil {
 			return err
 		}
@@ -239,7 +239,7 @@ WHERE id = $1`, id, string(to)); err != nil {
 		}); err != nil {
 			return err
 		}
-		job, err = o.replayOf(ctx, tx, id, "")
+		job, err = o.read(ctx, tx, id, "")
 		return err
 	})
 	if err != nil {

@@ -26,11 +26,11 @@ type ReplayPlan struct {
 // callInputs is how many events a call takes.
 const callInputs = 100
 
-// PlanReplay says what a replay of these events would do. It changes nothing. Its errors are those of Plan.
+// Plan says what a replay of these events would do. It changes nothing. Its errors are those of Plan.
 // For a job, it is the workers' Records that decide in the end.
-func (o *Operator) PlanReplay(ctx context.Context, f Filter, records Records, allowDuplicate bool) (p ReplayPlan, err error) {
+func (o *Replays) Plan(ctx context.Context, f Filter, records Records, allowDuplicate bool) (p ReplayPlan, err error) {
 	p.records, p.AllowDuplicate = records, allowDuplicate
-	if p.Plan, err = o.Plan(ctx, f); err != nil {
+	if p.Plan, err = o.plan(ctx, f); err != nil {
 		return ReplayPlan{}, err
 	}
 	args := pgx.NamedArgs{}

@@ -86,14 +86,14 @@ SELECT $2 || lpad(n::text, 5, '0'), $1, 'dead', 'named', 'h', 'exhausted', 'too 
 
 func (r *replayRig) plan(f Filter) Replay {
 	r.t.Helper()
-	p, err := r.PlanReplay(r.t.Context(), f, byName, false)
+	p, err := r.Replays.Plan(r.t.Context(), f, byName, false)
 	r.must(err)
 	return Replay{Plan: p, Reason: "mended"}
 }
 
 func (r *replayRig) startReplay(p Replay) ReplayJob {
 	r.t.Helper()
-	job, err := r.StartReplay(r.t.Context(), p)
+	job, err := r.Replays.Start(r.t.Context(), p)
 	r.must(err)
 	return job
 }
@@ -119,7 +119,7 @@ func (r *replayRig) finish() {
 
 func (r *replayRig) wantJob(id int64, state ReplayState, replayed, skipped, held, left int64) {
 	r.t.Helper()
-	job, err := r.ReplayProgress(r.t.Context(), id)
+	job, err := r.Replays.Progress(r.t.Context(), id)
 	r.must(err)
 	got := []any{job.State, job.Replayed, job.Skipped, job.Held, job.Left()}
 	if diff := cmp.Diff([]any{state, replayed, skipped, held, left}, got); diff != "" {

@@ -23,7 +23,7 @@ func TestReplayNow(t *testing.T) {
 	r.dead("contracts", "a", 2)
 	r.exec(`UPDATE event SET received_at = now() - interval '9 days'`)
 	p := r.plan(Filter{EventIDs: []string{"a00001"}})
-	done, err := r.ReplayNow(t.Context(), p)
+	done, err := r.Replays.Now(t.Context(), p)
 	r.must(err)
 	if diff := cmp.Diff(ReplayDone{Replayed: 1}, done); diff != "" {
 		t.Error(diff)
@@ -39,7 +39,7 @@ func TestReplayNow(t *testing.T) {
 		"anna replay mended 1 a00001")
 
 	// The same plan once more finds nothing.
-	if _, err := r.ReplayNow(t.Context(), p); !errors.Is(err, ErrNothing) {
+	if _, err := r.Replays.Now(t.Context(), p); !errors.Is(err, ErrNothing) {
 		t.Errorf("%v", err)
 	}
 	r.want(`SELECT count(*) FROM operator_action`, "1")
@@ -48,31 +48,31 @@ func TestReplayNow(t *testing.T) {
 func TestReplayRefuses(t *testing.T) {
 	r := newReplayRig(t)
 	r.dead("contracts", "a", 1)
-	_, err := r.PlanReplay(t.Context(), Filter{}, byName, false)
+	_, err := r.Replays.Plan(t.Context(), Filter{}, byName, false)
 	if !errors.Is(err, ErrEverything) {
 		t.Errorf("%v", err)
 	}
-	if _, err := r.ReplayNow(t.Context(), Replay{}); !errors.Is(err, ErrNoPlan) {
+	if _, err := r.Replays.Now(t.Context(), Replay{}); !errors.Is(err, ErrNoPlan) {
 		t.Errorf("%v", err)
 	}
-	if _, err := r.StartReplay(t.Context(), Replay{}); !errors.Is(err, ErrNoPlan) {
+	if _, err := r.Replays.Start(t.Context(), Replay{}); !errors.Is(err, ErrNoPlan) {
 		t.Errorf("%v", err)
 	}
 	p := r.plan(Filter{All: true})
 	p.Rate = -1
-	if _, err := r.StartReplay(t.Context(), p); !errors.As(err, new(*FilterError)) {
+	if _, err := r.Replays.Start(t.Context(), p); !errors.As(err, new(*FilterError)) {
 		t.Errorf("%v", err)
 	}
 	p = r.plan(Filter{ObjectType: "deals"})
-	if _, err := r.StartReplay(t.Context(), p); !errors.Is(err, ErrNothing) {
+	if _, err := r.Replays.Start(t.Context(), p); !errors.Is(err, ErrNothing) {
 		t.Errorf("%v", err)
 	}
-	for _, steer := range []func(context.Context, int64, string) (ReplayJob, bool, error){r.PauseReplay, r.ResumeReplay, r.CancelReplay} {
+	for _, steer := range []func(context.Context, int64, string) (ReplayJob, bool, error){r.Replays.Pause, r.Replays.Resume, r.Replays.Cancel} {
 		if _, _, err := steer(t.Context(), 7, ""); !errors.Is(err, ErrNoReplay) {
 			t.Errorf("%v", err)
 		}
 	}
-	if _, err := r.ReplayOf(t.Context(), 7); !errors.Is(err, ErrNoReplay) {
+	if _, err := r.Replays.Get(t.Context(), 7); !errors.Is(err, ErrNoReplay) {
 		t.Errorf("%v", err)
 	}
 	r.want(`SELECT count(*) FROM operator_action`, "0")
@@ -86,7 +86,7 @@ func TestReplayJob(t *testing.T) {
 	r.dead("deals", "d", 300)
 	r.dead("", "x", 2)
 	r.dead("tickets", "t", 5)
-	plan, err := r.PlanReplay(t.Context(), Filter{Text: "OFTEN", Until: time.Now().Add(time.Hour)}, byName, false)
+	plan, err := r.Replays.Plan(t.Context(), Filter{Text: "OFTEN", Until: time.Now().Add(time.Hour)}, byName, false)
 	r.must(err)
 	if plan.TotalEvents != 1807 || plan.Sent != 1805 || plan.Never != 2 || plan.Calls != 15+3+1 {
 		t.Errorf("%+v", plan)
@@ -101,12 +101,12 @@ func TestReplayJob(t *testing.T) {
 	r.wantJob(job.ID, ReplayFinished, 1805, 2, 0, 0)
 	r.want(everyStatus, " dead 2", "contracts dead 3", "contracts retry 1500", "deals retry 300", "tickets retry 5")
 	r.want(`SELECT count(*) FROM replay_event`, "0")
-	got, err := r.ReplayOf(t.Context(), job.ID)
+	got, err := r.Replays.Get(t.Context(), job.ID)
 	r.must(err)
 	if diff := cmp.Diff(map[outbox.Status]int64{outbox.Retry: 1805}, got.Now); diff != "" || got.Answered() != 0 {
 		t.Errorf("%s %d", diff, got.Answered())
 	}
-	list, err := r.Replays(t.Context(), 10)
+	list, err := r.Replays.List(t.Context(), 10)
 	r.must(err)
 	if len(list) != 1 || list[0].Operator != "anna" || list[0].Filter.Text != "OFTEN" || list[0].EndedAt.IsZero() {
 		t.Errorf("%+v", list)
@@ -139,7 +139,7 @@ func TestStartReplayInterrupted(t *testing.T) {
 	store, err := outbox.Open(t.Context(), u.String(), 1)
 	r.must(err)
 	defer store.Close()
-	job, err := New(store, Config{Name: "anna"}).StartReplay(ctx, plan)
+	job, err := New(store, Config{Name: "anna"}).Replays.Start(ctx, plan)
 	close(ended)
 	r.must(err)
 	if ctx.Err() == nil {
@@ -148,7 +148,7 @@ func TestStartReplayInterrupted(t *testing.T) {
 	r.wantJob(job.ID, ReplayRunning, 0, 0, 0, 3)
 
 	// Before that, it ends with ctx.
-	if _, err := New(store, Config{Name: "anna"}).StartReplay(ctx, plan); !errors.Is(err, context.Canceled) {
+	if _, err := New(store, Config{Name: "anna"}).Replays.Start(ctx, plan); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	r.want(`SELECT count(*) FROM replay_job`, "1")
@@ -164,7 +164,7 @@ func TestReplayOfRowsThatWent(t *testing.T) {
 	_, err := r.store.Intend(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Minute},
 		[]outbox.Event{{ID: id, ObjectType: "contracts", Payload: []byte("{}"), Stream: "S"}})
 	r.must(err)
-	got, err := r.ReplayOf(t.Context(), job.ID)
+	got, err := r.Replays.Get(t.Context(), job.ID)
 	r.must(err)
 	if diff := cmp.Diff(map[outbox.Status]int64{outbox.Retry: 1}, got.Now); diff != "" {
 		t.Error(diff)
@@ -185,7 +185,7 @@ func TestReplayAtOnce(t *testing.T) {
 	var now ReplayDone
 	for i := range jobs {
 		all.Go(func() {
-			job, err := r.StartReplay(t.Context(), plans[i])
+			job, err := r.Replays.Start(t.Context(), plans[i])
 			if errors.Is(err, ErrNothing) {
 				return // the others have done it all
 			}
@@ -199,7 +199,7 @@ func TestReplayAtOnce(t *testing.T) {
 		})
 	}
 	all.Go(func() {
-		done, err := r.ReplayNow(t.Context(), plans[3])
+		done, err := r.Replays.Now(t.Context(), plans[3])
 		if err != nil && !errors.Is(err, ErrNothing) {
 			t.Error(err)
 		}
@@ -215,7 +215,7 @@ func TestReplayAtOnce(t *testing.T) {
 		if j.ID == 0 {
 			continue
 		}
-		job, err := r.ReplayProgress(t.Context(), j.ID)
+		job, err := r.Replays.Progress(t.Context(), j.ID)
 		r.must(err)
 		if job.State != ReplayFinished || job.Replayed+job.Skipped != 3000 {
 			t.Errorf("%+v", job)
@@ -242,7 +242,7 @@ func TestReplaySkipsWhatChanged(t *testing.T) {
 	r.wantJob(job.ID, ReplayRunning, 0, 1, 0, 5)
 	edit("c00002")
 	r.exec(`UPDATE event SET status = 'discarded', dead_at = NULL, updated_at = clock_timestamp() WHERE event_id = 'c00003'`)
-	_, err := r.ReplayNow(t.Context(), r.plan(Filter{EventIDs: []string{"c00004"}}))
+	_, err := r.Replays.Now(t.Context(), r.plan(Filter{EventIDs: []string{"c00004"}}))
 	r.must(err)
 	r.exec(`UPDATE event SET status = 'created', record_id = 'r', next_attempt_at = NULL, payload = NULL WHERE event_id = 'c00004'`)
 	r.finish()
@@ -286,21 +286,21 @@ func TestReplaySteered(t *testing.T) {
 			t.Errorf("%s, changed %v; want %s, %v", got.State, changed, state, wantChanged)
 		}
 	}
-	steer(r.ResumeReplay, ReplayRunning, false)
-	steer(r.PauseReplay, ReplayPaused, true)
-	steer(r.PauseReplay, ReplayPaused, false)
+	steer(r.Replays.Resume, ReplayRunning, false)
+	steer(r.Replays.Pause, ReplayPaused, true)
+	steer(r.Replays.Pause, ReplayPaused, false)
 	if r.step() {
 		t.Error("a paused job makes a step")
 	}
 	if left, err := r.store.Outstanding(t.Context()); err != nil || !left { // the three
 		t.Error(left, err)
 	}
-	steer(r.ResumeReplay, ReplayRunning, true)
+	steer(r.Replays.Resume, ReplayRunning, true)
 	r.step()
 	r.wantJob(job.ID, ReplayRunning, 6, 0, 0, 4)
-	steer(r.CancelReplay, ReplayCancelled, true)
-	steer(r.CancelReplay, ReplayCancelled, false)
-	steer(r.ResumeReplay, ReplayCancelled, false)
+	steer(r.Replays.Cancel, ReplayCancelled, true)
+	steer(r.Replays.Cancel, ReplayCancelled, false)
+	steer(r.Replays.Resume, ReplayCancelled, false)
 	if r.step() {
 		t.Error("a cancelled job makes a step")
 	}
@@ -334,7 +334,7 @@ func TestReplayRate(t *testing.T) {
 		// A step that is late, as on a busy machine, catches up a second at most.
 		r.want(`SELECT next_at = greatest(started_at, (SELECT max(updated_at) FROM event WHERE status = 'retry') - interval '1 second') + interval '`+
 			c.within+`' FROM replay_job WHERE state = 'running'`, "true")
-		_, _, err := r.CancelReplay(t.Context(), job.ID, "")
+		_, _, err := r.Replays.Cancel(t.Context(), job.ID, "")
 		r.must(err)
 	}
 }
@@ -372,16 +372,16 @@ func TestReplayInDoubt(t *testing.T) {
 			add("resent", "deals", "rejected", "named", true, nil)
 			add("sure", "deals", "rejected", "x", false, 1)
 			replay := func(allow bool) (done ReplayDone) {
-				plan, err := r.PlanReplay(t.Context(), Filter{All: true}, byName, allow)
+				plan, err := r.Replays.Plan(t.Context(), Filter{All: true}, byName, allow)
 				r.must(err)
 				p := Replay{Plan: plan}
 				if direct {
-					done, err = r.ReplayNow(t.Context(), p)
+					done, err = r.Replays.Now(t.Context(), p)
 					r.must(err)
 				} else {
 					job := r.startReplay(p)
 					r.finish()
-					job, err = r.ReplayProgress(t.Context(), job.ID)
+					job, err = r.Replays.Progress(t.Context(), job.ID)
 					r.must(err)
 					done = job.ReplayDone
 				}

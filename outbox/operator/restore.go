@@ -37,7 +37,7 @@ func (d Discarded) where(args pgx.NamedArgs) string {
 
 // PlanRestore says what would be restored. It returns ErrNoChoice, an *UnknownEventError, or a *FilterError for an
 // action that discarded nothing. It changes nothing.
-func (o *Operator) PlanRestore(ctx context.Context, d Discarded) (RestorePlan, error) {
+func (o *DeadLetters) PlanRestore(ctx context.Context, d Discarded) (RestorePlan, error) {
 	p := RestorePlan{Discarded: d}
 	if (len(d.EventIDs) > 0) == (d.Action != 0) {
 		return p, ErrNoChoice
@@ -69,7 +69,7 @@ SELECT count(*) FILTER (WHERE `+restorable+`), count(*) FILTER (WHERE (`+restora
 
 // Restore takes back a discard: the plan's events are dead again, for what they were, from now on. What is not
 // discarded by then counts as skipped.
-func (o *Operator) Restore(ctx context.Context, p RestorePlan, reason string) (Result, error) {
+func (o *DeadLetters) Restore(ctx context.Context, p RestorePlan, reason string) (Result, error) {
 	if (len(p.Discarded.EventIDs) > 0) == (p.Discarded.Action != 0) {
 		return Result{}, ErrNoChoice
 	}

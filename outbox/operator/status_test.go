@@ -150,7 +150,7 @@ func TestPauseAndResume(t *testing.T) {
 		objectType, reason string
 		already            bool
 	}{{ann, "deals", "a mess", true}, {ann, outbox.Account, "closing time", false}, {bob, outbox.Account, "still closed", true}} {
-		if already, err := c.who.Pause(ctx, c.objectType, c.reason); err != nil || already != c.already {
+		if already, err := c.who.Pauses.Pause(ctx, c.objectType, c.reason); err != nil || already != c.already {
 			t.Errorf("pause %s: %v, %v", c.objectType, already, err)
 		}
 	}
@@ -169,7 +169,7 @@ func TestPauseAndResume(t *testing.T) {
 			t.Errorf("a trial ends %s: %v, %v", objectType, was, err)
 		}
 	}
-	list, err := ann.Pauses(ctx)
+	list, err := ann.Pauses.List(ctx)
 	if err != nil || len(list) != 2 || list[0].By != "bob" || list[0].Reason != "still closed" || list[1].Cause != "operator" ||
 		list[1].Reason != "a mess" || !list[1].TrialAt.IsZero() || list[1].Since.IsZero() {
 		t.Errorf("%+v, %v", list, err)
@@ -179,7 +179,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("what workers see: %+v, %v", seen, err)
 	}
 	for _, want := range []bool{true, false} {
-		ended, err := bob.Resume(ctx, "deals")
+		ended, err := bob.Pauses.Resume(ctx, "deals")
 		if err != nil || (ended != nil) != want {
 			t.Errorf("resume: %+v, %v", ended, err)
 		}
@@ -213,7 +213,7 @@ func TestResumeEndsABlock(t *testing.T) {
 	}
 	resume := func(objectType string) *Pause {
 		t.Helper()
-		p, err := ann.Resume(t.Context(), objectType)
+		p, err := ann.Pauses.Resume(t.Context(), objectType)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestResumeEndsABlock(t *testing.T) {
 	for _, paused := range []bool{false, true} {
 		err := store.Throttle(t.Context(), q, outbox.Refusal{Wait: time.Hour, Asked: true, Why: "Retry-After"})
 		if err == nil && paused {
-			_, err = ann.Pause(t.Context(), outbox.Account, "wait")
+			_, err = ann.Pauses.Pause(t.Context(), outbox.Account, "wait")
 		}
 		if err != nil {
 			t.Fatal(err)

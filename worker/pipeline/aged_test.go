@@ -16,9 +16,9 @@ import (
 func (r *rig) replayAll(ann *operator.Operator) {
 	r.t.Helper()
 	records := operator.Records{Property: map[string]string{"contracts": idProperty}, Value: pipeline.IDValue}
-	plan, err := ann.PlanReplay(r.t.Context(), operator.Filter{All: true}, records, false)
+	plan, err := ann.Replays.Plan(r.t.Context(), operator.Filter{All: true}, records, false)
 	r.must(err)
-	_, err = ann.ReplayNow(r.t.Context(), operator.Replay{Plan: plan})
+	_, err = ann.Replays.Now(r.t.Context(), operator.Replay{Plan: plan})
 	r.must(err)
 }
 
@@ -45,7 +45,7 @@ func TestRetryGetsOldInAPause(t *testing.T) {
 		"events_total outcome=dead reason=exhausted": 100, "events_total outcome=retry reason=": 100,
 	}, "events_total")
 	ann := r.ann()
-	_, err := ann.Resume(t.Context(), "contracts")
+	_, err := ann.Pauses.Resume(t.Context(), "contracts")
 	r.must(err)
 	r.replayAll(ann)
 	r.drain(config())
@@ -65,11 +65,11 @@ func TestDoubtGetsOldInAPause(t *testing.T) {
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.until(`SELECT status FROM outbox`, "unknown")
 	ann := r.ann()
-	_, err := ann.Pause(t.Context(), outbox.Account, "wait")
+	_, err := ann.Pauses.Pause(t.Context(), outbox.Account, "wait")
 	r.must(err)
 	r.until(`SELECT status, reason, in_doubt FROM outbox`, "dead unknown_outcome true")
 	w.stop()
-	_, err = ann.Resume(t.Context(), outbox.Account)
+	_, err = ann.Pauses.Resume(t.Context(), outbox.Account)
 	r.must(err)
 	r.replayAll(ann)
 	r.expect(`SELECT status, misses FROM outbox`, "unknown 0")

@@ -75,7 +75,7 @@ func TestBreakerOfRefusedBatches(t *testing.T) {
 	r.until(`SELECT object_type, cause, reason LIKE '%: VALIDATION_ERROR PROPERTY_DOESNT_EXIST nmae' FROM pause`, "contracts breaker true")
 	r.until(`SELECT trials >= 1 FROM pause`, "true")
 	r.expect(`SELECT count(*) <= 24 FROM outbox WHERE status = 'dead'`, "true")
-	_, err := r.ann().Resume(t.Context(), "contracts")
+	_, err := r.ann().Pauses.Resume(t.Context(), "contracts")
 	r.must(err)
 	r.until(`SELECT count(*) FROM outbox WHERE status IN ('created', 'dead')`, "40")
 	w.stop()

@@ -186,7 +186,7 @@ func TestHealthOfAStreamThatNobodyFetchesFrom(t *testing.T) {
 	r.measure(&cfg)
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.eventually("the stream fails", func() bool { return w.Health().StreamFails > 0 })
-	_, err := r.ann().Pause(t.Context(), outbox.Account, "a test")
+	_, err := r.ann().Pauses.Pause(t.Context(), outbox.Account, "a test")
 	r.must(err)
 	r.eventually("the worker is paused", func() bool { return len(w.Health().Paused) == 1 })
 	r.eventually("it is known to work", func() bool { return w.Health().StreamFails == 0 })

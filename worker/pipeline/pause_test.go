@@ -85,7 +85,7 @@ func TestDailyQuotaPauses(t *testing.T) {
 	second := r.start(cfg, hubspot.StaticToken(token))
 	r.logged(`by=test reason="429`)
 	r.expect(`SELECT trial_at > now() + interval '14 min' FROM pause`, "true")
-	was, err := r.ann().Resume(t.Context(), outbox.Account)
+	was, err := r.ann().Pauses.Resume(t.Context(), outbox.Account)
 	if r.must(err); was == nil {
 		t.Error("there was no pause")
 	}
@@ -134,7 +134,7 @@ func TestOperatorPausesEverything(t *testing.T) {
 		cfg := config()
 		cfg.Name = name
 		if name == "three" { // it starts in the pause, and with events to fetch
-			_, err := ann.Pause(t.Context(), outbox.Account, "month's end")
+			_, err := ann.Pauses.Pause(t.Context(), outbox.Account, "month's end")
 			r.must(err)
 			r.eventually("both workers know", func() bool { return strings.Count(r.log.String(), "by=ann") == 2 })
 			r.rounds() // fetches that wait have ended
@@ -156,7 +156,7 @@ func TestOperatorPausesEverything(t *testing.T) {
 	if n := r.crm.Stats().Requests; n > 0 {
 		t.Errorf("%d calls in the pause", n)
 	}
-	_, err := ann.Resume(t.Context(), outbox.Account)
+	_, err := ann.Pauses.Resume(t.Context(), outbox.Account)
 	r.must(err)
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 250")
 	for _, w := range fleet {
@@ -179,7 +179,7 @@ func TestOperatorPausesAnObjectType(t *testing.T) {
 	w := r.start(cfg, hubspot.StaticToken(token))
 	r.publish(named("contracts", "c", 20)...)
 	r.eventually("the events are in hand", func() bool { return w.Stats().Received.Load() == 20 })
-	_, err := ann.Pause(t.Context(), "contracts", "wait")
+	_, err := ann.Pauses.Pause(t.Context(), "contracts", "wait")
 	r.must(err)
 	r.eventually("they are given back", func() bool { return w.Stats().GivenBack.Load() == 20 })
 	r.rounds()
@@ -197,7 +197,7 @@ func TestOperatorPausesAnObjectType(t *testing.T) {
 	}
 	r.publish(named("deals", "x", 100)...)
 	r.until(`SELECT object_type, status, count(*) FROM outbox GROUP BY 1, 2`, "deals created 100")
-	_, err = ann.Resume(t.Context(), "contracts")
+	_, err = ann.Pauses.Resume(t.Context(), "contracts")
 	r.must(err)
 	r.publish(named("contracts", "f", 100)...)
 	r.until(`SELECT count(*) >= 100 FROM outbox WHERE object_type = 'contracts' AND status = 'created'`, "true")
@@ -253,7 +253,7 @@ func TestResumeEndsAWaitThatWasAskedFor(t *testing.T) {
 			if n := r.crm.Stats().Requests; n != calls {
 				t.Errorf("%d calls in the wait", n-calls)
 			}
-			ended, err := r.ann().Resume(t.Context(), outbox.Account)
+			ended, err := r.ann().Pauses.Resume(t.Context(), outbox.Account)
 			r.must(err)
 			if (ended != nil) != (quota.Calls > 0) {
 				t.Errorf("ended: %+v", ended)

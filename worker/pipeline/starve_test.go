@@ -27,7 +27,7 @@ func TestPausedBacklogIsLeftAlone(t *testing.T) {
 			cfg.InFlight, cfg.TrialInterval = 2, time.Hour
 			if faults == nil {
 				r.publish(named("contracts", "c", backlog)...)
-				_, err := ann.Pause(t.Context(), "contracts", "wait")
+				_, err := ann.Pauses.Pause(t.Context(), "contracts", "wait")
 				r.must(err)
 			}
 			var workers []*running
@@ -59,7 +59,7 @@ func TestPausedBacklogIsLeftAlone(t *testing.T) {
 				t.Error("contracts have a consumer, though nobody may fetch them")
 			}
 
-			_, err := ann.Resume(t.Context(), "contracts")
+			_, err := ann.Pauses.Resume(t.Context(), "contracts")
 			r.must(err)
 			r.until(`SELECT count(*) >= 200 FROM outbox WHERE object_type = 'contracts' AND status = 'created'`, "true")
 			r.publish(named("deals", "e", 100)...)
@@ -91,7 +91,7 @@ func TestPauseEndsAtOnce(t *testing.T) {
 		received, back := w.Stats().Received.Load(), w.Stats().GivenBack.Load()
 		r.publish(named("contracts", prefix, 60)...)
 		r.eventually("the events are in hand", func() bool { return w.Stats().Received.Load() == received+60 })
-		_, err := ann.Pause(t.Context(), "contracts", "wait")
+		_, err := ann.Pauses.Pause(t.Context(), "contracts", "wait")
 		r.must(err)
 		r.eventually("they are given back", func() bool { return w.Stats().GivenBack.Load() == back+60 })
 		r.rounds()
@@ -99,7 +99,7 @@ func TestPauseEndsAtOnce(t *testing.T) {
 			r.publish(named("deals", "d", 1)...) // keeps the stream from becoming empty
 			r.eventually("others are fetched", func() bool { return w.Stats().Received.Load() == received+61 })
 		}
-		_, err = ann.Resume(t.Context(), "contracts")
+		_, err = ann.Pauses.Resume(t.Context(), "contracts")
 		r.must(err)
 		r.publish(named("contracts", prefix+"-more", 40)...)
 		r.untilWithin(20*time.Second, // less than what is put off is put off for
@@ -139,11 +139,11 @@ func TestEventsOfTheSharedConsumer(t *testing.T) {
 	}
 	r.eventually("half of them are in hand", func() bool { return r.consumer().NumAckPending == 200 })
 	ann := r.ann()
-	_, err = ann.Pause(t.Context(), "contracts", "wait")
+	_, err = ann.Pauses.Pause(t.Context(), "contracts", "wait")
 	r.must(err)
 	w := r.start(config(), hubspot.StaticToken(token))
 	r.until(`SELECT object_type, status, count(*) FROM outbox GROUP BY 1, 2`, "deals created 200")
-	_, err = ann.Resume(t.Context(), "contracts")
+	_, err = ann.Pauses.Resume(t.Context(), "contracts")
 	r.must(err)
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 400")
 	w.stop()
@@ -159,7 +159,7 @@ func TestPauseOnACluster(t *testing.T) {
 	r := newRig(t, hubspottest.Config{})
 	c := r.onCluster()
 	ann := r.ann()
-	_, err := ann.Pause(t.Context(), "contracts", "wait")
+	_, err := ann.Pauses.Pause(t.Context(), "contracts", "wait")
 	r.must(err)
 	r.publish(named("contracts", "c", 500)...)
 	var workers []*running
@@ -183,7 +183,7 @@ func TestPauseOnACluster(t *testing.T) {
 	r.publish(named("deals", "e", 500)...)
 	r.until(`SELECT object_type, status, count(*) FROM outbox GROUP BY 1, 2`, "deals created 1000")
 	r.must(c.StartServer(leader))
-	_, err = ann.Resume(t.Context(), "contracts")
+	_, err = ann.Pauses.Resume(t.Context(), "contracts")
 	r.must(err)
 	r.until(`SELECT object_type, status, count(*) FROM outbox GROUP BY 1, 2 ORDER BY 1`, "contracts created 500\ndeals created 1000")
 	r.eventually("there is one consumer again", func() bool {

@@ -82,9 +82,9 @@ func (r *rig) startReplay() (job func() (operator.ReplayJob, error)) {
 	r.must(err)
 	r.t.Cleanup(store.Close)
 	o := operator.New(store, operator.Config{Name: "test"})
-	plan, err := o.PlanReplay(r.t.Context(), operator.Filter{All: true}, operator.Records{}, false)
+	plan, err := o.Replays.Plan(r.t.Context(), operator.Filter{All: true}, operator.Records{}, false)
 	r.must(err)
-	started, err := o.StartReplay(r.t.Context(), operator.Replay{Plan: plan, Rate: batch})
+	started, err := o.Replays.Start(r.t.Context(), operator.Replay{Plan: plan, Rate: batch})
 	r.must(err)
-	return func() (operator.ReplayJob, error) { return o.ReplayOf(r.t.Context(), started.ID) }
+	return func() (operator.ReplayJob, error) { return o.Replays.Get(r.t.Context(), started.ID) }
 }

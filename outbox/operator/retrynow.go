@@ -11,8 +11,8 @@ import (
 	"crmintake/outbox"
 )
 
-// HurryPlan is what Hurry is about to do.
-type HurryPlan struct {
+// RetryNowPlan is what RetryNow is about to do.
+type RetryNowPlan struct {
 	Filter      Undecided `json:"filter"`       // with AsOf
 	TotalEvents int64     `json:"total_events"` // that wait longer than until now
 	Due         int64     `json:"due"`          // that are due already
@@ -22,18 +22,18 @@ type HurryPlan struct {
 	NotUndecided int64 `json:"not_undecided"`
 }
 
-// Who asks before a settle time has passed since a call, or since the first proof that there is no record, may be told
-// that there is none while the call is still at work. So of what is in doubt only that is hurried which was asked about
-// in vain.
+// Of what is in doubt only that may be asked about at once which was asked about in vain. Whoever asks before a settle
+// time has passed since a call, or since the first proof that there is no record, may be told that there is none while
+// the call is still at work.
 const askedInVain = `(o.misses IS NULL OR o.misses = 0 AND EXISTS (
     SELECT FROM attempt a WHERE a.id = ANY (ARRAY[o.attempt_id]) AND a.kind = 'read'))`
 
-// PlanHurry says which events Hurry would be done to. Its errors are those of Plan. It changes nothing.
-func (o *Operator) PlanHurry(ctx context.Context, u Undecided) (HurryPlan, error) {
+// PlanRetryNow says which events RetryNow would be done to. Its errors are those of Plan. It changes nothing.
+func (o *Waiting) PlanRetryNow(ctx context.Context, u Undecided) (RetryNowPlan, error) {
 	if err := u.destructive(); err != nil {
-		return HurryPlan{}, err
+		return RetryNowPlan{}, err
 	}
-	p := HurryPlan{Filter: u}
+	p := RetryNowPlan{Filter: u}
 	err := o.asOf(ctx, "retry now", &p.Filter.Filter, func(tx pgx.Tx) (err error) {
 		if p.NotUndecided, p.InCall, err = notWaiting(ctx, tx, p.Filter); err != nil {
 			return err
@@ -46,15 +46,15 @@ SELECT count(*) FILTER (WHERE o.next_attempt_at > now() AND `+askedInVain+`),
 FROM event o WHERE `+p.Filter.where(args), args).Scan(&p.TotalEvents, &p.Due, &p.Asked)
 	})
 	if err != nil {
-		return HurryPlan{}, err
+		return RetryNowPlan{}, err
 	}
 	return p, nil
 }
 
-// Hurry makes the plan's events due at once: the workers send those in `retry`, and ask about those in `unknown`, as
+// RetryNow makes the plan's events due at once: the workers send those in `retry`, and ask about those in `unknown`, as
 // soon as pauses and the quota let them. No attempt is given or taken. What is in a call by now, or locked by somebody
 // else, counts as skipped.
-func (o *Operator) Hurry(ctx context.Context, p HurryPlan, reason string) (Result, error) {
+func (o *Waiting) RetryNow(ctx context.Context, p RetryNowPlan, reason string) (Result, error) {
 	if p.Filter.AsOf.IsZero() {
 		return Result{}, ErrNoPlan
 	}
@@ -73,10 +73,10 @@ func (o *Operator) Hurry(ctx context.Context, p HurryPlan, reason string) (Resul
 WITH chosen AS MATERIALIZED (
   SELECT o.event_id FROM event o WHERE `+p.Filter.where(args)+` AND o.next_attempt_at > now() AND `+askedInVain+`
   ORDER BY o.event_id FOR UPDATE SKIP LOCKED),
-hurried AS (
+due AS (
   UPDATE event o SET next_attempt_at = now(), updated_at = now()
   FROM chosen WHERE o.event_id = ANY (ARRAY[chosen.event_id]) RETURNING o.event_id)
-INSERT INTO operator_action_event (event_id, action_id) SELECT event_id, @action FROM hurried`, args)
+INSERT INTO operator_action_event (event_id, action_id) SELECT event_id, @action FROM due`, args)
 		if err != nil {
 			return Result{}, fmt.Errorf("operator: retry now: %w", err)
 		}
