@@ -75,7 +75,7 @@ type Aged struct {
 // a record may exist. Age counts as anywhere, from a row's last replay or else its arrival. What is in a call, or
 // locked, is left alone. It costs some index look-ups per object type while nothing is paused, and looks at some 10,000
 // rows of each object type that is. There may be more when it has ended as many as limit.
-func (s *Store) EndAged(ctx context.Context, age time.Duration, limit int) ([]Aged, error) {
+func (s *Schedule) EndAged(ctx context.Context, age time.Duration, limit int) ([]Aged, error) {
 	rows, err := s.pool.Query(ctx, endAged, age, agedLook, limit, tooOld, causeOf(nil, tooOld))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: aged: %w", err)

@@ -16,7 +16,7 @@ func older(t *testing.T, s *Store, ids ...string) {
 
 func endAgedOf(t *testing.T, s *Store, limit int, want ...Aged) {
 	t.Helper()
-	got, err := s.EndAged(t.Context(), 12*time.Hour, limit)
+	got, err := s.Schedule.EndAged(t.Context(), 12*time.Hour, limit)
 	ok(t, err)
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -98,7 +98,7 @@ func TestAgeOfDoubtThatIsAskedAbout(t *testing.T) {
 		if got := claimIDs(t, s, read, Unknown); !cmp.Equal(got, []string{id}) {
 			t.Fatal(got)
 		}
-		ok(t, s.Settle(t.Context(), read.ID, call,
+		ok(t, s.Batches.Settle(t.Context(), read.ID, call,
 			[]Settlement{{EventID: id, Status: Unknown, Missed: id == "missed"}}))
 	}
 	older(t, s, "fresh", "missed", "refused", "silence")
@@ -134,7 +134,7 @@ func TestGiveUp(t *testing.T) {
 	claimIDs(t, s, newAttempt(), Retry)
 	settle(t, s, intend(t, s, "doubt"), unknown, "doubt")
 	a := intend(t, s, "dead", "made")
-	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 1, Rejected: 1},
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 1, Rejected: 1},
 		append(alike(dead, "dead"), alike(created, "made")...)))
 	tx, err := s.pool.Begin(t.Context())
 	ok(t, err)

@@ -15,7 +15,7 @@ func BenchmarkIntend100(b *testing.B) {
 		b.StopTimer()
 		list, _ := batchOf(fmt.Sprintf("e%09d-", n), benchBatch, benchPayload)
 		b.StartTimer()
-		if _, err := s.Intend(b.Context(), newAttempt(), list); err != nil {
+		if _, err := s.Batches.Intend(b.Context(), newAttempt(), list); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -28,11 +28,11 @@ func BenchmarkSettle100(b *testing.B) {
 		b.StopTimer()
 		list, settlements := batchOf(fmt.Sprintf("e%09d-", n), benchBatch, benchPayload)
 		a := newAttempt()
-		if _, err := s.Intend(b.Context(), a, list); err != nil {
+		if _, err := s.Batches.Intend(b.Context(), a, list); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		if err := s.Settle(b.Context(), a.ID, Call{Status: 201, Created: benchBatch}, settlements); err != nil {
+		if err := s.Batches.Settle(b.Context(), a.ID, Call{Status: 201, Created: benchBatch}, settlements); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Breaker is the circuit breaker of each object type: the last inputs of its calls, and which of them were rejected.
+type Breaker struct{ pool *Pool }
+
 // The window of an object type is its last inputs, as they were added: before tells how many came after a row's.
 const window = `(
   SELECT id, object_type, reason, inputs, sum(inputs) OVER (PARTITION BY object_type ORDER BY id DESC) - inputs AS before
@@ -39,7 +42,7 @@ DELETE FROM breaker WHERE id IN (
 // RecordOutcomes adds what became of a call's inputs, and of those that came before it and were not rejected, to the window of the last so
 // many inputs of an object type. It tells the reason for which most in the window were rejected, and how many. It may be called
 // again with the same call, which adds nothing.
-func (s *Store) RecordOutcomes(ctx context.Context, objectType string, call uuid.UUID, others int, rejected map[string]int, size int) (reason string, n int, err error) {
+func (s *Breaker) RecordOutcomes(ctx context.Context, objectType string, call uuid.UUID, others int, rejected map[string]int, size int) (reason string, n int, err error) {
 	var reasons []string
 	var inputs []int32
 	if others > 0 {
@@ -65,7 +68,7 @@ func (s *Store) RecordOutcomes(ctx context.Context, objectType string, call uuid
 
 // RecordSuccesses adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them are
 // nothing. It may be called again with the same call.
-func (s *Store) RecordSuccesses(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
+func (s *Breaker) RecordSuccesses(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
 	var types []string
 	var inputs []int32
 	for objectType, n := range others {

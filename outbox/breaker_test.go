@@ -10,7 +10,7 @@ func weigh(t *testing.T, s *Store, objectType string, others int, rejected map[s
 	t.Helper()
 	call := NewAttemptID()
 	for range 2 { // as after an answer that was lost
-		reason, n, err := s.RecordOutcomes(t.Context(), objectType, call, others, rejected, 500)
+		reason, n, err := s.Breaker.RecordOutcomes(t.Context(), objectType, call, others, rejected, 500)
 		if got := fmt.Sprint(reason, " ", n); got != want || err != nil {
 			t.Errorf("%q, %v; want %q", got, err, want)
 		}
@@ -21,7 +21,7 @@ func dilute(t *testing.T, s *Store, others map[string]int) {
 	t.Helper()
 	call := NewAttemptID()
 	for range 2 {
-		ok(t, s.RecordSuccesses(t.Context(), call, others, 500))
+		ok(t, s.Breaker.RecordSuccesses(t.Context(), call, others, 500))
 	}
 }
 
@@ -56,7 +56,7 @@ func TestBreakerIsForgotten(t *testing.T) {
 		weigh(t, s, objectType, 0, map[string]int{"a": 300}, "a 300")
 		doPause(t, s, Pause{ObjectType: objectType, Cause: ByBreaker, Reason: "a", By: "w"}, true)
 	}
-	got, err := s.Resume(t.Context(), "deals")
+	got, err := s.Pauses.Resume(t.Context(), "deals")
 	ended(t, got, err, true)
 	weigh(t, s, "deals", 0, map[string]int{"a": 1}, "a 1")
 	weigh(t, s, "contracts", 0, map[string]int{"a": 1}, "a 301")
@@ -68,17 +68,17 @@ func TestBreakerOfManyWorkers(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 10 {
-				if _, _, err := s.RecordOutcomes(t.Context(), "deals", NewAttemptID(), 3, map[string]int{"a": 5, "b": 2}, 100); err != nil {
+				if _, _, err := s.Breaker.RecordOutcomes(t.Context(), "deals", NewAttemptID(), 3, map[string]int{"a": 5, "b": 2}, 100); err != nil {
 					t.Error(err)
 				}
-				if err := s.RecordSuccesses(t.Context(), NewAttemptID(), map[string]int{"deals": 10, "contracts": 1}, 100); err != nil {
+				if err := s.Breaker.RecordSuccesses(t.Context(), NewAttemptID(), map[string]int{"deals": 10, "contracts": 1}, 100); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if _, n, err := s.RecordOutcomes(t.Context(), "deals", NewAttemptID(), 0, map[string]int{"c": 100}, 100); n != 100 || err != nil {
+	if _, n, err := s.Breaker.RecordOutcomes(t.Context(), "deals", NewAttemptID(), 0, map[string]int{"c": 100}, 100); n != 100 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 	want(t, s, `SELECT count(*) FROM breaker`, "1")

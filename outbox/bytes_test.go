@@ -32,7 +32,7 @@ func TestAnyBytesSurvive(t *testing.T) {
 	list[4].StreamSeq = 1<<64 - 1
 	list[4].ContentHash = [16]byte{0, 0xff, '\\', 0}
 	a := newAttempt()
-	_, err := s.Intend(t.Context(), a, list)
+	_, err := s.Batches.Intend(t.Context(), a, list)
 	ok(t, err)
 	like := retry
 	like.Error = awkward
@@ -41,10 +41,10 @@ func TestAnyBytesSurvive(t *testing.T) {
 	for _, e := range list {
 		ids = append(ids, e.ID)
 	}
-	ok(t, s.Settle(t.Context(), a.ID, Call{CorrelationID: awkward, Detail: awkward, NotApplied: 5}, alike(like, ids...)))
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{CorrelationID: awkward, Detail: awkward, NotApplied: 5}, alike(like, ids...)))
 
 	second := newAttempt()
-	rows, err := s.Claim(t.Context(), second, Retry, 100, 1<<20)
+	rows, err := s.Schedule.Claim(t.Context(), second, Retry, 100, 1<<20)
 	ok(t, err)
 	got := map[string]Event{}
 	for _, r := range rows {
@@ -66,13 +66,13 @@ func TestAnyBytesSurvive(t *testing.T) {
 	want(t, s, `SELECT count(DISTINCT error), min(error) LIKE '%"\\u0000 \\xff%' FROM outbox`, "1 t")
 
 	like = Settlement{Status: Created, RecordID: awkward, URL: awkward, Warnings: []byte(awkward), Result: []byte(awkward), Keep: true}
-	ok(t, s.Settle(t.Context(), second.ID, Call{Created: 5}, alike(like, ids...)))
+	ok(t, s.Batches.Settle(t.Context(), second.ID, Call{Created: 5}, alike(like, ids...)))
 	var payload, result []byte
 	ok(t, s.pool.QueryRow(t.Context(), `SELECT payload, result FROM outbox WHERE event_id = 'awkward'`).Scan(&payload, &result))
 	if !bytes.Equal(result, []byte(awkward)) || !bytes.Equal(payload, []byte(awkward)) {
 		t.Errorf("payload %q, result %q", payload, result)
 	}
-	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("buried", awkward), Reason: InvalidEvent, Error: awkward}})
+	_, err = s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event("buried", awkward), Reason: InvalidEvent, Error: awkward}})
 	ok(t, err)
 	ok(t, s.pool.QueryRow(t.Context(), `SELECT payload FROM outbox WHERE event_id = 'buried'`).Scan(&payload))
 	if !bytes.Equal(payload, []byte(awkward)) {
@@ -84,13 +84,13 @@ func TestLargestBatch(t *testing.T) {
 	s := open(t)
 	list, settlements := batchOf("e", 100, 1<<20)
 	a := newAttempt()
-	_, err := s.Intend(t.Context(), a, list)
+	_, err := s.Batches.Intend(t.Context(), a, list)
 	ok(t, err)
 	for i := range settlements {
 		settlements[i] = Settlement{EventID: list[i].ID, Status: Retry}
 	}
-	ok(t, s.Settle(t.Context(), a.ID, Call{NotApplied: 100}, settlements))
-	rows, err := s.Claim(t.Context(), newAttempt(), Retry, 100, 100<<20)
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{NotApplied: 100}, settlements))
+	rows, err := s.Schedule.Claim(t.Context(), newAttempt(), Retry, 100, 100<<20)
 	ok(t, err)
 	if len(rows) != 100 {
 		t.Fatalf("claimed %d rows", len(rows))
@@ -113,7 +113,7 @@ func TestWaits(t *testing.T) {
 		settlements[i].Wait = waits[settlements[i].EventID]
 	}
 	a := intend(t, s, ids...)
-	ok(t, s.Settle(t.Context(), a.ID, Call{NotApplied: 6}, settlements))
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{NotApplied: 6}, settlements))
 	for id, wait := range waits {
 		var got int64
 		ok(t, s.pool.QueryRow(t.Context(), `SELECT (extract(epoch FROM next_attempt_at - updated_at) * 1000000)::int8 FROM outbox WHERE event_id = $1`, id).Scan(&got))

@@ -8,6 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Schedule is what is due, by the time of its next attempt.
+type Schedule struct{ pool *Pool }
+
 // Due is an object type that has rows to work on now.
 type Due struct {
 	ObjectType     string
@@ -43,7 +46,7 @@ SELECT object_type, bool_or(retry), bool_or(NOT retry) FROM due GROUP BY object_
 // Due lists the object types that have `retry` or `unknown` rows whose time has come, sorted. It costs some index
 // look-ups per object type, however many rows there are, and is meant to be asked about once a second: it does not tell
 // when the next row will be due, for any worker may add an earlier one.
-func (s *Store) Due(ctx context.Context) ([]Due, error) {
+func (s *Schedule) Due(ctx context.Context) ([]Due, error) {
 	rows, err := s.pool.Query(ctx, selectDue)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: due: %w", err)
@@ -104,7 +107,7 @@ var (
 // status under the attempt a, the longest due first. They are returned in the order of event ids. Claimed Retry rows
 // become `sending`, for a create call; claimed Unknown rows stay so, for a read, and are asked about by the same property. No rows means that nothing is due any
 // more; then there is no attempt either.
-func (s *Store) Claim(ctx context.Context, a Attempt, status Status, limit, maxBytes int) ([]Row, error) {
+func (s *Schedule) Claim(ctx context.Context, a Attempt, status Status, limit, maxBytes int) ([]Row, error) {
 	var sql string
 	switch status {
 	case Retry:
@@ -181,7 +184,7 @@ type Resend struct {
 // Park ends the doubt of up to limit due `unknown` rows of an object type that can be asked about by nothing, and returns how many of
 // them are dead now, for a person to decide, and how many are to be sent again, as possible duplicates. With resend nil,
 // none are.
-func (s *Store) Park(ctx context.Context, objectType string, resend *Resend, limit int) (dead, again int, err error) {
+func (s *Schedule) Park(ctx context.Context, objectType string, resend *Resend, limit int) (dead, again int, err error) {
 	var r Resend
 	if resend != nil {
 		r = *resend

@@ -14,7 +14,7 @@ func TestClaimForACall(t *testing.T) {
 	settle(t, s, intend(t, s, "later"), Settlement{Status: Retry, Wait: time.Hour}, "later")
 	settle(t, s, intend(t, s, "unknown"), unknown, "unknown")
 	a := newAttempt()
-	first, err := s.Claim(t.Context(), a, Retry, 100, 1<<20)
+	first, err := s.Schedule.Claim(t.Context(), a, Retry, 100, 1<<20)
 	ok(t, err)
 	if diff := cmp.Diff([]Row{{Event: event("a", "content of a")}, {Event: event("b", "content of b")}}, first,
 		cmpopts.IgnoreFields(Row{}, "Age", "Since")); diff != "" {
@@ -28,7 +28,7 @@ func TestClaimForACall(t *testing.T) {
 	want(t, s, `SELECT kind, state, inputs, worker FROM attempt WHERE id = '`+a.ID.String()+`'`, "create open 2 w")
 	want(t, s, rowStates, "a sending", "b sending", "later retry", "unknown unknown")
 
-	again, err := s.Claim(t.Context(), a, Retry, 100, 1<<20)
+	again, err := s.Schedule.Claim(t.Context(), a, Retry, 100, 1<<20)
 	ok(t, err)
 	if diff := cmp.Diff(first, again, cmpopts.IgnoreFields(Row{}, "Age", "Since")); diff != "" {
 		t.Errorf("claimed again after a lost answer: %s", diff)
@@ -43,7 +43,7 @@ func TestClaimForARead(t *testing.T) {
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), unknown, "a")
 	a := newAttempt()
-	rows, err := s.Claim(t.Context(), a, Unknown, 100, 1<<20)
+	rows, err := s.Schedule.Claim(t.Context(), a, Unknown, 100, 1<<20)
 	ok(t, err)
 	if diff := cmp.Diff([]Row{{Event: event("a", "content of a"), Attempts: 1, InDoubt: true}}, rows,
 		cmpopts.IgnoreFields(Row{}, "Age", "Since")); diff != "" {
@@ -74,7 +74,7 @@ func TestClaimTakesTheLongestDueThatFit(t *testing.T) {
 		{100, 1, []string{"c"}}, {1, 100, []string{"c"}},
 	} {
 		a := newAttempt()
-		rows, err := s.Claim(t.Context(), a, Retry, c.limit, c.bytes)
+		rows, err := s.Schedule.Claim(t.Context(), a, Retry, c.limit, c.bytes)
 		ok(t, err)
 		if diff := cmp.Diff(c.want, idsOf(rows)); diff != "" {
 			t.Errorf("%d rows, %d bytes: %s", c.limit, c.bytes, diff)
@@ -87,7 +87,7 @@ func TestClaimTakesTheLongestDueThatFit(t *testing.T) {
 func TestClaimTakesNoOtherStatus(t *testing.T) {
 	s := open(t)
 	for _, st := range []Status{Created, Sending, Dead, ""} {
-		if _, err := s.Claim(t.Context(), newAttempt(), st, 1, 1); err == nil {
+		if _, err := s.Schedule.Claim(t.Context(), newAttempt(), st, 1, 1); err == nil {
 			t.Errorf("claimed %q rows", st)
 		}
 	}
@@ -97,7 +97,7 @@ func TestDue(t *testing.T) {
 	s := open(t)
 	due := func(want ...Due) {
 		t.Helper()
-		got, err := s.Due(t.Context())
+		got, err := s.Schedule.Due(t.Context())
 		ok(t, err)
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Error(diff)
@@ -108,7 +108,7 @@ func TestDue(t *testing.T) {
 		t.Helper()
 		a := newAttempt()
 		a.ObjectType = objectType
-		_, err := s.Intend(t.Context(), a, events(id))
+		_, err := s.Batches.Intend(t.Context(), a, events(id))
 		ok(t, err)
 		settle(t, s, a, st, id)
 	}
@@ -146,13 +146,13 @@ func TestPark(t *testing.T) {
 			settle(t, s, intend(t, s, "b"), Settlement{Status: Unknown, InDoubt: true}, "b")
 			settle(t, s, intend(t, s, "later"), Settlement{Status: Unknown, Wait: time.Hour}, "later")
 			settle(t, s, intend(t, s, "retry"), retry, "retry")
-			if dead, again, err := s.Park(t.Context(), "other", c.resend, 100); dead+again != 0 || err != nil {
+			if dead, again, err := s.Schedule.Park(t.Context(), "other", c.resend, 100); dead+again != 0 || err != nil {
 				t.Errorf("of another type: %d, %d, %v", dead, again, err)
 			}
 			const others = `SELECT o FROM outbox o WHERE event_id > 'c' ORDER BY event_id`
 			before, attempts := lines(t, s, others), lines(t, s, `SELECT count(*) FROM attempt`)
 			for _, want := range []int{1, 1, 0} {
-				if dead, again, err := s.Park(t.Context(), objectType, c.resend, 1); dead+again != want || err != nil {
+				if dead, again, err := s.Schedule.Park(t.Context(), objectType, c.resend, 1); dead+again != want || err != nil {
 					t.Errorf("parked %d, to resend %d, %v; want %d", dead, again, err, want)
 				}
 			}

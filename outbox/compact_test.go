@@ -29,19 +29,19 @@ FROM event e JOIN attempt a ON a.id = e.attempt_id ORDER BY e.event_id`
 			for i, id := range []string{"30", "10", "20"} {
 				list[i].RecordID = id
 			}
-			ok(t, s.Settle(t.Context(), a.ID, Call{Created: 3}, list))
+			ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 3}, list))
 		}, []string{"a - 1 - - f {a,b,c} {10,20,30}", "b - 2 - - f {a,b,c} {10,20,30}", "c - 3 - - f {a,b,c} {10,20,30}"}},
 		"created in part": {func(t *testing.T, s *Store, a Attempt) {
 			kept := created
 			kept.Keep = true
-			ok(t, s.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 1}, append(alike(created, "b"), append(alike(retry, "a"), alike(kept, "c")...)...)))
+			ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 1}, append(alike(created, "b"), append(alike(retry, "a"), alike(kept, "c")...)...)))
 		}, []string{"a retry - content of a - f {a,b,c} {NULL,r-b,NULL}", "b - 2 - - f {a,b,c} {NULL,r-b,NULL}", "c created - content of c r-c f {a,b,c} {NULL,r-b,NULL}"}},
 		"rejected": {func(t *testing.T, s *Store, a Attempt) { settle(t, s, a, dead, "a", "b", "c") },
 			[]string{"a dead - content of a - f {a,b,c} {NULL,NULL,NULL}", "b dead - content of b - f {a,b,c} {NULL,NULL,NULL}", "c dead - content of c - f {a,b,c} {NULL,NULL,NULL}"}},
 		"expired": {func(t *testing.T, s *Store, a Attempt) { endLease(t, s, a.ID); expire(t, s) },
 			[]string{"a unknown - content of a - f - -", "b unknown - content of b - f - -", "c unknown - content of c - f - -"}},
 		"split": {func(t *testing.T, s *Store, a Attempt) {
-			ok(t, s.Split(t.Context(), a.ID, NewAttemptID(), []string{"b"}, a.Lease))
+			ok(t, s.Batches.Split(t.Context(), a.ID, NewAttemptID(), []string{"b"}, a.Lease))
 		}, []string{"a sending - content of a - f - -", "b sending - content of b - f - -", "c sending - content of c - f - -"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,16 +58,16 @@ func TestBarePayloads(t *testing.T) {
 	list := events("a", "b", "c")
 	list[0].Payload, list[1].Payload, list[2].Payload = []byte{}, []byte("\x00\xff{},\"\\"), bytes.Repeat([]byte("long"), 50_000)
 	a := newAttempt()
-	_, err := s.Intend(t.Context(), a, list)
+	_, err := s.Batches.Intend(t.Context(), a, list)
 	ok(t, err)
 	for _, e := range list {
-		if got, err := s.Get(t.Context(), e.ID); err != nil || !bytes.Equal(got.Payload, e.Payload) || got.Status != Sending {
+		if got, err := s.Read.Get(t.Context(), e.ID); err != nil || !bytes.Equal(got.Payload, e.Payload) || got.Status != Sending {
 			t.Errorf("%s in a call: %d bytes, %s, %v", e.ID, len(got.Payload), got.Status, err)
 		}
 	}
 	settle(t, s, a, created, "a", "b", "c")
 	for _, e := range list {
-		if got, err := s.Get(t.Context(), e.ID); err != nil || len(got.Payload) > 0 || got.Status != Created || got.RecordID != created.RecordID+"-"+e.ID || got.Attempts != 1 {
+		if got, err := s.Read.Get(t.Context(), e.ID); err != nil || len(got.Payload) > 0 || got.Status != Created || got.RecordID != created.RecordID+"-"+e.ID || got.Attempts != 1 {
 			t.Errorf("%s created: %+v, %v", e.ID, got, err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestPayloadsAreCompressed(t *testing.T) {
 	for n := range 100 {
 		list = append(list, event(fmt.Sprintf("e%03d", n), fmt.Sprintf(`{"properties":{"name":"Contract %d","amount":"%d.50","status":"signed"}}`, n, n)))
 	}
-	_, err := s.Intend(t.Context(), newAttempt(), list)
+	_, err := s.Batches.Intend(t.Context(), newAttempt(), list)
 	ok(t, err)
 	var has bool // what the server was built with
 	ok(t, s.pool.QueryRow(t.Context(), `SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'`).Scan(&has))
@@ -98,11 +98,11 @@ func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
 	settle(t, s, intend(t, s, "a", "b"), created, "a", "b")
 	refused := dead
 	refused.Errors = []Error{{Message: "bad"}}
-	ok(t, s.Settle(t.Context(), intend(t, s, "c", "d").ID, Call{Created: 1, Rejected: 1}, append(alike(created, "c"), alike(refused, "d")...)))
+	ok(t, s.Batches.Settle(t.Context(), intend(t, s, "c", "d").ID, Call{Created: 1, Rejected: 1}, append(alike(created, "c"), alike(refused, "d")...)))
 	makeOlder(t, s, "31 days")
 	const records = `SELECT event_id, record_id FROM outbox ORDER BY event_id`
 	before := lines(t, s, records)
-	removed, err := s.sweep(t.Context(), "attempt", sweepAttempts, month)
+	removed, err := s.Retention.sweep(t.Context(), "attempt", sweepAttempts, month)
 	if err != nil || removed != 0 {
 		t.Errorf("%d attempts removed, %v", removed, err)
 	}
@@ -134,7 +134,7 @@ func TestLostStatements(t *testing.T) {
 	s := openAt(t, outboxtest.New(t), 1)
 	intend(t, s, "a")
 	exec(t, s, `DEALLOCATE ALL`)
-	if _, err := s.Intend(t.Context(), newAttempt(), events("b")); err == nil {
+	if _, err := s.Batches.Intend(t.Context(), newAttempt(), events("b")); err == nil {
 		t.Error("no statement was lost")
 	}
 	intend(t, s, "b")
@@ -170,7 +170,7 @@ func TestSettleWaits(t *testing.T) {
 			ok(t, err)
 			settled := make(chan error, 1)
 			go func() {
-				settled <- s.Settle(t.Context(), a.ID, Call{Created: 1, NotApplied: 1}, append(alike(created, "a"), alike(retry, "b")...))
+				settled <- s.Batches.Settle(t.Context(), a.ID, Call{Created: 1, NotApplied: 1}, append(alike(created, "a"), alike(retry, "b")...))
 			}()
 			for waits := false; !waits; {
 				select {
@@ -193,7 +193,7 @@ func TestSplitOfNothing(t *testing.T) {
 	a := intend(t, s, "a")
 	const tables = `SELECT e, a FROM event e, attempt a`
 	before := lines(t, s, tables)
-	if err := s.Split(t.Context(), a.ID, NewAttemptID(), []string{"x"}, a.Lease); !errors.Is(err, ErrLeaseLost) {
+	if err := s.Batches.Split(t.Context(), a.ID, NewAttemptID(), []string{"x"}, a.Lease); !errors.Is(err, ErrLeaseLost) {
 		t.Errorf("got %v", err)
 	}
 	want(t, s, tables, before...)

@@ -27,12 +27,12 @@ func TestOneRoundTripEach(t *testing.T) {
 		var a Attempt
 		trips("intend", most, func() { a = intend(t, s, id, id+"x") })
 		trips("settle", most, func() {
-			ok(t, s.Settle(t.Context(), a.ID, Call{Created: 1, NotApplied: 1}, append(alike(created, id), Settlement{EventID: id + "x", Status: Retry, Errors: []Error{{}}})))
+			ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 1, NotApplied: 1}, append(alike(created, id), Settlement{EventID: id + "x", Status: Retry, Errors: []Error{{}}})))
 		})
 		a = newAttempt()
 		trips("claim", most, func() { claimIDs(t, s, a, Retry) })
 		trips("bury", most, func() {
-			_, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event(id+"y", ""), Reason: InvalidEvent}})
+			_, err := s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event(id+"y", ""), Reason: InvalidEvent}})
 			ok(t, err)
 		})
 		settle(t, direct, a, created, id+"x")
@@ -63,18 +63,18 @@ func TestRepeatedAfterALostConnection(t *testing.T) {
 
 				a = newAttempt()
 				run(func() error {
-					standing, err := s.Intend(t.Context(), a, events(id, id+"2"))
+					standing, err := s.Batches.Intend(t.Context(), a, events(id, id+"2"))
 					if diff := cmp.Diff([]IntentResult{Inserted, Inserted}, standing); err == nil && diff != "" {
 						t.Error(diff)
 					}
 					return err
 				})
 				child := NewAttemptID()
-				run(func() error { return s.Split(t.Context(), a.ID, child, []string{id + "2"}, time.Hour) })
+				run(func() error { return s.Batches.Split(t.Context(), a.ID, child, []string{id + "2"}, time.Hour) })
 				run(func() error {
 					st := unknown
 					st.Errors = []Error{{Message: "once"}}
-					return s.Settle(t.Context(), a.ID, Call{Unknown: 2}, alike(st, id))
+					return s.Batches.Settle(t.Context(), a.ID, Call{Unknown: 2}, alike(st, id))
 				})
 				settle(t, direct, Attempt{ID: child}, created, id+"2")
 				exec(t, direct, `UPDATE event SET next_attempt_at = 'infinity' WHERE event_id = '`+id+`'`)
@@ -84,7 +84,7 @@ func TestRepeatedAfterALostConnection(t *testing.T) {
 				for status, prefix := range map[Status]string{Retry: "retry ", Unknown: "unknown "} {
 					claim := newAttempt()
 					run(func() error {
-						rows, err := s.Claim(t.Context(), claim, status, 100, 1<<20)
+						rows, err := s.Schedule.Claim(t.Context(), claim, status, 100, 1<<20)
 						if diff := cmp.Diff([]string{prefix + id}, idsOf(rows)); err == nil && diff != "" {
 							t.Error(diff)
 						}
@@ -93,7 +93,7 @@ func TestRepeatedAfterALostConnection(t *testing.T) {
 					settle(t, direct, claim, created, prefix+id)
 				}
 				run(func() error {
-					reused, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event(id+"3", "x"), Reason: InvalidEvent}, {Event: event(id, "other"), Reason: InvalidEvent}})
+					reused, err := s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event(id+"3", "x"), Reason: InvalidEvent}, {Event: event(id, "other"), Reason: InvalidEvent}})
 					if diff := cmp.Diff([]int{1}, reused, cmpopts.EquateEmpty()); err == nil && diff != "" {
 						t.Error(diff)
 					}

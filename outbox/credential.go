@@ -9,6 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Vault keeps secrets for the whole fleet, one under each name.
+type Vault struct{ pool *Pool }
+
 // errUnchanged rolls a transaction back that came to its end.
 var errUnchanged = errors.New("unchanged")
 
@@ -18,7 +21,7 @@ var errUnchanged = errors.New("unchanged")
 //
 // What change returned is durable only when ChangeSecret has returned without error. After an error of the database it may be or
 // not be: what is kept is shown to the next who asks. change is called once; a connection is taken for as long as it runs.
-func (s *Store) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error {
+func (s *Vault) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error {
 	var refused error
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		// The row is there to be locked, at first as well.

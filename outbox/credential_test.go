@@ -13,7 +13,7 @@ func TestChangeSecret(t *testing.T) {
 	s := open(t)
 	change := func(value string, fails error, want string) {
 		t.Helper()
-		err := s.ChangeSecret(t.Context(), "n", func(had []byte, age time.Duration) ([]byte, error) {
+		err := s.Vault.ChangeSecret(t.Context(), "n", func(had []byte, age time.Duration) ([]byte, error) {
 			if string(had) != want || had == nil && want != "" || age < 0 || age > time.Hour {
 				t.Errorf("shown %q after %v, want %q", had, age, want)
 			}
@@ -35,7 +35,7 @@ func TestChangeSecret(t *testing.T) {
 	change("two", failure, "one")
 	change("two\x00\xff", nil, "one")
 	exec(t, s, `UPDATE credential SET updated_at = updated_at - interval '10 minutes'`)
-	ok(t, s.ChangeSecret(t.Context(), "n", func(had []byte, age time.Duration) ([]byte, error) {
+	ok(t, s.Vault.ChangeSecret(t.Context(), "n", func(had []byte, age time.Duration) ([]byte, error) {
 		if string(had) != "two\x00\xff" || age < 10*time.Minute || age > 20*time.Minute {
 			t.Errorf("shown %q after %v", had, age)
 		}
@@ -49,7 +49,7 @@ func TestChangeSecretOneAtATime(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if err := s.ChangeSecret(t.Context(), "n", func(had []byte, _ time.Duration) ([]byte, error) {
+			if err := s.Vault.ChangeSecret(t.Context(), "n", func(had []byte, _ time.Duration) ([]byte, error) {
 				return append(had, 'x'), nil
 			}); err != nil {
 				t.Error(err)
@@ -59,10 +59,10 @@ func TestChangeSecretOneAtATime(t *testing.T) {
 	wg.Wait()
 	want(t, s, `SELECT convert_from(sealed, 'UTF8') FROM credential`, strings.Repeat("x", 8))
 
-	ok(t, s.ChangeSecret(t.Context(), "n", func(had []byte, _ time.Duration) ([]byte, error) {
+	ok(t, s.Vault.ChangeSecret(t.Context(), "n", func(had []byte, _ time.Duration) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if err := s.ChangeSecret(ctx, "n", func([]byte, time.Duration) ([]byte, error) { return []byte("y"), nil }); err == nil {
+		if err := s.Vault.ChangeSecret(ctx, "n", func([]byte, time.Duration) ([]byte, error) { return []byte("y"), nil }); err == nil {
 			t.Error("changed by two at once")
 		}
 		return nil, nil
@@ -72,8 +72,8 @@ func TestChangeSecretOneAtATime(t *testing.T) {
 // A connection that breaks before the commit leaves all as it was.
 func TestChangeSecretNotCommitted(t *testing.T) {
 	s := open(t)
-	ok(t, s.ChangeSecret(t.Context(), "n", func([]byte, time.Duration) ([]byte, error) { return []byte("one"), nil }))
-	if err := s.ChangeSecret(t.Context(), "n", func([]byte, time.Duration) ([]byte, error) {
+	ok(t, s.Vault.ChangeSecret(t.Context(), "n", func([]byte, time.Duration) ([]byte, error) { return []byte("one"), nil }))
+	if err := s.Vault.ChangeSecret(t.Context(), "n", func([]byte, time.Duration) ([]byte, error) {
 		exec(t, s, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`)
 		return []byte("two"), nil
 	}); err == nil {

@@ -3,12 +3,12 @@
 //
 // The contract:
 //
-//   - What Intend, Bury, Claim, Split, Settle and Park return without error is durable. An error of any of them means
+//   - What Intend, InsertDead, Claim, Split, Settle and Park return without error is durable. An error of any of them means
 //     that all of it happened or nothing did.
-//   - Intend, Bury, Claim, Split and Settle may be called again with the same arguments after an error, and then finish
+//   - Intend, InsertDead, Claim, Split and Settle may be called again with the same arguments after an error, and then finish
 //     what the first try did or didn't do: a commit whose answer was lost is found and not made twice. That holds too
 //     while the server is still at the first try.
-//   - Only an event whose standing is Ours may be sent. No event is Ours twice, whoever asks and however often, but
+//   - Only an event that Intend found Inserted may be sent. No event is Inserted twice, whoever asks and however often, but
 //     when it is claimed again after `retry`.
 //   - An event's id with other content is Reused, and never taken for the event, for as long as the row stays.
 //   - An event that an older program kept under another id is a Duplicate of that row when the same message comes
@@ -55,7 +55,7 @@
 //   - A row is bare or whole. A bare one stands as its attempt does, and the attempt has its payload, and later its
 //     record id, at its place. Rows are made whole before anything else becomes of them, and stay so. The view `outbox`
 //     shows both alike.
-//   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see planByKeys).
+//   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see plannerSettings).
 //   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of
 //     their rows for it.
 //   - Sweep removes nothing but created rows that are old enough, their errors and edits, and attempts that no error
@@ -86,7 +86,7 @@
 //	                  retry, unknown ─► EndAged | GiveUp ─► dead
 //	                  retry, unknown ─► Doubt ─► unknown
 //	Accept ─► unknown
-//	Bury ───► dead ─► SendAgain ─► retry | unknown
+//	InsertDead ► dead ─► SendAgain ─► retry | unknown
 //
 // Why a fresh row is bare: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload
 // and is updated, even HOT, costs 11.4, and 590 bytes of WAL instead of 690 (measured side by side, in transactions of
@@ -100,5 +100,5 @@
 // Why parameters and pipelines are written here and not by pgx: see parameter.go and pipeline.go. Intents and outcomes
 // go that way, which each event takes; all else is pgx's.
 //
-// All methods of Store may be called by many goroutines and processes at once.
+// All methods of Store and its parts may be called by many goroutines and processes at once.
 package outbox

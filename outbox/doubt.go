@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Records is whose a record of the CRM is, or may be.
+type Records struct{ pool *Pool }
+
 // Asked is a row in doubt that is asked about by a value which other events may have, too.
 type Asked struct {
 	EventID, Value string
@@ -59,7 +62,7 @@ const maxRivals = 1000
 // Rivals keeps by which values rows in doubt are asked about, and lists the other events of the object type that may
 // have made a record with one of them: those in doubt themselves, and those whose call is under way and whose bytes
 // may hold the value somewhere. Whose record exists already, Claimed tells.
-func (s *Store) Rivals(ctx context.Context, objectType, idProperty string, asked []Asked) ([]Rival, error) {
+func (s *Records) Rivals(ctx context.Context, objectType, idProperty string, asked []Asked) ([]Rival, error) {
 	ids, values, records := make([]string, len(asked)), make([]string, len(asked)), []string{}
 	for i, a := range asked {
 		ids[i], values[i] = a.EventID, text(a.Value)
@@ -79,7 +82,7 @@ func (s *Store) Rivals(ctx context.Context, objectType, idProperty string, asked
 }
 
 // Contested tells which of these event ids another event in doubt of the object type is asked about by.
-func (s *Store) Contested(ctx context.Context, objectType string, eventIDs []string) (map[string]bool, error) {
+func (s *Records) Contested(ctx context.Context, objectType string, eventIDs []string) (map[string]bool, error) {
 	rows, err := s.pool.Query(ctx, `
 SELECT DISTINCT id_value FROM event WHERE object_type = $1 AND id_value = ANY($2::text[]) AND event_id <> id_value AND in_doubt
   AND (status IN ('retry', 'unknown') OR status = 'dead' AND reason = 'unknown_outcome')`, objectType, eventIDs)
@@ -118,7 +121,7 @@ WHERE EXISTS (SELECT FROM event e WHERE e.event_id = ANY (ARRAY[n.event_id]) AND
 
 // Claimed tells which of the records are an event's already: event ids by record ids. It reads all attempts of the
 // claims' times: it is for what is adopted or was in doubt, and not for each call.
-func (s *Store) Claimed(ctx context.Context, objectType string, claims []Claim) (eventIDs map[string]string, err error) {
+func (s *Records) Claimed(ctx context.Context, objectType string, claims []Claim) (eventIDs map[string]string, err error) {
 	ids := make([]string, len(claims))
 	for i, c := range claims {
 		ids[i] = c.RecordID

@@ -19,7 +19,7 @@ func intendWith(t *testing.T, s *Store, idProperty string, contents map[string]s
 	for id, content := range contents {
 		events = append(events, event(id, content))
 	}
-	standing, err := s.Intend(t.Context(), a, events)
+	standing, err := s.Batches.Intend(t.Context(), a, events)
 	ok(t, err)
 	if slices.ContainsFunc(standing, func(s IntentResult) bool { return s != Inserted }) {
 		t.Fatalf("%v", standing)
@@ -38,7 +38,7 @@ func TestOneRecordOneRow(t *testing.T) {
 		a := newAttempt()
 		claimIDs(t, s, a, Retry)
 		st.EventID = id
-		return s.Settle(t.Context(), a.ID, Call{Created: 1}, []Settlement{st})
+		return s.Batches.Settle(t.Context(), a.ID, Call{Created: 1}, []Settlement{st})
 	}
 	ok(t, settleOne("a", with("1")))
 	if err := settleOne("b", with("1")); !errors.Is(err, ErrRecordTaken) {
@@ -49,7 +49,7 @@ func TestOneRecordOneRow(t *testing.T) {
 	a := intend(t, s, "c")
 	a.ObjectType = "other"
 	exec(t, s, `UPDATE event SET object_type = 'other' WHERE event_id = 'c'`)
-	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 1}, []Settlement{{EventID: "c", Status: Created, RecordID: "1", Errors: []Error{{Message: "whole"}}}}))
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 1}, []Settlement{{EventID: "c", Status: Created, RecordID: "1", Errors: []Error{{Message: "whole"}}}}))
 }
 
 // Whose a record is: of rows that are whole, and of compact ones, by the time of their call.
@@ -66,7 +66,7 @@ func TestClaimed(t *testing.T) {
 		for _, id := range ids {
 			claims = append(claims, Claim{id, from, to})
 		}
-		got, err := s.Claimed(t.Context(), objectType, claims)
+		got, err := s.Records.Claimed(t.Context(), objectType, claims)
 		ok(t, err)
 		return got
 	}
@@ -81,7 +81,7 @@ func TestClaimed(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	several, err := s.Claimed(t.Context(), objectType, []Claim{
+	several, err := s.Records.Claimed(t.Context(), objectType, []Claim{
 		{"x", at(time.Hour), at(50 * time.Minute)}, {"r-bare", at(time.Minute), at(-time.Second)},
 		{"y", at(30 * time.Second), at(-time.Minute)}, {"z", at(55 * time.Minute), at(54 * time.Minute)},
 	})
@@ -118,7 +118,7 @@ func TestRivals(t *testing.T) {
 	mine := Settlement{Status: Unknown, InDoubt: true, IDProperty: "p"}
 	put("mine", mine)
 
-	rivals, err := s.Rivals(t.Context(), objectType, "p", []Asked{{EventID: "mine", Value: "SAME"}})
+	rivals, err := s.Records.Rivals(t.Context(), objectType, "p", []Asked{{EventID: "mine", Value: "SAME"}})
 	ok(t, err)
 	if diff := cmp.Diff([]Rival{
 		{"doubt", "SAME", []byte("doubt has SAME"), false}, {"parked", "SAME", []byte("parked has SAME"), false},
@@ -143,18 +143,18 @@ func TestAskedByWhatWasSent(t *testing.T) {
 			t.Fatalf("claimed %v", ids)
 		}
 		endLease(t, s, a.ID)
-		_, err := s.Expire(t.Context(), 10, 0, 0)
+		_, err := s.Leases.Expire(t.Context(), 10, 0, 0)
 		ok(t, err)
 	}
 	want(t, s, `SELECT event_id, status, id_property FROM event ORDER BY 1`, "lost unknown old_id", "sent anew unknown event_id", "with another unknown -")
 	bare := intendWith(t, s, "event_id", map[string]string{"bare": "4"})
 	endLease(t, s, bare.ID)
-	_, err := s.Expire(t.Context(), 10, 0, 0)
+	_, err := s.Leases.Expire(t.Context(), 10, 0, 0)
 	ok(t, err)
 	want(t, s, `SELECT status, id_property FROM event WHERE event_id = 'bare'`, "unknown event_id")
 	parent := intendWith(t, s, "event_id", map[string]string{"x": "5", "y": "6"})
 	child := NewAttemptID()
-	ok(t, s.Split(t.Context(), parent.ID, child, []string{"x"}, time.Hour))
+	ok(t, s.Batches.Split(t.Context(), parent.ID, child, []string{"x"}, time.Hour))
 	want(t, s, `SELECT id_property FROM attempt WHERE id = '`+child.String()+`'`, "event_id")
 }
 
@@ -166,7 +166,7 @@ func TestPendingReason(t *testing.T) {
 	settle(t, s, intend(t, s, "doubt"), Settlement{Status: Unknown, Reason: Rejected, Error: "no such option", Errors: bad, IDProperty: "p"}, "doubt")
 	for range 2 {
 		a := newAttempt()
-		rows, err := s.Claim(t.Context(), a, Unknown, 10, 1<<20)
+		rows, err := s.Schedule.Claim(t.Context(), a, Unknown, 10, 1<<20)
 		ok(t, err)
 		if len(rows) != 1 || rows[0].Pending != Rejected {
 			t.Fatalf("%+v", rows)
@@ -187,8 +187,8 @@ func TestForget(t *testing.T) {
 	end := func(id string, call Call, st Settlement) Attempt {
 		a := intend(t, s, id)
 		st.EventID = id
-		ok(t, s.Settle(t.Context(), a.ID, call, []Settlement{st}))
-		ok(t, s.Forget(t.Context(), a.ID))
+		ok(t, s.Batches.Settle(t.Context(), a.ID, call, []Settlement{st}))
+		ok(t, s.Batches.Forget(t.Context(), a.ID))
 		return a
 	}
 	end("nothing", Call{NotApplied: 1}, retry)
@@ -196,7 +196,7 @@ func TestForget(t *testing.T) {
 	end("created", Call{Created: 1}, created)
 	exec(t, s, `INSERT INTO follow (one, until) VALUES (true, now() + interval '1 h')`)
 	end("followed", Call{NotApplied: 1}, retry)
-	ok(t, s.Forget(t.Context(), intend(t, s, "open").ID))
+	ok(t, s.Batches.Forget(t.Context(), intend(t, s, "open").ID))
 	want(t, s, `SELECT o.event_id, a.id IS NOT NULL FROM event o LEFT JOIN attempt a ON a.id = o.attempt_id ORDER BY 1`,
 		"created t", "followed t", "nothing f", "open t", "told t")
 }
@@ -207,7 +207,7 @@ func TestLostCallAsksByItsOwnValue(t *testing.T) {
 	s := open(t)
 	settle(t, s, intendWith(t, s, "old_id", map[string]string{"e": "1"}), Settlement{Status: Unknown, InDoubt: true, IDProperty: "old_id", IDValue: "O-1"}, "e")
 	a := newAttempt()
-	_, err := s.Claim(t.Context(), a, Unknown, 10, 1<<20)
+	_, err := s.Schedule.Claim(t.Context(), a, Unknown, 10, 1<<20)
 	ok(t, err)
 	settle(t, s, a, retry, "e")
 	exec(t, s, `UPDATE event SET next_attempt_at = now()`)
@@ -215,7 +215,7 @@ func TestLostCallAsksByItsOwnValue(t *testing.T) {
 	a.IDProperty = "event_id"
 	claimIDs(t, s, a, Retry)
 	endLease(t, s, a.ID)
-	_, err = s.Expire(t.Context(), 10, 0, 0)
+	_, err = s.Leases.Expire(t.Context(), 10, 0, 0)
 	ok(t, err)
 	want(t, s, `SELECT status, id_property, id_value FROM event`, "unknown event_id -")
 }

@@ -56,7 +56,7 @@ type Former struct {
 type IntentResult uint8
 
 const (
-	// Ours: the row is `sending` under this attempt; the call is ours to make.
+	// Inserted: the row is `sending` under this attempt; the call is ours to make.
 	Inserted IntentResult = iota
 	// Duplicate: the outbox has the event already; nothing is left to do but to ack.
 	Duplicate

@@ -40,7 +40,7 @@ func TestFingerprints(t *testing.T) {
 		return Settlement{EventID: id, Status: Dead, Reason: Rejected, Error: "in words", Errors: errors}
 	}
 	a := intend(t, s, "a", "b", "c", "d", "e", "f", "g", "h")
-	ok(t, s.Settle(t.Context(), a.ID, Call{Unknown: 8}, []Settlement{
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Unknown: 8}, []Settlement{
 		dead("a", rule("red", "colour", "INVALID_OPTION")), dead("b", rule("blue", "colour", "INVALID_OPTION")),
 		dead("c", rule("red", "size", "INVALID_OPTION")), dead("d", rule("red", "colour", "REQUIRED_FIELD")),
 		dead("e", nil),
@@ -50,9 +50,9 @@ func TestFingerprints(t *testing.T) {
 	bury := func(id, message string) DeadLetter {
 		return DeadLetter{Event: event(id, id), Reason: InvalidEvent, Error: message}
 	}
-	_, err := s.InsertDead(t.Context(), []DeadLetter{bury("i", "no good at byte 7"), bury("j", "no good at byte 70"), bury("k", "no good")})
+	_, err := s.Batches.InsertDead(t.Context(), []DeadLetter{bury("i", "no good at byte 7"), bury("j", "no good at byte 70"), bury("k", "no good")})
 	ok(t, err)
-	_, _, err = s.Park(t.Context(), objectType, nil, 10)
+	_, _, err = s.Schedule.Park(t.Context(), objectType, nil, 10)
 	ok(t, err)
 	want(t, s, `SELECT string_agg(event_id, '' ORDER BY event_id) FROM outbox WHERE fingerprint ~ '^[0-9a-f]{12}$' GROUP BY fingerprint ORDER BY 1`,
 		"ab", "c", "d", "e", "g", "ij", "k")

@@ -48,8 +48,8 @@ FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'cli
 // as it stands then. What persons do is not told. None is missed, but for a worker's commit that takes more than five minutes.
 //
 // Only f's Status and ObjectType count. While somebody follows, attempts keep the ids of their events.
-func (s *Store) Follow(ctx context.Context, f ListFilter, began func(), tell func(Record) error) error {
-	w := follower{store: s, filter: ListFilter{Status: f.Status, ObjectType: f.ObjectType}, tell: tell,
+func (s *Reader) Follow(ctx context.Context, f ListFilter, began func(), tell func(Record) error) error {
+	w := follower{read: s, filter: ListFilter{Status: f.Status, ObjectType: f.ObjectType}, tell: tell,
 		attempts: map[uuid.UUID]time.Time{}, dead: map[string]time.Time{}}
 	err := w.run(ctx, began)
 	if ctx.Err() != nil {
@@ -63,7 +63,7 @@ func (s *Store) Follow(ctx context.Context, f ListFilter, began func(), tell fun
 
 // follower looks at the same stretch of time again until nothing can be added to it, and remembers what it has told of it.
 type follower struct {
-	store    *Store
+	read     *Reader
 	filter   ListFilter
 	tell     func(Record) error
 	from     time.Time // before it, all has been told
@@ -78,7 +78,7 @@ func (w *follower) run(ctx context.Context, began func()) error {
 	for {
 		if time.Since(said) > followFor/4 {
 			var now time.Time
-			if err := w.store.pool.QueryRow(ctx, follow, followFor).Scan(&now); err != nil {
+			if err := w.read.pool.QueryRow(ctx, follow, followFor).Scan(&now); err != nil {
 				return err
 			}
 			if said.IsZero() {
@@ -100,7 +100,7 @@ func (w *follower) run(ctx context.Context, began func()) error {
 
 func (w *follower) round(ctx context.Context) error {
 	var until time.Time
-	if err := w.store.pool.QueryRow(ctx, horizon).Scan(&until); err != nil {
+	if err := w.read.pool.QueryRow(ctx, horizon).Scan(&until); err != nil {
 		return err
 	}
 	if err := w.look(ctx); err != nil {
@@ -126,7 +126,7 @@ func (w *follower) look(ctx context.Context) error {
 	}
 	for _, id := range attempts {
 		var rows []string
-		if err := w.store.pool.QueryRow(ctx, followRows, id).Scan(&rows); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		if err := w.read.pool.QueryRow(ctx, followRows, id).Scan(&rows); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 		// A row that another attempt has taken since is told with that one. What is dead is told below.
@@ -143,7 +143,7 @@ func (w *follower) look(ctx context.Context) error {
 
 // fresh asks for keys with their times, and returns those that were not told yet, which from now on they are.
 func fresh[K comparable](ctx context.Context, w *follower, sql string, told map[K]time.Time) (list []K, err error) {
-	rows, err := w.store.pool.Query(ctx, sql, w.from)
+	rows, err := w.read.pool.Query(ctx, sql, w.from)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func fresh[K comparable](ctx context.Context, w *follower, sql string, told map[
 
 func (w *follower) tellAll(ctx context.Context, ids []string, wanted func(Record) bool) error {
 	for part := range slices.Chunk(ids, 1000) {
-		records, err := w.store.records(ctx, part, w.filter)
+		records, err := w.read.records(ctx, part, w.filter)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func following(t *testing.T, s *Store, f ListFilter) (told func() map[string]int
 	seen := map[string]int{}
 	began, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- s.Follow(ctx, f, func() { close(began) }, func(r Record) error {
+		ended <- s.Read.Follow(ctx, f, func() { close(began) }, func(r Record) error {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[r.EventID+" "+string(r.Status)]++
@@ -65,25 +65,25 @@ func TestFollow(t *testing.T) {
 	deaths := following(t, s, ListFilter{Status: Dead})
 
 	a := newAttempt()
-	_, err := s.Intend(t.Context(), a, events("created", "retry", "dead", "unknown"))
+	_, err := s.Batches.Intend(t.Context(), a, events("created", "retry", "dead", "unknown"))
 	ok(t, err)
-	ok(t, s.Settle(t.Context(), a.ID, Call{Status: 207, Created: 1, Rejected: 1, NotApplied: 1, Unknown: 1}, []Settlement{
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Status: 207, Created: 1, Rejected: 1, NotApplied: 1, Unknown: 1}, []Settlement{
 		{EventID: "created", Status: Created, RecordID: "1"}, {EventID: "retry", Status: Retry, Wait: time.Hour},
 		{EventID: "dead", Status: Dead, Reason: Rejected}, {EventID: "unknown", Status: Unknown, InDoubt: true},
 	}))
 	want := map[string]int{"created created": 1, "retry retry": 1, "dead dead": 1, "unknown unknown": 1}
 	eventually(t, told, want)
 
-	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("invalid", "{"), Reason: InvalidEvent, Error: "no JSON"}})
+	_, err = s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event("invalid", "{"), Reason: InvalidEvent, Error: "no JSON"}})
 	ok(t, err)
-	_, _, err = s.Park(t.Context(), objectType, nil, 10)
+	_, _, err = s.Schedule.Park(t.Context(), objectType, nil, 10)
 	ok(t, err)
 	lost := newAttempt()
 	lost.Lease = time.Millisecond
-	_, err = s.Intend(t.Context(), lost, events("lost"))
+	_, err = s.Batches.Intend(t.Context(), lost, events("lost"))
 	ok(t, err)
 	for n := 0; n == 0; {
-		expired, err := s.Expire(t.Context(), 10, 0, 0)
+		expired, err := s.Leases.Expire(t.Context(), 10, 0, 0)
 		ok(t, err)
 		n = len(expired)
 	}

@@ -34,7 +34,7 @@ JOIN event e ON e.event_id = u.id AND e.content_hash = u.hash AND e.stream = u.s
   AND e.received_at >= u.published - interval '3 minutes'`
 
 // formerly finds those of the events that the outbox has from the same message, under the ids of older programs.
-func (s *Store) formerly(ctx context.Context, n int, event func(int) *Event) (known []int, err error) {
+func (s *Batches) formerly(ctx context.Context, n int, event func(int) *Event) (known []int, err error) {
 	var which []int
 	var c struct {
 		ids, streams []string
@@ -76,7 +76,7 @@ func (s *Store) formerly(ctx context.Context, n int, event func(int) *Event) (kn
 	return known, nil
 }
 
-func (s *Store) hasFormerPlaces(ctx context.Context, stream string) (bool, error) {
+func (s *Batches) hasFormerPlaces(ctx context.Context, stream string) (bool, error) {
 	if known, ok := s.former.Load(stream); ok && time.Since(known.(formerStream).asked) < formerLook {
 		return known.(formerStream).any, nil
 	}

@@ -241,8 +241,10 @@ func TestALockHoldsUpOneOnly(t *testing.T) {
 
 	var stuck [2]error
 	var stuckOnes, all sync.WaitGroup
-	stuckOnes.Go(func() { stuck[0] = s.Settle(t.Context(), locked.ID, Call{Created: 1}, alike(created, "locked")) })
-	stuckOnes.Go(func() { _, stuck[1] = s.Intend(t.Context(), newAttempt(), events("taken")) })
+	stuckOnes.Go(func() {
+		stuck[0] = s.Batches.Settle(t.Context(), locked.ID, Call{Created: 1}, alike(created, "locked"))
+	})
+	stuckOnes.Go(func() { _, stuck[1] = s.Batches.Intend(t.Context(), newAttempt(), events("taken")) })
 	for waiting := 0; waiting < len(stuck); {
 		ok(t, s.pool.QueryRow(t.Context(), `
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting))
@@ -250,9 +252,9 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wai
 	for n := range others {
 		all.Go(func() {
 			id, a := fmt.Sprint(n), newAttempt()
-			_, err := s.Intend(t.Context(), a, events(id))
+			_, err := s.Batches.Intend(t.Context(), a, events(id))
 			if err == nil {
-				err = s.Settle(t.Context(), a.ID, Call{Created: 1}, alike(created, id))
+				err = s.Batches.Settle(t.Context(), a.ID, Call{Created: 1}, alike(created, id))
 			}
 			if err != nil {
 				t.Errorf("%d: %v", n, err)
@@ -282,7 +284,7 @@ func TestManyAtOnce(t *testing.T) {
 				ids[0] = "shared" // with others, in whatever order
 			}
 			a := newAttempt()
-			standing, err := s.Intend(t.Context(), a, events(ids...))
+			standing, err := s.Batches.Intend(t.Context(), a, events(ids...))
 			if err != nil {
 				t.Error(err)
 				return
@@ -297,17 +299,17 @@ func TestManyAtOnce(t *testing.T) {
 			}
 			call := Call{Created: len(ours)}
 			if n%5 == 2 { // its counts are wrong
-				err := s.Settle(t.Context(), a.ID, Call{Created: 1}, alike(created, ours...))
+				err := s.Batches.Settle(t.Context(), a.ID, Call{Created: 1}, alike(created, ours...))
 				if !ofTheData(err) {
 					t.Errorf("counts that don't add up: %v", err)
 				}
 			}
 			if n%5 == 3 {
-				if err := s.Settle(t.Context(), NewAttemptID(), call, alike(created, ours...)); !errors.Is(err, ErrLeaseLost) {
+				if err := s.Batches.Settle(t.Context(), NewAttemptID(), call, alike(created, ours...)); !errors.Is(err, ErrLeaseLost) {
 					t.Errorf("an attempt that is not there: %v", err)
 				}
 			}
-			if err := s.Settle(t.Context(), a.ID, call, alike(created, ours...)); err != nil {
+			if err := s.Batches.Settle(t.Context(), a.ID, call, alike(created, ours...)); err != nil {
 				t.Errorf("%d: %v", n, err)
 			}
 		})

@@ -39,10 +39,10 @@ func TestHappyPathIsOneInsert(t *testing.T) {
 					for b := range batches {
 						list, settlements := batchOf(fmt.Sprintf("%08x-%d-%d-", b*2654435761, w, b), size, payload)
 						a := newAttempt()
-						if _, err := s.Intend(t.Context(), a, list); err != nil {
+						if _, err := s.Batches.Intend(t.Context(), a, list); err != nil {
 							t.Error(err)
 						}
-						if err := s.Settle(t.Context(), a.ID, Call{Created: size}, settlements); err != nil {
+						if err := s.Batches.Settle(t.Context(), a.ID, Call{Created: size}, settlements); err != nil {
 							t.Error(err)
 						}
 					}

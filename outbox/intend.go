@@ -44,7 +44,7 @@ ON CONFLICT (event_id) DO NOTHING`
 // and no other may be sent. The attempt holds the rows that are ours; when none is, there is no attempt. An id may be
 // there twice: the first of them can be ours. ErrLeaseLost means that the attempt, intended before, was closed, and
 // that events of it are not in the outbox.
-func (s *Store) Intend(ctx context.Context, a Attempt, events []Event) ([]IntentResult, error) {
+func (s *Batches) Intend(ctx context.Context, a Attempt, events []Event) ([]IntentResult, error) {
 	known, err := s.formerly(ctx, len(events), func(i int) *Event { return &events[i] })
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (in *intent) bytes() (n int) {
 // intendTogether commits intents of events none of which is there already, in one transaction and one round trip: a
 // plain insert, which costs the server two thirds of one that skips what is there. Else it ends with errApart, and
 // nothing is changed.
-func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*intent) error {
+func (s *Batches) intendTogether(ctx context.Context, wait lockWait, group []*intent) error {
 	// Attempts are locked in the order of their ids, as everywhere.
 	slices.SortFunc(group, func(a, b *intent) int { return bytes.Compare(a.attempt.ID[:], b.attempt.ID[:]) })
 	n := 0
@@ -107,7 +107,7 @@ func (s *Store) intendTogether(ctx context.Context, wait lockWait, group []*inte
 	}
 	if err == nil {
 		for _, in := range group {
-			in.standing = make([]IntentResult, len(in.events)) // all of them Ours
+			in.standing = make([]IntentResult, len(in.events)) // all of them Inserted
 		}
 	}
 	return err
@@ -147,7 +147,7 @@ func insertionOf(rows []compactRow) statement {
 		int8Array(n, func(i int) uint64 { return rows[i].StreamSeq })}}
 }
 
-func (s *Store) intendAlone(ctx context.Context, in *intent) error {
+func (s *Batches) intendAlone(ctx context.Context, in *intent) error {
 	if !in.clashes {
 		if err := s.intendTogether(ctx, waitLong, []*intent{in}); err != errApart && !ofTheData(err) {
 			return err
@@ -159,7 +159,7 @@ func (s *Store) intendAlone(ctx context.Context, in *intent) error {
 }
 
 // insert is for an intent some of which may be there already.
-func (s *Store) insert(ctx context.Context, a Attempt, events []Event) ([]IntentResult, error) {
+func (s *Batches) insert(ctx context.Context, a Attempt, events []Event) ([]IntentResult, error) {
 	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
 	var b pgx.Batch // one implicit transaction, one round trip
 	b.Queue(string(waitLong))
@@ -209,7 +209,7 @@ FROM event o WHERE o.event_id = ANY($2::text[])`
 
 // stand looks up whose the rows are that were not inserted; held are the ids of those that are the attempt's, sorted. A
 // nil standing means that the outbox does not have one of the events.
-func (s *Store) stand(ctx context.Context, attempt uuid.UUID, c columns) (standing []IntentResult, held []string, err error) {
+func (s *Batches) stand(ctx context.Context, attempt uuid.UUID, c columns) (standing []IntentResult, held []string, err error) {
 	rows, err := s.pool.Query(ctx, selectStanding, attempt, c.ids)
 	if err != nil {
 		return nil, nil, err
@@ -263,7 +263,7 @@ INSERT INTO outbox_error (event_id, category, message) SELECT event_id, reason, 
 // InsertDead keeps events that can't be sent as dead letters. An id that is there already is left as it is: with the same
 // content it is the same event, in whatever status; those with other content are not kept, and their indexes returned,
 // sorted. They are to be buried again under another id. An id may be there twice: the first of them is kept.
-func (s *Store) InsertDead(ctx context.Context, dead []DeadLetter) (reused []int, err error) {
+func (s *Batches) InsertDead(ctx context.Context, dead []DeadLetter) (reused []int, err error) {
 	known, err := s.formerly(ctx, len(dead), func(i int) *Event { return &dead[i].Event })
 	if err != nil {
 		return nil, err
@@ -274,7 +274,7 @@ func (s *Store) InsertDead(ctx context.Context, dead []DeadLetter) (reused []int
 	return amid(reused, known), err
 }
 
-func (s *Store) insertDead(ctx context.Context, dead []DeadLetter) (reused []int, err error) {
+func (s *Batches) insertDead(ctx context.Context, dead []DeadLetter) (reused []int, err error) {
 	n := len(dead)
 	c := columnsOf(n, func(i int) *Event { return &dead[i].Event })
 	types, reasons, errors, causes := make([]string, n), make([]string, n), make([]string, n), make([]string, n)

@@ -17,7 +17,7 @@ func TestIntendSaysWhoseEachEventIs(t *testing.T) {
 	second := newAttempt()
 	list := []Event{event("e", "e"), event("d", "something else"), event("a", "a"), event("b", "content of b"), event("a", "a"), event("a", "other")}
 	for range 2 { // the second time as if the first answer had been lost
-		standing, err := s.Intend(t.Context(), second, list)
+		standing, err := s.Batches.Intend(t.Context(), second, list)
 		ok(t, err)
 		if diff := cmp.Diff([]IntentResult{Inserted, Reused, Inserted, Duplicate, Duplicate, Reused}, standing); diff != "" {
 			t.Error(diff)
@@ -31,7 +31,7 @@ func TestIntendSaysWhoseEachEventIs(t *testing.T) {
 func TestIntendOfNothingNewLeavesNoAttempt(t *testing.T) {
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), created, "a")
-	standing, err := s.Intend(t.Context(), newAttempt(), events("a"))
+	standing, err := s.Batches.Intend(t.Context(), newAttempt(), events("a"))
 	ok(t, err)
 	if diff := cmp.Diff([]IntentResult{Duplicate}, standing); diff != "" {
 		t.Error(diff)
@@ -44,13 +44,13 @@ func TestIntendRepeatedAfterItsLease(t *testing.T) {
 	a := intend(t, s, "a")
 	endLease(t, s, a.ID)
 	expire(t, s)
-	standing, err := s.Intend(t.Context(), a, events("a"))
+	standing, err := s.Batches.Intend(t.Context(), a, events("a"))
 	ok(t, err)
 	if diff := cmp.Diff([]IntentResult{Duplicate}, standing); diff != "" {
 		t.Error(diff)
 	}
 	// Nothing goes under a closed attempt, where nobody would find it.
-	if _, err := s.Intend(t.Context(), a, events("a", "b")); !errors.Is(err, ErrLeaseLost) {
+	if _, err := s.Batches.Intend(t.Context(), a, events("a", "b")); !errors.Is(err, ErrLeaseLost) {
 		t.Errorf("got %v", err)
 	}
 	want(t, s, rowStates, "a unknown")
@@ -60,7 +60,7 @@ func TestIntendRepeatedStartsTheLeaseAnew(t *testing.T) {
 	s := open(t)
 	a := intend(t, s, "a")
 	endLease(t, s, a.ID)
-	_, err := s.Intend(t.Context(), a, events("a"))
+	_, err := s.Batches.Intend(t.Context(), a, events("a"))
 	ok(t, err)
 	if lost := expire(t, s); len(lost) > 0 {
 		t.Errorf("expired: %v", lost)
@@ -77,14 +77,14 @@ CREATE TRIGGER gone AFTER INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION go
 func TestRowThatGoesMeanwhile(t *testing.T) {
 	for name, keep := range map[string]func(*Store) error{
 		"intend": func(s *Store) error {
-			standing, err := s.Intend(t.Context(), newAttempt(), events("gone", "new"))
+			standing, err := s.Batches.Intend(t.Context(), newAttempt(), events("gone", "new"))
 			if diff := cmp.Diff([]IntentResult{Inserted, Inserted}, standing); diff != "" {
 				t.Error(diff)
 			}
 			return err
 		},
 		"bury": func(s *Store) error {
-			reused, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event("gone", "x"), Reason: InvalidEvent}, {Event: event("new", "x"), Reason: InvalidEvent}})
+			reused, err := s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event("gone", "x"), Reason: InvalidEvent}, {Event: event("new", "x"), Reason: InvalidEvent}})
 			if reused != nil {
 				t.Errorf("reused: %v", reused)
 			}
@@ -105,7 +105,7 @@ func TestBury(t *testing.T) {
 	s := open(t)
 	bury := func(want []int, list ...DeadLetter) {
 		t.Helper()
-		reused, err := s.InsertDead(t.Context(), list)
+		reused, err := s.Batches.InsertDead(t.Context(), list)
 		ok(t, err)
 		if diff := cmp.Diff(want, reused); diff != "" {
 			t.Errorf("reused (-want +got):\n%s", diff)

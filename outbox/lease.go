@@ -38,6 +38,9 @@ UPDATE attempt a SET state = 'expired', closed_at = now(), event_ids = NULL, pay
 FROM lost WHERE a.id = ANY (ARRAY[lost.id])
 RETURNING a.id, a.kind = 'read', a.worker, a.object_type, cardinality(lost.event_ids)`
 
+// Leases are how long attempts may stay open without a word of their workers.
+type Leases struct{ pool *Pool }
+
 // Expired is an attempt whose lease had run out.
 type Expired struct {
 	ID         uuid.UUID
@@ -50,7 +53,7 @@ type Expired struct {
 // Expire closes attempts (up to limit) whose lease ran out so long ago, and makes their rows `unknown`, due at once.
 // For the time of grace after the database was started it does nothing: workers that are alive commit first what they
 // could not meanwhile.
-func (s *Store) Expire(ctx context.Context, limit int, ago, grace time.Duration) ([]Expired, error) {
+func (s *Leases) Expire(ctx context.Context, limit int, ago, grace time.Duration) ([]Expired, error) {
 	rows, err := s.pool.Query(ctx, expireAttempts, limit, grace, ago)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: expire: %w", err)
@@ -63,7 +66,7 @@ func (s *Store) Expire(ctx context.Context, limit int, ago, grace time.Duration)
 }
 
 // Renew starts an attempt's lease anew, or returns ErrLeaseLost.
-func (s *Store) Renew(ctx context.Context, a Attempt) error {
+func (s *Leases) Renew(ctx context.Context, a Attempt) error {
 	open, err := s.RenewAll(ctx, []uuid.UUID{a.ID}, a.Lease)
 	if err == nil && len(open) == 0 {
 		err = ErrLeaseLost
@@ -74,7 +77,7 @@ func (s *Store) Renew(ctx context.Context, a Attempt) error {
 const renew = `UPDATE attempt SET lease_until = now() + $2::interval WHERE id = ANY($1::uuid[]) AND state = 'open' RETURNING id`
 
 // RenewAll starts the leases of attempts anew, and returns those that are still open.
-func (s *Store) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Duration) (open []uuid.UUID, err error) {
+func (s *Leases) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Duration) (open []uuid.UUID, err error) {
 	rows, err := s.pool.Query(ctx, renew, ids, lease)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: renew: %w", err)
@@ -113,7 +116,7 @@ FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker, parent
 // Split moves `sending` rows of an open attempt to a new one of their own, for a call of their own, and starts the
 // lease of both anew. A child may be split in turn. A parent without rows is closed by Settle, with no settlements.
 // ErrLeaseLost means that nothing was changed.
-func (s *Store) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
+func (s *Batches) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
 	var b pgx.Batch // one transaction, one round trip
 	b.Queue(unfold, parent, eventIDs)
 	b.Queue(split, parent, child, eventIDs, lease)
@@ -155,7 +158,7 @@ SELECT EXISTS (SELECT FROM attempt WHERE closed_at IS NULL)
 
 // Outstanding tells whether anything is left to do: open attempts, rows in `retry` or `unknown`, or a running replay
 // job. A standby is not believed: that is an error.
-func (s *Store) Outstanding(ctx context.Context) (left bool, err error) {
+func (s *Schedule) Outstanding(ctx context.Context) (left bool, err error) {
 	err = s.pool.QueryRow(ctx, outstanding).Scan(&left)
 	if err != nil {
 		return false, fmt.Errorf("outbox: outstanding: %w", err)

@@ -60,7 +60,7 @@ func TestExpireUpToALimit(t *testing.T) {
 		endLease(t, s, intend(t, s, id).ID)
 	}
 	for _, n := range []int{2, 1, 0} {
-		lost, err := s.Expire(t.Context(), 2, 0, 0)
+		lost, err := s.Leases.Expire(t.Context(), 2, 0, 0)
 		ok(t, err)
 		if len(lost) != n {
 			t.Errorf("expired %d, want %d", len(lost), n)
@@ -77,7 +77,7 @@ func TestExpireOfAWhileAgo(t *testing.T) {
 		ago time.Duration
 		id  uuid.UUID
 	}{{time.Minute, old.ID}, {time.Second, young.ID}} {
-		lost, err := s.Expire(t.Context(), 10, want.ago, 0)
+		lost, err := s.Leases.Expire(t.Context(), 10, want.ago, 0)
 		ok(t, err)
 		if len(lost) != 1 || lost[0].ID != want.id {
 			t.Errorf("%v ago: %+v", want.ago, lost)
@@ -90,14 +90,14 @@ func TestLeaseIsByTheAttempt(t *testing.T) {
 	s := open(t)
 	a := newAttempt()
 	a.Lease = -time.Second
-	_, err := s.Intend(t.Context(), a, events("a"))
+	_, err := s.Batches.Intend(t.Context(), a, events("a"))
 	ok(t, err)
 	if lost := expire(t, s); len(lost) != 1 {
 		t.Errorf("expired: %v", lost)
 	}
 	b := newAttempt()
 	b.Lease = 90 * time.Second
-	_, err = s.Intend(t.Context(), b, events("b"))
+	_, err = s.Batches.Intend(t.Context(), b, events("b"))
 	ok(t, err)
 	want(t, s, `SELECT lease_until - started_at FROM attempt WHERE state = 'open'`, "00:01:30")
 }
@@ -113,17 +113,17 @@ func TestRenew(t *testing.T) {
 	for _, at := range []Attempt{a, b, read} {
 		endLease(t, s, at.ID)
 	}
-	open, err := s.RenewAll(t.Context(), []uuid.UUID{a.ID, read.ID, gone.ID, NewAttemptID()}, time.Hour)
+	open, err := s.Leases.RenewAll(t.Context(), []uuid.UUID{a.ID, read.ID, gone.ID, NewAttemptID()}, time.Hour)
 	ok(t, err)
 	sort := cmpopts.SortSlices(func(a, b uuid.UUID) bool { return a.String() < b.String() })
 	if diff := cmp.Diff([]uuid.UUID{a.ID, read.ID}, open, sort); diff != "" {
 		t.Error(diff)
 	}
-	ok(t, s.Renew(t.Context(), b))
+	ok(t, s.Leases.Renew(t.Context(), b))
 	if lost := expire(t, s); len(lost) != 0 {
 		t.Errorf("expired although renewed: %v", lost)
 	}
-	if err := s.Renew(t.Context(), gone); !errors.Is(err, ErrLeaseLost) {
+	if err := s.Leases.Renew(t.Context(), gone); !errors.Is(err, ErrLeaseLost) {
 		t.Errorf("renewed a lost lease: %v", err)
 	}
 }
@@ -136,7 +136,7 @@ func TestSplit(t *testing.T) {
 		t.Helper()
 		id := NewAttemptID()
 		for range 2 { // the second time as if the first answer had been lost
-			ok(t, s.Split(t.Context(), of, id, ids, time.Hour))
+			ok(t, s.Batches.Split(t.Context(), of, id, ids, time.Hour))
 		}
 		return id
 	}
@@ -146,17 +146,17 @@ func TestSplit(t *testing.T) {
 		t.Errorf("a split parent's lease ran out: %v", lost)
 	}
 	// The rows that moved are not the parent's any more.
-	if err := s.Settle(t.Context(), parent.ID, Call{NotApplied: 5}, alike(dead, "a", "b")); err == nil {
+	if err := s.Batches.Settle(t.Context(), parent.ID, Call{NotApplied: 5}, alike(dead, "a", "b")); err == nil {
 		t.Error("the parent settled rows of its child")
 	}
-	ok(t, s.Settle(t.Context(), parent.ID, Call{Status: 400, NotApplied: 5}, nil))
+	ok(t, s.Batches.Settle(t.Context(), parent.ID, Call{Status: 400, NotApplied: 5}, nil))
 	want(t, s, `SELECT status, count(*) FROM outbox GROUP BY 1`, "sending 5")
 
 	leftmost := child(left, "a")
 	middle := child(left, "b", "c")
-	ok(t, s.Settle(t.Context(), left, Call{Status: 400, NotApplied: 3}, nil))
-	ok(t, s.Settle(t.Context(), leftmost, Call{Status: 400, Rejected: 1}, alike(dead, "a")))
-	ok(t, s.Settle(t.Context(), middle, Call{Status: 201, Created: 2}, alike(created, "b", "c")))
+	ok(t, s.Batches.Settle(t.Context(), left, Call{Status: 400, NotApplied: 3}, nil))
+	ok(t, s.Batches.Settle(t.Context(), leftmost, Call{Status: 400, Rejected: 1}, alike(dead, "a")))
+	ok(t, s.Batches.Settle(t.Context(), middle, Call{Status: 201, Created: 2}, alike(created, "b", "c")))
 	endLease(t, s, right)
 	if lost := expire(t, s); len(lost) != 1 || lost[0].ID != right || lost[0].Rows != 2 {
 		t.Errorf("expired: %v", lost)
@@ -170,10 +170,10 @@ func TestSplit(t *testing.T) {
 func TestSplitInPart(t *testing.T) {
 	s := open(t)
 	parent, child := intend(t, s, "a", "b", "c"), NewAttemptID()
-	ok(t, s.Split(t.Context(), parent.ID, child, []string{"b"}, time.Hour))
-	ok(t, s.Settle(t.Context(), parent.ID, Call{Rejected: 2, NotApplied: 1}, alike(dead, "a", "c")))
+	ok(t, s.Batches.Split(t.Context(), parent.ID, child, []string{"b"}, time.Hour))
+	ok(t, s.Batches.Settle(t.Context(), parent.ID, Call{Rejected: 2, NotApplied: 1}, alike(dead, "a", "c")))
 	want(t, s, rowStates, "a dead", "b sending", "c dead")
-	ok(t, s.Settle(t.Context(), child, Call{Created: 1}, alike(created, "b")))
+	ok(t, s.Batches.Settle(t.Context(), child, Call{Created: 1}, alike(created, "b")))
 }
 
 func TestSplitAfterTheLease(t *testing.T) {
@@ -181,7 +181,7 @@ func TestSplitAfterTheLease(t *testing.T) {
 	parent := intend(t, s, "a", "b")
 	endLease(t, s, parent.ID)
 	expire(t, s)
-	if err := s.Split(t.Context(), parent.ID, NewAttemptID(), []string{"a"}, time.Hour); !errors.Is(err, ErrLeaseLost) {
+	if err := s.Batches.Split(t.Context(), parent.ID, NewAttemptID(), []string{"a"}, time.Hour); !errors.Is(err, ErrLeaseLost) {
 		t.Errorf("got %v", err)
 	}
 	want(t, s, rowStates, "a unknown", "b unknown")
@@ -192,7 +192,7 @@ func TestOutstanding(t *testing.T) {
 	s := open(t)
 	left := func(want bool) {
 		t.Helper()
-		if got, err := s.Outstanding(t.Context()); got != want || err != nil {
+		if got, err := s.Schedule.Outstanding(t.Context()); got != want || err != nil {
 			t.Errorf("outstanding: %v, %v; want %v", got, err, want)
 		}
 	}

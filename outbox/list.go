@@ -64,7 +64,7 @@ SELECT ARRAY(SELECT event_id FROM looked WHERE ($1 = '' OR object_type = $1) AND
 // List returns a page of rows, as they are now. A row whose status changes while it is listed may be left out. A page
 // of `created` or `discarded` rows, or of an object type in any status, may have fewer rows than Limit although there
 // is a Next: it does not look at more than some 100,000 rows.
-func (s *Store) List(ctx context.Context, f ListFilter) (Page, error) {
+func (s *Reader) List(ctx context.Context, f ListFilter) (Page, error) {
 	if f.Limit == 0 {
 		f.Limit = 50
 	}
@@ -104,7 +104,7 @@ func (s *Store) List(ctx context.Context, f ListFilter) (Page, error) {
 }
 
 // listed returns one id more than the page has, if there is one.
-func (s *Store) listed(ctx context.Context, sql string, f ListFilter) ([]string, error) {
+func (s *Reader) listed(ctx context.Context, sql string, f ListFilter) ([]string, error) {
 	rows, err := s.pool.Query(ctx, sql, f.ObjectType, text(f.After), f.Limit+1)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (s *Store) listed(ctx context.Context, sql string, f ListFilter) ([]string,
 }
 
 // look goes through all rows, in steps that grow while it finds little.
-func (s *Store) look(ctx context.Context, f ListFilter, p *Page) (ids []string, err error) {
+func (s *Reader) look(ctx context.Context, f ListFilter, p *Page) (ids []string, err error) {
 	after := text(f.After)
 	for step := 2 * (f.Limit + 1); len(ids) <= f.Limit; step = min(4*step, 10_000) {
 		if p.Looked >= lookMost {
@@ -136,7 +136,7 @@ func (s *Store) look(ctx context.Context, f ListFilter, p *Page) (ids []string, 
 }
 
 // records returns the rows of these ids that are what the filter asks for, in the order of ids.
-func (s *Store) records(ctx context.Context, ids []string, f ListFilter) ([]Record, error) {
+func (s *Reader) records(ctx context.Context, ids []string, f ListFilter) ([]Record, error) {
 	rows, err := s.pool.Query(ctx, `SELECT`+recordColumns+` FROM outbox
 WHERE event_id = ANY($1::text[]) AND ($2 = '' OR status = $2) AND ($3 = '' OR object_type = $3) ORDER BY event_id`,
 		planAnew, ids, string(f.Status), f.ObjectType)

@@ -20,13 +20,13 @@ func fill(t *testing.T, s *Store) {
 			for i := range list {
 				list[i].ObjectType = objectType
 			}
-			_, err := s.Intend(t.Context(), a, list)
+			_, err := s.Batches.Intend(t.Context(), a, list)
 			ok(t, err)
 			return a
 		}
 		attempt(id("sending"))
 		a := attempt(id("created"), id("retry"), id("dead"), id("unknown"), id("read"), id("discarded"))
-		ok(t, s.Settle(t.Context(), a.ID, Call{Status: 207, Created: 1, Rejected: 2, NotApplied: 1, Unknown: 2}, []Settlement{
+		ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Status: 207, Created: 1, Rejected: 2, NotApplied: 1, Unknown: 2}, []Settlement{
 			{EventID: id("created"), Status: Created, RecordID: "1"},
 			{EventID: id("retry"), Status: Retry, Wait: 1e12},
 			{EventID: id("dead"), Status: Dead, Reason: Rejected},
@@ -37,7 +37,7 @@ func fill(t *testing.T, s *Store) {
 		exec(t, s, `UPDATE event SET status = 'discarded', dead_at = NULL WHERE event_id = $1`, id("discarded"))
 		read := newAttempt()
 		read.ObjectType = objectType
-		_, err := s.Claim(t.Context(), read, Unknown, 10, 1<<20)
+		_, err := s.Schedule.Claim(t.Context(), read, Unknown, 10, 1<<20)
 		ok(t, err)
 	}
 }
@@ -46,7 +46,7 @@ func fill(t *testing.T, s *Store) {
 func listAll(t *testing.T, s *Store, f ListFilter) (ids []string) {
 	t.Helper()
 	for range 1000 {
-		p, err := s.List(t.Context(), f)
+		p, err := s.Read.List(t.Context(), f)
 		ok(t, err)
 		for _, r := range p.Records {
 			ids = append(ids, r.EventID)
@@ -95,7 +95,7 @@ func TestListLooksAtSomeOnly(t *testing.T) {
 INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
 SELECT 'e' || lpad(n::text, 9, '0'), CASE WHEN n % 125000 = 0 THEN 'rare' ELSE 'contracts' END, 'created', 'h', 'r' || n, 's', n
 FROM generate_series(1, 250000) n`)
-	first, err := s.List(t.Context(), ListFilter{Status: Created, ObjectType: "rare"})
+	first, err := s.Read.List(t.Context(), ListFilter{Status: Created, ObjectType: "rare"})
 	ok(t, err)
 	if len(first.Records) != 0 || first.Next == "" || first.Looked < lookMost || first.Looked > lookMost+10_000 {
 		t.Errorf("%d records, next %q, %d looked at", len(first.Records), first.Next, first.Looked)

@@ -86,7 +86,7 @@ func DoubtNewUntil(ctx context.Context, tx pgx.Tx, until time.Time) error {
 
 // NewInDoubt tells until when events have to have been published to be put in doubt when they are new; zero if none
 // are.
-func (s *Store) NewInDoubt(ctx context.Context) (until time.Time, err error) {
+func (s *Batches) NewInDoubt(ctx context.Context) (until time.Time, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT until FROM doubt`).Scan(&until)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return time.Time{}, fmt.Errorf("outbox: doubt: %w", err)
@@ -109,8 +109,8 @@ const lostBefore = "new to an outbox that lost commits: it may have been sent be
 
 // Accept keeps events in doubt without a call: `unknown`, due at once, to be asked about by their object types' id
 // properties. An id that is there already, or was under its former name, is left as it is, and one with other content
-// is told of, as by Bury. fresh is how many were not there.
-func (s *Store) Accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int,
+// is told of, as by InsertDead. fresh is how many were not there.
+func (s *Batches) Accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int,
 	err error) {
 	known, err := s.formerly(ctx, len(events), func(i int) *Event { return &events[i] })
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *Store) Accept(ctx context.Context, events []Event, idProperty map[strin
 	return fresh, amid(reused, known), err
 }
 
-func (s *Store) accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int,
+func (s *Batches) accept(ctx context.Context, events []Event, idProperty map[string]string) (fresh int, reused []int,
 	err error) {
 	c := columnsOf(len(events), func(i int) *Event { return &events[i] })
 	types, properties := make([]string, len(events)), make([]*string, len(events))

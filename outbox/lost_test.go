@@ -16,7 +16,7 @@ func TestAccept(t *testing.T) {
 	deal := event("d", "content of d")
 	deal.ObjectType = "deals"
 	list := append(events("a", "b", "c", "b"), event("a", "other"), deal)
-	fresh, reused, err := s.Accept(t.Context(), list, map[string]string{objectType: "event_id"})
+	fresh, reused, err := s.Batches.Accept(t.Context(), list, map[string]string{objectType: "event_id"})
 	ok(t, err)
 	if fresh != 3 || !cmp.Equal(reused, []int{4}) {
 		t.Errorf("%d are fresh, %v reused", fresh, reused)
@@ -25,7 +25,7 @@ func TestAccept(t *testing.T) {
 		next_attempt_at <= now() FROM event ORDER BY 1`
 	kept := []string{"a bare - f - 0 -", "b unknown event_id t 0 0 t", "c unknown event_id t 0 0 t", "d unknown - t 0 0 t"}
 	want(t, s, rows, kept...)
-	fresh, reused, err = s.Accept(t.Context(), list, nil) // as after an answer that was lost
+	fresh, reused, err = s.Batches.Accept(t.Context(), list, nil) // as after an answer that was lost
 	ok(t, err)
 	if fresh != 0 || !cmp.Equal(reused, []int{4}) {
 		t.Errorf("%d are fresh, %v reused", fresh, reused)
@@ -43,14 +43,14 @@ func TestAcceptFormer(t *testing.T) {
 	s := open(t)
 	old := event("CRM_EVENTS:7", "content")
 	old.Stream, old.StreamSeq = "CRM_EVENTS", 7
-	_, err := s.Intend(t.Context(), newAttempt(), []Event{old})
+	_, err := s.Batches.Intend(t.Context(), newAttempt(), []Event{old})
 	ok(t, err)
 	again := old
 	again.ID, again.Published = "CRM_EVENTS@1:7", time.Now().Add(-time.Minute)
 	again.Former = &Former{ID: old.ID, ContentHash: old.ContentHash}
-	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("taken", "x"), Reason: InvalidEvent, Error: "bad"}})
+	_, err = s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event("taken", "x"), Reason: InvalidEvent, Error: "bad"}})
 	ok(t, err)
-	fresh, reused, err := s.Accept(t.Context(), []Event{again, event("taken", "y"), event("new", "z")}, nil)
+	fresh, reused, err := s.Batches.Accept(t.Context(), []Event{again, event("taken", "y"), event("new", "z")}, nil)
 	ok(t, err)
 	if fresh != 1 || !cmp.Equal(reused, []int{1}) {
 		t.Errorf("%d are fresh, %v reused", fresh, reused)
@@ -65,7 +65,7 @@ func TestNewInDoubt(t *testing.T) {
 		if !until.IsZero() {
 			ok(t, pgx.BeginFunc(t.Context(), s.pool, func(tx pgx.Tx) error { return DoubtNewUntil(t.Context(), tx, until) }))
 		}
-		got, err := s.NewInDoubt(t.Context())
+		got, err := s.Batches.NewInDoubt(t.Context())
 		ok(t, err)
 		if !got.Equal(until) {
 			t.Errorf("until %v, want %v", got, until)

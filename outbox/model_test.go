@@ -88,7 +88,7 @@ func (m *model) intend(t *rapid.T) {
 		m.attempts[a.ID] = &modelAttempt{"create", "open", slices.Sorted(maps.Keys(held)), len(held), a.IDProperty}
 	}
 	for range rapid.IntRange(1, 2).Draw(t, "tries") {
-		got, err := m.s.Intend(t.Context(), a, list)
+		got, err := m.s.Batches.Intend(t.Context(), a, list)
 		must(t, err)
 		same(t, want, got)
 	}
@@ -103,7 +103,7 @@ func (m *model) bury(t *rapid.T) {
 	} else if r.Content != content {
 		want = []int{0}
 	}
-	got, err := m.s.InsertDead(t.Context(), []DeadLetter{{Event: event(id, content), Reason: InvalidEvent}})
+	got, err := m.s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event(id, content), Reason: InvalidEvent}})
 	must(t, err)
 	same(t, want, got)
 }
@@ -150,7 +150,7 @@ func (m *model) settle(t *rapid.T) {
 		}
 		list = append(list, st)
 	}
-	err := m.s.Settle(t.Context(), id, Call{NotApplied: a.Inputs}, list)
+	err := m.s.Batches.Settle(t.Context(), id, Call{NotApplied: a.Inputs}, list)
 	switch a.State {
 	case "expired":
 		if !errors.Is(err, ErrLeaseLost) {
@@ -207,7 +207,7 @@ func (m *model) claim(t *rapid.T) {
 	due := m.due(status)
 	var ids []string // as the first try has them
 	for try := range rapid.IntRange(1, 2).Draw(t, "tries") {
-		rows, err := m.s.Claim(t.Context(), a, status, 100, 1<<20)
+		rows, err := m.s.Schedule.Claim(t.Context(), a, status, 100, 1<<20)
 		must(t, err)
 		if try > 0 {
 			same(t, ids, idsOf(rows))
@@ -266,7 +266,7 @@ func (m *model) expire(t *rapid.T) {
 	a := m.attempts[id]
 	_, err := m.s.pool.Exec(t.Context(), `UPDATE attempt SET lease_until = now() - interval '1 s' WHERE id = $1`, id)
 	must(t, err)
-	lost, err := m.s.Expire(t.Context(), 100, 0, 0)
+	lost, err := m.s.Leases.Expire(t.Context(), 100, 0, 0)
 	must(t, err)
 	same(t, []Expired{{ID: id, Read: a.Kind == "read", Worker: "w", ObjectType: objectType, Rows: len(a.Held)}}, lost)
 	for _, event := range a.Held {
@@ -285,7 +285,7 @@ func (m *model) split(t *rapid.T) {
 	n := rapid.IntRange(1, len(a.Held)).Draw(t, "n")
 	moved := a.Held[:n]
 	for range rapid.IntRange(1, 2).Draw(t, "tries") {
-		must(t, m.s.Split(t.Context(), parent, child, moved, time.Hour))
+		must(t, m.s.Batches.Split(t.Context(), parent, child, moved, time.Hour))
 	}
 	m.attempts[child] = &modelAttempt{"create", "open", slices.Clone(moved), n, a.IDProperty}
 	a.Held = slices.Clone(a.Held[n:])
@@ -301,7 +301,7 @@ func (m *model) park(t *rapid.T) {
 	if resend {
 		how = &Resend{Attempts: 1000, Age: time.Hour}
 	}
-	dead, again, err := m.s.Park(t.Context(), objectType, how, 100)
+	dead, again, err := m.s.Schedule.Park(t.Context(), objectType, how, 100)
 	must(t, err)
 	if resend {
 		dead, again = again, dead
@@ -389,7 +389,7 @@ FROM outbox o ORDER BY event_id`))
 	same(rt, want, lines(t, m.s, `
 SELECT id, kind, state, inputs, CASE WHEN event_ids IS NOT NULL THEN '[' || array_to_string(ARRAY(SELECT unnest(event_ids) ORDER BY 1), ' ') || ']' END FROM attempt ORDER BY id::text COLLATE "C"`))
 
-	left, err := m.s.Outstanding(rt.Context())
+	left, err := m.s.Schedule.Outstanding(rt.Context())
 	must(rt, err)
 	busy := slices.ContainsFunc(slices.Collect(maps.Values(m.attempts)), func(a *modelAttempt) bool { return a.State == "open" }) ||
 		slices.ContainsFunc(slices.Collect(maps.Values(m.rows)), func(r *modelRow) bool { return r.Status == Retry || r.Status == Unknown })
@@ -398,7 +398,7 @@ SELECT id, kind, state, inputs, CASE WHEN event_ids IS NOT NULL THEN '[' || arra
 	if r, u := len(m.due(Retry)) > 0, len(m.due(Unknown)) > 0; r || u {
 		due = []Due{{objectType, r, u}}
 	}
-	got, err := m.s.Due(rt.Context())
+	got, err := m.s.Schedule.Due(rt.Context())
 	must(rt, err)
 	same(rt, due, got)
 }

@@ -36,11 +36,11 @@ func everyWay(t *testing.T, s *Store) {
 	settle(t, s, intend(t, s, "b1", "b2"), retry, "b1", "b2")
 	settle(t, s, intend(t, s, "c1"), unknown, "c1")
 	settle(t, s, intend(t, s, "d1"), dead, "d1")
-	_, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event("d2", "no\x00 JSON \xff"), Reason: InvalidEvent, Error: "ünfit"}})
+	_, err := s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event("d2", "no\x00 JSON \xff"), Reason: InvalidEvent, Error: "ünfit"}})
 	ok(t, err)
 	intend(t, s, "e1", "e2")
 	endLease(t, s, intend(t, s, "f1").ID)
-	_, err = s.Pause(t.Context(), Pause{ObjectType: "deals", Cause: ByAnswer, Reason: "403"})
+	_, err = s.Pauses.Begin(t.Context(), Pause{ObjectType: "deals", Cause: ByAnswer, Reason: "403"})
 	ok(t, err)
 }
 
@@ -59,7 +59,7 @@ func goesOn(t *testing.T, url string) {
 		t.Error(diff)
 	}
 	settle(t, s, next, created, "b1", "b2")
-	standing, err := s.Intend(t.Context(), newAttempt(), append(events("a1", "g1"), event("b1", "other")))
+	standing, err := s.Batches.Intend(t.Context(), newAttempt(), append(events("a1", "g1"), event("b1", "other")))
 	ok(t, err)
 	if diff := cmp.Diff([]IntentResult{Duplicate, Inserted, Reused}, standing); diff != "" {
 		t.Error(diff)
@@ -69,7 +69,7 @@ func goesOn(t *testing.T, url string) {
 		"b1 created r-b1 -", "b2 created r-b2 -", "c1 unknown - -", "d1 dead - rejected", "d2 dead - invalid_event",
 		"e1 sending - -", "e2 sending - -", "f1 unknown - -", "g1 sending - -")
 	// Errors have numbers, which go on.
-	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event("h1", "no JSON"), Reason: InvalidEvent, Error: "unfit"}})
+	_, err = s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event("h1", "no JSON"), Reason: InvalidEvent, Error: "unfit"}})
 	ok(t, err)
 	want(t, s, `SELECT count(*) > 0 FROM outbox_error WHERE event_id = 'h1'`, "t")
 }
@@ -149,7 +149,7 @@ func TestLogicalReplication(t *testing.T) {
 	run(from, `CREATE PUBLICATION outbox FOR ALL TABLES`)
 	run(to, `TRUNCATE compatible, retention, goose_db_version`,
 		fmt.Sprintf(`CREATE SUBSCRIPTION outbox CONNECTION '%s' PUBLICATION outbox`, from))
-	swept, err := s.Sweep(t.Context(), time.Nanosecond)
+	swept, err := s.Retention.Sweep(t.Context(), time.Nanosecond)
 	ok(t, err)
 	if swept.Rows != 1 || swept.Attempts != 1 {
 		t.Errorf("swept: %+v", swept)

@@ -63,7 +63,7 @@ ORDER BY e.received_at DESC, e.event_id DESC`
 var ErrNoSuchPlace = errors.New("outbox: the event is not there after which the list is to go on")
 
 // byTime is List for a list by time. It returns one row more than the page has, if there is one.
-func (s *Store) byTime(ctx context.Context, f ListFilter) (ids []string, err error) {
+func (s *Reader) byTime(ctx context.Context, f ListFilter) (ids []string, err error) {
 	var from time.Time
 	if f.After != "" {
 		err := s.pool.QueryRow(ctx, `SELECT received_at FROM event WHERE event_id = $1`, text(f.After)).Scan(&from)
@@ -110,7 +110,7 @@ func (s *Store) byTime(ctx context.Context, f ListFilter) (ids []string, err err
 }
 
 // bareByTime looks at calls until they have given as many rows as are wanted.
-func (s *Store) bareByTime(ctx context.Context, f ListFilter, from time.Time) (list []place, err error) {
+func (s *Reader) bareByTime(ctx context.Context, f ListFilter, from time.Time) (list []place, err error) {
 	until := f.Until
 	if f.After != "" {
 		until = minTime(until, from.Add(time.Microsecond)) // the call of the place itself has more

@@ -19,7 +19,7 @@ func TestListByTime(t *testing.T) {
 	for n := range 7 {
 		a := newAttempt()
 		ids := []string{fmt.Sprint("x", n, "a"), fmt.Sprint("x", n, "b"), fmt.Sprint("x", n, "c")}
-		_, err := s.Intend(t.Context(), a, events(ids...))
+		_, err := s.Batches.Intend(t.Context(), a, events(ids...))
 		ok(t, err)
 		var made []Settlement
 		for i, id := range ids {
@@ -33,7 +33,7 @@ func TestListByTime(t *testing.T) {
 		if n == 3 {
 			rejected = 1
 		}
-		ok(t, s.Settle(t.Context(), a.ID, Call{Status: 201, Created: 3 - rejected, Rejected: rejected}, made))
+		ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Status: 201, Created: 3 - rejected, Rejected: rejected}, made))
 	}
 	type row struct{ id, status, objectType string }
 	rows, err := s.pool.Query(t.Context(), `SELECT event_id, status, object_type FROM outbox ORDER BY received_at DESC, event_id DESC`)
@@ -72,7 +72,7 @@ func TestListByTime(t *testing.T) {
 	if want := "x3c x3b x3a x2c x2b x2a"; strings.Join(got, " ") != want {
 		t.Errorf("between: %q, want %s", got, want)
 	}
-	if _, err := s.List(t.Context(), ListFilter{ByTime: true, After: "nobody"}); !errors.Is(err, ErrNoSuchPlace) {
+	if _, err := s.Read.List(t.Context(), ListFilter{ByTime: true, After: "nobody"}); !errors.Is(err, ErrNoSuchPlace) {
 		t.Error(err)
 	}
 }

@@ -102,7 +102,7 @@ func events(ids ...string) []Event {
 func intend(t testing.TB, s *Store, ids ...string) Attempt {
 	t.Helper()
 	a := newAttempt()
-	standing, err := s.Intend(t.Context(), a, events(ids...))
+	standing, err := s.Batches.Intend(t.Context(), a, events(ids...))
 	ok(t, err)
 	if diff := cmp.Diff(make([]IntentResult, len(ids)), standing); diff != "" {
 		t.Fatal(diff)
@@ -113,7 +113,7 @@ func intend(t testing.TB, s *Store, ids ...string) Attempt {
 // settle settles all of an attempt's rows alike.
 func settle(t testing.TB, s *Store, a Attempt, like Settlement, ids ...string) {
 	t.Helper()
-	ok(t, s.Settle(t.Context(), a.ID, Call{Unknown: len(ids)}, alike(like, ids...)))
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Unknown: len(ids)}, alike(like, ids...)))
 }
 
 func alike(like Settlement, ids ...string) []Settlement {
@@ -143,14 +143,14 @@ func endLease(t testing.TB, s *Store, id uuid.UUID) {
 
 func expire(t testing.TB, s *Store) []Expired {
 	t.Helper()
-	lost, err := s.Expire(t.Context(), 100, 0, 0)
+	lost, err := s.Leases.Expire(t.Context(), 100, 0, 0)
 	ok(t, err)
 	return lost
 }
 
 func claimIDs(t testing.TB, s *Store, a Attempt, status Status) []string {
 	t.Helper()
-	rows, err := s.Claim(t.Context(), a, status, 100, 1<<20)
+	rows, err := s.Schedule.Claim(t.Context(), a, status, 100, 1<<20)
 	ok(t, err)
 	return idsOf(rows)
 }

@@ -8,6 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Pauses are what the fleet does not call.
+type Pauses struct{ pool *Pool }
+
 // Account is the pause of everything, in the place of an object type.
 const Account = "*"
 
@@ -34,7 +37,7 @@ type Pause struct {
 }
 
 // Pauses lists what is paused, by object type, the Account first.
-func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
+func (s *Pauses) List(ctx context.Context) ([]Pause, error) {
 	rows, err := s.pool.Query(ctx, `
 SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trials, coalesce(trial_at - now(), interval '0') FROM pause ORDER BY object_type COLLATE "C"`)
 	if err != nil {
@@ -58,7 +61,7 @@ RETURNING xmax = 0`
 
 // Pause pauses an object type, or the Account, until a trial after TrialIn succeeds. It reports whether it was not paused before. What a
 // person has paused stays as it is, whatever workers meet.
-func (s *Store) Pause(ctx context.Context, p Pause) (fresh bool, err error) {
+func (s *Pauses) Begin(ctx context.Context, p Pause) (fresh bool, err error) {
 	err = s.pool.QueryRow(ctx, pause, p.ObjectType, p.Cause, text(p.Reason), text(p.By), p.TrialIn).Scan(&fresh)
 	if err != nil && err != pgx.ErrNoRows {
 		return false, fmt.Errorf("outbox: pause: %w", err)
@@ -68,7 +71,7 @@ func (s *Store) Pause(ctx context.Context, p Pause) (fresh bool, err error) {
 
 // Prolong is for a breaker's pause whose trial failed: the next is twice as long after this one as this one was after the one
 // before, which begins with wait, and at most so long. Any other pause stays as it is.
-func (s *Store) Prolong(ctx context.Context, objectType, reason string, wait, most time.Duration) error {
+func (s *Pauses) Prolong(ctx context.Context, objectType, reason string, wait, most time.Duration) error {
 	_, err := s.pool.Exec(ctx, `
 UPDATE pause SET reason = $2, trials = trials + 1, trial_at = now() + least($3::interval * power(2, least(trials + 1, 20)), $4::interval)
 WHERE object_type = $1 AND cause = 'breaker'`, objectType, text(reason), wait, most)
@@ -80,7 +83,7 @@ WHERE object_type = $1 AND cause = 'breaker'`, objectType, text(reason), wait, m
 
 // Try asks to make the one trial call of a pause whose time has come; the next will be after interval. It is true too
 // when there is no such pause any more.
-func (s *Store) Try(ctx context.Context, objectType string, interval time.Duration) (ok bool, err error) {
+func (s *Pauses) Try(ctx context.Context, objectType string, interval time.Duration) (ok bool, err error) {
 	err = s.pool.QueryRow(ctx, `
 WITH mine AS (UPDATE pause SET trial_at = now() + $2::interval WHERE object_type = $1 AND trial_at <= now() RETURNING 1)
 SELECT EXISTS (SELECT FROM mine) OR NOT EXISTS (SELECT FROM pause WHERE object_type = $1)`, objectType, interval).Scan(&ok)
@@ -92,7 +95,7 @@ SELECT EXISTS (SELECT FROM mine) OR NOT EXISTS (SELECT FROM pause WHERE object_t
 
 // TryNow brings forward the trials of all pauses that another credential may end: those ByCredential, and those of object types
 // ByAnswer, which may be for want of a scope.
-func (s *Store) TryNow(ctx context.Context) error {
+func (s *Pauses) TryNow(ctx context.Context) error {
 	if _, err := s.pool.Exec(ctx, `
 UPDATE pause SET trial_at = now() WHERE trial_at > now() AND (cause = 'credential' OR cause = 'answer' AND object_type <> $1)`, Account); err != nil {
 		return fmt.Errorf("outbox: pause: %w", err)
@@ -108,7 +111,7 @@ forgotten AS (DELETE FROM breaker f USING gone WHERE f.object_type = ANY (ARRAY[
 `
 
 // Resume ends a pause whose trial succeeded. It reports whether there was one. A person's pause is not ended by it.
-func (s *Store) Resume(ctx context.Context, objectType string) (was bool, err error) {
+func (s *Pauses) Resume(ctx context.Context, objectType string) (was bool, err error) {
 	if err := s.pool.QueryRow(ctx, Unpause+`SELECT count(*) > 0 FROM gone`, objectType, false).Scan(&was); err != nil {
 		return false, fmt.Errorf("outbox: pause: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 // pauses compares what is paused, to the minute.
 func pauses(t *testing.T, s *Store, want ...Pause) {
 	t.Helper()
-	got, err := s.Pauses(t.Context())
+	got, err := s.Pauses.List(t.Context())
 	ok(t, err)
 	minutes := cmp.Transformer("minutes", func(d time.Duration) float64 { return d.Round(time.Minute).Minutes() })
 	if diff := cmp.Diff(want, got, minutes, cmpopts.IgnoreFields(Pause{}, "Since"), cmpopts.EquateEmpty()); diff != "" {
@@ -21,14 +21,14 @@ func pauses(t *testing.T, s *Store, want ...Pause) {
 
 func doPause(t *testing.T, s *Store, p Pause, want bool) {
 	t.Helper()
-	if fresh, err := s.Pause(t.Context(), p); fresh != want || err != nil {
+	if fresh, err := s.Pauses.Begin(t.Context(), p); fresh != want || err != nil {
 		t.Errorf("fresh: %v, %v; want %v", fresh, err, want)
 	}
 }
 
 func try(t *testing.T, s *Store, objectType string, want bool) {
 	t.Helper()
-	if may, err := s.Try(t.Context(), objectType, 10*time.Minute); may != want || err != nil {
+	if may, err := s.Pauses.Try(t.Context(), objectType, 10*time.Minute); may != want || err != nil {
 		t.Errorf("try %s: %v, %v; want %v", objectType, may, err, want)
 	}
 }
@@ -54,13 +54,13 @@ func TestPause(t *testing.T) {
 	want(t, s, `SELECT since FROM pause WHERE object_type = 'deals'`, since...)
 	pauses(t, s, account, refused)
 	try(t, s, "deals", false)
-	ok(t, s.TryNow(t.Context()))
+	ok(t, s.Pauses.TryNow(t.Context()))
 	try(t, s, "deals", true)
 	try(t, s, "deals", false) // one trial, of one worker
 	account.TrialIn, refused.TrialIn = 0, 10*time.Minute
 	pauses(t, s, account, refused)
 	for _, was := range []bool{true, false} {
-		got, err := s.Resume(t.Context(), "deals")
+		got, err := s.Pauses.Resume(t.Context(), "deals")
 		ended(t, got, err, was)
 	}
 	try(t, s, "deals", true)
@@ -76,9 +76,9 @@ func TestOperatorsPause(t *testing.T) {
 	for _, cause := range []Cause{ByAnswer, ByCredential, ByBreaker} {
 		doPause(t, s, Pause{ObjectType: "deals", Cause: cause, Reason: "other", By: "w"}, false)
 	}
-	ok(t, s.TryNow(t.Context()))
+	ok(t, s.Pauses.TryNow(t.Context()))
 	try(t, s, "deals", false)
-	got, err := s.Resume(t.Context(), "deals")
+	got, err := s.Pauses.Resume(t.Context(), "deals")
 	ended(t, got, err, false)
 	pauses(t, s, mine)
 }
@@ -90,7 +90,7 @@ func TestTryNow(t *testing.T) {
 	blown := Pause{ObjectType: "deals", Cause: ByBreaker, Reason: "most", By: "w", TrialIn: time.Hour}
 	doPause(t, s, migrating, true)
 	doPause(t, s, blown, true)
-	ok(t, s.TryNow(t.Context()))
+	ok(t, s.Pauses.TryNow(t.Context()))
 	pauses(t, s, migrating, blown)
 }
 
@@ -101,7 +101,7 @@ func TestProlong(t *testing.T) {
 	doPause(t, s, p, true)
 	doPause(t, s, p, false)
 	for _, wait := range []time.Duration{2, 4, 8, 10, 10} {
-		ok(t, s.Prolong(t.Context(), "deals", "still", time.Minute, 10*time.Minute))
+		ok(t, s.Pauses.Prolong(t.Context(), "deals", "still", time.Minute, 10*time.Minute))
 		p.Trials, p.TrialIn, p.Reason = p.Trials+1, wait*time.Minute, "still"
 		pauses(t, s, p)
 	}
@@ -109,6 +109,6 @@ func TestProlong(t *testing.T) {
 	pauses(t, s, p)
 	answer := Pause{ObjectType: "deals", Cause: ByAnswer, Reason: "405", By: "w", TrialIn: time.Minute}
 	doPause(t, s, answer, false)
-	ok(t, s.Prolong(t.Context(), "deals", "still", time.Minute, time.Hour))
+	ok(t, s.Pauses.Prolong(t.Context(), "deals", "still", time.Minute, time.Hour))
 	pauses(t, s, answer)
 }

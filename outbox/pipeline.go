@@ -36,7 +36,7 @@ func (w lockWait) statement() statement {
 // pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But it writes them to the
 // connection by itself, from a buffer that is used again: pgx gathers all of a batch in one that is new each time, and
 // grows by copies of itself to some 400 KB for ten intents; that was a third of all that a worker allocated.
-func (s *Store) pipeline(ctx context.Context, statements ...statement) error {
+func (s *Batches) pipeline(ctx context.Context, statements ...statement) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err

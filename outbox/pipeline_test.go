@@ -37,7 +37,7 @@ func TestParameters(t *testing.T) {
 			`["-01:02:03.004005", "00:00:00", "01:02:03.004005"]`},
 	} {
 		var got []string
-		ok(t, s.pipeline(t.Context(), statement{sql: `SELECT to_jsonb($1::` + c.of + `)::text`, params: []parameter{c.p}, row: func(values [][]byte) error {
+		ok(t, s.Batches.pipeline(t.Context(), statement{sql: `SELECT to_jsonb($1::` + c.of + `)::text`, params: []parameter{c.p}, row: func(values [][]byte) error {
 			got = append(got, string(values[0]))
 			return nil
 		}}))
@@ -55,7 +55,7 @@ func TestPipelineEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- s.pipeline(ctx, statement{sql: `SELECT pg_sleep(600)`, row: func([][]byte) error { return nil }})
+		ended <- s.Batches.pipeline(ctx, statement{sql: `SELECT pg_sleep(600)`, row: func([][]byte) error { return nil }})
 	}()
 	for works := false; !works; {
 		select {
@@ -105,17 +105,17 @@ func TestPipelineIsOneTransaction(t *testing.T) {
 	}}
 	insert := statement{sql: `INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs) VALUES ($1, 'create', 'x', 'x', now(), '{a}', 1)`,
 		params: []parameter{uuidOf(NewAttemptID())}}
-	err := s.pipeline(t.Context(), session, insert, insert, session)
+	err := s.Batches.pipeline(t.Context(), session, insert, insert, session)
 	if pgErr := (*pgconn.PgError)(nil); !errors.As(err, &pgErr) || pgErr.Code != uniqueViolation {
 		t.Errorf("got %v", err)
 	}
 	want(t, s, `SELECT count(*) FROM attempt`, "0")
 	refused := session
 	refused.row = func([][]byte) error { return errors.New("refused") }
-	if err := s.pipeline(t.Context(), refused, insert); err == nil || err.Error() != "refused" {
+	if err := s.Batches.pipeline(t.Context(), refused, insert); err == nil || err.Error() != "refused" {
 		t.Errorf("got %v", err)
 	}
-	ok(t, s.pipeline(t.Context(), session))
+	ok(t, s.Batches.pipeline(t.Context(), session))
 	if len(pid) != 2 || pid[0] != pid[1] {
 		t.Errorf("sessions %q", pid)
 	}

@@ -17,7 +17,7 @@ type Pool struct {
 }
 
 // Pool is the store's connections, for packages whose statements have no place here. It is closed with the store. Its
-// connections prefer indexes to reading whole tables, see planByKeys.
+// connections prefer indexes to reading whole tables, see plannerSettings.
 func (s *Store) Pool() *Pool { return s.pool }
 
 // Begin begins a transaction.

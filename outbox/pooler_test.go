@@ -44,44 +44,44 @@ func work(t *testing.T, s *Store, name string) {
 	id := func(kind string) string { return name + "-" + kind }
 	a := intend(t, s, id("a"), id("b"), id("c"), id("d"))
 	child := NewAttemptID()
-	ok(t, s.Split(t.Context(), a.ID, child, []string{id("d")}, time.Hour))
-	ok(t, s.Settle(t.Context(), child, Call{Rejected: 1}, alike(dead, id("d"))))
+	ok(t, s.Batches.Split(t.Context(), a.ID, child, []string{id("d")}, time.Hour))
+	ok(t, s.Batches.Settle(t.Context(), child, Call{Rejected: 1}, alike(dead, id("d"))))
 	refused := retry
 	refused.Errors = []Error{{Message: "busy"}}
 	all := append(alike(created, id("a"), id("b")), alike(refused, id("c"))...)
-	ok(t, s.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 2}, all))
-	standing, err := s.Intend(t.Context(), newAttempt(), events(id("a"), id("e")))
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 2, NotApplied: 2}, all))
+	standing, err := s.Batches.Intend(t.Context(), newAttempt(), events(id("a"), id("e")))
 	if err != nil || !slices.Equal(standing, []IntentResult{Duplicate, Inserted}) {
 		t.Errorf("standing %v, %v", standing, err)
 	}
-	_, err = s.InsertDead(t.Context(), []DeadLetter{{Event: event(id("x"), "x"), Reason: InvalidEvent, Error: "bad"}})
+	_, err = s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event(id("x"), "x"), Reason: InvalidEvent, Error: "bad"}})
 	ok(t, err)
-	ok(t, s.Heartbeat(t.Context(), name, Capacity{Batch: 100}, Told{}))
-	_, err = s.Take(t.Context(), Quota{Account: QuotaAccount, Calls: 1000, Window: time.Second}, Ask{Want: 1})
+	ok(t, s.Fleet.Heartbeat(t.Context(), name, Capacity{Batch: 100}, Told{}))
+	_, err = s.Quota.Take(t.Context(), Quota{Account: QuotaAccount, Calls: 1000, Window: time.Second}, Ask{Want: 1})
 	ok(t, err)
-	ok(t, s.ChangeSecret(t.Context(), name, func([]byte, time.Duration) ([]byte, error) { return []byte("sealed"), nil }))
-	_, err = s.Sweep(t.Context(), 24*time.Hour)
+	ok(t, s.Vault.ChangeSecret(t.Context(), name, func([]byte, time.Duration) ([]byte, error) { return []byte("sealed"), nil }))
+	_, err = s.Retention.Sweep(t.Context(), 24*time.Hour)
 	ok(t, err)
-	_, err = s.Expire(t.Context(), 10, 0, 0)
+	_, err = s.Leases.Expire(t.Context(), 10, 0, 0)
 	ok(t, err)
-	_, err = s.Due(t.Context())
+	_, err = s.Schedule.Due(t.Context())
 	ok(t, err)
 	for _, one := range []string{"a", "x"} {
-		if r, err := s.Get(t.Context(), id(one)); err != nil || r.EventID != id(one) {
+		if r, err := s.Read.Get(t.Context(), id(one)); err != nil || r.EventID != id(one) {
 			t.Errorf("asked for %s and got %q, %v", id(one), r.EventID, err)
 		}
 	}
-	if _, err := s.Get(t.Context(), id("none")); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Read.Get(t.Context(), id("none")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	page, err := s.List(t.Context(), ListFilter{Status: Dead, Limit: 1000})
+	page, err := s.Read.List(t.Context(), ListFilter{Status: Dead, Limit: 1000})
 	ok(t, err)
 	for _, r := range page.Records {
 		if r.Status != Dead {
 			t.Errorf("a %s row among the dead", r.Status)
 		}
 	}
-	if left, err := s.Outstanding(t.Context()); err != nil || !left {
+	if left, err := s.Schedule.Outstanding(t.Context()); err != nil || !left {
 		t.Errorf("nothing is left: %v", err)
 	}
 }

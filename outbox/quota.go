@@ -9,6 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Quotas is the fleet's quota of calls, of each account.
+type Quotas struct{ pool *Pool }
+
 // Quota is what one account allows the fleet: Calls in any Window. Quotas of one account must agree.
 type Quota struct {
 	Account string
@@ -70,8 +73,8 @@ type Grant struct {
 // Take grants tokens, or tells how long to wait before asking again. No window of the CRM's holds more calls than q
 // allows, whoever makes them, if each is made from its token's time until Grant.Late after it, and takes up to as much
 // longer than another one to arrive.
-func (s *Store) Take(ctx context.Context, q Quota, a Ask) (g Grant, err error) {
-	err = s.withQuota(ctx, q.Account, func(l *ledger, now time.Time) {
+func (s *Quotas) Take(ctx context.Context, q Quota, a Ask) (g Grant, err error) {
+	err = s.change(ctx, q.Account, func(l *ledger, now time.Time) {
 		l.refund(a.Unused)
 		l.learn(q, a.Seen, now)
 		g = l.take(q, a, now)
@@ -90,9 +93,9 @@ type Refusal struct {
 // Throttle tells of a call that the CRM refused. If the headers explain it, because others have used what this fleet
 // did not, then what is left for it is known, and calls go on at that rate; else, and where the answer asks for it,
 // none are made for the wait, and fewer after.
-func (s *Store) Throttle(ctx context.Context, q Quota, r Refusal) error {
+func (s *Quotas) Throttle(ctx context.Context, q Quota, r Refusal) error {
 	r.Why = text(r.Why)
-	return s.withQuota(ctx, q.Account, func(l *ledger, now time.Time) { l.throttle(q, r, now) })
+	return s.change(ctx, q.Account, func(l *ledger, now time.Time) { l.throttle(q, r, now) })
 }
 
 const (
@@ -112,7 +115,7 @@ WHERE account = $1`
 )
 
 // withQuota changes an account's row under its lock, in two round trips.
-func (s *Store) withQuota(ctx context.Context, account string, change func(l *ledger, now time.Time)) (err error) {
+func (s *Quotas) change(ctx context.Context, account string, change func(l *ledger, now time.Time)) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("outbox: quota: %w", err)
@@ -155,7 +158,7 @@ func (s *Store) withQuota(ctx context.Context, account string, change func(l *le
 }
 
 // Resumed tells whether a person has ended, so long ago or later, the wait that an answer asked for.
-func (s *Store) Resumed(ctx context.Context, account string, ago time.Duration) (resumed bool, err error) {
+func (s *Quotas) Resumed(ctx context.Context, account string, ago time.Duration) (resumed bool, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM quota WHERE account = $1 AND resumed_at >= clock_timestamp() - $2::interval)`,
 		account, ago).Scan(&resumed)
 	if err != nil {
@@ -186,7 +189,7 @@ type QuotaState struct {
 
 // QuotaState tells how an account's quota stands. It takes no lock. Before the first call there is nothing to tell, and
 // ok is false.
-func (s *Store) QuotaState(ctx context.Context, account string) (state QuotaState, ok bool, err error) {
+func (s *Quotas) State(ctx context.Context, account string) (state QuotaState, ok bool, err error) {
 	var l ledger
 	var now time.Time
 	err = s.pool.QueryRow(ctx, `SELECT `+ledgerColumns+`, clock_timestamp() FROM quota WHERE account = $1`, account).Scan(append(l.columns(), &now)...)

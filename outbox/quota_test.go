@@ -10,7 +10,7 @@ import (
 
 func take(t *testing.T, s *Store, q Quota, a Ask) Grant {
 	t.Helper()
-	g, err := s.Take(t.Context(), q, a)
+	g, err := s.Quota.Take(t.Context(), q, a)
 	ok(t, err)
 	return g
 }
@@ -45,11 +45,11 @@ func TestTake(t *testing.T) {
 func TestThrottle(t *testing.T) {
 	s := open(t)
 	q := Quota{Account: "a", Calls: 10, Window: 10 * time.Second}
-	ok(t, s.Throttle(t.Context(), q, Refusal{Wait: time.Hour, Why: "locked\x00"}))
+	ok(t, s.Quota.Throttle(t.Context(), q, Refusal{Wait: time.Hour, Why: "locked\x00"}))
 	if g := take(t, s, q, Ask{Want: 1}); len(g.Tokens) > 0 || g.Wait != longestWait {
 		t.Errorf("while blocked: %+v", g)
 	}
-	state, known, err := s.QuotaState(t.Context(), "a")
+	state, known, err := s.Quota.State(t.Context(), "a")
 	ok(t, err)
 	if !known || state.BlockedWhy != "locked\uFFFD" || state.BlockedFor <= 59*time.Minute || state.Effective != 7 {
 		t.Errorf("state %+v", state)
@@ -67,7 +67,7 @@ func TestTakeWhenTheClockIsSetBack(t *testing.T) {
 	take(t, s, q, Ask{Want: 1})
 	// The same rows as if the clock had gone on for an hour more.
 	exec(t, s, `UPDATE quota SET calls = ARRAY(SELECT at + interval '1 hour' FROM unnest(calls) at), changed_at = changed_at + interval '1 hour'`)
-	if state, _, err := s.QuotaState(t.Context(), "a"); err != nil || state.Used != 1 {
+	if state, _, err := s.Quota.State(t.Context(), "a"); err != nil || state.Used != 1 {
 		t.Errorf("%d calls are known, %v", state.Used, err)
 	}
 	g := take(t, s, q, Ask{Want: 2})
@@ -83,14 +83,14 @@ func TestTakeWhenTheClockIsSetBack(t *testing.T) {
 // All that is learned is kept for the fleet, and can be seen.
 func TestQuotaState(t *testing.T) {
 	s := open(t)
-	if _, known, err := s.QuotaState(t.Context(), "a"); known || err != nil {
+	if _, known, err := s.Quota.State(t.Context(), "a"); known || err != nil {
 		t.Errorf("of an account that nobody has called: %v %v", known, err)
 	}
 	q := Quota{Account: "a", Calls: 100, Window: 10 * time.Second, Daily: 1000, Reserve: 0.1}
 	g := take(t, s, q, Ask{Want: 3})
 	at := g.Tokens[2].At
 	g = take(t, s, q, Ask{Want: 1, Seen: Seen{At: at, Max: 90, Remaining: 47, Window: q.Window, DailyMax: 5000, DailyRemaining: 4000}})
-	state, _, err := s.QuotaState(t.Context(), "a")
+	state, _, err := s.Quota.State(t.Context(), "a")
 	ok(t, err)
 	if state.Configured != 100 || state.Window != q.Window || *state.HeaderMax != 90 || *state.HeaderLeft != 47 || state.UsedToday != 4 || state.DayLimit != 900 ||
 		*state.DayMax != 5000 || *state.DayLeft != 4000 || state.Used != 4 || state.Others < 38 || state.Others > 40 || state.Effective < 46 || state.Effective > 48 {
@@ -98,7 +98,7 @@ func TestQuotaState(t *testing.T) {
 	}
 	want(t, s, `SELECT limit_calls, limit_window, header_max, header_remaining, day_used, day_remaining, refused, cardinality(calls) FROM quota`,
 		"100 00:00:10 90 47 4 4000 0 4")
-	ok(t, s.Throttle(t.Context(), q, Refusal{Seen: Seen{At: g.Tokens[0].At, Max: 90, Remaining: 0, Window: q.Window}}))
+	ok(t, s.Quota.Throttle(t.Context(), q, Refusal{Seen: Seen{At: g.Tokens[0].At, Max: 90, Remaining: 0, Window: q.Window}}))
 	want(t, s, `SELECT header_remaining, day_used, refused, cardinality(calls), round(others) FROM quota`, "0 3 1 3 87")
 }
 
@@ -114,7 +114,7 @@ func TestTakeByManyNeverExceeds(t *testing.T) {
 		s := openAt(t, url, 2)
 		wg.Go(func() {
 			for n := 0; n < 25; {
-				g, err := s.Take(t.Context(), q, Ask{Want: 10})
+				g, err := s.Quota.Take(t.Context(), q, Ask{Want: 10})
 				if err != nil {
 					t.Error(err)
 					return
@@ -149,7 +149,7 @@ func TestTakeBesideAFrozenWorker(t *testing.T) {
 	holds := make(chan struct{})
 	stopped := make(chan error)
 	go func() {
-		stopped <- frozen.withQuota(t.Context(), "a", func(*ledger, time.Time) { close(holds); <-wakes })
+		stopped <- frozen.Quota.change(t.Context(), "a", func(*ledger, time.Time) { close(holds); <-wakes })
 	}()
 	<-holds
 	if g := take(t, s, q, Ask{Want: 1}); len(g.Tokens) != 1 {

@@ -32,7 +32,7 @@ func TestIntendAtOnce(t *testing.T) {
 		work := func(i int, s *Store, list []Event) func() {
 			ours[i] = map[string]bool{}
 			return func() {
-				standing, err := s.Intend(t.Context(), newAttempt(), list)
+				standing, err := s.Batches.Intend(t.Context(), newAttempt(), list)
 				if err != nil {
 					t.Error(err)
 				}
@@ -48,7 +48,7 @@ func TestIntendAtOnce(t *testing.T) {
 			for _, e := range reversed[:50] {
 				dead = append(dead, DeadLetter{Event: e, Reason: InvalidEvent})
 			}
-			if _, err := down.InsertDead(t.Context(), dead); err != nil {
+			if _, err := down.Batches.InsertDead(t.Context(), dead); err != nil {
 				t.Error(err)
 			}
 		}
@@ -82,7 +82,7 @@ func TestClaimAtOnce(t *testing.T) {
 		for i := range got {
 			all = append(all, func() {
 				for {
-					rows, err := s.Claim(t.Context(), newAttempt(), status.Status, 20, 1<<20)
+					rows, err := s.Schedule.Claim(t.Context(), newAttempt(), status.Status, 20, 1<<20)
 					if err != nil {
 						t.Error(err)
 					}
@@ -120,7 +120,7 @@ func TestClaimRepeatedTooEarly(t *testing.T) {
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		rows, err := s.Claim(t.Context(), a, Retry, 5, 1<<20)
+		rows, err := s.Schedule.Claim(t.Context(), a, Retry, 5, 1<<20)
 		answers <- answer{rows, err}
 	}()
 	for waits := false; !waits; {
@@ -146,7 +146,7 @@ func TestClaimUnderOneAttemptAtOnce(t *testing.T) {
 	}
 	a := newAttempt()
 	claim := func() {
-		if rows, err := s.Claim(t.Context(), a, Retry, 5, 1<<20); err != nil || len(rows) != 5 {
+		if rows, err := s.Schedule.Claim(t.Context(), a, Retry, 5, 1<<20); err != nil || len(rows) != 5 {
 			t.Errorf("got %v, %v", idsOf(rows), err)
 		}
 	}
@@ -164,10 +164,10 @@ func TestSettleAndExpireAtOnce(t *testing.T) {
 		endLease(t, s, a.ID)
 		var late error
 		var lost []Expired
-		settling := func() { late = s.Settle(t.Context(), a.ID, Call{Created: 20}, alike(created, ids...)) }
+		settling := func() { late = s.Batches.Settle(t.Context(), a.ID, Call{Created: 20}, alike(created, ids...)) }
 		expiring := func() {
 			var err error
-			if lost, err = s.Expire(t.Context(), 10, 0, 0); err != nil {
+			if lost, err = s.Leases.Expire(t.Context(), 10, 0, 0); err != nil {
 				t.Error(err)
 			}
 		}

@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Reader reads the outbox, and changes nothing.
+type Reader struct{ pool *Pool }
+
 // ErrNotFound says that the outbox has no such event.
 var ErrNotFound = errors.New("outbox: no such event")
 
@@ -56,7 +59,7 @@ func scanRecord(r pgx.CollectableRow) (Record, error) {
 }
 
 // Get returns the row of an event, or ErrNotFound.
-func (s *Store) Get(ctx context.Context, eventID string) (Record, error) {
+func (s *Reader) Get(ctx context.Context, eventID string) (Record, error) {
 	rows, err := s.pool.Query(ctx, `SELECT`+recordColumns+` FROM outbox WHERE event_id = $1`, planAnew, eventID)
 	if err != nil {
 		return Record{}, fmt.Errorf("outbox: get: %w", err)
@@ -86,7 +89,7 @@ type HistoryEntry struct {
 }
 
 // History lists the errors of an event, oldest first.
-func (s *Store) History(ctx context.Context, eventID string) ([]HistoryEntry, error) {
+func (s *Reader) History(ctx context.Context, eventID string) ([]HistoryEntry, error) {
 	rows, err := s.pool.Query(ctx, `
 SELECT e.at, coalesce(e.attempt_id, '00000000-0000-0000-0000-000000000000'), coalesce(e.category, ''), e.message, e.raw,
   coalesce(a.http_status, 0), coalesce(a.correlation_id, ''), coalesce(e.property, ''), coalesce(e.rule, '')

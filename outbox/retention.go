@@ -9,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+// Retention removes what was kept for long enough.
+//
 // Retention goes through each table like the hand of a clock, a step of some pages at a time, and comes round once in a part of
 // the time that rows are kept. A step reads its pages one after the other, and looks up by key what hangs on what is in them. To
 // come round 20 million rows in a day takes one such step of 1 MiB in some eight seconds.
@@ -16,6 +18,8 @@ import (
 // What was weighed against it: a B-tree on time costs every event 57 bytes of WAL, a tenth. A BRIN index costs
 // nothing, and tells nothing once the room of removed rows is used again, for its summaries only widen. A walk by key reads a
 // page for each row where ids are random. Partitions by time would have to be part of the primary key.
+type Retention struct{ pool *Pool }
+
 const (
 	sweepPages = 128 // in a step, up to 2,000 rows
 	// sweepRounds is how many times the hand comes round in the time that rows are kept, if it can: so a row stays for up to
@@ -78,7 +82,7 @@ type Swept struct {
 // errors and attempts that tell their story.
 //
 // An event whose row is gone is a new one when it is delivered or published again.
-func (s *Store) Sweep(ctx context.Context, keep time.Duration) (swept Swept, err error) {
+func (s *Retention) Sweep(ctx context.Context, keep time.Duration) (swept Swept, err error) {
 	if swept.Rows, err = s.sweep(ctx, "event", sweepEvents, keep); err != nil {
 		return swept, err
 	}
@@ -92,7 +96,7 @@ func (s *Store) Sweep(ctx context.Context, keep time.Duration) (swept Swept, err
 }
 
 // sweep does a relation's step, if it is due.
-func (s *Store) sweep(ctx context.Context, relation, remove string, keep time.Duration) (removed int, err error) {
+func (s *Retention) sweep(ctx context.Context, relation, remove string, keep time.Duration) (removed int, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var page, pages int64
 		switch err := tx.QueryRow(ctx, retentionCursor, relation).Scan(&page, &pages); {

@@ -17,7 +17,7 @@ func sweepAll(t testing.TB, s *Store, keep time.Duration) (rows, attempts int) {
 	exec(t, s, `UPDATE retention SET page = 0`)
 	for range 1000 {
 		exec(t, s, `UPDATE retention SET due_at = '-infinity'`)
-		swept, err := s.Sweep(t.Context(), keep)
+		swept, err := s.Retention.Sweep(t.Context(), keep)
 		ok(t, err)
 		rows, attempts = rows+swept.Rows, attempts+swept.Attempts
 		if done := lines(t, s, `
@@ -56,7 +56,7 @@ func TestSweep(t *testing.T) {
 	settle(t, s, second, created, "retried")
 	settle(t, s, intend(t, s, "unknown"), unknown, "unknown")
 	intend(t, s, "sending")
-	_, err := s.InsertDead(t.Context(), []DeadLetter{{Event: event("buried", "x"), Reason: InvalidEvent, Error: "no JSON"}})
+	_, err := s.Batches.InsertDead(t.Context(), []DeadLetter{{Event: event("buried", "x"), Reason: InvalidEvent, Error: "no JSON"}})
 	ok(t, err)
 
 	exec(t, s, `INSERT INTO outbox_revision (event_id, revision, payload) VALUES ('retried', 0, 'x'), ('retried', 1, 'y'), ('dead', 0, 'z')`)
@@ -104,7 +104,7 @@ FROM generate_series(1, 30000) n`)
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
-				swept, err := s.Sweep(t.Context(), month)
+				swept, err := s.Retention.Sweep(t.Context(), month)
 				if err != nil {
 					t.Error(err)
 				}

@@ -93,7 +93,7 @@ WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN
 // Settle commits what became of the rows of an attempt, and closes it. It must name every row that the attempt holds,
 // once, and no other, and the call's counts must add up to the rows that the attempt began with; else, as with any other
 // error, nothing is changed. ErrLeaseLost and ErrRecordTaken too mean that nothing was changed.
-func (s *Store) Settle(ctx context.Context, attempt uuid.UUID, call Call, settlements []Settlement) error {
+func (s *Batches) Settle(ctx context.Context, attempt uuid.UUID, call Call, settlements []Settlement) error {
 	for i := range settlements {
 		switch st := &settlements[i]; st.Status {
 		case Created:
@@ -132,7 +132,7 @@ var ErrRecordTaken = errors.New("outbox: outcome: a record is another event's al
 
 // Forget removes a settled attempt that came to nothing, as the trial of a pause does, whose reason tells all. One
 // that any error names stays, and one whose rows somebody who follows is still to be told.
-func (s *Store) Forget(ctx context.Context, attempt uuid.UUID) error {
+func (s *Batches) Forget(ctx context.Context, attempt uuid.UUID) error {
 	_, err := s.pool.Exec(ctx, `
 DELETE FROM attempt WHERE id = $1 AND state = 'settled' AND not_applied = inputs AND followed IS NULL
   AND NOT EXISTS (SELECT FROM outbox_error WHERE attempt_id = $1)`, attempt)
@@ -162,7 +162,7 @@ func (o *outcome) bytes() (n int) {
 	return n
 }
 
-func (s *Store) settleTogether(ctx context.Context, wait lockWait, group []*outcome) error {
+func (s *Batches) settleTogether(ctx context.Context, wait lockWait, group []*outcome) error {
 	// Attempts are locked in the order of their ids, as RenewAll does.
 	slices.SortFunc(group, func(a, b *outcome) int { return bytes.Compare(a.attempt[:], b.attempt[:]) })
 	closed := make(map[uuid.UUID]bool, len(group))

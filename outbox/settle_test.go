@@ -20,7 +20,7 @@ func TestSettleWritesEachVerdict(t *testing.T) {
 		{EventID: "retry", Status: Retry, Error: "busy", Wait: time.Hour, PossibleDuplicate: true},
 	}
 	for range 2 { // the second time as if the first answer had been lost
-		ok(t, s.Settle(t.Context(), a.ID, call, settlements))
+		ok(t, s.Batches.Settle(t.Context(), a.ID, call, settlements))
 		want(t, s, `SELECT event_id, status, record_id, record_url, warnings, result, convert_from(payload, 'UTF8'), reason, error FROM outbox ORDER BY event_id`,
 			`created created 17 https://x/17 [{"a":"b"}] \x7bff - - -`,
 			`dead dead - - - - content of dead conflict exists`,
@@ -71,7 +71,7 @@ func TestSettleChangesAllOrNothing(t *testing.T) {
 			s := open(t)
 			a := intend(t, s, "a", "b")
 			intend(t, s, "x")
-			err := s.Settle(t.Context(), a.ID, c.call, c.settlements)
+			err := s.Batches.Settle(t.Context(), a.ID, c.call, c.settlements)
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("got %v, want %s", err, c.err)
 			}
@@ -91,7 +91,7 @@ func TestSettleAfterExpire(t *testing.T) {
 		before := lines(t, s, state)
 		for _, st := range []Settlement{created, retry, unknown, dead} {
 			st.Errors = []Error{{Message: "late"}}
-			if err := s.Settle(t.Context(), a.ID, Call{Unknown: 1}, alike(st, "a")); !errors.Is(err, ErrLeaseLost) {
+			if err := s.Batches.Settle(t.Context(), a.ID, Call{Unknown: 1}, alike(st, "a")); !errors.Is(err, ErrLeaseLost) {
 				t.Errorf("got %v", err)
 			}
 			want(t, s, state, before...)
@@ -101,7 +101,7 @@ func TestSettleAfterExpire(t *testing.T) {
 	read := newAttempt()
 	claimIDs(t, s, read, Unknown)
 	try(read)
-	if err := s.Settle(t.Context(), NewAttemptID(), Call{}, nil); !errors.Is(err, ErrLeaseLost) {
+	if err := s.Batches.Settle(t.Context(), NewAttemptID(), Call{}, nil); !errors.Is(err, ErrLeaseLost) {
 		t.Errorf("an attempt that never was: %v", err)
 	}
 }

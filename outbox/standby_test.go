@@ -31,10 +31,10 @@ func TestStandby(t *testing.T) {
 	if !errors.Is(err, errNoWrites) || !IsTransient(err) {
 		t.Errorf("a worker on a standby: %v", err)
 	}
-	if _, err := reader.Get(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
+	if _, err := reader.Read.Get(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the standby does not lag: %v", err)
 	}
-	left, err := reader.Outstanding(t.Context())
+	left, err := reader.Schedule.Outstanding(t.Context())
 	if answer := (*pgconn.PgError)(nil); !errors.As(err, &answer) || answer.Code != readOnly {
 		t.Errorf("the standby tells that something is left to do: %v, %v", left, err)
 	}
@@ -62,10 +62,10 @@ func TestStandby(t *testing.T) {
 	exec(t, p, `SELECT pg_reload_conf()`)
 	exec(t, worker, `SET default_transaction_read_only = on`)
 	ok(t, standby.Promote(t.Context()))
-	if err := worker.Heartbeat(t.Context(), "w", Capacity{}, Told{}); err == nil {
+	if err := worker.Fleet.Heartbeat(t.Context(), "w", Capacity{}, Told{}); err == nil {
 		t.Error("it takes writes")
 	}
-	ok(t, worker.Heartbeat(t.Context(), "w", Capacity{}, Told{}))
+	ok(t, worker.Fleet.Heartbeat(t.Context(), "w", Capacity{}, Told{}))
 	want(t, reader, `SELECT name FROM worker`, "w")
 }
 
@@ -133,7 +133,7 @@ func TestLocales(t *testing.T) {
 			want(t, s, `SELECT count(*) FROM outbox WHERE status = 'dead'`, "15")
 			got := map[string]bool{}
 			for after := ""; ; {
-				page, err := s.List(t.Context(), ListFilter{Status: Dead, After: after, Limit: 1})
+				page, err := s.Read.List(t.Context(), ListFilter{Status: Dead, After: after, Limit: 1})
 				ok(t, err)
 				for _, r := range page.Records {
 					got[r.EventID] = true

@@ -53,11 +53,11 @@ SELECT
   (SELECT coalesce(now() - min(due), interval '0') FROM firsts)`
 
 // StatusCounts counts the rows. Its cost is bounded, however many there are: it may be asked every few seconds.
-func (s *Store) StatusCounts(ctx context.Context) (StatusCounts, error) {
+func (s *Reader) StatusCounts(ctx context.Context) (StatusCounts, error) {
 	return s.statusCounts(ctx, MostCounted, countCreated)
 }
 
-func (s *Store) statusCounts(ctx context.Context, most, counted int64) (c StatusCounts, err error) {
+func (s *Reader) statusCounts(ctx context.Context, most, counted int64) (c StatusCounts, err error) {
 	var retry, unknown, dead, retryGuess, unknownGuess, deadGuess, all, sending, read, discarded, created int64
 	if err := s.pool.QueryRow(ctx, census, most, counted).Scan(&retry, &unknown, &dead, &retryGuess, &unknownGuess, &deadGuess, &all,
 		&sending, &read, &discarded, &created, &c.Overdue); err != nil {

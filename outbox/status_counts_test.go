@@ -14,7 +14,7 @@ func TestCensus(t *testing.T) {
 	s := open(t)
 	census := func() StatusCounts {
 		t.Helper()
-		c, err := s.StatusCounts(t.Context())
+		c, err := s.Read.StatusCounts(t.Context())
 		ok(t, err)
 		return c
 	}
@@ -60,7 +60,7 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 		ok(t, s.pool.QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('event'::regclass) >= 60000 FROM pg_stat_force_next_flush()`).Scan(&told))
 	}
 	exec(t, s, `ANALYZE event`)
-	c, err := s.statusCounts(t.Context(), 1_000, 1<<20)
+	c, err := s.Read.statusCounts(t.Context(), 1_000, 1<<20)
 	ok(t, err)
 	for status, n := range map[Status]int64{Created: 50_000, Dead: 5_000, Retry: 3_000, Unknown: 2_000, Sending: 0} {
 		if got := c.Rows[status]; got < n*9/10 || got > n*11/10 {
@@ -69,7 +69,7 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 	}
 	exec(t, s, `DELETE FROM event WHERE status = 'dead' AND stream_seq > 1500`)
 	exec(t, s, `UPDATE pg_class SET reltuples = 0 WHERE oid = 'event_dead'::regclass`)
-	if c, err = s.statusCounts(t.Context(), 1_000, 1<<20); err != nil || c.Rows[Dead] != 1_000 {
+	if c, err = s.Read.statusCounts(t.Context(), 1_000, 1<<20); err != nil || c.Rows[Dead] != 1_000 {
 		t.Errorf("no fewer than were counted: %d, %v", c.Rows[Dead], err)
 	}
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,13 +14,30 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Store is the outbox.
+// Store is the outbox: its parts, by subject, over one pool of connections. All methods of all parts may be called at
+// once.
 type Store struct {
-	pool     *Pool
-	intents  *grouped[*intent]
-	outcomes *grouped[*outcome]
-	buffer   atomic.Pointer[[]byte] // of the last pipeline, for the next
-	former   sync.Map               // of formerStream, by the stream's name
+	Batches   *Batches   // the way of a batch: intent, split, outcome
+	Leases    *Leases    // of open attempts
+	Schedule  *Schedule  // what is due
+	Records   *Records   // whose a record of the CRM is
+	Pauses    *Pauses    // what the fleet does not call
+	Breaker   *Breaker   // when it stops by itself
+	Quota     *Quotas    // of calls
+	Fleet     *Fleet     // its workers
+	Read      *Reader    // for people and metrics
+	Retention *Retention // of created rows
+	Vault     *Vault     // secrets that the fleet shares
+
+	pool *Pool
+}
+
+func newStore(pool *Pool) *Store {
+	return &Store{
+		Batches: newBatches(pool), Leases: &Leases{pool}, Schedule: &Schedule{pool}, Records: &Records{pool},
+		Pauses: &Pauses{pool}, Breaker: &Breaker{pool}, Quota: &Quotas{pool}, Fleet: &Fleet{pool}, Read: &Reader{pool},
+		Retention: &Retention{pool}, Vault: &Vault{pool}, pool: pool,
+	}
 }
 
 // errURL does without pgx's own words, which can hold a part of the password.
@@ -73,7 +89,7 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 }
 
 // OpenWorker is Open for a worker: each connection leads to a server that takes writes, also where there is one host,
-// or an error says that there is none (see MayPass); and where Postgres is 17 or later, transactions end after 30 s.
+// or an error says that there is none (see IsTransient); and where Postgres is 17 or later, transactions end after 30 s.
 func OpenWorker(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
 	return connect(ctx, databaseURL, maxConns, session{writes: true, bounded: true}, prepare)
 }
@@ -115,14 +131,7 @@ func connect(ctx context.Context, databaseURL string, maxConns int, begun sessio
 		pool.Close()
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	s := &Store{pool: &Pool{pool, begun}}
-	turn, aside := new(sync.Mutex), make(chan struct{}, asideMost)
-	s.intents = &grouped[*intent]{turn: turn, aside: aside, weight: (*intent).bytes, alone: s.intendAlone,
-		commit: func(ctx context.Context, group []*intent) error { return s.intendTogether(ctx, waitShort, group) }}
-	s.outcomes = &grouped[*outcome]{turn: turn, aside: aside, weight: (*outcome).bytes,
-		alone:  func(ctx context.Context, o *outcome) error { return s.settleTogether(ctx, waitLong, []*outcome{o}) },
-		commit: func(ctx context.Context, group []*outcome) error { return s.settleTogether(ctx, waitShort, group) }}
-	return s, nil
+	return newStore(&Pool{pool, begun}), nil
 }
 
 // readOnly is the SQLSTATE of a server that takes no writes.

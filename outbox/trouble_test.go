@@ -61,7 +61,7 @@ func TestFaultOfAServer(t *testing.T) {
 		c.change(u)
 		s, err := Open(t.Context(), u.String(), 1)
 		if err == nil {
-			err = s.Heartbeat(t.Context(), "w", Capacity{Batch: 1}, Told{})
+			err = s.Fleet.Heartbeat(t.Context(), "w", Capacity{Batch: 1}, Told{})
 			s.Close()
 		}
 		if got := FaultOf(err); got != c.want {

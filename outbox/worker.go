@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Fleet is the list of the workers.
+type Fleet struct{ pool *Pool }
+
 // Worker is one of the fleet.
 type Worker struct {
 	Name      string
@@ -83,7 +86,7 @@ ON CONFLICT (name) DO UPDATE SET seen_at = now(), batch_size = excluded.batch_si
 
 // Heartbeat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for people
 // and for counting.
-func (s *Store) Heartbeat(ctx context.Context, name string, c Capacity, told Told) error {
+func (s *Fleet) Heartbeat(ctx context.Context, name string, c Capacity, told Told) error {
 	if _, err := s.pool.Exec(ctx, beat, text(name), forgotten, c.Batch, c.Rate, told); err != nil {
 		return fmt.Errorf("outbox: heartbeat: %w", err)
 	}
@@ -91,7 +94,7 @@ func (s *Store) Heartbeat(ctx context.Context, name string, c Capacity, told Tol
 }
 
 // Deregister takes a worker that ends out of the list.
-func (s *Store) Deregister(ctx context.Context, name string) error {
+func (s *Fleet) Deregister(ctx context.Context, name string) error {
 	if _, err := s.pool.Exec(ctx, `DELETE FROM worker WHERE name = $1`, text(name)); err != nil {
 		return fmt.Errorf("outbox: heartbeat: %w", err)
 	}
@@ -111,7 +114,7 @@ func ScanWorker(r pgx.CollectableRow) (w Worker, err error) {
 }
 
 // Workers lists the fleet, by name. Those that were killed are in it, silent, for a day.
-func (s *Store) Workers(ctx context.Context) ([]Worker, error) {
+func (s *Fleet) List(ctx context.Context) ([]Worker, error) {
 	rows, err := s.pool.Query(ctx, ListWorkers)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: workers: %w", err)

@@ -10,7 +10,7 @@ import (
 func TestWorkers(t *testing.T) {
 	s := open(t)
 	names := func() (list []string) {
-		workers, err := s.Workers(t.Context())
+		workers, err := s.Fleet.List(t.Context())
 		ok(t, err)
 		for _, w := range workers {
 			if w.StartedAt.IsZero() || w.Silent < 0 {
@@ -21,18 +21,18 @@ func TestWorkers(t *testing.T) {
 		return list
 	}
 	for _, name := range []string{"b", "a", "b", "dead"} {
-		ok(t, s.Heartbeat(t.Context(), name, Capacity{Batch: 100}, Told{}))
+		ok(t, s.Fleet.Heartbeat(t.Context(), name, Capacity{Batch: 100}, Told{}))
 	}
 	if got := names(); len(got) != 3 || got[0] != "a" {
 		t.Errorf("%q", got)
 	}
 	exec(t, s, `UPDATE worker SET seen_at = now() - interval '25 hours', started_at = now() - interval '26 hours'`)
-	ok(t, s.Heartbeat(t.Context(), "a", Capacity{Batch: 50, Rate: 2.5}, Told{})) // it was only frozen
+	ok(t, s.Fleet.Heartbeat(t.Context(), "a", Capacity{Batch: 50, Rate: 2.5}, Told{})) // it was only frozen
 	want(t, s, `SELECT name, started_at < now() - interval '1 hour', seen_at > now() - interval '1 minute' FROM worker`, "a t t")
-	if list, err := s.Workers(t.Context()); err != nil || list[0].Batch != 50 || list[0].Rate != 2.5 {
+	if list, err := s.Fleet.List(t.Context()); err != nil || list[0].Batch != 50 || list[0].Rate != 2.5 {
 		t.Errorf("%+v, %v", list, err)
 	}
-	ok(t, s.Deregister(t.Context(), "a"))
+	ok(t, s.Fleet.Deregister(t.Context(), "a"))
 	if got := names(); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
@@ -51,8 +51,8 @@ func TestWorkersTell(t *testing.T) {
 			Reads:    map[string]*Trouble{"deals": {Why: "403", Since: by.Add(-time.Hour)}},
 		}
 	}
-	ok(t, s.Heartbeat(t.Context(), "w", Capacity{Batch: 1}, tell(theirs)))
-	list, err := s.Workers(t.Context())
+	ok(t, s.Fleet.Heartbeat(t.Context(), "w", Capacity{Batch: 1}, tell(theirs)))
+	list, err := s.Fleet.List(t.Context())
 	ok(t, err)
 	got := list[0].Told
 	if d := time.Since(got.At); d < -time.Minute || d > time.Minute {

@@ -216,7 +216,7 @@ func timeQueries(ctx context.Context, databaseURL string) (list []queryTimes, er
 		ask  func() error
 	}{
 		{"outbox get", func() error {
-			_, err := store.Get(ctx, some)
+			_, err := store.Read.Get(ctx, some)
 			if errors.Is(err, outbox.ErrNotFound) {
 				err = nil
 			}
@@ -232,8 +232,8 @@ func timeQueries(ctx context.Context, databaseURL string) (list []queryTimes, er
 			}
 			return err
 		}},
-		{"what is due (each second)", func() error { _, err := store.Due(ctx); return err }},
-		{"whether anything is left", func() error { _, err := store.Outstanding(ctx); return err }},
+		{"what is due (each second)", func() error { _, err := store.Schedule.Due(ctx); return err }},
+		{"whether anything is left", func() error { _, err := store.Schedule.Outstanding(ctx); return err }},
 		{"SELECT status, count(*) … GROUP BY status", func() error {
 			_, err := conn.Exec(ctx, `SELECT status, reason, count(*) FROM outbox GROUP BY 1, 2`)
 			return err

@@ -86,5 +86,5 @@ func (v *lateVault) ChangeSecret(ctx context.Context, name string, change func(v
 	if store == nil {
 		return errors.New("the database is not connected yet")
 	}
-	return store.ChangeSecret(ctx, name, change)
+	return store.Vault.ChangeSecret(ctx, name, change)
 }

@@ -30,7 +30,7 @@ func deadLetters(t testing.TB, payloads map[string]string) {
 		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(payload), Stream: "S", StreamSeq: 1},
 			Reason: outbox.InvalidEvent, Error: "properties." + id[:1] + ": wrong"})
 	}
-	if _, err := store.InsertDead(t.Context(), list); err != nil {
+	if _, err := store.Batches.InsertDead(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -37,9 +37,9 @@ func undecided(t *testing.T, retry, unknown []string) *outbox.Store {
 			like.EventID = id
 			settlements = append(settlements, like)
 		}
-		_, err := store.Intend(t.Context(), a, events)
+		_, err := store.Batches.Intend(t.Context(), a, events)
 		must(err)
-		must(store.Settle(t.Context(), a.ID, outbox.Call{Unknown: len(ids)}, settlements))
+		must(store.Batches.Settle(t.Context(), a.ID, outbox.Call{Unknown: len(ids)}, settlements))
 	}
 	call("contracts", outbox.Settlement{Status: outbox.Retry, Error: "403 refused"}, retry)
 	noAnswer := outbox.Settlement{Status: outbox.Unknown, Error: "no answer", InDoubt: true,
@@ -58,7 +58,7 @@ func TestGiveUp(t *testing.T) {
 
 	crmintake(t, "", "status").want(t, 1, "paused  ", "nothing") // there is no NATS
 	refused := outbox.Pause{ObjectType: "contracts", Cause: outbox.ByAnswer, Reason: "403"}
-	if _, err := store.Pause(t.Context(), refused); err != nil {
+	if _, err := store.Pauses.Begin(t.Context(), refused); err != nil {
 		t.Fatal(err)
 	}
 	crmintake(t, "", "status").want(t, 1, "'crmintake outbox give-up'")
@@ -176,7 +176,7 @@ func TestRetryNow(t *testing.T) {
 		t.Errorf("due are %q", list)
 	}
 	pause := outbox.Pause{ObjectType: "contracts", Cause: outbox.ByAnswer, Reason: "403"}
-	if _, err := store.Pause(t.Context(), pause); err != nil {
+	if _, err := store.Pauses.Begin(t.Context(), pause); err != nil {
 		t.Fatal(err)
 	}
 	crmintake(t, "", "outbox", "retry-now", "c1").want(t, 0, "Done to 1 event.", "Contracts is paused", "crmintake resume contracts")

@@ -80,11 +80,11 @@ func (c *outboxGetCmd) print(p *program, views []any) error {
 
 // viewEvent shows a row with its errors.
 func viewEvent(ctx context.Context, p *program, store *outbox.Store, id string) (view, error) {
-	record, err := store.Get(ctx, id)
+	record, err := store.Read.Get(ctx, id)
 	if err != nil {
 		return view{}, err
 	}
-	history, err := store.History(ctx, id)
+	history, err := store.Read.History(ctx, id)
 	if err != nil {
 		return view{}, err
 	}

@@ -58,7 +58,7 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer store.Close()
-	page, err := store.List(ctx, outbox.ListFilter{
+	page, err := store.Read.List(ctx, outbox.ListFilter{
 		Status: outbox.Status(c.Status), ObjectType: c.ObjectType, After: c.After, Limit: c.Limit,
 		ByTime: c.byTime(), Since: time.Time(c.Since), Until: time.Time(c.Until),
 	})
@@ -147,7 +147,7 @@ func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
 	lines := json.NewEncoder(p.out)
 	lines.SetEscapeHTML(false)
 	s := p.screen()
-	return store.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
+	return store.Read.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
 		p.redactRecord(&r)
 		if p.Output == "json" {
 			return lines.Encode(viewOf(r))

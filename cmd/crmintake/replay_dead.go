@@ -108,7 +108,7 @@ func (c *deadReplayCmd) notes(ctx context.Context, d *desk, plan operator.Replay
 	if plan.Never > 0 {
 		note("%d can't be sent: the subject names no object type.", plan.Never)
 	}
-	pauses, err := d.store.Pauses(ctx)
+	pauses, err := d.store.Pauses.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (c *deadReplayCmd) notes(ctx context.Context, d *desk, plan operator.Replay
 		}
 		note("%s are paused, and events wait until that ends: %s", what, shorten(printable(pause.Reason), 200))
 	}
-	workers, err := d.store.Workers(ctx)
+	workers, err := d.store.Fleet.List(ctx)
 	if err != nil {
 		return nil, err
 	}

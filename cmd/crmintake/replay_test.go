@@ -33,7 +33,7 @@ func deadEvents(t testing.TB, reason outbox.Reason, n int) {
 			ID: id, ObjectType: "contracts", Payload: fmt.Appendf(nil, `{"properties":{"name":%q}}`, id), Stream: "S", StreamSeq: 1,
 		}}
 	}
-	if _, err := store.InsertDead(t.Context(), list); err != nil {
+	if _, err := store.Batches.InsertDead(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -78,7 +78,7 @@ func (p *parts) left(ctx context.Context) (l left, err error) {
 	if l.pending, l.unacked, err = source.Outstanding(ctx); err != nil {
 		return l, err
 	}
-	l.outbox, err = p.store.Outstanding(ctx)
+	l.outbox, err = p.store.Schedule.Outstanding(ctx)
 	return l, err
 }
 

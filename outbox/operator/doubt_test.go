@@ -82,7 +82,7 @@ func TestDoubt(t *testing.T) {
 	// The worker that had it goes on as it would, and what it left waiting is taken by the next.
 	var id uuid.UUID
 	r.must(r.pool.QueryRow(t.Context(), `SELECT attempt_id FROM event WHERE event_id = 'c00001'`).Scan(&id))
-	r.must(r.store.Settle(t.Context(), id, outbox.Call{NotApplied: 1}, []outbox.Settlement{{EventID: "c00001",
+	r.must(r.store.Batches.Settle(t.Context(), id, outbox.Call{NotApplied: 1}, []outbox.Settlement{{EventID: "c00001",
 		Status: outbox.Retry, Error: "503"}}))
 	p = r.planDoubt(Lost{From: hourAgo, Filter: Filter{EventIDs: []string{"c00001", "c00003"}},
 		Property: map[string]string{"contracts": "name"}})

@@ -53,7 +53,7 @@ func (r *replayRig) claim(status outbox.Status, eventID string) {
 	r.exec(`UPDATE event SET next_attempt_at = now() + (event_id <> $1)::int * interval '1 hour'
 		WHERE next_attempt_at IS NOT NULL`, eventID)
 	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Hour}
-	rows, err := r.store.Claim(r.t.Context(), a, status, 10, 1<<20)
+	rows, err := r.store.Schedule.Claim(r.t.Context(), a, status, 10, 1<<20)
 	r.must(err)
 	if len(rows) != 1 || rows[0].ID != eventID {
 		r.t.Fatalf("claimed %+v", rows)

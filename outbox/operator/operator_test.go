@@ -88,9 +88,9 @@ func (r rig) call(errs map[string]outbox.Error) {
 		settlements = append(settlements, s)
 	}
 	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Hour}
-	_, err := r.store.Intend(r.Context(), a, events)
+	_, err := r.store.Batches.Intend(r.Context(), a, events)
 	r.ok(err)
-	r.ok(r.store.Settle(r.Context(), a.ID, call, settlements))
+	r.ok(r.store.Batches.Settle(r.Context(), a.ID, call, settlements))
 }
 
 // option is the error of an event whose colour is none that the CRM knows.
@@ -105,7 +105,7 @@ func (r rig) bury(ids ...string) {
 		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "deals", Payload: []byte(id), Stream: "S", StreamSeq: 2},
 			Reason: outbox.InvalidEvent, Error: "not JSON (byte 0)"})
 	}
-	_, err := r.store.InsertDead(r.Context(), list)
+	_, err := r.store.Batches.InsertDead(r.Context(), list)
 	r.ok(err)
 }
 

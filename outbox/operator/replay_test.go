@@ -30,7 +30,7 @@ func TestReplayNow(t *testing.T) {
 	}
 	r.want(`SELECT event_id, status, attempts, next_attempt_at <= now(), reason IS NULL, fingerprint IS NULL, possible_duplicate FROM outbox ORDER BY 1`,
 		"a00001 retry 12 true true true false", "a00002 dead 12 <nil> false false false")
-	rows, err := r.store.Claim(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: 1e9}, outbox.Retry, 10, 1<<20)
+	rows, err := r.store.Schedule.Claim(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: 1e9}, outbox.Retry, 10, 1<<20)
 	r.must(err)
 	if len(rows) != 1 || rows[0].Attempts != 0 || rows[0].Age.Hours() > 1 {
 		t.Errorf("%+v", rows)
@@ -93,7 +93,7 @@ func TestReplayJob(t *testing.T) {
 	}
 	job := r.startReplay(Replay{Plan: plan})
 	r.wantJob(job.ID, ReplayRunning, 0, 0, 0, 1807)
-	if left, err := r.store.Outstanding(t.Context()); err != nil || !left {
+	if left, err := r.store.Schedule.Outstanding(t.Context()); err != nil || !left {
 		t.Errorf("a job that runs is outstanding: %v, %v", left, err)
 	}
 	r.dead("contracts", "late", 3) // not the job's
@@ -161,7 +161,7 @@ func TestReplayOfRowsThatWent(t *testing.T) {
 	job := r.startReplay(r.plan(Filter{All: true}))
 	r.finish()
 	id := r.rows(`DELETE FROM event WHERE event_id = (SELECT min(event_id) FROM event) RETURNING event_id`)[0]
-	_, err := r.store.Intend(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Minute},
+	_, err := r.store.Batches.Intend(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Minute},
 		[]outbox.Event{{ID: id, ObjectType: "contracts", Payload: []byte("{}"), Stream: "S"}})
 	r.must(err)
 	got, err := r.Replays.Get(t.Context(), job.ID)
@@ -292,7 +292,7 @@ func TestReplaySteered(t *testing.T) {
 	if r.step() {
 		t.Error("a paused job makes a step")
 	}
-	if left, err := r.store.Outstanding(t.Context()); err != nil || !left { // the three
+	if left, err := r.store.Schedule.Outstanding(t.Context()); err != nil || !left { // the three
 		t.Error(left, err)
 	}
 	steer(r.Replays.Resume, ReplayRunning, true)

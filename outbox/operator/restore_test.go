@@ -30,7 +30,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("%+v", done)
 	}
 	r.want(everyStatus, "contracts dead 1", "contracts discarded 2")
-	census, err := r.store.StatusCounts(t.Context())
+	census, err := r.store.Read.StatusCounts(t.Context())
 	r.must(err)
 	if census.Rows[outbox.Discarded] != 2 || census.Rows[outbox.Dead] != 1 {
 		t.Errorf("%+v", census.Rows)

@@ -65,7 +65,7 @@ type Revision struct {
 // *UnknownEventError.
 func (o *Operator) Show(ctx context.Context, eventID string) (Story, error) {
 	// Several statements without a transaction: they only add to each other.
-	record, err := o.store.Get(ctx, eventID)
+	record, err := o.store.Read.Get(ctx, eventID)
 	if errors.Is(err, outbox.ErrNotFound) {
 		return Story{}, &UnknownEventError{eventID}
 	}
@@ -122,7 +122,7 @@ WHERE r.event_id = $1 ORDER BY r.revision`, eventID)
 
 // attempts puts the errors of an event to the calls that they came with.
 func (o *Operator) attempts(ctx context.Context, s *Story) ([]Attempt, error) {
-	history, err := o.store.History(ctx, s.EventID)
+	history, err := o.store.Read.History(ctx, s.EventID)
 	if err != nil {
 		return nil, err
 	}

@@ -297,7 +297,7 @@ func estimate(ctx context.Context, tx pgx.Tx, s *Status) error {
 
 // quotaUse is how the quota stands, at about that time.
 func (o *Operator) quotaUse(ctx context.Context, at time.Time) (*QuotaUse, error) {
-	q, known, err := o.store.QuotaState(ctx, outbox.QuotaAccount)
+	q, known, err := o.store.Quota.State(ctx, outbox.QuotaAccount)
 	if err != nil || !known || q.Configured == 0 {
 		return nil, err
 	}

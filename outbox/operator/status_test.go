@@ -53,12 +53,12 @@ func TestStatus(t *testing.T) {
 INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, started_at)
 SELECT gen_random_uuid(), kind, 'contracts', 'w', now(), ids, 3, now() - interval '3 minutes'
 FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), ('read', '{d}')) AS v(kind, ids)`)
-	if err := store.Heartbeat(ctx, "alive", outbox.Capacity{Batch: 50, Rate: 2.5}, outbox.Told{}); err != nil {
+	if err := store.Fleet.Heartbeat(ctx, "alive", outbox.Capacity{Batch: 50, Rate: 2.5}, outbox.Told{}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, store, `INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 minute', 1, 0)`)
 	quota := outbox.Quota{Account: outbox.QuotaAccount, Calls: 5, Window: 10 * time.Second, Daily: 1000, Reserve: 0.2}
-	if _, err := store.Take(ctx, quota, outbox.Ask{Want: 1}); err != nil {
+	if _, err := store.Quota.Take(ctx, quota, outbox.Ask{Want: 1}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, store, `UPDATE quota SET calls = ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 minute'], effective = 5, day_used = 321`)
@@ -83,7 +83,7 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 	if len(s.Workers) != 2 || !s.Workers[0].Alive || s.Workers[0].BatchSize != 50 || s.Workers[0].Rate != 2.5 || s.Workers[1].Alive {
 		t.Errorf("workers: %+v", s.Workers)
 	}
-	if err := store.Throttle(ctx, quota, outbox.Refusal{Wait: time.Minute, Why: "429"}); err != nil {
+	if err := store.Quota.Throttle(ctx, quota, outbox.Refusal{Wait: time.Minute, Why: "429"}); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = o.Status(ctx); err != nil || s.Quota.Left != 0 || s.Quota.BlockedUntil.IsZero() || s.Quota.BlockedWhy != "429" {
@@ -142,7 +142,7 @@ func TestPauseAndResume(t *testing.T) {
 	store := openStore(t)
 	ann, bob := New(store, Config{Name: "ann"}), New(store, Config{Name: "bob"})
 	ctx := t.Context()
-	if _, err := store.Pause(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer, Reason: "404", By: "w", TrialIn: time.Hour}); err != nil {
+	if _, err := store.Pauses.Begin(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer, Reason: "404", By: "w", TrialIn: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -155,17 +155,17 @@ func TestPauseAndResume(t *testing.T) {
 		}
 	}
 	// Nothing but a person ends a person's pause.
-	if fresh, err := store.Pause(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer, Reason: "404 again", By: "w"}); err != nil || fresh {
+	if fresh, err := store.Pauses.Begin(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer, Reason: "404 again", By: "w"}); err != nil || fresh {
 		t.Errorf("%v, %v", fresh, err)
 	}
-	if err := store.TryNow(ctx); err != nil {
+	if err := store.Pauses.TryNow(ctx); err != nil {
 		t.Fatal(err)
 	}
 	for _, objectType := range []string{"deals", outbox.Account} {
-		if may, err := store.Try(ctx, objectType, time.Second); may || err != nil {
+		if may, err := store.Pauses.Try(ctx, objectType, time.Second); may || err != nil {
 			t.Errorf("a trial of %s: %v, %v", objectType, may, err)
 		}
-		if was, err := store.Resume(ctx, objectType); was || err != nil {
+		if was, err := store.Pauses.Resume(ctx, objectType); was || err != nil {
 			t.Errorf("a trial ends %s: %v, %v", objectType, was, err)
 		}
 	}
@@ -174,7 +174,7 @@ func TestPauseAndResume(t *testing.T) {
 		list[1].Reason != "a mess" || !list[1].TrialAt.IsZero() || list[1].Since.IsZero() {
 		t.Errorf("%+v, %v", list, err)
 	}
-	seen, err := store.Pauses(ctx)
+	seen, err := store.Pauses.List(ctx)
 	if err != nil || len(seen) != 2 || seen[0].Cause != outbox.ByOperator {
 		t.Errorf("what workers see: %+v, %v", seen, err)
 	}
@@ -205,7 +205,7 @@ func TestResumeEndsABlock(t *testing.T) {
 	q := outbox.Quota{Account: outbox.QuotaAccount, Calls: 10, Window: time.Second}
 	take := func() int {
 		t.Helper()
-		g, err := store.Take(t.Context(), q, outbox.Ask{Want: 1})
+		g, err := store.Quota.Take(t.Context(), q, outbox.Ask{Want: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestResumeEndsABlock(t *testing.T) {
 		t.Errorf("nothing was in the way: %+v", p)
 	}
 	for _, paused := range []bool{false, true} {
-		err := store.Throttle(t.Context(), q, outbox.Refusal{Wait: time.Hour, Asked: true, Why: "Retry-After"})
+		err := store.Quota.Throttle(t.Context(), q, outbox.Refusal{Wait: time.Hour, Asked: true, Why: "Retry-After"})
 		if err == nil && paused {
 			_, err = ann.Pauses.Pause(t.Context(), outbox.Account, "wait")
 		}
@@ -242,7 +242,7 @@ func TestResumeEndsABlock(t *testing.T) {
 		}
 	}
 	for ago, want := range map[time.Duration]bool{0: false, time.Minute: true} {
-		if resumed, err := store.Resumed(t.Context(), outbox.QuotaAccount, ago); err != nil || resumed != want {
+		if resumed, err := store.Quota.Resumed(t.Context(), outbox.QuotaAccount, ago); err != nil || resumed != want {
 			t.Errorf("%v ago: %v, %v", ago, resumed, err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Vault keeps, for the whole fleet, one secret under each name. outbox.Store is one.
+// Vault keeps, for the whole fleet, one secret under each name. outbox.Vault is one.
 type Vault interface {
 	// ChangeSecret shows what is kept under name, nil if nothing is, with its age, and keeps what change returns, if it is not nil
 	// and without error. Nobody else is shown it meanwhile. When ChangeSecret returns no error, what change returned is durable.

@@ -27,7 +27,7 @@ func (w *Worker) endAged(ctx context.Context) error {
 	}
 	w.agedAt = now
 	for {
-		list, err := w.store.EndAged(ctx, w.cfg.Retry.Age, agedBatch)
+		list, err := w.store.Schedule.EndAged(ctx, w.cfg.Retry.Age, agedBatch)
 		if err != nil {
 			return err
 		}

@@ -417,7 +417,7 @@ func TestSettingsChangeWhileInDoubt(t *testing.T) {
 				r.must(err)
 				events = append(events, outbox.Event{ID: id, ObjectType: "deals", Stream: "S", Payload: fmt.Appendf(nil, `{"properties":{"dealname":%q}}`, id)})
 			}
-			_, err = store.Intend(t.Context(), a, events)
+			_, err = store.Batches.Intend(t.Context(), a, events)
 			r.must(err)
 			r.drain(dealingConfig())
 			r.expect(`SELECT status, reason, count(*) FROM outbox GROUP BY 1, 2`, c.want)

@@ -132,7 +132,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 	var standing []outbox.IntentResult
 	err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
 		b.leaseEnd = time.Now().Add(w.cfg.Lease)
-		standing, err = w.store.Intend(ctx, b.Attempt, events)
+		standing, err = w.store.Batches.Intend(ctx, b.Attempt, events)
 		return err
 	})
 	endCommit(span, err)
@@ -257,7 +257,7 @@ func (w *Worker) deadline(calls, writes context.Context, b *attempt) (at time.Ti
 	}
 	if err := w.retryWrite(calls, writes, func(ctx context.Context) error {
 		b.leaseEnd = time.Now().Add(w.cfg.Lease)
-		return w.store.Renew(ctx, b.Attempt)
+		return w.store.Leases.Renew(ctx, b.Attempt)
 	}); err != nil {
 		w.lost(b, err)
 		return at, false
@@ -289,7 +289,7 @@ func (w *Worker) conclude(writes context.Context, b *attempt, answer *worker.Ans
 	w.commitTally(writes, b, &answer.Call, tally, settlements)
 	if len(b.trials) > 0 && tally.NotApplied == len(b.rows) {
 		// The pause says what came of it. A trial each few seconds is not to leave rows behind.
-		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Forget(ctx, b.ID) })
+		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Batches.Forget(ctx, b.ID) })
 	}
 	w.recordOutcomes(writes, b, answer.Outcomes, settlements)
 }
@@ -317,7 +317,7 @@ func (w *Worker) commitTally(writes context.Context, b *attempt, call *worker.Ca
 	settlements = append(settlements, b.unfit...)
 	tally.Rejected += len(b.unfit)
 	begin, span := time.Now(), w.within(b.span, "outcome")
-	settle := func(ctx context.Context) error { return w.store.Settle(ctx, b.ID, tally, settlements) }
+	settle := func(ctx context.Context) error { return w.store.Batches.Settle(ctx, b.ID, tally, settlements) }
 	err := w.retryWrite(writes, writes, settle)
 	for errors.Is(err, outbox.ErrRecordTaken) || outbox.DataState(err) != "" && writes.Err() == nil {
 		if errors.Is(err, outbox.ErrRecordTaken) {

@@ -180,7 +180,7 @@ func (w *Worker) halve(calls, writes context.Context, b *attempt, answer *worker
 		}
 		if err := w.retryWrite(calls, writes, func(ctx context.Context) error {
 			half.leaseEnd = time.Now().Add(w.cfg.Lease)
-			return w.store.Split(ctx, b.ID, half.ID, ids, w.cfg.Lease)
+			return w.store.Batches.Split(ctx, b.ID, half.ID, ids, w.cfg.Lease)
 		}); err != nil {
 			w.lost(b, err)
 			return halves
@@ -201,7 +201,7 @@ func (w *Worker) renewAll(calls, writes context.Context, batches []*attempt) (ke
 	var until time.Time
 	if err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
 		until = time.Now().Add(w.cfg.Lease)
-		open, err = w.store.RenewAll(ctx, ids, w.cfg.Lease)
+		open, err = w.store.Leases.RenewAll(ctx, ids, w.cfg.Lease)
 		return err
 	}); err != nil {
 		return batches // a stop: they are put back, or their leases run out

@@ -73,7 +73,7 @@ func (w *Worker) recordOutcomes(writes context.Context, b *attempt, outcomes []w
 	var reason string
 	var n int
 	if err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
-		reason, n, err = w.store.RecordOutcomes(ctx, objectType, b.ID, others, rejected, size)
+		reason, n, err = w.store.Breaker.RecordOutcomes(ctx, objectType, b.ID, others, rejected, size)
 		return err
 	}); err != nil || float64(n) <= w.cfg.Breaker.Share*float64(size) {
 		return
@@ -134,7 +134,7 @@ func (w *Worker) recordSuccesses(ctx context.Context) error {
 	if u.others == nil {
 		return nil
 	}
-	err := w.store.RecordSuccesses(ctx, u.call, u.others, w.cfg.Breaker.Window)
+	err := w.store.Breaker.RecordSuccesses(ctx, u.call, u.others, w.cfg.Breaker.Window)
 	if err == nil || outbox.DataState(err) != "" {
 		u.others = nil
 	}
@@ -179,7 +179,7 @@ func (w *Worker) endTrial(writes context.Context, b *attempt) {
 		reason := fmt.Sprintf("%d of the %d inputs of a trial were rejected, %d of them: %s", bad, all, p.rejected[worst], worst)
 		w.log.Warn("calls stay paused: the trial failed", "paused", objectType, "reason", reason)
 		_ = w.retryWrite(writes, writes, func(ctx context.Context) error {
-			return w.store.Prolong(ctx, objectType, reason, w.cfg.TrialInterval, breakerTrialMost)
+			return w.store.Pauses.Prolong(ctx, objectType, reason, w.cfg.TrialInterval, breakerTrialMost)
 		})
 		w.shut(outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: w.cfg.TrialInterval})
 	}

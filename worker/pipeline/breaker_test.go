@@ -51,7 +51,7 @@ func TestDiluteTellsAgain(t *testing.T) {
 	w := &Worker{store: store, breaker: breaker{"deals": 5, "contracts": 7}}
 	w.cfg.Breaker.Window = 100
 	for objectType := range w.breaker {
-		_, _, err := store.RecordOutcomes(t.Context(), objectType, outbox.NewAttemptID(), 0, map[string]int{"a": 1}, 100)
+		_, _, err := store.Breaker.RecordOutcomes(t.Context(), objectType, outbox.NewAttemptID(), 0, map[string]int{"a": 1}, 100)
 		must(err)
 	}
 	away, cancel := context.WithCancel(t.Context())

@@ -51,7 +51,7 @@ func (w *Worker) claim(calls, writes context.Context, j *plannedCall, status out
 	}
 	var claimed []outbox.Row
 	err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
-		claimed, err = w.store.Claim(ctx, b.Attempt, status, j.most, most)
+		claimed, err = w.store.Schedule.Claim(ctx, b.Attempt, status, j.most, most)
 		return err
 	})
 	if err != nil || len(claimed) == 0 {

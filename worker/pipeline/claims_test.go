@@ -228,9 +228,9 @@ func TestStopKeepsWhatIsPending(t *testing.T) {
 	a := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "deals", Worker: "other", Lease: time.Minute,
 		IDProperty: sourceID}
 	d2 := outbox.Event{ID: "d2", ObjectType: "deals", Stream: "S", Payload: []byte(threeDeals()[1].body)}
-	_, err = store.Intend(t.Context(), a, []outbox.Event{d2})
+	_, err = store.Batches.Intend(t.Context(), a, []outbox.Event{d2})
 	r.must(err)
-	r.must(store.Settle(t.Context(), a.ID, outbox.Call{Rejected: 1}, []outbox.Settlement{{EventID: d2.ID,
+	r.must(store.Batches.Settle(t.Context(), a.ID, outbox.Call{Rejected: 1}, []outbox.Settlement{{EventID: d2.ID,
 		Status: outbox.Unknown, InDoubt: true, Reason: outbox.Rejected, Error: "no such stage", IDProperty: sourceID,
 		IDValue: "E-2"}}))
 	r.until(`SELECT count(*) FROM attempt WHERE kind = 'read' AND state = 'open'`, "1")

@@ -313,7 +313,7 @@ func (w *Worker) mayTry(ctx context.Context, pauses []string) bool {
 	for _, key := range pauses {
 		var mine bool
 		err := w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
-			mine, err = w.store.Try(ctx, key, w.cfg.TrialInterval)
+			mine, err = w.store.Pauses.Try(ctx, key, w.cfg.TrialInterval)
 			return err
 		})
 		w.mu.Lock()

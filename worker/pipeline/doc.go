@@ -52,7 +52,7 @@
 //
 // # The quota
 //
-// A call of any kind has a token of the fleet's (outbox.Store.Take), and begins at the token's time. quota.go is a
+// A call of any kind has a token of the fleet's (outbox.Quotas.Take), and begins at the token's time. quota.go is a
 // worker's part of it: one line for all that want a token, in which reads of what is in doubt go first and the others
 // in the order of their coming; it asks for up to four at once, as many as there are full batches, and cuts a batch as
 // long before its time as intents have lately taken. A call that is not ready in time gives its token back and takes

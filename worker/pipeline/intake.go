@@ -197,7 +197,7 @@ func (w *Worker) insertAllDead(ctx, writes context.Context, burials []outbox.Dea
 	for len(burials) > 0 {
 		var reused []int
 		if err := w.retryWrite(ctx, writes, func(ctx context.Context) (err error) {
-			reused, err = w.store.InsertDead(ctx, burials)
+			reused, err = w.store.Batches.InsertDead(ctx, burials)
 			return err
 		}); err != nil {
 			return err

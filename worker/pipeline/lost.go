@@ -9,7 +9,7 @@ import (
 // refreshDoubt learns which events are to be asked about before they are sent though they are new: the outbox lost
 // commits, and may have known them.
 func (w *Worker) refreshDoubt(ctx context.Context) error {
-	until, err := w.store.NewInDoubt(ctx)
+	until, err := w.store.Batches.NewInDoubt(ctx)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (w *Worker) acceptInDoubt(ctx, writes context.Context, items []*item) {
 		var fresh int
 		var reused []int
 		if err := w.retryWrite(ctx, writes, func(ctx context.Context) (err error) {
-			fresh, reused, err = w.store.Accept(ctx, events, w.cfg.IDProperty)
+			fresh, reused, err = w.store.Batches.Accept(ctx, events, w.cfg.IDProperty)
 			return err
 		}); err != nil {
 			return err

@@ -84,7 +84,7 @@ func (w *Worker) runMaintenance(ctx, writes context.Context) error {
 func (w *Worker) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_ = w.store.Deregister(ctx, w.cfg.Name)
+	_ = w.store.Fleet.Deregister(ctx, w.cfg.Name)
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (w *Worker) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	began := time.Now()
-	err := w.store.Heartbeat(ctx, w.cfg.Name, w.capacity(), w.tell())
+	err := w.store.Fleet.Heartbeat(ctx, w.cfg.Name, w.capacity(), w.tell())
 	w.grace.beat(began, err)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (w *Worker) tick(ctx context.Context) error {
 	if err := w.endAged(ctx); err != nil {
 		return err
 	}
-	due, err := w.store.Due(ctx)
+	due, err := w.store.Schedule.Due(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (w *Worker) tick(ctx context.Context) error {
 // expire finds the calls of workers that did not report, and whose lease ran out so long ago.
 func (w *Worker) expire(ctx context.Context, ago time.Duration) error {
 	for {
-		expired, err := w.store.Expire(ctx, expireBatch, ago, restartGrace)
+		expired, err := w.store.Leases.Expire(ctx, expireBatch, ago, restartGrace)
 		if err != nil {
 			return err
 		}

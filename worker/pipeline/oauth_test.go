@@ -69,7 +69,7 @@ func TestOAuthRefreshesOnce(t *testing.T) {
 		cfg := config()
 		cfg.Name = name
 		cfg.Batch.Size = 20
-		fleet = append(fleet, r.start(cfg, r.oauth(s, hubspot.StaticToken(refreshToken))))
+		fleet = append(fleet, r.start(cfg, r.oauth(s.Vault, hubspot.StaticToken(refreshToken))))
 	}
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 500")
 	if n := r.crm.Stats().Refreshes; n != 1 {
@@ -102,7 +102,7 @@ func TestOAuthRevoked(t *testing.T) {
 	r.must(os.WriteFile(file, []byte(refreshToken+"\n"), 0o600))
 	cfg := config()
 	cfg.TrialInterval = time.Hour
-	w := r.start(cfg, r.oauth(r.store(), hubspot.NewFileToken(file)))
+	w := r.start(cfg, r.oauth(r.store().Vault, hubspot.NewFileToken(file)))
 	r.publish(named("contracts", "a", 10)...)
 	r.until(`SELECT status, count(*) FROM outbox GROUP BY status`, "created 10")
 	r.older("2 min")
@@ -120,12 +120,12 @@ func TestOAuthRevoked(t *testing.T) {
 }
 
 // killed is a Vault whose worker dies between the API's answer and the commit.
-type killed struct{ *outbox.Store }
+type killed struct{ *outbox.Vault }
 
 var errKilled = errors.New("killed")
 
 func (k killed) ChangeSecret(ctx context.Context, name string, change func([]byte, time.Duration) ([]byte, error)) error {
-	return k.Store.ChangeSecret(ctx, name, func(value []byte, age time.Duration) ([]byte, error) {
+	return k.Vault.ChangeSecret(ctx, name, func(value []byte, age time.Duration) ([]byte, error) {
 		if _, err := change(value, age); err != nil {
 			return nil, err
 		}
@@ -148,20 +148,20 @@ func TestOAuthRotatedAndKilled(t *testing.T) {
 		return got
 	}
 	for round := range 3 { // from the configured refresh token, then from others
-		if got := token(killed{s}, hubspot.ErrTokenLater); got != "" {
+		if got := token(killed{s.Vault}, hubspot.ErrTokenLater); got != "" {
 			t.Error("a token that was not kept was given out")
 		}
 		r.crm.ScriptTokens(hubspottest.BreakAfter, hubspottest.TruncatedBody)
-		token(s, hubspot.ErrTokenLater)
-		token(s, hubspot.ErrTokenLater)
-		first := token(s, nil)
-		if again := token(s, nil); again != first {
+		token(s.Vault, hubspot.ErrTokenLater)
+		token(s.Vault, hubspot.ErrTokenLater)
+		first := token(s.Vault, nil)
+		if again := token(s.Vault, nil); again != first {
 			t.Errorf("another worker has another token")
 		}
 		r.publish(named("contracts", fmt.Sprint("c", round), 10)...)
 		cfg := config()
 		cfg.Drain = true
-		r.start(cfg, r.oauth(s, hubspot.StaticToken(refreshToken))).wait()
+		r.start(cfg, r.oauth(s.Vault, hubspot.StaticToken(refreshToken))).wait()
 		r.older("27 min") // it is replaced ahead of time, although still good
 		if n := r.crm.Stats(); n.Refreshes != 4*(round+1) || n.Statuses[401] > 0 {
 			t.Errorf("%d access tokens in round %d, %d refused calls", n.Refreshes, round, n.Statuses[401])
@@ -179,7 +179,7 @@ func TestOAuthEndpointDown(t *testing.T) {
 	r.publish(named("contracts", "c", 10)...)
 	cfg := config()
 	cfg.InFlight, cfg.Drain = 1, true
-	r.start(cfg, r.oauth(r.store(), hubspot.StaticToken(refreshToken))).wait()
+	r.start(cfg, r.oauth(r.store().Vault, hubspot.StaticToken(refreshToken))).wait()
 	r.exactlyOnce("contracts", 10)
 	r.expect(`SELECT DISTINCT attempts FROM outbox`, "1")
 	if strings.Contains(r.log.String(), "calls are paused") {

@@ -29,7 +29,7 @@ func (w *Worker) stopCalls(writes context.Context, p outbox.Pause, correlationID
 	w.shut(p)
 	var fresh bool
 	err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
-		fresh, err = w.store.Pause(ctx, p)
+		fresh, err = w.store.Pauses.Begin(ctx, p)
 		return err
 	})
 	w.mu.Lock()
@@ -69,7 +69,7 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 	for _, key := range trials {
 		var was bool
 		if err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
-			was, err = w.store.Resume(ctx, key)
+			was, err = w.store.Pauses.Resume(ctx, key)
 			return err
 		}); err == nil && was {
 			w.log.Info("calls go on after a pause", "paused", pausedName(key))
@@ -117,7 +117,7 @@ func (w *Worker) lookAtPauses(ctx context.Context, newCredential bool) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	if newCredential {
-		if err := w.store.TryNow(ctx); err != nil {
+		if err := w.store.Pauses.TryNow(ctx); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func (w *Worker) refreshHold(ctx context.Context) error {
 	if !waits {
 		return nil
 	}
-	resumed, err := w.store.Resumed(ctx, outbox.QuotaAccount, time.Since(since))
+	resumed, err := w.store.Quota.Resumed(ctx, outbox.QuotaAccount, time.Since(since))
 	if err != nil || !resumed {
 		return err
 	}
@@ -160,7 +160,7 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 	w.mu.Lock()
 	before := w.changes
 	w.mu.Unlock()
-	list, err := w.store.Pauses(ctx)
+	list, err := w.store.Pauses.List(ctx)
 	if err != nil {
 		return err
 	}

@@ -118,10 +118,10 @@ func TestEventsOfAnOlderProgram(t *testing.T) {
 		settled = append(settled, outbox.Settlement{EventID: id, Status: outbox.Created, RecordID: fmt.Sprint("old", k)})
 	}
 	attempt := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "old", Lease: time.Minute}
-	_, err = store.Intend(t.Context(), attempt, events)
+	_, err = store.Batches.Intend(t.Context(), attempt, events)
 	r.must(err)
-	r.must(store.Settle(t.Context(), attempt.ID, outbox.Call{Created: 3}, settled))
-	_, err = store.InsertDead(t.Context(), []outbox.DeadLetter{
+	r.must(store.Batches.Settle(t.Context(), attempt.ID, outbox.Call{Created: 3}, settled))
+	_, err = store.Batches.InsertDead(t.Context(), []outbox.DeadLetter{
 		{Event: old(4, "CRM_EVENTS:4", bad), Reason: outbox.InvalidEvent, Error: "not JSON"},
 		{Event: old(5, "/s/x", bad), Reason: outbox.InvalidEvent, Error: "not JSON"},
 		{Event: old(6, "/s/x#CRM_EVENTS:6", good), Reason: outbox.IDReused, Error: "the id is another event's"},
@@ -151,7 +151,7 @@ func (r *rig) bury(seq uint64, id, body string) {
 	store, err := outbox.Open(r.t.Context(), r.database, 2)
 	r.must(err)
 	defer store.Close()
-	_, err = store.InsertDead(r.t.Context(), []outbox.DeadLetter{{Reason: outbox.InvalidEvent, Error: "invalid", Event: outbox.Event{
+	_, err = store.Batches.InsertDead(r.t.Context(), []outbox.DeadLetter{{Reason: outbox.InvalidEvent, Error: "invalid", Event: outbox.Event{
 		ID: id, ObjectType: "contracts", Payload: []byte(body), ContentHash: event.Hash("crm.create.contracts", []byte(body)),
 		Stream: streamName, StreamSeq: seq,
 	}}})

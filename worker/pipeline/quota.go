@@ -181,7 +181,7 @@ func (w *Worker) ask(ctx, writes context.Context, want int, ready time.Duration)
 	var sent, received time.Time
 	err = w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
 		sent = time.Now()
-		grant, err = w.store.Take(ctx, w.quota(), a)
+		grant, err = w.store.Quota.Take(ctx, w.quota(), a)
 		received = time.Now()
 		return err
 	})
@@ -385,7 +385,7 @@ func (w *Worker) applyQuota(writes context.Context, b *attempt, class worker.Cla
 	case class == worker.Throttled:
 		w.tokens.drop() // what they were granted on is no longer so
 		r := outbox.Refusal{Seen: seen, Wait: call.Wait, Asked: !explained(call), Why: call.Detail}
-		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Throttle(ctx, w.quota(), r) })
+		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Quota.Throttle(ctx, w.quota(), r) })
 	case class == worker.Unavailable && call.Cause == worker.NoAnswer:
 		w.tokens.spared(b.token.at)
 	case l.Max >= 0 || l.DailyMax >= 0:

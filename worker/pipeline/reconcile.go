@@ -153,7 +153,7 @@ func (w *Worker) parkUnknown(ctx context.Context, objectType string) error {
 		how = &outbox.Resend{Attempts: r.Attempts, Age: r.Age, Initial: r.Initial, Max: r.Max}
 	}
 	for {
-		dead, again, err := w.store.Park(ctx, objectType, how, parkBatch)
+		dead, again, err := w.store.Schedule.Park(ctx, objectType, how, parkBatch)
 		if err != nil {
 			return err
 		}

@@ -42,5 +42,5 @@ func (w *Worker) runRetention(ctx, writes context.Context) error {
 func (w *Worker) sweep(ctx context.Context) (outbox.Swept, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	return w.store.Sweep(ctx, w.cfg.KeepCreated)
+	return w.store.Retention.Sweep(ctx, w.cfg.KeepCreated)
 }

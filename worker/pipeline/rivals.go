@@ -72,7 +72,7 @@ func (w *Worker) rivalsOf(ctx context.Context, b *attempt, found map[string]work
 	}
 	var others []outbox.Rival
 	if err := w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
-		others, err = w.store.Rivals(ctx, b.ObjectType, property, asked)
+		others, err = w.store.Records.Rivals(ctx, b.ObjectType, property, asked)
 		return err
 	}); err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (w *Worker) contest(ctx context.Context, b *attempt) error {
 	}
 	var contested map[string]bool
 	err := w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
-		contested, err = w.store.Contested(ctx, b.ObjectType, ids)
+		contested, err = w.store.Records.Contested(ctx, b.ObjectType, ids)
 		return err
 	})
 	for k := range b.rows {
@@ -329,7 +329,7 @@ func (w *Worker) claimOf(b *attempt, r *row, recordID string, a *worker.ReadAnsw
 // owners tells which records are an event's already: event ids by record ids.
 func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
 	err = w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
-		eventIDs, err = w.store.Claimed(ctx, objectType, claims)
+		eventIDs, err = w.store.Records.Claimed(ctx, objectType, claims)
 		return err
 	})
 	return eventIDs, err

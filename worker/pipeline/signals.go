@@ -93,7 +93,7 @@ func (l Load) Signals() Signals {
 const SignalTarget = time.Minute
 
 // Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Its cost is
-// bounded, see outbox.Store.Census: it may be asked every few seconds. It may be called at any time by any goroutine;
+// bounded, see outbox.Reader.StatusCounts: it may be asked every few seconds. It may be called at any time by any goroutine;
 // the error is the stream's or the database's.
 func (w *Worker) Signals(ctx context.Context) (Signals, error) {
 	s := w.snapshot(ctx)

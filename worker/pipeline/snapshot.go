@@ -74,11 +74,11 @@ func (w *Worker) snapshot(ctx context.Context) (s snapshot) {
 		if s.look.Left != "" {
 			return errors.New("somebody's lock is in the way")
 		}
-		if s.census, err = w.store.StatusCounts(ctx); err != nil {
+		if s.census, err = w.store.Read.StatusCounts(ctx); err != nil {
 			return err
 		}
 		if w.cfg.Quota.Calls > 0 {
-			s.quota, _, err = w.store.QuotaState(ctx, outbox.QuotaAccount)
+			s.quota, _, err = w.store.Quota.State(ctx, outbox.QuotaAccount)
 		}
 		return err
 	}()

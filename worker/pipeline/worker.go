@@ -225,7 +225,7 @@ func (w *Worker) drained(ctx context.Context) bool {
 	if pending, unacked, err := w.source.Outstanding(ctx); err != nil || pending > 0 || unacked > 0 {
 		return false
 	}
-	left, err := w.store.Outstanding(ctx)
+	left, err := w.store.Schedule.Outstanding(ctx)
 	return err == nil && !left
 }
 

@@ -121,7 +121,7 @@ func TestTheSameEventBehindAnother(t *testing.T) {
 	crashed := outbox.Event{ID: "src/b", ObjectType: "contracts", Payload: []byte(one), Stream: "CRM_EVENTS", StreamSeq: 5}
 	crashed.ContentHash = event.Hash("crm.create.contracts", crashed.Payload)
 	attempt := outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "crashed", Lease: time.Millisecond, IDProperty: idProperty}
-	_, err = store.Intend(t.Context(), attempt, []outbox.Event{crashed})
+	_, err = store.Batches.Intend(t.Context(), attempt, []outbox.Event{crashed})
 	r.must(err)
 	r.publishCloudEvents([]message{{"contracts", "a", other}, {"contracts", "a", one}, {"contracts", "b", other}, {"contracts", "b", one}})
 	r.drain(config())
