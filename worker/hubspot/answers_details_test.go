@@ -85,11 +85,11 @@ func TestCreateDetails(t *testing.T) {
 			{Verdict: worker.Rejected, Errors: []worker.APIError{{Category: "VALIDATION_ERROR", Message: "a\x00b \uFFFD", Raw: []byte(raw)}}},
 			{Verdict: worker.Unknown, Errors: []worker.APIError{{Category: "OTHER", Message: "x", Raw: []byte(nameless)}}},
 		},
-		Call: worker.Call{Status: 207, CorrelationID: "corr-1",
-			Detail: "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER x",
-			Gist:   "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER",
-			Date:   time.Date(2026, 2, 1, 0, 0, 10, 0, time.UTC),
-			Limits: worker.Limits{Max: 190, Remaining: -1, Interval: 10 * time.Second, DailyMax: 250000, DailyRemain: -1}},
+		Call: worker.Call{Status: 207, Success: true, CorrelationID: "corr-1",
+			Detail:    "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER x",
+			LogDetail: "207: 1 created, 1 rejected, 0 not applied, 1 unknown; 1 errors name no input, the first: OTHER",
+			Date:      time.Date(2026, 2, 1, 0, 0, 10, 0, time.UTC),
+			Limits:    worker.Limits{Max: 190, Remaining: -1, Interval: 10 * time.Second, DailyMax: 250000, DailyRemain: -1}},
 	}
 	if diff := cmp.Diff(want, a); diff != "" {
 		t.Error(diff)

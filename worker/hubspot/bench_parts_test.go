@@ -52,8 +52,8 @@ func BenchmarkAccount100(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
 		a := worker.Answer{Outcomes: make([]worker.Outcome, len(inputs))}
-		a.Class, a.Call = w.judge(201, header, hide.bytes(body), nil, hide, now)
-		w.account(&a, inputs, "", false)
+		a.Class, a.Call = w.readResponse(201, header, hide.bytes(body), nil, hide, now)
+		w.assignOutcomes(&a, inputs, "", false)
 		if a.Outcomes[0].Verdict != worker.Created {
 			b.Fatal(words(a.Outcomes))
 		}

@@ -36,8 +36,8 @@ func BenchmarkCreateAccount(b *testing.B) {
 		w.traces.assign(inputs)
 		w.request, _ = encodeCreate(w.request[:0], inputs, w.traces.sent)
 		a := worker.Answer{Outcomes: make([]worker.Outcome, len(inputs))}
-		a.Class, a.Call = w.judge(201, header, hide.bytes(body), nil, hide, now)
-		w.account(&a, inputs, "", false)
+		a.Class, a.Call = w.readResponse(201, header, hide.bytes(body), nil, hide, now)
+		w.assignOutcomes(&a, inputs, "", false)
 		if a.Outcomes[0].Verdict != worker.Created {
 			b.Fatal(words(a.Outcomes))
 		}

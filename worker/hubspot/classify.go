@@ -128,8 +128,8 @@ func (d *document) unknownType(class worker.Class) bool {
 	}
 	words, _, _ := strings.Cut(d.top.message, ":")
 	ofInputs := strings.Contains(strings.ToLower(words), "associat")
-	for _, f := range append([]fault{d.top}, d.errors...) {
-		ofInputs = ofInputs || len(f.named) > 0 || f.strangers > 0 || f.category != "" && class == worker.Refused
+	for _, e := range append([]apiError{d.top}, d.errors...) {
+		ofInputs = ofInputs || len(e.named) > 0 || e.unmatched > 0 || e.category != "" && class == worker.Refused
 	}
 	return !ofInputs
 }
@@ -145,8 +145,8 @@ var recordWords = regexp.MustCompile(`(?i)\b(?:objects?|records?)\b[^:]{0,120}?\
 
 // ofRecords tells whether a 404 to a read speaks of records that were not found.
 func (d *document) ofRecords() bool {
-	for _, f := range append([]fault{d.top}, d.errors...) {
-		if isCode(f.category, notFound) || recordWords.MatchString(f.message) {
+	for _, e := range append([]apiError{d.top}, d.errors...) {
+		if isCode(e.category, notFound) || recordWords.MatchString(e.message) {
 			return true
 		}
 	}

@@ -69,7 +69,7 @@ func newTransport(rootCAs *x509.CertPool, kept int) *http.Transport {
 				// Closing then discards what the kernel has not sent: the rest of a request that was given up.
 				_ = tcp.SetLinger(0)
 			}
-			return &gate{Conn: c}, nil
+			return &guardedConn{Conn: c}, nil
 		},
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: rootCAs},
 		TLSHandshakeTimeout:    dialTimeout,
@@ -110,7 +110,7 @@ type workspace struct {
 	request, answer []byte
 	traces          traces
 	doc             document
-	accounts        accounts
+	matches         matches
 }
 
 var workspaces = sync.Pool{New: func() any { return new(workspace) }}
@@ -157,16 +157,16 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 		return worker.PauseAccount, call
 	}
 	hide := newRedactor(token)
-	fly := &flight{now: c.now}
-	fly.deadline, _ = ctx.Deadline()
+	guard := &writeGuard{now: c.now}
+	guard.deadline, _ = ctx.Deadline()
 	defer func() {
-		if !fly.read.Load() {
+		if !guard.read.Load() {
 			w.request = nil // net/http may still read it, as when an answer comes early: it must not be used again
 		}
 	}()
-	resp, err := c.transport.RoundTrip(c.newRequest(ctx, fly, w.request, token, method, path))
+	resp, err := c.transport.RoundTrip(c.newRequest(ctx, guard, w.request, token, method, path))
 	if err != nil {
-		written, kept := fly.land()
+		written, kept := guard.close()
 		call := unanswered(hide.line("no answer: " + err.Error()))
 		switch {
 		case written > 0:
@@ -177,12 +177,12 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 		}
 		return worker.Unavailable, call
 	}
-	defer fly.land()
+	defer guard.close()
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 {
 		w.answer, err = readAnswer(w.answer, resp.Body, resp.ContentLength, c.cfg.MaxAnswerBytes)
 	}
-	class, call := w.judge(resp.StatusCode, resp.Header, hide.bytes(w.answer), err, hide, c.now())
+	class, call := w.readResponse(resp.StatusCode, resp.Header, hide.bytes(w.answer), err, hide, c.now())
 	if resp.StatusCode == http.StatusUnauthorized {
 		class = c.refused(ctx, token, &call)
 	}
@@ -199,23 +199,23 @@ func (c *Client) refused(ctx context.Context, token string, call *worker.Call) w
 	}
 	switch err := source.Refused(ctx, token); {
 	case err == nil:
-		call.Detail, call.Gist = oneLine(call.Detail+"; there is another token by now"), oneLine(call.Gist+"; there is another token by now")
+		call.Detail, call.LogDetail = oneLine(call.Detail+"; there is another token by now"), oneLine(call.LogDetail+"; there is another token by now")
 		return worker.Unavailable
 	case errors.Is(err, ErrTokenLater):
-		call.Detail, call.Gist, call.Wait = oneLine(call.Detail+"; "+err.Error()), oneLine(call.Gist+"; "+err.Error()), unwell
+		call.Detail, call.LogDetail, call.Wait = oneLine(call.Detail+"; "+err.Error()), oneLine(call.LogDetail+"; "+err.Error()), unwell
 		return worker.Unavailable
 	case err == errSameToken:
 	default: // why comes first: the end of a long line is cut off
 		why := err.Error() + "; the answer was: "
-		call.Detail, call.Gist = oneLine(why+call.Detail), oneLine(why+call.Gist)
+		call.Detail, call.LogDetail = oneLine(why+call.Detail), oneLine(why+call.LogDetail)
 	}
 	return worker.PauseAccount
 }
 
-func (c *Client) newRequest(ctx context.Context, fly *flight, body []byte, token, method, path string) *http.Request {
+func (c *Client) newRequest(ctx context.Context, guard *writeGuard, body []byte, token, method, path string) *http.Request {
 	trace := &httptrace.ClientTrace{
-		GotConn:      func(info httptrace.GotConnInfo) { gateOf(info.Conn).board(fly, info.Reused) },
-		WroteRequest: func(httptrace.WroteRequestInfo) { fly.read.Store(true) },
+		GotConn:      func(info httptrace.GotConnInfo) { guardedConnOf(info.Conn).attach(guard, info.Reused) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { guard.read.Store(true) },
 	}
 	u := *c.base
 	u.Path += path

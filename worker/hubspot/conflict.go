@@ -84,12 +84,12 @@ func existingIn(lower string) string {
 
 // existingID is the record that has the unique value of the one input that the error names; "" if the error doesn't
 // tell, or could mean another input's. A context is more exact than words.
-func (f *fault) existingID(inputs int) string {
-	ids := f.existing
+func (e *apiError) existingID(inputs int) string {
+	ids := e.existing
 	if len(ids) == 0 {
-		ids = f.inWords
+		ids = e.inWords
 	}
-	if f.conflict && inputs == 1 && len(ids) == 1 && validID(ids[0]) {
+	if e.conflict && inputs == 1 && len(ids) == 1 && validID(ids[0]) {
 		return ids[0]
 	}
 	return ""

@@ -13,9 +13,9 @@ var (
 	errOver     = errors.New("the call is over, nothing more is written")
 )
 
-// flight is one call's leave to write. It counts what leaves, and ends what may still leave: once land has returned
-// no byte is written that it has not counted.
-type flight struct {
+// writeGuard counts a request's written bytes, and blocks writes after its deadline or its close. Once close has returned
+// no byte is written that it has not counted. Its methods may be called by many goroutines at once.
+type writeGuard struct {
 	deadline time.Time // zero for none
 	now      func() time.Time
 	read     atomic.Bool // net/http has done with the request's body
@@ -23,36 +23,43 @@ type flight struct {
 	mu      sync.Mutex // guards all below
 	written int        // bytes that left, or are about to
 	kept    bool       // the connection had served another call before
-	over    bool
+	closed  bool
 }
 
-// leave counts n bytes before they are written, so that a write that is under way is never taken for none.
-func (f *flight) leave(n int) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// reserve counts n bytes before they are written, so that a write that is under way is never taken for none.
+func (g *writeGuard) reserve(n int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	switch {
-	case f.over:
+	case g.closed:
 		return errOver
-	case !f.deadline.IsZero() && past(f.deadline, f.now()):
+	case !g.deadline.IsZero() && past(g.deadline, g.now()):
 		return errDeadline
 	}
-	f.written += n
+	g.written += n
 	return nil
 }
 
-// stayed takes back n bytes that were counted and not written.
-func (f *flight) stayed(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.written -= n
+// refund takes back n bytes that were reserved and not written.
+func (g *writeGuard) refund(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.written -= n
 }
 
-// land ends the flight and tells how many bytes left, and whether that was on a kept connection.
-func (f *flight) land() (written int, kept bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.over = true
-	return f.written, f.kept
+// close ends all writing. It returns how many bytes were written, and whether that was on a kept connection.
+func (g *writeGuard) close() (written int, kept bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	return g.written, g.kept
+}
+
+// onConnection notes the connection that the request got.
+func (g *writeGuard) onConnection(kept bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.kept = kept
 }
 
 // past compares both clocks: the monotonic one stands still while the machine is suspended, and the wall clock can be
@@ -61,41 +68,39 @@ func past(deadline, now time.Time) bool {
 	return !now.Before(deadline) || !now.Round(0).Before(deadline.Round(0))
 }
 
-// gate is a connection as it was dialled, below TLS. What a call writes to it counts for that call's flight; what is
+// guardedConn is a connection as it was dialled, below TLS. What a call writes goes through that call's guard; what is
 // written before the first call is a handshake's.
-type gate struct {
+type guardedConn struct {
 	net.Conn
-	flight atomic.Pointer[flight]
+	guard atomic.Pointer[writeGuard]
 }
 
-func (g *gate) Write(b []byte) (int, error) {
-	f := g.flight.Load()
-	if f == nil {
-		return g.Conn.Write(b)
+func (c *guardedConn) Write(b []byte) (int, error) {
+	g := c.guard.Load()
+	if g == nil {
+		return c.Conn.Write(b)
 	}
-	if err := f.leave(len(b)); err != nil {
+	if err := g.reserve(len(b)); err != nil {
 		return 0, err
 	}
-	n, err := g.Conn.Write(b)
+	n, err := c.Conn.Write(b)
 	if n < len(b) {
-		f.stayed(len(b) - n)
+		g.refund(len(b) - n)
 	}
 	return n, err
 }
 
-// board gives the connection to f.
-func (g *gate) board(f *flight, kept bool) {
-	f.mu.Lock()
-	f.kept = kept
-	f.mu.Unlock()
-	g.flight.Store(f)
+// attach has g guard what is written from now on.
+func (c *guardedConn) attach(g *writeGuard, kept bool) {
+	g.onConnection(kept)
+	c.guard.Store(g)
 }
 
-// gateOf finds the gate below any layers of TLS.
-func gateOf(c net.Conn) *gate {
+// guardedConnOf finds the guarded connection below any layers of TLS.
+func guardedConnOf(c net.Conn) *guardedConn {
 	for {
 		switch layer := c.(type) {
-		case *gate:
+		case *guardedConn:
 			return layer
 		case interface{ NetConn() net.Conn }:
 			c = layer.NetConn()

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // More entries than these are no answer to MaxInputs inputs, and could fill the memory.
@@ -20,20 +18,17 @@ const (
 // the call. Members that are absent, null or of an unexpected type are empty; what is not needed is only checked for
 // being JSON.
 type document struct {
-	src   bytes.Buffer // the body; jsontext reads a *bytes.Buffer's bytes in place
-	in    jsontext.Decoder
+	in    reader
 	body  []byte
 	index map[string]int // the inputs by trace id
 
 	status              string
 	results             []result
-	errors              []fault
-	hasResults          bool  // there is an array of results, were it empty
-	numErrors           bool  // numErrors says that there are some
-	top                 fault // the body itself as an error object
+	errors              []apiError
+	hasResults          bool     // there is an array of results, were it empty
+	numErrors           bool     // numErrors says that there are some
+	top                 apiError // the body itself as an error object
 	policy, correlation string
-
-	scratch []byte // strings that had escapes, without them
 }
 
 // result is one element of results.
@@ -43,28 +38,20 @@ type result struct {
 	contradictory             bool // a member is there twice, with two values
 }
 
-// lenient: doubled members are found where they matter, and what isn't UTF-8 becomes U+FFFD in what is decoded and
-// stays in what is kept.
-var lenient = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
-
 func (d *document) reset(body []byte, index map[string]int) {
-	d.src = *bytes.NewBuffer(body)
-	d.in.Reset(&d.src, lenient...)
+	d.in.begin(body)
 	d.body, d.index = body, index
 	d.status, d.policy, d.correlation = "", "", ""
 	clear(d.results)
 	clear(d.errors)
 	d.results, d.errors = d.results[:0], d.errors[:0]
 	d.hasResults, d.numErrors = false, false
-	d.top = fault{}
-	d.scratch = d.scratch[:0]
+	d.top = apiError{}
 }
 
 func (d *document) release() {
 	d.reset(nil, nil)
-	if cap(d.scratch) > maxKeptBuffer {
-		d.scratch = nil
-	}
+	d.in.release()
 }
 
 var (
@@ -84,7 +71,7 @@ func (d *document) decode(body []byte, index map[string]int) error {
 	}
 	d.reset(body, index)
 	err := d.readTop()
-	if err == nil && len(bytes.TrimLeft(body[d.in.InputOffset():], " \t\r\n")) > 0 {
+	if err == nil && len(bytes.TrimLeft(body[d.in.json.InputOffset():], " \t\r\n")) > 0 {
 		err = errTrailing
 	}
 	if err != nil {
@@ -97,14 +84,14 @@ func (d *document) decode(body []byte, index map[string]int) error {
 }
 
 func (d *document) readTop() error {
-	if d.in.PeekKind() != '{' {
+	if d.in.json.PeekKind() != '{' {
 		return errNoObject
 	}
-	if _, err := d.in.ReadToken(); err != nil {
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return err
 	}
 	for {
-		name, more, err := d.member()
+		name, more, err := d.in.member()
 		if !more || err != nil {
 			return err
 		}
@@ -114,17 +101,17 @@ func (d *document) readTop() error {
 		case "errors":
 			err = d.readErrors(&d.errors)
 		case "status":
-			d.status, err = d.readText()
+			d.status, err = d.in.readText()
 		case "numErrors":
 			var n []byte
-			n, _, err = d.scalar()
+			n, _, err = d.in.scalar()
 			d.numErrors = len(n) > 0 && string(n) != "0"
 		case "policyName":
-			d.policy, err = d.readText()
+			d.policy, err = d.in.readText()
 		case "correlationId":
-			d.correlation, err = d.readText()
+			d.correlation, err = d.in.readText()
 		default:
-			err = d.readFaultMember(&d.top, name)
+			err = d.readErrorMember(&d.top, name)
 		}
 		if err != nil {
 			return err
@@ -133,14 +120,14 @@ func (d *document) readTop() error {
 }
 
 func (d *document) readResults() error {
-	if d.in.PeekKind() != '[' {
-		return d.noList()
+	if d.in.json.PeekKind() != '[' {
+		return d.in.skipNull()
 	}
 	d.hasResults = true
-	if _, err := d.in.ReadToken(); err != nil {
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return err
 	}
-	for d.in.PeekKind() != ']' {
+	for d.in.json.PeekKind() != ']' {
 		if len(d.results) == maxResults {
 			return errTooMany
 		}
@@ -149,39 +136,27 @@ func (d *document) readResults() error {
 			return err
 		}
 	}
-	_, err := d.in.ReadToken()
+	_, err := d.in.json.ReadToken()
 	return err
 }
 
-// noList skips null where a list should be. Anything else there can't be accounted for.
-func (d *document) noList() error {
-	kind := d.in.PeekKind()
-	if _, err := d.in.ReadValue(); err != nil {
-		return err
-	}
-	if kind != 'n' {
-		return errors.New("results or errors are no array")
-	}
-	return nil
-}
-
 func (d *document) readResult(r *result) error {
-	if d.in.PeekKind() != '{' {
-		raw, err := d.value()
+	if d.in.json.PeekKind() != '{' {
+		raw, err := d.in.value()
 		r.raw = raw
 		return err
 	}
-	if _, err := d.in.ReadToken(); err != nil {
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return err
 	}
-	start := d.in.InputOffset() - 1
+	start := d.in.json.InputOffset() - 1
 	for {
-		name, more, err := d.member()
+		name, more, err := d.in.member()
 		if err != nil {
 			return err
 		}
 		if !more {
-			r.raw = d.body[start:d.in.InputOffset()]
+			r.raw = d.body[start:d.in.json.InputOffset()]
 			return nil
 		}
 		switch string(name) {
@@ -190,15 +165,15 @@ func (d *document) readResult(r *result) error {
 		case "objectWriteTraceId":
 			err = d.readOnce(&r.trace, r)
 		case "url":
-			r.url, _, err = d.scalar()
+			r.url, _, err = d.in.scalar()
 		case "createdAt":
-			r.createdAt, _, err = d.scalar()
+			r.createdAt, _, err = d.in.scalar()
 		case "properties":
-			r.properties, err = d.value()
+			r.properties, err = d.in.value()
 		case "warnings":
-			r.warnings, err = d.value()
+			r.warnings, err = d.in.value()
 		default:
-			_, err = d.value()
+			_, err = d.in.value()
 		}
 		if err != nil {
 			return err
@@ -208,7 +183,7 @@ func (d *document) readResult(r *result) error {
 
 // readOnce reads a member that says who somebody is: a second one with another value is a contradiction.
 func (d *document) readOnce(dst *[]byte, r *result) error {
-	text, _, err := d.scalar()
+	text, _, err := d.in.scalar()
 	if *dst != nil && !bytes.Equal(*dst, text) {
 		r.contradictory = true
 	}
@@ -221,21 +196,20 @@ func (d *document) property(r *result, name string) string {
 	if len(r.properties) == 0 || r.properties[0] != '{' {
 		return ""
 	}
-	d.src = *bytes.NewBuffer(r.properties)
-	d.in.Reset(&d.src, lenient...)
-	if _, err := d.in.ReadToken(); err != nil {
+	d.in.within(r.properties)
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return ""
 	}
 	for {
-		member, more, err := d.member()
+		member, more, err := d.in.member()
 		if !more || err != nil {
 			return ""
 		}
 		if string(member) == name {
-			text, _, _ := d.scalar()
+			text, _, _ := d.in.scalar()
 			return string(text)
 		}
-		if _, err := d.value(); err != nil {
+		if _, err := d.in.value(); err != nil {
 			return ""
 		}
 	}
@@ -247,18 +221,17 @@ func (d *document) propertiesOf(r *result, names []string) map[string]string {
 	if len(r.properties) == 0 || r.properties[0] != '{' {
 		return found
 	}
-	d.src = *bytes.NewBuffer(r.properties)
-	d.in.Reset(&d.src, lenient...)
-	if _, err := d.in.ReadToken(); err != nil {
+	d.in.within(r.properties)
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return found
 	}
 	for {
-		member, more, err := d.member()
+		member, more, err := d.in.member()
 		if !more || err != nil {
 			return found
 		}
 		name := string(member)
-		text, _, err := d.scalar()
+		text, _, err := d.in.scalar()
 		if err != nil {
 			return found
 		}
@@ -266,58 +239,6 @@ func (d *document) propertiesOf(r *result, names []string) map[string]string {
 			found[name] = string(text)
 		}
 	}
-}
-
-// member reads the next member's name; more is false, and the object closed, when there is none.
-func (d *document) member() (name []byte, more bool, err error) {
-	if d.in.PeekKind() == '}' {
-		_, err := d.in.ReadToken()
-		return nil, false, err
-	}
-	raw, err := d.in.ReadValue()
-	if err != nil {
-		return nil, false, err
-	}
-	return d.unquote(raw), true, nil
-}
-
-// value reads the next value as it is written.
-func (d *document) value() ([]byte, error) {
-	return d.in.ReadValue() // which is a part of the body, for a *bytes.Buffer's bytes are never moved or changed
-}
-
-// scalar reads the next value and returns what a string says, or a number's digits or a boolean's letters; nil for null,
-// and nil and not ok for an object or an array.
-func (d *document) scalar() (text []byte, ok bool, err error) {
-	raw, err := d.value()
-	if err != nil {
-		return nil, false, err
-	}
-	switch raw[0] {
-	case '"':
-		return d.unquote(raw), true, nil
-	case 'n':
-		return nil, true, nil
-	case '{', '[':
-		return nil, false, nil
-	}
-	return raw, true, nil
-}
-
-// readText is scalar for what is kept.
-func (d *document) readText() (string, error) {
-	text, _, err := d.scalar()
-	return string(text), err
-}
-
-func (d *document) unquote(raw []byte) []byte {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return raw[1 : len(raw)-1]
-	}
-	start := len(d.scratch)
-	// It fails only for what is no UTF-8, which it replaces.
-	d.scratch, _ = jsontext.AppendUnquote(d.scratch, raw)
-	return d.scratch[start:len(d.scratch):len(d.scratch)]
 }
 
 // isCode compares the API's words, whatever their case.

@@ -15,7 +15,7 @@ type read struct {
 	Status     string
 	HasResults bool
 	Errors     int
-	Top        fault
+	Top        apiError
 }
 
 func (d *document) read() read {
@@ -33,10 +33,10 @@ func agree(body []byte) (taken bool, err error) {
 	if err := long.readTop(); err != nil {
 		return true, fmt.Errorf("taken, though %w", err)
 	}
-	if rest := strings.Trim(string(body[long.in.InputOffset():]), " \t\r\n"); rest != "" {
+	if rest := strings.Trim(string(body[long.in.json.InputOffset():]), " \t\r\n"); rest != "" {
 		return true, fmt.Errorf("taken, though %q follows", rest)
 	}
-	if diff := cmp.Diff(long.read(), short.read(), cmp.AllowUnexported(result{}, fault{}, detail{}, absent{})); diff != "" {
+	if diff := cmp.Diff(long.read(), short.read(), cmp.AllowUnexported(result{}, apiError{}, detail{}, absent{})); diff != "" {
 		return true, fmt.Errorf("something else is read: %s", diff)
 	}
 	if short.policy+short.correlation != "" || short.numErrors || long.numErrors {

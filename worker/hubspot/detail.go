@@ -33,26 +33,26 @@ var quotedProperty = regexp.MustCompile(`(?i)\bproperty "([^"]+)"`)
 
 // readMessage takes a message apart: its words, and what hides in it as JSON, as in `Property values were not valid:
 // [{"isValid":false,"message":"…","error":"INVALID_OPTION","name":"stage"}]`.
-func (f *fault) readMessage(message string) {
-	f.conflict = f.conflict || mentionsConflict(message)
+func (e *apiError) readMessage(message string) {
+	e.conflict = e.conflict || mentionsConflict(message)
 	words := message
-	if at := strings.Index(message, "[{"); at >= 0 && !coordinates.MatchString(message) && f.readHidden(message[at:]) {
+	if at := strings.Index(message, "[{"); at >= 0 && !coordinates.MatchString(message) && e.readHidden(message[at:]) {
 		words = message[:at]
 	}
 	said := takenIn(words)
-	about := &f.inMessage
+	about := &e.inMessage
 	if said.so {
-		f.conflict, about = true, &f.taken
+		e.conflict, about = true, &e.taken
 	}
 	*about = about.or(detail{property: said.property})
 	if said.existing != "" {
-		two(&f.inWords, said.existing)
+		two(&e.inWords, said.existing)
 	}
 }
 
 // readHidden reads the JSON in a message. Of several faults, and of several conflicts, it is the one that sorts first, for
 // their order is not promised, and events with the same faults are to look alike. It reports false if there is none.
-func (f *fault) readHidden(text string) (any bool) {
+func (e *apiError) readHidden(text string) (any bool) {
 	in := json.NewDecoder(strings.NewReader(text))
 	_, _ = in.Token() // the array's beginning
 	for in.More() {
@@ -73,11 +73,11 @@ func (f *fault) readHidden(text string) (any bool) {
 			continue
 		}
 		any = true
-		first := &f.inMessage
+		first := &e.inMessage
 		if conflict {
-			f.conflict, first = true, &f.taken
+			e.conflict, first = true, &e.taken
 			if said.existing != "" {
-				two(&f.inWords, said.existing)
+				two(&e.inWords, said.existing)
 			}
 		}
 		if *first == (detail{}) || d.property < first.property || d.property == first.property && d.rule < first.rule {
@@ -109,9 +109,9 @@ func propertyIn(raw []byte) string {
 }
 
 // apart says which property an error is about and which rule was broken, as far as it tells.
-func (f *fault) apart() detail {
-	d := f.taken.or(f.inMessage).or(f.beside).or(f.within).or(detail{rule: f.subCategory}).or(quotedIn(f.message))
-	if f.taken.property != "" {
+func (e *apiError) apart() detail {
+	d := e.taken.or(e.inMessage).or(e.beside).or(e.within).or(detail{rule: e.subCategory}).or(quotedIn(e.message))
+	if e.taken.property != "" {
 		d = d.or(detail{rule: conflictCode})
 	}
 	return d

@@ -21,8 +21,8 @@ func answered(inputs []worker.Input, status int, header http.Header, body []byte
 	defer w.release()
 	w.traces.assign(inputs)
 	a := worker.Answer{Outcomes: make([]worker.Outcome, len(inputs))}
-	a.Class, a.Call = w.judge(status, header, body, readErr, newRedactor("pat-test"), time.Unix(0, 0))
-	w.account(&a, inputs, idProperty, true)
+	a.Class, a.Call = w.readResponse(status, header, body, readErr, newRedactor("pat-test"), time.Unix(0, 0))
+	w.assignOutcomes(&a, inputs, idProperty, true)
 	return a
 }
 
@@ -107,7 +107,7 @@ func TestAnswerLaw(t *testing.T) {
 		owners := map[string]map[int]bool{} // of record ids
 		var results, errs []string
 		for range rapid.IntRange(0, 15).Draw(t, "results") {
-			at := rapid.IntRange(0, n+1).Draw(t, "at") // n and n+1 are strangers
+			at := rapid.IntRange(0, n+1).Draw(t, "at") // n and n+1 are unmatched
 			id := fmt.Sprint(rapid.IntRange(1, 12).Draw(t, "id"))
 			if rapid.Bool().Draw(t, "by trace") {
 				results = append(results, fmt.Sprintf(`{"id":%q,"objectWriteTraceId":"t%d"}`, id, at))

@@ -66,7 +66,7 @@ func (c *Client) Property(ctx context.Context, objectType, name string) (Propert
 		ModificationMetadata                 struct{ ReadOnlyValue bool }
 	}
 	if err := json.Unmarshal(w.doc.body, &answer); err != nil || answer.Name != name {
-		call = saysNothing(call, w.doc.body)
+		call = inconclusive(call, w.doc.body)
 		call.Detail = oneLine(fmt.Sprintf("%d that does not describe the property %s", call.Status, name))
 		return Property{}, worker.Ambiguous, call
 	}

@@ -57,7 +57,7 @@ func (w *workspace) found(a *worker.ReadAnswer, l lookup) {
 	call.PerhapsOneInput = false // a read has no inputs
 	if ofRecords {
 		a.Class, call.Cause, call.Success = worker.Answered, worker.NoCause, true
-		call.Detail, call.Gist, call.Raw, call.AboutAccount = "", "", nil, false
+		call.Detail, call.LogDetail, call.Raw, call.AboutAccount = "", "", nil, false
 	}
 	if a.Class != worker.Answered {
 		return
@@ -65,9 +65,9 @@ func (w *workspace) found(a *worker.ReadAnswer, l lookup) {
 	l.run()
 	a.Found, a.Missing = l.found, l.missing
 	if open := len(l.values) - len(l.found) - len(l.missing); open > 0 {
-		a.Call = saysNothing(a.Call, w.doc.body)
-		call.Gist = fmt.Sprintf("%d that tells nothing of %d of %d values", call.Status, open, len(l.values))
-		call.Detail = oneLine(call.Gist + ": " + l.why())
+		a.Call = inconclusive(a.Call, w.doc.body)
+		call.LogDetail = fmt.Sprintf("%d that tells nothing of %d of %d values", call.Status, open, len(l.values))
+		call.Detail = oneLine(call.LogDetail + ": " + l.why())
 	}
 }
 
@@ -111,8 +111,8 @@ func (l *lookup) run() {
 		owner[id] = value
 		l.found[value] = l.record(r)
 	}
-	for _, f := range l.faults() {
-		l.absent(f)
+	for _, e := range l.errors() {
+		l.absent(e)
 	}
 	for value := range l.missing {
 		if _, ok := l.found[value]; ok {
@@ -125,8 +125,8 @@ func (l *lookup) run() {
 	}
 }
 
-// faults are the answer's errors, the body itself among them if it is one.
-func (l *lookup) faults() []fault { return append([]fault{l.doc.top}, l.doc.errors...) }
+// errors are the answer's errors, the body itself among them if it is one.
+func (l *lookup) errors() []apiError { return append([]apiError{l.doc.top}, l.doc.errors...) }
 
 // valueOf is the value that a result is the answer to.
 func (l *lookup) valueOf(r *result) (string, bool) {
@@ -163,9 +163,9 @@ func (l *lookup) record(r *result) worker.Found {
 }
 
 // absent takes the values that an error names as not found.
-func (l *lookup) absent(f fault) {
-	for _, a := range f.absent {
-		if !isCode(cmp.Or(a.category, f.category, l.doc.top.category), notFound) {
+func (l *lookup) absent(e apiError) {
+	for _, a := range e.absent {
+		if !isCode(cmp.Or(a.category, e.category, l.doc.top.category), notFound) {
 			continue
 		}
 		ids := a.ids
@@ -194,9 +194,9 @@ func (l *lookup) javaIDs(text string) []string {
 // why says why the answer leaves something open, in the CRM's words if there are any.
 func (l *lookup) why() string {
 	d := l.doc
-	for _, f := range l.faults() {
-		if f.category+f.message != "" && (!isCode(f.category, notFound) || len(f.absent) == 0) {
-			return "an error: " + strings.TrimSpace(f.category+" "+f.message)
+	for _, e := range l.errors() {
+		if e.category+e.message != "" && (!isCode(e.category, notFound) || len(e.absent) == 0) {
+			return "an error: " + strings.TrimSpace(e.category+" "+e.message)
 		}
 	}
 	switch {

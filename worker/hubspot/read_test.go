@@ -134,9 +134,9 @@ func TestReadAnswers(t *testing.T) {
 			}
 			open := fmt.Sprintf("%d that tells nothing of %d of 5 values", c.status, strings.Count(c.want, "-"))
 			switch complete := !strings.Contains(c.want, "-"); {
-			case c.class == worker.Answered && !complete && (a.Call.Gist != open || !strings.HasPrefix(a.Call.Detail, open+": ") || string(a.Call.Raw) != c.body),
+			case c.class == worker.Answered && !complete && (a.Call.LogDetail != open || !strings.HasPrefix(a.Call.Detail, open+": ") || string(a.Call.Raw) != c.body),
 				c.class == worker.Answered && complete && (a.Call.Detail != "" || a.Call.Raw != nil):
-				t.Errorf("gist %q, detail %q, raw %s", a.Call.Gist, a.Call.Detail, a.Call.Raw)
+				t.Errorf("gist %q, detail %q, raw %s", a.Call.LogDetail, a.Call.Detail, a.Call.Raw)
 			}
 		})
 	}

@@ -222,23 +222,23 @@ func (h halting) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A write that is under way counts as written, and none begins once the flight has landed.
-func TestFlight(t *testing.T) {
+// A write that is under way counts as written, and none begins once the guard is closed.
+func TestWriteGuard(t *testing.T) {
 	h := halting{began: make(chan struct{}), goOn: make(chan struct{})}
-	g, f := &gate{Conn: h}, &flight{now: time.Now}
-	g.board(f, true)
+	c, g := &guardedConn{Conn: h}, &writeGuard{now: time.Now}
+	c.attach(g, true)
 	done := make(chan error)
-	go func() { _, err := g.Write([]byte("abc")); done <- err }()
+	go func() { _, err := c.Write([]byte("abc")); done <- err }()
 	<-h.began
-	if written, kept := f.land(); written != 3 || !kept {
+	if written, kept := g.close(); written != 3 || !kept {
 		t.Errorf("written %d, kept %v", written, kept)
 	}
 	close(h.goOn)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if n, err := g.Write([]byte("d")); n != 0 || err != errOver {
-		t.Errorf("%d, %v after landing", n, err)
+	if n, err := c.Write([]byte("d")); n != 0 || err != errOver {
+		t.Errorf("%d, %v after close", n, err)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestRequestIsLeftAlone(t *testing.T) {
 			<-answered
 			_, _ = io.Copy(io.Discard, theirs)
 		}()
-		return &gate{Conn: stuck{ours}}, nil
+		return &guardedConn{Conn: stuck{ours}}, nil
 	}
 	w := &workspace{request: make([]byte, 2*writeBuffer)}
 	if class, call := c.exchange(t.Context(), w, "contacts", "create"); class != worker.Answered {

@@ -32,11 +32,11 @@ func TestGist(t *testing.T) {
 			cl := client(t, fixed(c.status, nil, c.body))
 			check := func(call worker.Call, want string) {
 				t.Helper()
-				if strings.Contains(call.Gist, value) || !strings.HasPrefix(call.Gist, want) {
-					t.Errorf("%q, want %q without the value", call.Gist, want)
+				if strings.Contains(call.LogDetail, value) || !strings.HasPrefix(call.LogDetail, want) {
+					t.Errorf("%q, want %q without the value", call.LogDetail, want)
 				}
-				if !strings.HasPrefix(call.Detail, call.Gist) || !strings.Contains(call.Detail, value) {
-					t.Errorf("in full: %q, want %q and the CRM's words", call.Detail, call.Gist)
+				if !strings.HasPrefix(call.Detail, call.LogDetail) || !strings.Contains(call.Detail, value) {
+					t.Errorf("in full: %q, want %q and the CRM's words", call.Detail, call.LogDetail)
 				}
 			}
 			check(cl.Create(t.Context(), "contacts", three()).Call, c.want)

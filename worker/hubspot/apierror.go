@@ -11,12 +11,12 @@ import (
 	"crmintake/worker"
 )
 
-// fault is one error object: an element of errors, or a whole body.
-type fault struct {
+// apiError is one error object: an element of errors, or a whole body.
+type apiError struct {
 	raw               []byte
 	category, message string
 	named             []int    // the inputs that it names, by itself or in an error within
-	strangers         int      // names that are no input's
+	unmatched         int      // names that are no input's
 	conflict          bool     // a unique value is taken
 	existing, inWords []string // ids of records that have it, the first two: by contexts, and by messages
 	absent            []absent // of a read: what was not found
@@ -45,62 +45,62 @@ var notTheirs = []string{"RATE_LIMIT", "RATE_LIMITS", "LOCKED",
 
 // verdict says what an error in a 2xx means for the inputs that it names. A category that is in neither list, or none
 // at all, speaks of the input: that is what errors with names are for.
-func (f *fault) verdict() worker.Verdict {
+func (e *apiError) verdict() worker.Verdict {
 	switch {
-	case isCode(f.category, inDoubt...):
+	case isCode(e.category, inDoubt...):
 		return worker.Unknown
-	case isCode(f.category, notTheirs...):
+	case isCode(e.category, notTheirs...):
 		return worker.NotApplied
 	default:
 		return worker.Rejected
 	}
 }
 
-func (d *document) readErrors(faults *[]fault) error {
-	if d.in.PeekKind() != '[' {
-		return d.noList()
+func (d *document) readErrors(list *[]apiError) error {
+	if d.in.json.PeekKind() != '[' {
+		return d.in.skipNull()
 	}
-	if _, err := d.in.ReadToken(); err != nil {
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return err
 	}
-	for d.in.PeekKind() != ']' {
-		if len(*faults) == maxErrors {
+	for d.in.json.PeekKind() != ']' {
+		if len(*list) == maxErrors {
 			return errTooMany
 		}
-		*faults = append(*faults, fault{})
-		if err := d.readFault(&(*faults)[len(*faults)-1]); err != nil {
+		*list = append(*list, apiError{})
+		if err := d.readError(&(*list)[len(*list)-1]); err != nil {
 			return err
 		}
 	}
-	_, err := d.in.ReadToken()
+	_, err := d.in.json.ReadToken()
 	return err
 }
 
-// readFault reads one element of errors. One that is no object names nobody.
-func (d *document) readFault(f *fault) error {
-	if d.in.PeekKind() != '{' {
-		text, _, err := d.scalar()
-		f.raw, f.message = bytes.Clone(text), string(text)
+// readError reads one element of errors. One that is no object names nobody.
+func (d *document) readError(e *apiError) error {
+	if d.in.json.PeekKind() != '{' {
+		text, _, err := d.in.scalar()
+		e.raw, e.message = bytes.Clone(text), string(text)
 		return err
 	}
-	if _, err := d.in.ReadToken(); err != nil {
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return err
 	}
-	start := d.in.InputOffset() - 1
+	start := d.in.json.InputOffset() - 1
 	for {
-		name, more, err := d.member()
+		name, more, err := d.in.member()
 		if err != nil {
 			return err
 		}
 		if !more {
-			f.raw = d.body[start:d.in.InputOffset()]
+			e.raw = d.body[start:d.in.json.InputOffset()]
 			return nil
 		}
 		switch {
 		case string(name) != "errors":
-			err = d.readFaultMember(f, name)
+			err = d.readErrorMember(e, name)
 		default:
-			err = d.readErrorsWithin(f)
+			err = d.readErrorsWithin(e)
 		}
 		if err != nil {
 			return err
@@ -108,46 +108,46 @@ func (d *document) readFault(f *fault) error {
 	}
 }
 
-func (d *document) readErrorsWithin(f *fault) error {
-	var within []fault
-	if kind := d.in.PeekKind(); kind != '[' {
-		_, err := d.value()
+func (d *document) readErrorsWithin(e *apiError) error {
+	var within []apiError
+	if kind := d.in.json.PeekKind(); kind != '[' {
+		_, err := d.in.value()
 		return err
 	}
 	err := d.readErrors(&within)
 	for i := range within {
-		f.absorb(&within[i])
+		e.absorb(&within[i])
 	}
 	return err
 }
 
 // absorb takes over what an error within tells: what it names, this one names; the words are this one's.
-func (f *fault) absorb(e *fault) {
-	for _, at := range e.named {
-		f.name(at)
+func (e *apiError) absorb(inner *apiError) {
+	for _, at := range inner.named {
+		e.name(at)
 	}
-	f.strangers += e.strangers
-	for _, id := range e.existing {
-		two(&f.existing, id)
+	e.unmatched += inner.unmatched
+	for _, id := range inner.existing {
+		two(&e.existing, id)
 	}
-	for _, id := range e.inWords {
-		two(&f.inWords, id)
+	for _, id := range inner.inWords {
+		two(&e.inWords, id)
 	}
-	for _, a := range e.absent {
-		a.category = cmp.Or(a.category, e.category)
-		f.absent = append(f.absent, a)
+	for _, a := range inner.absent {
+		a.category = cmp.Or(a.category, inner.category)
+		e.absent = append(e.absent, a)
 	}
-	f.scopes = append(f.scopes, e.scopes...)
-	d := e.apart()
-	if e.conflict && d.property != "" {
-		f.taken = f.taken.or(d)
+	e.scopes = append(e.scopes, inner.scopes...)
+	d := inner.apart()
+	if inner.conflict && d.property != "" {
+		e.taken = e.taken.or(d)
 	}
-	f.conflict, f.within = f.conflict || e.conflict, f.within.or(d)
+	e.conflict, e.within = e.conflict || inner.conflict, e.within.or(d)
 }
 
-func (f *fault) name(at int) {
-	if !slices.Contains(f.named, at) {
-		f.named = append(f.named, at)
+func (e *apiError) name(at int) {
+	if !slices.Contains(e.named, at) {
+		e.named = append(e.named, at)
 	}
 }
 
@@ -161,99 +161,99 @@ func two(ids *[]string, id string) {
 // maxMessage is how much is kept of an error's message; Raw has more.
 const maxMessage = 16 << 10
 
-// readFaultMember reads the value of a member of an error object, whichever it is.
-func (d *document) readFaultMember(f *fault, name []byte) (err error) {
+// readErrorMember reads the value of a member of an error object, whichever it is.
+func (d *document) readErrorMember(e *apiError, name []byte) (err error) {
 	switch string(name) {
 	case "category":
-		f.category, err = d.readText()
-		f.conflict = f.conflict || isConflict(f.category)
+		e.category, err = d.in.readText()
+		e.conflict = e.conflict || isConflict(e.category)
 	case "errorType": // what a 429 has in place of a category
 		var text string
-		if text, err = d.readText(); f.category == "" {
-			f.category = text
+		if text, err = d.in.readText(); e.category == "" {
+			e.category = text
 		}
-		f.conflict = f.conflict || isConflict(text)
+		e.conflict = e.conflict || isConflict(text)
 	case "message":
 		var text []byte
-		text, _, err = d.scalar()
-		f.message = string(text[:min(len(text), maxMessage)])
-		f.readMessage(string(text))
+		text, _, err = d.in.scalar()
+		e.message = string(text[:min(len(text), maxMessage)])
+		e.readMessage(string(text))
 	case "code":
 		var text []byte
-		text, _, err = d.scalar()
-		f.beside.rule = clipped(string(text))
-		f.conflict = f.conflict || isConflict(f.beside.rule)
+		text, _, err = d.in.scalar()
+		e.beside.rule = clipped(string(text))
+		e.conflict = e.conflict || isConflict(e.beside.rule)
 	case "error": // as CONTACT_EXISTS
 		var text string
-		if text, err = d.readText(); isConflict(text) {
-			f.conflict = true
-			f.beside = f.beside.or(detail{rule: clipped(text)})
+		if text, err = d.in.readText(); isConflict(text) {
+			e.conflict = true
+			e.beside = e.beside.or(detail{rule: clipped(text)})
 		}
 	case "subCategory":
 		var raw []byte
-		raw, err = d.value()
-		f.subCategory = propertyIn(raw)
-		f.conflict = f.conflict || mentionsConflict(string(raw)) || isConflict(f.subCategory)
+		raw, err = d.in.value()
+		e.subCategory = propertyIn(raw)
+		e.conflict = e.conflict || mentionsConflict(string(raw)) || isConflict(e.subCategory)
 	case "context":
-		err = d.readContext(f)
+		err = d.readContext(e)
 	case "objectWriteTraceId":
-		err = d.readWords(func(id string) { d.nameTrace(f, id) })
+		err = d.in.readWords(func(id string) { d.nameTrace(e, id) })
 	default:
-		_, err = d.value()
+		_, err = d.in.value()
 	}
 	return err
 }
 
 // readContext reads a map of names to arrays, a map of names to scalars, or either in Java's words:
 // "{objectWriteTraceId=[a, b], existingId=[1]}".
-func (d *document) readContext(f *fault) error {
-	switch d.in.PeekKind() {
+func (d *document) readContext(e *apiError) error {
+	switch d.in.json.PeekKind() {
 	case '{':
 	case '"':
-		text, err := d.readText()
-		f.conflict = f.conflict || mentionsConflict(text)
-		d.nameJavaTraces(f, text)
+		text, err := d.in.readText()
+		e.conflict = e.conflict || mentionsConflict(text)
+		d.nameJavaTraces(e, text)
 		for id := range javaList(text, "existingId") {
-			two(&f.existing, id)
+			two(&e.existing, id)
 		}
 		if ids := javaMember(text, "ids"); ids != "" {
-			f.absent = append(f.absent, absent{java: ids})
+			e.absent = append(e.absent, absent{java: ids})
 		}
 		for _, name := range scopeMembers {
 			for scope := range javaList(text, name) {
-				f.lacks(scope)
+				e.lacks(scope)
 			}
 		}
 		return err
 	default:
-		_, err := d.value()
+		_, err := d.in.value()
 		return err
 	}
-	if _, err := d.in.ReadToken(); err != nil {
+	if _, err := d.in.json.ReadToken(); err != nil {
 		return err
 	}
 	for {
-		name, more, err := d.member()
+		name, more, err := d.in.member()
 		if !more || err != nil {
 			return err
 		}
 		switch key := string(name); {
 		case isCode(key, "objectWriteTraceId"):
-			err = d.readWords(func(id string) { d.nameTrace(f, id) })
+			err = d.in.readWords(func(id string) { d.nameTrace(e, id) })
 		case isCode(key, "existingId"):
-			err = d.readWords(func(id string) { two(&f.existing, id) })
+			err = d.in.readWords(func(id string) { two(&e.existing, id) })
 		case isCode(key, "ids"):
 			var a absent
-			err = d.readWords(func(id string) { a.ids = append(a.ids, id) })
-			f.absent = append(f.absent, a)
+			err = d.in.readWords(func(id string) { a.ids = append(a.ids, id) })
+			e.absent = append(e.absent, a)
 		case isCode(key, scopeMembers...):
-			err = d.readWords(f.lacks)
+			err = d.in.readWords(e.lacks)
 		default:
 			var raw []byte
-			raw, err = d.value()
-			f.conflict = f.conflict || mentionsConflict(string(raw))
+			raw, err = d.in.value()
+			e.conflict = e.conflict || mentionsConflict(string(raw))
 			if isCode(key, "propertyName", "property", "properties", "invalidPropertyName") {
-				f.beside.property = propertyIn(raw)
+				e.beside.property = propertyIn(raw)
 			}
 		}
 		if err != nil {
@@ -268,57 +268,32 @@ var scopeMembers = []string{"requiredGranularScopes", "missingScopes", "required
 // scopeName is what a scope looks like: it is logged, and so must not be just anything.
 var scopeName = regexp.MustCompile(`^[a-z0-9._-]{1,80}$`)
 
-func (f *fault) lacks(scope string) {
-	if scopeName.MatchString(scope) && !slices.Contains(f.scopes, scope) {
-		f.scopes = append(f.scopes, scope)
+func (e *apiError) lacks(scope string) {
+	if scopeName.MatchString(scope) && !slices.Contains(e.scopes, scope) {
+		e.scopes = append(e.scopes, scope)
 	}
 }
 
-// readWords reads an array of scalars, or one scalar.
-func (d *document) readWords(word func(string)) error {
-	if d.in.PeekKind() != '[' {
-		text, _, err := d.scalar()
-		if text != nil {
-			word(string(text))
-		}
-		return err
-	}
-	if _, err := d.in.ReadToken(); err != nil {
-		return err
-	}
-	for d.in.PeekKind() != ']' {
-		text, _, err := d.scalar()
-		if err != nil {
-			return err
-		}
-		if text != nil {
-			word(string(text))
-		}
-	}
-	_, err := d.in.ReadToken()
-	return err
-}
-
-func (d *document) nameTrace(f *fault, id string) {
+func (d *document) nameTrace(e *apiError, id string) {
 	if at, ok := d.index[id]; ok && at >= 0 {
-		f.name(at)
+		e.name(at)
 	} else {
-		f.strangers++
+		e.unmatched++
 	}
 }
 
 // nameJavaTraces takes the words for one id if one input has it: an id may hold what else separates ids.
-func (d *document) nameJavaTraces(f *fault, text string) {
+func (d *document) nameJavaTraces(e *apiError, text string) {
 	words := javaMember(text, "objectWriteTraceId")
 	if words == "" {
 		return
 	}
 	if _, one := d.index[words]; one {
-		d.nameTrace(f, words)
+		d.nameTrace(e, words)
 		return
 	}
 	for id := range strings.SplitSeq(words, ", ") {
-		d.nameTrace(f, id)
+		d.nameTrace(e, id)
 	}
 }
 

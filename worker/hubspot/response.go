@@ -21,9 +21,9 @@ const maxRaw = 64 << 10
 // maxDetail is the longest Detail, in bytes.
 const maxDetail = 400
 
-// judge says what an answer means for the batch as a whole, and decodes its body into w.doc. The body is complete
+// readResponse says what an answer means for the batch as a whole, and decodes its body into w.doc. The body is complete
 // unless readErr says why not.
-func (w *workspace) judge(status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time) (worker.Class, worker.Call) {
+func (w *workspace) readResponse(status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time) (worker.Class, worker.Call) {
 	call := worker.Call{Status: status, Limits: parseLimits(h), CorrelationID: hide.text(h.Get("X-Hubspot-Correlation-Id"))}
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		call.Date = date
@@ -50,24 +50,24 @@ func (w *workspace) judge(status int, h http.Header, body []byte, readErr error,
 			call.PerhapsOneInput = w.doc.isJSON() // HTML and nothing come from a wrong address
 		}
 		call.Wait, call.Asked, call.Raw = wait, has, keep(body)
-		text, words := w.refusal(status, unknown, h, hide)
-		call.Detail, call.Gist = hide.line(text+words), hide.line(text)
+		text, words := w.describeRefusal(status, unknown, h, hide)
+		call.Detail, call.LogDetail = hide.line(text+words), hide.line(text)
 		return class, call
 	case problem != nil:
 		call.Detail = hide.line(fmt.Sprintf("%d that can't be read: %v", status, problem))
-		return worker.Ambiguous, saysNothing(call, body)
+		return worker.Ambiguous, inconclusive(call, body)
 	}
 	return worker.Answered, call
 }
 
-// saysNothing completes the description of a 2xx that nothing can be concluded from.
-func saysNothing(call worker.Call, body []byte) worker.Call {
+// inconclusive completes the description of a 2xx that nothing can be concluded from.
+func inconclusive(call worker.Call, body []byte) worker.Call {
 	call.Wait, call.Raw = unwell, keep(body)
 	return call
 }
 
-// refusal describes an answer that is no 2xx, with the CRM's own words apart.
-func (w *workspace) refusal(status int, unknownType bool, h http.Header, hide redactor) (text, words string) {
+// describeRefusal describes an answer that is no 2xx, with the CRM's own words apart.
+func (w *workspace) describeRefusal(status int, unknownType bool, h http.Header, hide redactor) (text, words string) {
 	text = strconv.Itoa(status)
 	top := &w.doc.top
 	if top.category != "" {
