@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"encoding/json"
+	"time"
+
 	"crmintake/outbox/operator"
 )
 
@@ -50,4 +53,30 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintf(p.out, "There are more; add --before %d\n", list[len(list)-1].ID)
 	}
 	return nil
+}
+
+// actionWords describes an action in a line, without its time.
+func actionWords(a operator.Action) string {
+	s := a.Action + " by " + a.Operator
+	if a.Detail != nil {
+		s += " " + string(a.Detail)
+	}
+	if a.Reason != "" {
+		s += ": " + a.Reason
+	}
+	return s
+}
+
+// filterWords are a filter as JSON, in a line.
+func filterWords(f *operator.Filter) string {
+	if f == nil {
+		return ""
+	}
+	meant := *f
+	meant.AsOf, meant.Seen = time.Time{}, "" // which is the action's own time, about
+	b, err := json.Marshal(meant)
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }

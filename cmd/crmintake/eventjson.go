@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"unicode/utf8"
 )
@@ -47,4 +48,28 @@ func (e *eventJSON) UnmarshalJSON(b []byte) error {
 	err := json.Compact(&compact, b)
 	e.Text = compact.String()
 	return err
+}
+
+// bytesJSON is any bytes in JSON: as a string where they are text, else in base64.
+type bytesJSON struct {
+	Text   string `json:"text,omitempty"`
+	Base64 string `json:"base64,omitempty"`
+}
+
+func bytesView(b []byte) *bytesJSON {
+	switch {
+	case b == nil:
+		return nil
+	case utf8.Valid(b):
+		return &bytesJSON{Text: string(b)}
+	default:
+		return &bytesJSON{Base64: base64.StdEncoding.EncodeToString(b)}
+	}
+}
+
+func (b *bytesJSON) String() string {
+	if b.Base64 != "" {
+		return "base64:" + b.Base64
+	}
+	return b.Text
 }

@@ -3,8 +3,13 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"strings"
+	"time"
 	"unicode"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 )
 
 func printJSON(w io.Writer, v any) error {
@@ -45,4 +50,36 @@ func shorten(s string, most int) string {
 		return s
 	}
 	return string(runes[:most-1]) + "…"
+}
+
+// localTime is a time for people, with the zone that it is meant in.
+func localTime(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return grouped(n) + " " + what + "s"
+}
+
+// newBar returns nil unless w is a terminal: a bar would spoil a file. The size is -1 if it is not known.
+func newBar(w io.Writer, size int64) *progressbar.ProgressBar {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return nil
+	}
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription("publishing"),
+		progressbar.OptionThrottle(100 * time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	}
+	if size >= 0 {
+		options = append(options, progressbar.OptionShowBytes(true))
+	} else {
+		options = append(options, progressbar.OptionShowCount(), progressbar.OptionSetItsString("lines"))
+	}
+	return progressbar.NewOptions64(size, options...)
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"crmintake/worker"
 	"crmintake/worker/event"
@@ -72,13 +71,6 @@ func (r publishReport) String() string {
 		fmt.Fprintf(&b, "; %s sent after line %d, not confirmed", count(r.Unconfirmed, "event"), r.LastLine)
 	}
 	return b.String() + "."
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return grouped(n) + " " + what + "s"
 }
 
 func (c *publishCmd) Run(ctx context.Context, p *program) error {
@@ -365,24 +357,4 @@ func (f *feed) checkID(id, place string) (string, error) {
 		return "", errors.New(invalid)
 	}
 	return id, nil
-}
-
-// newBar returns nil unless w is a terminal: a bar would spoil a file. The size is -1 if it is not known.
-func newBar(w io.Writer, size int64) *progressbar.ProgressBar {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil
-	}
-	options := []progressbar.Option{
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription("publishing"),
-		progressbar.OptionThrottle(100 * time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	}
-	if size >= 0 {
-		options = append(options, progressbar.OptionShowBytes(true))
-	} else {
-		options = append(options, progressbar.OptionShowCount(), progressbar.OptionSetItsString("lines"))
-	}
-	return progressbar.NewOptions64(size, options...)
 }

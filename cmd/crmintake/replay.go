@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,46 +20,6 @@ type replayCmd struct {
 	Cancel replayCancelCmd `cmd:"" help:"End a bulk replay: what it has not sent again stays dead."`
 }
 
-type replayListCmd struct{ listFlags }
-
-func (c *replayListCmd) Run(ctx context.Context, p *program) error {
-	d, err := c.desk(ctx)
-	if err != nil {
-		return err
-	}
-	defer d.store.Close()
-	list, err := d.Replays.List(ctx, c.Limit)
-	if err != nil {
-		return err
-	}
-	for i := range list {
-		p.redactFilter(&list[i].Filter)
-	}
-	if p.Output == "json" {
-		return printJSON(p.out, list)
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(p.out, "No bulk replays.")
-		return nil
-	}
-	columns := []column{{title: "REPLAY", right: true}, {title: "STATE"}}
-	for _, title := range []string{"EVENTS", "SENT AGAIN", "SKIPPED", "HELD", "LEFT"} {
-		columns = append(columns, column{title: title, right: true})
-	}
-	t := newTable(append(columns, column{title: "STARTED", long: true}, column{title: "REASON", long: true},
-		column{title: "FAILS", long: true})...)
-	for _, j := range list {
-		fails := "-"
-		if j.Failures > 0 {
-			fails = fmt.Sprintf("%s; 'crmintake replay show %d' tells why", count(j.Failures, "step"), j.ID)
-		}
-		t.row(j.ID, j.State, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held),
-			grouped(j.Left()),
-			localTime(j.StartedAt)+" by "+j.Operator, j.Reason, fails)
-	}
-	return t.print(p.out, p.screen())
-}
-
 // replayArg names a bulk replay.
 type replayArg struct {
 	databaseFlags
@@ -72,80 +31,6 @@ func (a replayArg) error(err error) error {
 		return usagef("there is no replay %d; 'crmintake replay list' tells which there are", a.ID)
 	}
 	return err
-}
-
-type replayShowCmd struct{ replayArg }
-
-func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
-	d, err := readDesk(ctx, c.databaseFlags)
-	if err != nil {
-		return err
-	}
-	defer d.store.Close()
-	job, err := d.Replays.Get(ctx, c.ID)
-	if err != nil {
-		return c.error(err)
-	}
-	p.redactFilter(&job.Filter)
-	if p.Output == "json" {
-		return printJSON(p.out, job)
-	}
-	printJob(p.out, &job)
-	return nil
-}
-
-// steerFlags are those of what is done to a bulk replay.
-type steerFlags struct {
-	replayArg
-	asFlag
-	Reason string `help:"Why, for whoever asks later." placeholder:"TEXT"`
-}
-
-type (
-	replayPauseCmd  struct{ steerFlags }
-	replayResumeCmd struct{ steerFlags }
-	replayCancelCmd struct{ steerFlags }
-)
-
-func (c *replayPauseCmd) Run(ctx context.Context, p *program) error {
-	return c.steer(ctx, p, (*operator.Replays).Pause)
-}
-
-func (c *replayResumeCmd) Run(ctx context.Context, p *program) error {
-	return c.steer(ctx, p, (*operator.Replays).Resume)
-}
-
-func (c *replayCancelCmd) Run(ctx context.Context, p *program) error {
-	return c.steer(ctx, p, (*operator.Replays).Cancel)
-}
-
-// steerView is what they print for programs.
-type steerView struct {
-	Changed bool               `json:"changed"` // false: it was so already, or had ended
-	Replay  operator.ReplayJob `json:"replay"`
-}
-
-func (c *steerFlags) steer(ctx context.Context, p *program,
-	do func(*operator.Replays, context.Context, int64, string) (operator.ReplayJob, bool, error)) error {
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
-	if err != nil {
-		return err
-	}
-	defer d.store.Close()
-	job, changed, err := do(&d.Replays, ctx, c.ID, c.Reason)
-	if err != nil {
-		return c.error(err)
-	}
-	p.redactFilter(&job.Filter)
-	if p.Output == "json" {
-		return printJSON(p.out, steerView{changed, job})
-	}
-	was := "is"
-	if !changed {
-		was = "was already"
-	}
-	fmt.Fprintf(p.out, "Replay %d %s %s: %d of %s sent again, %d left.\n", job.ID, was, job.State, job.Replayed, count(int(job.Events), "event"), job.Left())
-	return nil
 }
 
 // printJob tells all of a replay. What was sent again is not created before the CRM has answered.

@@ -308,3 +308,12 @@ func shownStatus(status string) cell {
 	}
 	return cell{plain, status}
 }
+
+// isTerminal tells whether a person is at the other end of a stream. Tests have streams that say so themselves.
+func isTerminal(stream any) bool {
+	if s, ok := stream.(interface{ IsTerminal() bool }); ok {
+		return s.IsTerminal()
+	}
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

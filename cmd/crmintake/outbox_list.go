@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -123,39 +122,4 @@ func became(r outbox.Record) string {
 		return string(r.Reason) + ": " + r.Error
 	}
 	return cmp.Or(r.Error, string(r.Reason))
-}
-
-type outboxTailCmd struct {
-	databaseFlags
-	rowFlags
-}
-
-func (outboxTailCmd) Help() string {
-	return "Each time that a call has ended for an event, or that it became dead, a line is shown; with --output json, a JSON object. " +
-		"None is left out, but what happens to one event in quick succession is shown once. What persons do to events is " +
-		"not shown: see 'crmintake audit'. While it runs, and two minutes longer, the workers write down which events each call had, " +
-		"some 40 bytes an event."
-}
-
-func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
-	store, err := openStore(ctx, c.databaseFlags, 2)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	began := func() { p.log.Info("following; Ctrl-C ends it") }
-	lines := json.NewEncoder(p.out)
-	lines.SetEscapeHTML(false)
-	s := p.screen()
-	return store.Read.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
-		p.redactRecord(&r)
-		if p.Output == "json" {
-			return lines.Encode(viewOf(r))
-		}
-		t := newTable(column{}, column{}, column{}, column{fit: true}, column{fit: true})
-		status := shownStatus(string(r.Status))
-		status.text = fmt.Sprintf("%-9s", status.text) // each line is a table of its own
-		t.row(r.UpdatedAt.Local().Format(time.TimeOnly+" MST"), status, r.ObjectType, r.EventID, became(r))
-		return t.print(p.out, s)
-	})
 }

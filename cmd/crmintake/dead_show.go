@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -10,85 +9,6 @@ import (
 
 	"crmintake/outbox/operator"
 )
-
-type deadGroupsCmd struct {
-	listFlags
-	deadFilterFlags
-}
-
-func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
-	d, err := c.desk(ctx)
-	if err != nil {
-		return err
-	}
-	defer d.store.Close()
-	groups, err := d.DeadLetters.Groups(ctx, c.filter(), c.Limit)
-	if err != nil {
-		return operatorError(err)
-	}
-	p.redactGroups(groups.List)
-	if p.Output == "json" {
-		return printJSON(p.out, groups)
-	}
-	if groups.TotalEvents == 0 {
-		fmt.Fprintln(p.out, c.none())
-		return nil
-	}
-	fmt.Fprintf(p.out, "%s in %s\n", count(int(groups.TotalEvents), "dead event"), count(int(groups.TotalGroups), "group"))
-	for _, g := range groups.List {
-		fmt.Fprintf(p.out, "\n%s  %s  %s\n", g.Fingerprint, count(int(g.Events), "event"), groupWords(g))
-		fmt.Fprintf(p.out, "  from %s to %s; for example %s: %s\n", localTime(g.FirstSeen), localTime(g.LastSeen), printable(g.Example), shorten(printable(g.Error), 200))
-		fmt.Fprintf(p.out, "  %s\n", printable(g.Advice))
-	}
-	if more := int(groups.TotalGroups) - len(groups.List); more > 0 {
-		fmt.Fprintf(p.out, "\nThere are %s more; --limit shows them.\n", count(more, "group"))
-	}
-	return nil
-}
-
-// localTime is a time for people, with the zone that it is meant in.
-func localTime(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
-
-type deadListCmd struct {
-	listFlags
-	deadFilterFlags
-	From string `help:"Where to begin: what the page before says at its end." placeholder:"PLACE"`
-}
-
-func (c *deadListCmd) Run(ctx context.Context, p *program) error {
-	d, err := c.desk(ctx)
-	if err != nil {
-		return err
-	}
-	defer d.store.Close()
-	page, err := d.DeadLetters.List(ctx, c.filter(), c.From, c.Limit)
-	if err != nil {
-		return operatorError(err)
-	}
-	for i := range page.Events {
-		p.redact(&page.Events[i].Error)
-	}
-	if p.Output == "json" {
-		return printJSON(p.out, page)
-	}
-	if len(page.Events) == 0 {
-		fmt.Fprintln(p.out, c.none())
-		return nil
-	}
-	t := newTable(column{title: "EVENT", long: true}, column{title: "OBJECT TYPE", fit: true},
-		column{title: "REASON"}, column{title: "GROUP"}, column{title: "SINCE"},
-		column{title: "EDITS", right: true}, column{title: "ERROR", long: true})
-	for _, e := range page.Events {
-		t.row(e.EventID, e.ObjectType, e.Reason, e.Group, localTime(e.DeadAt), e.Revision, shorten(e.Error, 100))
-	}
-	if err := t.print(p.out, p.screen()); err != nil {
-		return err
-	}
-	if page.Next != "" {
-		fmt.Fprintf(p.out, "There are more; add --from %s\n", page.Next)
-	}
-	return nil
-}
 
 type deadShowCmd struct {
 	databaseFlags
@@ -230,30 +150,4 @@ func (a attemptView) headline() string {
 		s += ", correlation id " + a.CorrelationID
 	}
 	return s
-}
-
-// actionWords describes an action in a line, without its time.
-func actionWords(a operator.Action) string {
-	s := a.Action + " by " + a.Operator
-	if a.Detail != nil {
-		s += " " + string(a.Detail)
-	}
-	if a.Reason != "" {
-		s += ": " + a.Reason
-	}
-	return s
-}
-
-// filterWords are a filter as JSON, in a line.
-func filterWords(f *operator.Filter) string {
-	if f == nil {
-		return ""
-	}
-	meant := *f
-	meant.AsOf, meant.Seen = time.Time{}, "" // which is the action's own time, about
-	b, err := json.Marshal(meant)
-	if err != nil {
-		return ""
-	}
-	return string(b)
 }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/schollz/progressbar/v3"
-
 	"crmintake/outbox/operator"
 )
 
@@ -75,16 +73,6 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 		return printJSON(p.out, v)
 	}
 	return nil
-}
-
-// progress shows on a person's terminal how much of it is done, until its end.
-func (p *program) progress(what string, events int64) (tell func(done int64), end func()) {
-	if !isTerminal(p.err) {
-		return func(int64) {}, func() {}
-	}
-	bar := progressbar.NewOptions64(events, progressbar.OptionSetWriter(p.err), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(), progressbar.OptionSetItsString("events"))
-	return func(done int64) { _ = bar.Set64(done) }, func() { _ = bar.Clear() }
 }
 
 func printGiveUpPlan(w io.Writer, plan operator.GiveUpPlan) {

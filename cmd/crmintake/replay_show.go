@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+)
+
+type replayShowCmd struct{ replayArg }
+
+func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
+	d, err := readDesk(ctx, c.databaseFlags)
+	if err != nil {
+		return err
+	}
+	defer d.store.Close()
+	job, err := d.Replays.Get(ctx, c.ID)
+	if err != nil {
+		return c.error(err)
+	}
+	p.redactFilter(&job.Filter)
+	if p.Output == "json" {
+		return printJSON(p.out, job)
+	}
+	printJob(p.out, &job)
+	return nil
+}
