@@ -1,15 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/schollz/progressbar/v3"
-
-	"bufio"
-	"errors"
 
 	"crmintake/outbox/operator"
 )
