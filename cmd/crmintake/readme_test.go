@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats-server/v2/server"
@@ -19,18 +19,22 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-var update = flag.Bool("update", false, "write the settings into the README")
+var update = flag.Bool("update", false, "write commands, settings and metrics into REFERENCE.md")
 
-// The README's table of settings is the program's.
-func TestReadmeSettings(t *testing.T) {
-	t.Parallel()
+// REFERENCE.md has the program's commands, and no other.
+func TestReferenceCommands(t *testing.T) {
+	section(t, "commands", commands(t))
+}
+
+// REFERENCE.md has the program's settings, and no other.
+func TestReferenceSettings(t *testing.T) {
 	section(t, "settings", settings(t))
 }
 
-// section compares a part of the README, between two marks, with what it is to be, or writes it there.
+// section compares a part of REFERENCE.md, between two marks, with what the program has, or writes it there.
 func section(t *testing.T, name, want string) {
 	t.Helper()
-	const file = "../../README.md"
+	const file = "REFERENCE.md"
 	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -48,71 +52,134 @@ func section(t *testing.T, name, want string) {
 		return
 	}
 	if have != want {
-		t.Errorf("the README's %s are not the program's; go test ./cmd/crmintake -run TestReadme -update writes them. Want:\n%s", name, want)
+		t.Errorf("%s: the %s are not the program's; go test ./cmd/crmintake -run TestReference -update writes them. Want:\n%s",
+			file, name, want)
 	}
 }
 
-// settings is the table: each flag of each command once, with the commands that have it.
-func settings(t *testing.T) string {
+// columns is how wide a line of a document may be.
+const columns = 120
+
+// wrap breaks a text into lines of at most 120 columns, each with the indent.
+func wrap(text, indent string) string {
+	var b strings.Builder
+	width := columns
+	for _, word := range strings.Fields(text) {
+		w := utf8.RuneCountInString(word)
+		if width += 1 + w; width > columns {
+			b.WriteString("\n" + indent)
+			width = len(indent) + w
+		} else {
+			b.WriteString(" ")
+		}
+		b.WriteString(word)
+	}
+	return strings.TrimPrefix(b.String(), "\n") + "\n"
+}
+
+// item is an entry of a list in Markdown.
+func item(heading, text string) string {
+	return "- " + strings.TrimSpace(wrap(heading, "  ")) + "\\\n" + wrap(text, "  ")
+}
+
+// model is the program's grammar.
+func model(t *testing.T) *kong.Application {
+	t.Helper()
 	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parser.Model
+}
+
+// commands is the list of all commands, with what each is for.
+func commands(t *testing.T) string {
+	var b strings.Builder
+	for _, n := range model(t).Leaves(true) {
+		b.WriteString(item("`"+strings.TrimPrefix(n.Path(), "crmintake ")+"`", n.Help))
+	}
+	return b.String()
+}
+
+// settings is the list of all flags, in a section for each set of commands that share them.
+func settings(t *testing.T) string {
+	program := model(t)
 	type row struct {
-		flag     *kong.Flag
-		commands []string
+		flag *kong.Flag
+		of   []*kong.Node
 	}
 	var rows []*row
-	add := func(f *kong.Flag, command string) {
-		if f.Hidden || f.Name == "help" || f.Name == "version" {
-			return
-		}
-		i := slices.IndexFunc(rows, func(r *row) bool { return r.flag.Name == f.Name && r.flag.Help == f.Help })
-		if i < 0 {
-			i = len(rows)
-			rows = append(rows, &row{flag: f})
-		}
-		rows[i].commands = append(rows[i].commands, command)
-	}
-	for _, f := range parser.Model.Flags {
-		add(f, "all")
-	}
 	var walk func(n *kong.Node)
 	walk = func(n *kong.Node) {
 		for _, f := range n.Flags {
-			add(f, strings.TrimPrefix(n.Path(), "crmintake "))
+			if f.Hidden || f.Name == "help" || f.Name == "version" {
+				continue
+			}
+			i := slices.IndexFunc(rows, func(r *row) bool { return r.flag.Name == f.Name && r.flag.Help == f.Help })
+			if i < 0 {
+				i = len(rows)
+				rows = append(rows, &row{flag: f})
+			}
+			rows[i].of = append(rows[i].of, n)
 		}
 		for _, c := range n.Children {
 			walk(c)
 		}
 	}
-	for _, command := range []string{"run", "init", "publish", "migrate", "status", "check", "outbox", "dead", "replay", "pause", "resume", "audit"} { // run's settings first: most are its own
-		for _, n := range parser.Model.Children {
-			if n.Name == command {
-				walk(n)
-			}
-		}
-	}
+	// run's settings first: most are its own.
+	order := []string{"run", "init", "publish", "migrate", "status", "check",
+		"outbox", "dead", "replay", "pause", "resume", "audit"}
+	slices.SortStableFunc(program.Children, func(a, b *kong.Node) int {
+		return slices.Index(order, a.Name) - slices.Index(order, b.Name)
+	})
+	walk(program.Node)
 	var b strings.Builder
-	b.WriteString("| flag | environment | default | commands | meaning |\n|---|---|---|---|---|\n")
+	last := ""
 	for _, r := range rows {
-		standard := "none"
+		if of := whose(program.Node, r.of); of != last {
+			b.WriteString("\n" + wrap("Of "+of+":", "") + "\n")
+			last = of
+		}
+		heading := "`--" + r.flag.Name + "`"
+		if len(r.flag.Envs) > 0 {
+			heading += ", `" + strings.Join(r.flag.Envs, " ") + "`"
+		}
 		switch {
 		case r.flag.Required:
-			standard = "required"
+			heading += ", required"
 		case r.flag.HasDefault && r.flag.Default != "":
-			standard = "`" + r.flag.Default + "`"
+			heading += ", default `" + r.flag.Default + "`"
 		case r.flag.IsBool():
-			standard = "off"
+			heading += ", default off"
 		}
-		variable := "none"
-		if len(r.flag.Envs) > 0 {
-			variable = "`" + strings.Join(r.flag.Envs, " ") + "`"
-		}
-		fmt.Fprintf(&b, "| `--%s` | %s | %s | %s | %s |\n", r.flag.Name, variable, standard,
-			strings.Join(r.commands, ", "), strings.ReplaceAll(r.flag.Help, "|", "\\|"))
+		b.WriteString(item(heading, r.flag.Help))
 	}
-	return b.String()
+	return b.String() + "\n"
+}
+
+// whose names the commands that have a flag: by their group, where all of the group have it.
+func whose(program *kong.Node, have []*kong.Node) string {
+	if slices.Contains(have, program) {
+		return "all commands"
+	}
+	var names []string
+	for _, n := range program.Children {
+		var some []string
+		leaves := n.Leaves(true)
+		if len(leaves) == 0 {
+			leaves = []*kong.Node{n}
+		}
+		for _, leaf := range leaves {
+			if slices.Contains(have, leaf) {
+				some = append(some, "`"+strings.TrimPrefix(leaf.Path(), "crmintake ")+"`")
+			}
+		}
+		if len(some) > 1 && len(some) == len(leaves) {
+			some = []string{"`" + n.Name + "`"}
+		}
+		names = append(names, some...)
+	}
+	return strings.Join(names, ", ")
 }
 
 // exported are the settings that the README has one type first.

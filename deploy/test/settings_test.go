@@ -11,20 +11,21 @@ import (
 
 var variable = regexp.MustCompile(`CRMINTAKE_[A-Z]+(_[A-Z]+)*`)
 
-// Every variable that is set, or told of, is one of the program's. The README's table is held against the program by a test of its own.
+// Every variable that is set, or told of, is one of the program's. REFERENCE.md is compared with the program by a test
+// of its own.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile(root + "/README.md")
+	reference, err := os.ReadFile(root + "/cmd/crmintake/REFERENCE.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(readme), "<!-- settings -->")
-	table, _, ok := strings.Cut(table, "<!-- /settings -->")
+	_, settings, _ := strings.Cut(string(reference), "<!-- settings -->")
+	settings, _, ok := strings.Cut(settings, "<!-- /settings -->")
 	if !ok {
-		t.Fatal("the README has no table of settings")
+		t.Fatal("REFERENCE.md has no settings")
 	}
 	known := map[string]bool{}
-	for _, name := range variable.FindAllString(table, -1) {
+	for _, name := range variable.FindAllString(settings, -1) {
 		known[name] = true
 	}
 	texts := map[string]string{"the chart, rendered": helm(t, "template", "crmintake", chart, "--values", everything)}

@@ -16,8 +16,8 @@ import (
 )
 
 // Metrics are what a worker counts and measures. NewMetrics makes them. Labels have few values, all known beforehand,
-// so that each series is there from the start, at zero. The README has a table of them, which a test of cmd/crmintake
-// holds against the program.
+// so that each series is there from the start, at zero. cmd/crmintake/REFERENCE.md lists them; a test there compares it
+// with the program.
 type Metrics struct {
 	received, redelivered, duplicates, givenBack prometheus.Counter
 	events                                       *prometheus.CounterVec // by outcome and reason
