@@ -314,30 +314,27 @@ func TestAdviceAsTyped(t *testing.T) {
 // oneServer is the answer to what only a cluster can do, which is well typed.
 const oneServer = "replicas > 1 not supported in non-clustered mode (10074)"
 
-// The commands of nats that the README and the runbook tell to type are typed, too.
+// The commands of nats that the documents give are typed, too.
 func TestDocumentsTyped(t *testing.T) {
 	t.Parallel()
 	server, js := startNATS(t)
 	newAdviser(t, server.URL(), js)
 	typed := 0
-	for _, file := range []string{"../../README.md", "../../deploy/runbook.md"} {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile("(?m)(?:^|`)(nats [^`\n]+)").FindAllStringSubmatch(string(content), -1) {
+	for _, d := range documents(t) {
+		// A command ends with its line, unless the line ends with a backslash.
+		for _, m := range regexp.MustCompile("(?m)(?:^|`)(nats (?:[^`\n\\\\]|\\\\\n?)+)").FindAllStringSubmatch(d.text, -1) {
 			typed++
 			crmintake(t, "", "init").want(t, 0)
 			bash := exec.CommandContext(t.Context(), "bash", "-c", m[1])
 			bash.Env = environmentIn(t).list()
 			if said, err := bash.CombinedOutput(); err != nil && !bytes.Contains(said, []byte(oneServer)) {
-				t.Errorf("%s: %s: %v\n%s", file, m[1], err, said)
+				t.Errorf("%s: %s: %v\n%s", d.path, m[1], err, said)
 			}
 		}
 	}
 	crmintake(t, "", "init").want(t, 0)
 	stream, err := js.Stream(t.Context(), "CRM_EVENTS")
-	if err != nil || typed < 3 || stream.CachedInfo().State.Msgs != 1 { // what the README publishes
+	if err != nil || typed < 3 || stream.CachedInfo().State.Msgs != 1 { // what worker/event/README.md publishes
 		t.Errorf("%d commands were typed; %v, %+v", typed, err, stream.CachedInfo().State)
 	}
 }

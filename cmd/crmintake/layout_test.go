@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +19,7 @@ func dependencies(t *testing.T, pkg string) []string {
 	return slices.DeleteFunc(strings.Fields(string(out)), func(p string) bool { return p == pkg })
 }
 
-// The layout that the README draws: who may be built from whom.
+// What a package must never be built from, however far away.
 func TestLayout(t *testing.T) {
 	t.Parallel()
 	for pkg, never := range map[string][]string{
@@ -43,4 +45,72 @@ func TestLayout(t *testing.T) {
 			}
 		}
 	}
+}
+
+// mostOfOurs is how many of our packages one may import. Commands, which wire all together, are free.
+const mostOfOurs = 6
+
+// imports are our packages that have code, with those of ours that each imports. A package's own internal ones are
+// parts of it, and left out.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	const format = `{{if .GoFiles}}{{.ImportPath}} {{join .Imports " "}}{{end}}`
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", format, "crmintake/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	all := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		var ours []string
+		for _, p := range strings.Fields(line) {
+			if p, ok := strings.CutPrefix(p, "crmintake/"); ok && !slices.Contains(strings.Split(p, "/"), "internal") {
+				ours = append(ours, p)
+			}
+		}
+		if len(ours) > 0 {
+			all[ours[0]] = ours[1:]
+		}
+	}
+	return all
+}
+
+// The README's picture has each package, and beside it what it imports. Only what it says may be imported.
+// Left out are the parts of the test bench, deploy/local/…; an arrow to … stands for any.
+func TestLayoutPicture(t *testing.T) {
+	const file, name = "../../README.md", "packages"
+	code := imports(t)
+	for p, ours := range code {
+		if !strings.HasPrefix(p, "cmd/") && len(ours) > mostOfOurs {
+			t.Errorf("%s imports %d packages of ours, more than %d: %v", p, len(ours), mostOfOurs, ours)
+		}
+	}
+	_, have, _ := marked(t, file, name)
+	var b strings.Builder
+	b.WriteString("```\n")
+	for _, m := range regexp.MustCompile(`(?m)^([a-z/]+) +(\S.*?)(?: +→.*)?$`).FindAllStringSubmatch(have, -1) {
+		p, what := m[1], m[2]
+		ours, ok := code[p]
+		if !ok {
+			t.Errorf("there is no package %s", p)
+			continue
+		}
+		delete(code, p)
+		arrow := ""
+		switch {
+		case strings.HasPrefix(p, "cmd/"):
+			arrow = "→ …"
+		case len(ours) > 0:
+			arrow = "→ " + strings.Join(ours, ", ")
+		}
+		const indent = 68 // where arrows begin
+		arrow = strings.TrimSpace(wrap(arrow, strings.Repeat(" ", indent+2)))
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%-27s%-41s%s", p, what, arrow), " ") + "\n")
+	}
+	b.WriteString("```\n")
+	for p := range code {
+		if !strings.HasPrefix(p, "deploy/local/") {
+			t.Errorf("the README has no package %s: add a line with what it is for", p)
+		}
+	}
+	section(t, file, name, b.String())
 }

@@ -51,7 +51,7 @@ func TestReferenceMetrics(t *testing.T) {
 		}
 		b.WriteString(item(heading, f.GetHelp()))
 	}
-	section(t, "metrics", b.String())
+	section(t, "REFERENCE.md", "metrics", b.String())
 }
 
 // All series are there from the start, at zero.

@@ -19,40 +19,46 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-var update = flag.Bool("update", false, "write commands, settings and metrics into REFERENCE.md")
+var update = flag.Bool("update", false, "write into the documents what tests compare with the program")
 
 // REFERENCE.md has the program's commands, and no other.
 func TestReferenceCommands(t *testing.T) {
-	section(t, "commands", commands(t))
+	section(t, "REFERENCE.md", "commands", commands(t))
 }
 
 // REFERENCE.md has the program's settings, and no other.
 func TestReferenceSettings(t *testing.T) {
-	section(t, "settings", settings(t))
+	section(t, "REFERENCE.md", "settings", settings(t))
 }
 
-// section compares a part of REFERENCE.md, between two marks, with what the program has, or writes it there.
-func section(t *testing.T, name, want string) {
+// marked is what a document has between the marks of this name, with what stands before and after it, marks included.
+func marked(t *testing.T, file, name string) (head, content, tail string) {
 	t.Helper()
-	const file = "REFERENCE.md"
 	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
-	content, err := os.ReadFile(file)
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, rest, ok := strings.Cut(string(content), begin)
-	have, tail, ok2 := strings.Cut(rest, end)
+	head, rest, ok := strings.Cut(string(b), begin)
+	content, tail, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("%s has no %q and %q", file, begin, end)
 	}
+	return head + begin, content, end + tail
+}
+
+// section compares a part of a document, between two marks, with what the program has, or writes it there.
+func section(t *testing.T, file, name, want string) {
+	t.Helper()
+	head, have, tail := marked(t, file, name)
 	if *update {
-		if err := os.WriteFile(file, []byte(head+begin+want+end+tail), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(head+want+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if have != want {
-		t.Errorf("%s: the %s are not the program's; go test ./cmd/crmintake -run TestReference -update writes them. Want:\n%s",
+		t.Errorf("%s: the %s are not the program's; go test ./cmd/crmintake -run 'TestReference|TestLayoutPicture' -update writes them. Want:\n%s",
 			file, name, want)
 	}
 }

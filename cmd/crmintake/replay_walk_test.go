@@ -18,8 +18,9 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// The walk-through of the README, as it stands there: each command is typed into a shell, and prints what the README shows.
-func TestReadmeWalkThrough(t *testing.T) {
+// The walk-through of outbox/operator/README.md, as it stands there: each command is typed into a shell, and prints what
+// is shown there.
+func TestWalkThrough(t *testing.T) {
 	t.Parallel()
 	server, _ := startNATS(t)
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, ObjectTypes: map[string]hubspottest.ObjectType{
@@ -105,7 +106,7 @@ type walkStep struct {
 	prints  []string
 }
 
-// shows tells whether the output is what the README shows: its lines in their order, where … stands for anything.
+// shows is whether the output is what the document shows: its lines in their order, where … stands for anything.
 func (s walkStep) shows(out string) bool {
 	var lines []string
 	for _, line := range s.prints {
@@ -118,18 +119,10 @@ func (s walkStep) shows(out string) bool {
 	return regexp.MustCompile(`^` + strings.Join(lines, "\n") + `\n*$`).MatchString(strings.Join(have, "\n"))
 }
 
-// walkThrough reads it from the README.
+// walkThrough reads it from its document. A line that begins with "> " goes on with the command above it.
 func walkThrough(t *testing.T) (steps []walkStep) {
 	t.Helper()
-	content, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(content), "<!-- walk-through -->\n")
-	text, _, ok2 := strings.Cut(rest, "<!-- /walk-through -->\n")
-	if !ok || !ok2 {
-		t.Fatal("the README has no walk-through")
-	}
+	_, text, _ := marked(t, "../../outbox/operator/README.md", "walk-through")
 	code := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
@@ -139,6 +132,8 @@ func walkThrough(t *testing.T) (steps []walkStep) {
 		case !code:
 		case strings.HasPrefix(line, "$ "):
 			steps = append(steps, walkStep{command: line[2:]})
+		case strings.HasPrefix(line, "> ") && len(steps) > 0:
+			steps[len(steps)-1].command += "\n" + line[2:]
 		case len(steps) > 0:
 			s := &steps[len(steps)-1]
 			s.prints = append(s.prints, line)

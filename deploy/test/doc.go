@@ -11,7 +11,7 @@
 //     Kubernetes type has. KEDA's own code compiles the scaling formula, and it gives what it should.
 //   - Every environment variable that is set anywhere is one of the program's.
 //   - Every command of the runbook is one that the program takes, and every alert has its entry there.
-//   - The README's snippet for Node runs on what npm installs.
+//   - The snippet for Node in worker/event/README.md runs on what npm installs.
 //   - Every command that check and init print about a stream or a consumer is typed, with the real natscli: by a test
 //     of cmd/crmintake with the build tag natscli.
 //   - Every query of the dashboard, of the alerts and of the scaling is run by a real Prometheus that scrapes a real

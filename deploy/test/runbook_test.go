@@ -80,7 +80,7 @@ func TestRunbookCommands(t *testing.T) {
 	program(t)
 	commands := 0
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(runbook(t), -1) {
-		for line := range strings.Lines(block[1]) {
+		for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", "")) {
 			line, _, _ = strings.Cut(strings.TrimSpace(line), "   #")
 			if !strings.HasPrefix(line, "crmintake ") {
 				continue

@@ -12,22 +12,22 @@ import (
 	"testing"
 )
 
-// nodeSnippet is the README's example for Node, with what it has one install.
+// nodeSnippet is the example for Node in worker/event/README.md, with what it has one install.
 var nodeSnippet = regexp.MustCompile("(?s)<summary>Node</summary>.*?as `(\\S+\\.mjs)`.*?```js\n(.*?)```")
 
 var npmInstall = regexp.MustCompile(`// (npm install .*)`)
 
-// The README's snippet for Node runs as it is printed, but for the server's address: one event is in the stream,
-// however often.
+// The snippet for Node in worker/event/README.md runs as it is printed, but for the server's address: one event is in
+// the stream, however often.
 func TestNodeSnippet(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile(filepath.Join(root, "README.md"))
+	content, err := os.ReadFile(filepath.Join(root, "worker/event/README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := nodeSnippet.FindStringSubmatch(string(content))
 	if found == nil {
-		t.Fatal("the README has no snippet for Node")
+		t.Fatal("worker/event/README.md has no snippet for Node")
 	}
 	name, snippet := found[1], found[2]
 	dir := t.TempDir()

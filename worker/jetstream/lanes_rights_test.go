@@ -46,7 +46,8 @@ func TestRestrictWithoutLanes(t *testing.T) {
 	}
 }
 
-// What a worker needs of NATS, as the README lists it; and what it does without the rights to have consumers of its own.
+// What a worker needs of NATS, as deploy/README.md lists it; and what it does without the rights to have consumers of
+// its own.
 func TestPermissions(t *testing.T) {
 	allowed := []string{
 		"$JS.API.INFO", "$JS.API.STREAM.INFO.CRM_EVENTS", "$JS.API.CONSUMER.INFO.CRM_EVENTS.crmintake",
