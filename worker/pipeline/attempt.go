@@ -13,6 +13,7 @@ import (
 	"crmintake/outbox"
 	"crmintake/worker"
 	"crmintake/worker/pipeline/internal/inflight"
+	"crmintake/worker/pipeline/internal/limiter"
 )
 
 // reason is what was cut for one call.
@@ -23,7 +24,7 @@ type cut struct {
 	reason     batcher.Reason
 	trials     []string
 	scout      bool
-	token      token
+	token      limiter.Token
 	span       trace.Span // nil if nobody traces
 	rows       *[]row     // lent to the batch that is made of it
 }
@@ -37,7 +38,7 @@ type attempt struct {
 	leaseEnd time.Time           // by our clock, no later than by the database's
 	trials   []string            // the pauses whose trial the call is
 	scout    bool                // the call has one event, to find out whether the CRM is well
-	token    token               // the call's part of the quota
+	token    limiter.Token       // the call's part of the quota
 	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
 	trial    *trial              // of the trial of a breaker's pause: what became of its inputs; nil for all other calls
 	cut      string              // why it was cut
@@ -90,7 +91,7 @@ func (w *Worker) send(calls, writes context.Context, c *cut) {
 	}
 	b, ok := w.intend(calls, writes, c)
 	if !ok {
-		w.tokens.refund(c.token)
+		w.limiter.Refund(c.token)
 		return
 	}
 	w.log.Debug("batch cut", "attempt", b.ID, "object_type", c.objectType, "events", c.count, "why", c.reason)

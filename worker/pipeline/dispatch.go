@@ -8,6 +8,7 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/worker/pipeline/internal/inflight"
+	"crmintake/worker/pipeline/internal/limiter"
 )
 
 // plannedCall is a call to be made, before it is known what is in it.
@@ -17,7 +18,7 @@ type plannedCall struct {
 	trials     []string        // the pauses whose trial it is
 	scout      bool            // it finds out with one event whether the CRM is well
 	most       int             // events that it carries at most
-	token      token           // of fresh events
+	token      limiter.Token   // of fresh events
 	claim      *inflight.Claim // of rows that are due
 }
 
@@ -66,7 +67,7 @@ func (w *Worker) nextCall(ctx, calls, writes context.Context) (start func(), ok 
 		// Due rows are claimed before their token, which would be had in vain if another worker was faster. Fresh
 		// events are cut after it: while it is waited for, their batches go on filling up.
 		if j.kind == fresh {
-			if j.token, ok = w.takeToken(ctx, writes, j); !ok {
+			if j.token, ok = w.reserveToken(ctx, writes, j); !ok {
 				if ctx.Err() != nil {
 					return nil, false
 				}
@@ -76,7 +77,7 @@ func (w *Worker) nextCall(ctx, calls, writes context.Context) (start func(), ok 
 		if start, ok = w.begin(j, calls, writes); ok {
 			return start, true
 		}
-		w.tokens.refund(j.token)
+		w.limiter.Refund(j.token)
 	}
 }
 
@@ -180,7 +181,7 @@ func (w *Worker) shutAt(now time.Time) func(objectType string) bool {
 // longer for their batch to fill up, but not for ever. The caller holds mu.
 func (w *Worker) ready(now time.Time, shut func(objectType string) bool) (key string, ok bool) {
 	key, ok = w.waiting.Ripe(now, shut)
-	if !ok || w.waiting.Full(key) || !w.tokens.scarce.Load() {
+	if !ok || w.waiting.Full(key) || !w.limiter.Scarce() {
 		return key, ok
 	}
 	full, any := w.waiting.Ripe(now, func(key string) bool { return !w.waiting.Full(key) || shut(key) })
@@ -193,7 +194,7 @@ func (w *Worker) ready(now time.Time, shut func(objectType string) bool) (key st
 // sparse tells that few rows of an object type were due a moment ago, while the quota is what limits: then they wait
 // for more of their kind. The caller holds mu.
 func (w *Worker) sparse(objectType string, now time.Time) bool {
-	return w.tokens.scarce.Load() && now.Sub(w.fewDue[objectType]) < w.cfg.Quota.Window
+	return w.limiter.Scarce() && now.Sub(w.fewDue[objectType]) < w.cfg.Quota.Window
 }
 
 // patience is for how many windows of the quota events of a rare object type wait for a full batch while others have

@@ -52,13 +52,12 @@
 //
 // # The quota
 //
-// A call of any kind has a token of the fleet's (outbox.Quotas.Take), and begins at the token's time. quota.go is a
-// worker's part of it: one line for all that want a token, in which reads of what is in doubt go first and the others
-// in the order of their coming; it asks for up to four at once, as many as there are full batches, and cuts a batch as
-// long before its time as intents have lately taken. A call that is not ready in time gives its token back and takes
-// another. Fresh events and those that are to be sent again take turns; so do object types. While the quota limits,
-// full batches go first: events of a rare object type wait for theirs to fill up for two windows at most, and few rows
-// that are due for one.
+// A call of any kind has a token of the fleet's (outbox.Store.Take), and begins at the token's time. internal/limiter is
+// this worker's part of it: one queue for all that want a token, in which reads of what is in doubt go first. It asks
+// for up to four at once, as many as there are full batches, and has a batch cut as long before its time as intents have
+// lately taken. A call that is not ready in time gives its token back and takes another. Fresh events and those that are
+// to be sent again take turns; so do object types. While the quota limits, full batches go first: events of a rare object
+// type wait for theirs to fill up for two windows at most, and few rows that are due for one.
 //
 // Headers, refusals and the day's count are the outbox's to judge. A 429 that the headers explain, because others use
 // the account, holds nobody: the next tokens are fewer. Any other refusal holds this worker for as long as the answer

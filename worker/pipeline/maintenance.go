@@ -93,7 +93,7 @@ func (w *Worker) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	began := time.Now()
-	err := w.store.Fleet.Heartbeat(ctx, w.cfg.Name, w.capacity(), w.tell())
+	err := w.store.Fleet.Heartbeat(ctx, w.cfg.Name, w.calls.capacity(w.cfg.InFlight, w.cfg.Batch.Size), w.tell())
 	w.grace.beat(began, err)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"math"
 	"testing"
 	"time"
@@ -11,104 +12,8 @@ import (
 	"crmintake/batcher"
 	"crmintake/outbox"
 	"crmintake/worker"
+	"crmintake/worker/pipeline/internal/limiter"
 )
-
-// What goes first gets the next turn, and the others get theirs in the order of their coming.
-func TestTokensInTurn(t *testing.T) {
-	var line tokens
-	entered := func(p *waiter) bool {
-		select {
-		case <-p.turn:
-			return true
-		default:
-			return false
-		}
-	}
-	a, b, c, gone := line.join(false), line.join(false), line.join(false), line.join(false)
-	first := line.join(true)
-	line.leave(gone)
-	line.leave(nil)
-	if n := line.line(); n != 3 {
-		t.Errorf("%d wait", n)
-	}
-	var waiting = []*waiter{a, first, b, c}
-	for i, p := range waiting {
-		for k, q := range waiting {
-			if entered(q) != (k <= i) {
-				t.Errorf("at turn %d: has place %d entered? %v", i, k, entered(q))
-			}
-		}
-		line.leave(p)
-	}
-	if last := line.join(false); !entered(last) {
-		t.Error("nobody is there, and one has to wait")
-	}
-}
-
-func TestTokensInHand(t *testing.T) {
-	var in tokens
-	now := time.Now()
-	at := func(d time.Duration) token {
-		return token{at: now.Add(d), start: now.Add(d), end: now.Add(d + time.Second)}
-	}
-	late, soon, far := at(-time.Minute), at(-time.Second/2), at(time.Minute)
-	in.have = []token{late, soon, far}
-	if got, ok := in.pop(time.Hour); ok {
-		t.Errorf("%v for what takes an hour", got)
-	}
-	in.have, in.unused = []token{late, soon, far}, nil
-	if got, _ := in.pop(0); got != soon {
-		t.Errorf("got %v", got)
-	}
-	in.refund(token{})
-	in.refund(soon)
-	in.drop()
-	if diff := cmp.Diff([]time.Time{late.at, soon.at, far.at}, in.unused); diff != "" || in.have != nil {
-		t.Errorf("given back: %s; in hand: %v", diff, in.have)
-	}
-}
-
-// The newest answer counts, also when its time is by a clock that was set back.
-func TestNewestAnswer(t *testing.T) {
-	var in tokens
-	at := time.Unix(1000000, 0)
-	for _, c := range []struct {
-		at         time.Time
-		told, want int
-	}{{at, 1, 1}, {at.Add(-time.Second), 2, 1}, {at.Add(time.Second), 3, 3}, {at.Add(-time.Hour), 4, 4}} {
-		in.saw(outbox.Seen{At: c.at, Remaining: c.told})
-		if in.seen.Remaining != c.want {
-			t.Errorf("after %+v: %+v", c, in.seen)
-		}
-	}
-}
-
-// The answer that took least tells the time best, for a while.
-func TestDatabaseClock(t *testing.T) {
-	var c databaseClock
-	begin := time.Now()
-	here := func(d time.Duration) time.Time { return begin.Add(d) }
-	there := func(d time.Duration) time.Time { return begin.Add(time.Hour + d) }
-	check := func(what string, want time.Duration) {
-		t.Helper()
-		if got := c.ours(there(0)).Sub(begin); got != want {
-			t.Errorf("%s: an hour ahead is %v", what, got)
-		}
-	}
-	const ms = time.Millisecond
-	c.learn(here(0), here(100*ms), there(80*ms))
-	check("the first", -30*ms)
-	c.learn(here(200*ms), here(210*ms), there(205*ms))
-	check("a better one", 0)
-	c.learn(here(300*ms), here(400*ms), there(390*ms))
-	check("a worse one", 0)
-	c.learn(here(time.Hour), here(time.Hour+100*ms), there(time.Hour+60*ms))
-	check("after an hour", -10*ms)
-	c.learn(here(time.Hour+time.Second), here(time.Hour+time.Second+time.Second), there(2*time.Hour))
-	if got := c.ours(there(2 * time.Hour)).Sub(begin); got != time.Hour+1500*ms {
-		t.Errorf("another server: %v", got)
-	}
-}
 
 // While the quota limits, full batches go before such as only have waited; but those don't wait for ever.
 func TestRipeUnderAQuota(t *testing.T) {
@@ -127,7 +32,16 @@ func TestRipeUnderAQuota(t *testing.T) {
 			t.Errorf("%v after: %q, want %q", after, key, want)
 		}
 	}
-	w.tokens.scarce.Store(true)
+	scarce := &scarceStore{}
+	w.limiter = limiter.New(limiter.Config{Quota: w.cfg.Quota.shared(), Store: scarce,
+		Retry: func(ctx context.Context, do func(context.Context) error) error { return do(ctx) }})
+	ask := func() {
+		t.Helper()
+		if _, err := w.limiter.Wait(t.Context(), limiter.Token{}, false, time.Second, func() bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask()
 	ripe(5*time.Second, open, "rare") // none is full
 	w.waiting.Add("other", nil, 1, begin.Add(5*time.Second))
 	ripe(5*time.Second, open, "other")
@@ -135,9 +49,20 @@ func TestRipeUnderAQuota(t *testing.T) {
 	ripe(5*time.Second, open, "usual") // of those that are full it has waited longest
 	ripe(5*time.Second, func(key string) bool { return key == "usual" }, "other")
 	ripe(20*time.Second, open, "rare")
-	w.tokens.scarce.Store(false)
+	scarce.early = true
+	ask()
 	ripe(5*time.Second, open, "rare")
 }
+
+// scarceStore grants a token for now, which a call must have waited for unless it is early.
+type scarceStore struct{ early bool }
+
+func (s *scarceStore) Take(context.Context, outbox.Quota, outbox.Ask) (outbox.Grant, error) {
+	now := time.Now()
+	return outbox.Grant{Now: now, Late: time.Minute, Tokens: []outbox.Token{{At: now, Early: s.early}}}, nil
+}
+
+func (*scarceStore) Throttle(context.Context, outbox.Quota, outbox.Refusal) error { return nil }
 
 func TestSignals(t *testing.T) {
 	// 190 calls in 10 s: 1,900 records a second.
@@ -188,31 +113,31 @@ func TestSignals(t *testing.T) {
 
 // What a worker can do is known from calls that the CRM looked at, and from no other.
 func TestCallsThatTellNothing(t *testing.T) {
-	w := &Worker{}
-	w.cfg.InFlight, w.cfg.Batch.Size = 1, 100
+	var calls callTime
+	slots := 1
 	can := func(when string, want float64) {
 		t.Helper()
-		if got := w.capacity().Rate; got != want {
+		if got := calls.capacity(slots, 100).Rate; got != want {
 			t.Errorf("%s: %v records a second, want %v", when, got, want)
 		}
 	}
 	for _, class := range []worker.Class{worker.Ambiguous, worker.Throttled, worker.Unavailable, worker.PauseAccount, worker.PauseObjectType} {
-		w.tokens.called(class, &worker.Call{Duration: time.Minute})
+		calls.answered(class, &worker.Call{Duration: time.Minute})
 	}
-	w.tokens.called(worker.Refused, &worker.Call{Unsent: true, Duration: time.Minute})
+	calls.answered(worker.Refused, &worker.Call{Unsent: true, Duration: time.Minute})
 	can("before", 0)
-	w.tokens.called(worker.Answered, &worker.Call{Duration: time.Second})
+	calls.answered(worker.Answered, &worker.Call{Duration: time.Second})
 	can("one call", 100)
 	for range 100 {
-		w.tokens.called(worker.Ambiguous, &worker.Call{Duration: time.Minute})
-		w.tokens.called(worker.Unavailable, &worker.Call{})
+		calls.answered(worker.Ambiguous, &worker.Call{Duration: time.Minute})
+		calls.answered(worker.Unavailable, &worker.Call{})
 	}
 	can("while the CRM is down", 100)
 	for _, class := range []worker.Class{worker.Refused, worker.TooLarge} {
-		w.tokens.called(class, &worker.Call{Duration: time.Second})
+		calls.answered(class, &worker.Call{Duration: time.Second})
 	}
 	can("refused ones", 100)
-	w.cfg.InFlight = 1 << 20
+	slots = 1 << 20
 	can("no worker does more", mostRate)
 }
 

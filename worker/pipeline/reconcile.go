@@ -180,10 +180,13 @@ func (w *Worker) applyResponse(writes context.Context, b *attempt, class worker.
 	if b.kind == reconciling {
 		w.applyReadResponse(objectType, class, call)
 	}
-	w.tokens.called(class, call)
-	w.applyQuota(writes, b, class, call)
-	throttles := class == worker.Throttled && (w.cfg.Quota.Calls == 0 || !explained(call))
-	if throttles || class != worker.Throttled {
+	if w.limiter.On() && b.token.IsZero() {
+		w.log.Error("a call was made without its part of the quota; this is a fault of the program", "attempt", b.ID)
+	}
+	w.calls.answered(class, call)
+	explained := w.limiter.Answered(writes, b.token, class, call)
+	throttles := class == worker.Throttled && !explained
+	if !explained {
 		w.mu.Lock()
 		w.unwell.learn(class, call)
 		w.mu.Unlock()

@@ -175,7 +175,7 @@ func (w *Worker) showFleet(s *snapshot) {
 		m.alive.Set(float64(len(s.workers)))
 		m.limit.Set(float64(w.cfg.Quota.Calls))
 		m.used.Set(float64(s.quota.Used))
-		m.dayLimit.Set(float64(w.quota().DayLimit()))
+		m.dayLimit.Set(float64(w.cfg.Quota.shared().DayLimit()))
 		m.dayUsed.Set(float64(s.quota.UsedToday))
 		load := w.load(s)
 		free := 1.0

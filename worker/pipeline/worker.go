@@ -15,6 +15,7 @@ import (
 	"crmintake/outbox/operator"
 	"crmintake/worker"
 	"crmintake/worker/pipeline/internal/inflight"
+	"crmintake/worker/pipeline/internal/limiter"
 )
 
 // Worker moves events from a Source through a CRM into the outbox. New makes one.
@@ -38,7 +39,8 @@ type Worker struct {
 	metrics          *Metrics
 
 	inflight *inflight.Set
-	tokens   tokens
+	limiter  *limiter.Limiter
+	calls    callTime
 	untold   untold
 
 	wake chan struct{} // tells the dispatcher to look again; holds one
@@ -109,6 +111,8 @@ func New(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, 
 		fewDue:   map[string]time.Time{},
 		size:     requestSize{most: cfg.Batch.Bytes, bound: cfg.Batch.Bytes},
 	}
+	w.limiter = limiter.New(limiter.Config{Quota: cfg.Quota.shared(), Store: store.Quota,
+		Retry: func(ctx context.Context, do func(context.Context) error) error { return w.retryWrite(ctx, ctx, do) }})
 	metrics.worker.Store(w)
 	return w, nil
 }

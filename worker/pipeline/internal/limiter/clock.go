@@ -1,9 +1,9 @@
-package pipeline
+package limiter
 
 import "time"
 
-// databaseClock tells our time from the database's: each answer of its says, within the time that it took, what the time is
-// there, and the one that took least is kept.
+// databaseClock turns the database's times into this process's. It keeps the answer of the database that took least, as
+// the clocks differ by no more than half of that. It has no lock: it is a part of what Limiter.mu guards.
 type databaseClock struct {
 	local, database time.Time
 	slack           time.Duration
@@ -23,6 +23,7 @@ func (c *databaseClock) learn(sent, received, now time.Time) {
 	}
 }
 
+// ours is this process's time for one of the database's.
 func (c *databaseClock) ours(database time.Time) time.Time {
 	return c.local.Add(database.Sub(c.database))
 }
