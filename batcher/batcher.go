@@ -223,6 +223,15 @@ func (b *Batcher[T]) Len() int { return b.len }
 // Bytes is the sum of their bytes.
 func (b *Batcher[T]) Bytes() int { return b.bytes }
 
+// Keys are the keys of which items wait.
+func (b *Batcher[T]) Keys() []string {
+	keys := make([]string, len(b.queues))
+	for i, l := range b.queues {
+		keys[i] = l.key
+	}
+	return keys
+}
+
 // Each calls f for every item that waits, key by key, oldest first within a key. f must not call the Batcher's methods
 // that change it.
 func (b *Batcher[T]) Each(f func(key string, item T, added time.Time)) {

@@ -244,7 +244,7 @@ func (w *Worker) call(calls, writes context.Context, b *attempt) (answer worker.
 	answer = w.crm.Create(ctx, b.ObjectType, inputs)
 	endCall(span, b, answer.Class, &answer.Call)
 	w.metrics.called("create", &answer.Call)
-	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput && w.works(b.ObjectType)
+	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput && w.suspects.Works(b.ObjectType, time.Now())
 	w.applyResponse(writes, b, answer.Class, &answer.Call)
 	w.applyRequestSize(b, answer.Class)
 	return answer, true
@@ -334,9 +334,7 @@ func (w *Worker) commitTally(writes context.Context, b *attempt, call *worker.Ca
 		return
 	}
 	w.metrics.outcomeTime.Observe(time.Since(begin).Seconds())
-	w.mu.Lock()
-	w.done = time.Now()
-	w.mu.Unlock()
+	w.done.Store(time.Now().UnixNano())
 	w.metrics.settled(b, settlements)
 	w.logAttempt(b, call, tally, len(settlements))
 }

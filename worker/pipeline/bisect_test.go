@@ -19,7 +19,7 @@ func TestRequestSize(t *testing.T) {
 			if inputs*event > limit {
 				class = worker.TooLarge
 			}
-			s.learn(inputs*event, inputs, !whole, class)
+			s.record(inputs*event, inputs, !whole, class)
 			if class == worker.TooLarge && inputs > 1 {
 				refused++
 				parts = append([]int{inputs / 2, inputs - inputs/2}, parts...)

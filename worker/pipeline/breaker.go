@@ -29,14 +29,10 @@ import (
 // breakerTrialMost is the longest time between two trials of a breaker's pause.
 const breakerTrialMost = 15 * time.Minute
 
-// breaker counts, by object type, the inputs that were not rejected, since the database was told last; none is 0.
-// Worker.mu guards it.
-type breaker map[string]int
-
 // untold is what the database was told of these, and has not answered. watchPauses owns it.
 type untold struct {
 	call   uuid.UUID
-	others breaker // nil if there is nothing
+	others map[string]int // nil if there is nothing
 }
 
 // recordOutcomes takes in what became of a call's inputs, and pauses their object type when that was too much.
@@ -46,30 +42,21 @@ func (w *Worker) recordOutcomes(writes context.Context, b *attempt, outcomes []w
 	}
 	others, rejected := sortOut(outcomes, settlements)
 	objectType, size := b.ObjectType, w.cfg.Breaker.Window
-	w.mu.Lock()
-	if w.windows.learn(objectType, len(outcomes), others, sum(rejected)) {
+	if w.windows.Record(objectType, len(outcomes), others, sum(rejected)) {
 		w.wakeUp()
 	}
 	if b.trial != nil {
-		w.mu.Unlock()
 		b.trial.add(others, rejected)
 		return
 	}
-	if w.pauses[objectType] != nil { // the last calls of before the pause
-		w.mu.Unlock()
+	if _, paused := w.pauses.Get(objectType); paused { // the last calls of before the pause
 		return
 	}
-	others = min(others+w.breaker[objectType], size)
 	if len(rejected) == 0 {
-		if others > 0 {
-			w.breaker[objectType] = others
-		}
-		w.mu.Unlock()
+		w.successes.Add(objectType, others, size)
 		return
 	}
-	delete(w.breaker, objectType)
-	w.mu.Unlock()
-
+	others = min(others+w.successes.Take(objectType), size)
 	var reason string
 	var n int
 	if err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
@@ -124,12 +111,7 @@ func rejection(o *worker.Outcome) string {
 func (w *Worker) recordSuccesses(ctx context.Context) error {
 	u := &w.untold
 	if u.others == nil {
-		w.mu.Lock()
-		if len(w.breaker) > 0 {
-			*u = untold{call: outbox.NewAttemptID(), others: w.breaker}
-			w.breaker = breaker{}
-		}
-		w.mu.Unlock()
+		*u = untold{call: outbox.NewAttemptID(), others: w.successes.TakeAll()}
 	}
 	if u.others == nil {
 		return nil
@@ -157,9 +139,7 @@ func (p *trial) add(others int, rejected map[string]int) {
 // trialOf makes the probe of a batch that is the trial of a breaker's pause, else nil.
 func (w *Worker) trialOf(b *attempt) *trial {
 	objectType := b.ObjectType
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if g := w.pauses[objectType]; g == nil || g.cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {
+	if p, _ := w.pauses.Get(objectType); p.Cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {
 		return nil
 	}
 	return &trial{rejected: map[string]int{}}

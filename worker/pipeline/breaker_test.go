@@ -48,9 +48,11 @@ func TestDiluteTellsAgain(t *testing.T) {
 	store, err := outbox.Open(t.Context(), database, 1)
 	must(err)
 	defer store.Close()
-	w := &Worker{store: store, breaker: breaker{"deals": 5, "contracts": 7}}
+	w := &Worker{store: store}
+	w.successes.Add("deals", 5, 100)
+	w.successes.Add("contracts", 7, 100)
 	w.cfg.Breaker.Window = 100
-	for objectType := range w.breaker {
+	for _, objectType := range []string{"deals", "contracts"} {
 		_, _, err := store.Breaker.RecordOutcomes(t.Context(), objectType, outbox.NewAttemptID(), 0, map[string]int{"a": 1}, 100)
 		must(err)
 	}
@@ -59,7 +61,7 @@ func TestDiluteTellsAgain(t *testing.T) {
 	if w.recordSuccesses(away) == nil {
 		t.Fatal("the database was away, and was told")
 	}
-	w.breaker["deals"] = 30
+	w.successes.Add("deals", 30, 100)
 	lost := w.untold
 	must(w.recordSuccesses(t.Context()))
 	w.untold = lost // as if its answer had not come

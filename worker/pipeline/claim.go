@@ -15,9 +15,7 @@ import (
 func (w *Worker) withDue(calls, writes context.Context, j *plannedCall, status outbox.Status, do func(*attempt)) {
 	defer func() {
 		j.claim.Release()
-		w.mu.Lock()
 		w.wakeUp()
-		w.mu.Unlock()
 	}()
 	b, ok := w.claim(calls, writes, j, status)
 	if !ok {
@@ -45,9 +43,7 @@ func (w *Worker) claim(calls, writes context.Context, j *plannedCall, status out
 	b.leaseEnd = time.Now().Add(w.cfg.Lease) // a claim that is repeated does not begin the lease anew
 	most := min(w.cfg.Batch.Bytes, w.inflight.ClaimPayload())
 	if status == outbox.Retry {
-		w.mu.Lock()
-		most = min(most, w.size.bound)
-		w.mu.Unlock()
+		most = min(most, w.waiting.mostBytes())
 	}
 	var claimed []outbox.Row
 	err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
@@ -63,12 +59,11 @@ func (w *Worker) claim(calls, writes context.Context, j *plannedCall, status out
 	}
 	j.claim.Took(len(claimed), payload)
 	if len(claimed) == j.most || payload > most/4 || j.kind == reconciling {
-		w.more(j.objectType, j.kind) // perhaps: what is asked about is claimed only with its like
-	} else if j.kind == retrying {
-		w.mu.Lock()
-		w.fewDue[j.objectType] = time.Now()
-		w.mu.Unlock()
+		w.due.more(j.objectType, j.kind) // perhaps: what is asked about is claimed only with its like
+	} else {
+		w.due.gotFew(j.objectType, time.Now())
 	}
+	w.wakeUp()
 	now := time.Now()
 	if j.kind == reconciling {
 		b.IDProperty = claimed[0].IDProperty // of all of them

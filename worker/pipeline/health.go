@@ -19,17 +19,17 @@ type Health struct {
 	Paused []string
 }
 
-// Health may be asked at any time, and asks nobody. That it answers shows that the worker goes on: it takes the lock
-// that all its work takes.
+// Health may be asked at any time, and asks nobody. That it answers shows that the worker goes on: it takes the
+// locks that all its work takes.
 func (w *Worker) Health() Health {
 	h := Health{StreamFails: w.stream.lasting()}
 	var err error
 	h.DatabaseFails, err = w.database.failure()
 	h.Database = outbox.FaultOf(err)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for key, gate := range w.pauses {
-		h.Paused = append(h.Paused, pausedName(key)+" ("+string(gate.cause)+")")
+	w.inflight.Events()
+	w.waiting.len()
+	for _, p := range w.pauses.List() {
+		h.Paused = append(h.Paused, pausedName(p.Key)+" ("+string(p.Cause)+")")
 	}
 	slices.Sort(h.Paused)
 	return h

@@ -13,34 +13,19 @@ import (
 // else the object type is paused, and a trial of one event says when they are again. The input at fault is found by
 // splitting; it is dead once it was refused alone, others were answered after that, and it was refused alone again.
 
-// worksFor is for how long after an answer an object type is taken to work, at least; as long as two trials may be
-// apart otherwise.
-const worksFor = time.Minute
-
 // mostRefusals is how many parts of a batch may be refused in a row before it is the object type after all: as many
 // as lead from a full batch to one input, and two.
 const mostRefusals = 10
-
-// mostSuspects bounds what is remembered.
-const mostSuspects = 10_000
-
-// works tells whether calls of an object type were answered lately.
-func (w *Worker) works(objectType string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at, ok := w.worked[objectType]
-	return ok && time.Since(at) < max(worksFor, 2*w.cfg.TrialInterval)
-}
 
 // hunt splits a batch until the inputs stand alone that bring about its refusal. One batch of an object type is split
 // at a time: others come again later, as they may be refused for the same reason.
 func (w *Worker) hunt(calls, writes context.Context, refused *attempt, answer *worker.Answer) {
 	objectType := refused.ObjectType
-	if !w.beginHunt(objectType) {
+	if !w.suspects.BeginHunt(objectType) {
 		w.later(writes, refused, answer)
 		return
 	}
-	defer w.endHunt(objectType)
+	defer w.suspects.EndHunt(objectType)
 	parts := w.halve(calls, writes, refused, answer)
 	inRow, asked := 1, map[string]bool{} // by event id: was refused alone in this hunt
 	for len(parts) > 0 {
@@ -81,37 +66,10 @@ func (w *Worker) hunt(calls, writes context.Context, refused *attempt, answer *w
 	}
 }
 
-func (w *Worker) beginHunt(objectType string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.hunts[objectType] {
-		return false
-	}
-	w.hunts[objectType] = true
-	return true
-}
-
-func (w *Worker) endHunt(objectType string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.hunts, objectType)
-}
-
-// guilty tells whether an event that was refused alone was so before, and others of its object type were answered in
+// guilty reports whether an event that was refused alone was so before, and others of its object type were answered in
 // between.
 func (w *Worker) guilty(b *attempt) bool {
-	id := b.rows[0].id
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	since, known := w.suspects[id]
-	if known {
-		return w.worked[b.ObjectType].After(since)
-	}
-	if len(w.suspects) >= mostSuspects {
-		clear(w.suspects)
-	}
-	w.suspects[id] = time.Now()
-	return false
+	return w.suspects.Guilty(b.ObjectType, b.rows[0].id, time.Now())
 }
 
 // concludeSuspect settles an event that was refused alone while others of its object type are answered.
@@ -120,9 +78,7 @@ func (w *Worker) concludeSuspect(writes context.Context, b *attempt, answer *wor
 		w.later(writes, b, answer)
 		return
 	}
-	w.mu.Lock()
-	delete(w.suspects, b.rows[0].id)
-	w.mu.Unlock()
+	w.suspects.Forget(b.rows[0].id)
 	answer.Class, answer.Outcomes[0].Verdict = worker.Refused, worker.Rejected
 	w.conclude(writes, b, answer)
 }

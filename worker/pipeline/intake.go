@@ -25,7 +25,7 @@ func (w *Worker) intake(ctx, writes context.Context) error {
 	for {
 		count, bytes := w.makeRoom(ctx)
 		if ctx.Err() != nil {
-			w.nak(func(string) bool { return true }, 0)
+			w.giveBack(outbox.Account, 0)
 			return nil
 		}
 		w.source.Restrict(w.restricted())
@@ -72,9 +72,7 @@ func (w *Worker) makeRoom(ctx context.Context) (count, bytes int) {
 
 // mostOfAccount bounds what a fetch may bring by the account's pause: nothing, or a batch for its trial.
 func (w *Worker) mostOfAccount() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch open, trial := w.pauses[outbox.Account].state(time.Now()); {
+	switch open, trial := w.pauses.Account(time.Now()); {
 	case open:
 		return math.MaxInt
 	case !trial || w.canTry():
@@ -83,45 +81,68 @@ func (w *Worker) mostOfAccount() int {
 	return w.cfg.Batch.Size
 }
 
-// canTry tells whether a trial of the account can be made with what is there already. The caller holds mu.
+// canTry reports whether a trial of the account can be made with what is there already.
 func (w *Worker) canTry() bool {
 	now := time.Now()
-	if _, ok := w.waiting.Next(w.shutAt(now)); ok {
+	if _, ok := w.waiting.next(w.open(now)); ok {
 		return true
 	}
-	return slices.ContainsFunc(w.due, func(d outbox.Due) bool {
-		_, ok := w.pauses.passable(retrying, d.ObjectType, now)
+	return slices.ContainsFunc(w.due.types(), func(d outbox.Due) bool {
+		_, ok := w.pauses.Passable(d.ObjectType, false, now)
 		return ok && d.Retry || d.Unknown
 	})
 }
 
 // accept takes an event in hand, and returns it when it is not to be sent: it is invalid, or to be asked about first.
-// An event whose object type is paused goes back, all but one batch for a trial that is due.
+// An event whose object type is paused goes back, all but what a trial wants that is due.
 func (w *Worker) accept(e *worker.Event) (aside *item) {
 	now := time.Now()
 	i := inflight.Read(e, w.cfg.IDProperty[e.ObjectType])
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if e.Invalid == "" && w.paused(e.ObjectType, now) {
-		w.metrics.givenBack.Inc()
-		_ = e.Message.Nak(backAfter(e, nakDelay))
-		return nil
+	version := w.pauses.Version()
+	if e.Invalid == "" {
+		if n, limited := w.roomOf(e.ObjectType, now); limited && n == 0 {
+			w.metrics.givenBack.Inc()
+			_ = e.Message.Nak(backAfter(e, nakDelay))
+			return nil
+		}
 	}
 	w.inflight.Add(i, now)
-	if e.Invalid != "" || e.Published.Before(w.newUntil) {
+	if e.Invalid != "" || w.inDoubt(e) {
 		return i
 	}
-	w.waiting.Add(e.ObjectType, i, i.Content.Input.Len(), now)
-	if w.waiting.Full(e.ObjectType) || w.waiting.Waiting(e.ObjectType) == 1 {
+	if w.waiting.add(i, now) {
 		w.wakeUp()
+	}
+	if w.pauses.Version() != version { // a pause that began meanwhile may have given back what waited before this event did
+		if n, limited := w.pauses.Room(e.ObjectType, w.cfg.Batch.Size, now); limited && n == 0 {
+			w.giveBack(e.ObjectType, nakDelay)
+		}
 	}
 	return nil
 }
 
-// paused tells whether an event of this type is not to be taken in hand. The caller holds mu.
-func (w *Worker) paused(objectType string, now time.Time) bool {
-	n, limited := w.roomOf(objectType, now)
-	return limited && n == 0
+// restricted is how many events of each paused object type a fetch may bring: none, or what its trial wants.
+func (w *Worker) restricted() (most map[string]int) {
+	now := time.Now()
+	for _, p := range w.pauses.List() {
+		if p.Key == outbox.Account {
+			continue
+		}
+		if most == nil {
+			most = map[string]int{}
+		}
+		most[p.Key], _ = w.roomOf(p.Key, now)
+	}
+	return most
+}
+
+// roomOf is how many more events of an object type may be taken in hand, if a pause limits that.
+func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) {
+	n, limited = w.pauses.Room(objectType, w.cfg.Batch.Size, now)
+	if n > 0 {
+		n = max(0, n-w.waiting.of(objectType))
+	}
+	return n, limited
 }
 
 // How long the stream keeps what was given back because it is paused. What it delivers apart from others is not fetched
@@ -138,17 +159,13 @@ func backAfter(e *worker.Event, delay time.Duration) time.Duration {
 	return delay
 }
 
-// nak returns to the stream what waits under the object types that which names.
-func (w *Worker) nak(which func(objectType string) bool, delay time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	keys := map[string]bool{}
-	w.waiting.Each(func(key string, _ *item, _ time.Time) { keys[key] = true })
-	for key := range keys {
-		if !which(key) {
+// giveBack returns to the stream what waits of an object type; outbox.Account is all of them.
+func (w *Worker) giveBack(key string, delay time.Duration) {
+	for _, objectType := range w.waiting.types() {
+		if key != outbox.Account && key != objectType {
 			continue
 		}
-		items := w.waiting.Drain(key)
+		items := w.waiting.takeAll(objectType)
 		for _, i := range items {
 			_ = i.Message.Nak(backAfter(i.Event, delay)) // if it is lost, the message comes again after the ack wait
 			w.metrics.givenBack.Inc()

@@ -7,6 +7,7 @@ import (
 
 	"crmintake/outbox"
 	"crmintake/worker"
+	"crmintake/worker/pipeline/internal/pauses"
 )
 
 // judge turns what a call told of one event into what is committed. It is the one place that knows what each verdict
@@ -199,7 +200,7 @@ func (j judge) again(s outbox.Settlement, r *row, class worker.Class, asked time
 		// The pause holds it back, and is to bring it forward when it ends.
 	case class == worker.Throttled:
 		// A longer wait is the worker's and the quota's, and ends for all when a person ends it.
-		s.Wait = min(asked, longestHold)
+		s.Wait = min(asked, pauses.Longest)
 	case !s.Counted:
 		s.Wait = asked
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"crmintake/outbox"
+	"crmintake/worker"
 )
 
 // refreshDoubt learns which events are to be asked about before they are sent though they are new: the outbox lost
@@ -13,15 +14,17 @@ func (w *Worker) refreshDoubt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	changed := !until.Equal(w.newUntil)
-	w.newUntil = until
-	w.mu.Unlock()
-	if changed {
+	if before := w.newUntil.Swap(&until); before == nil && !until.IsZero() || before != nil && !until.Equal(*before) {
 		w.log.Info("events that are new to the outbox are asked about before they are sent, if they were published before",
 			"until", until)
 	}
 	return nil
+}
+
+// inDoubt reports whether an event is asked about before it is sent, though it is new.
+func (w *Worker) inDoubt(e *worker.Event) bool {
+	until := w.newUntil.Load()
+	return until != nil && e.Published.Before(*until)
 }
 
 // acceptInDoubt commits events in doubt without a call, and acks them.

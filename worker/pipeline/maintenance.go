@@ -122,9 +122,7 @@ func (w *Worker) tick(ctx context.Context) error {
 			ours = append(ours, d)
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.due = rotate(ours, w.due)
+	w.due.set(ours)
 	w.wakeUp()
 	return nil
 }
@@ -148,26 +146,6 @@ func (w *Worker) expire(ctx context.Context, ago time.Duration) error {
 			return nil
 		}
 	}
-}
-
-// rotate keeps the order of before for what is still due, so that each object type has its turn.
-func rotate(due, before []outbox.Due) []outbox.Due {
-	var list []outbox.Due
-	taken := map[string]bool{}
-	for _, b := range before {
-		for _, d := range due {
-			if d.ObjectType == b.ObjectType {
-				list = append(list, d)
-				taken[d.ObjectType] = true
-			}
-		}
-	}
-	for _, d := range due {
-		if !taken[d.ObjectType] {
-			list = append(list, d)
-		}
-	}
-	return list
 }
 
 // statementTimeout bounds one try at the database: so long, and the connection is taken for dead.

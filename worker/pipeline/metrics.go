@@ -83,7 +83,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		for _, cause := range pauseCauses {
 			f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "paused", Help: "Pauses in force: of everything, or of an object type.",
 				ConstLabels: prometheus.Labels{"scope": scope, "cause": string(cause)}},
-				m.of(func(w *Worker) int { return w.pauses.count(scope == "all", cause) }))
+				m.of(func(w *Worker) int { return w.pauses.Count(scope == "all", cause) }))
 		}
 	}
 	for _, state := range operator.States {
@@ -121,15 +121,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// of reads a number of the worker's, under its lock.
+// of reads a number of the worker's, of one of its parts.
 func (m *Metrics) of(read func(*Worker) int) func() float64 {
 	return func() float64 {
 		w := m.worker.Load()
 		if w == nil {
 			return 0
 		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
 		return float64(read(w))
 	}
 }

@@ -23,19 +23,14 @@ func (w *Worker) pause(writes context.Context, key string, cause outbox.Cause, c
 
 func (w *Worker) stopCalls(writes context.Context, p outbox.Pause, correlationID string) {
 	p.By = w.cfg.Name
-	w.mu.Lock()
-	w.pausing++
-	w.mu.Unlock()
+	written := w.pauses.Writing()
 	w.shut(p)
 	var fresh bool
 	err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
 		fresh, err = w.store.Pauses.Begin(ctx, p)
 		return err
 	})
-	w.mu.Lock()
-	w.pausing--
-	w.changes++
-	w.mu.Unlock()
+	written()
 	if err == nil && fresh {
 		w.log.Error("calls are paused; events wait", "paused", pausedName(p.ObjectType), "cause", p.Cause, "reason", p.Reason,
 			"next_trial_in", p.TrialIn, "correlation_id", correlationID)
@@ -51,17 +46,17 @@ func pausedName(key string) string {
 
 // shut closes a gate here, and gives back what waits behind it. What a person has paused stays so.
 func (w *Worker) shut(p outbox.Pause) {
+	w.pauses.Close(p, time.Now())
+	w.giveBackPaused(p)
+}
+
+// giveBackPaused gives back what waits of what is paused now.
+func (w *Worker) giveBackPaused(p outbox.Pause) {
 	delay := nakDelay
 	if p.Cause != outbox.ByOperator {
 		delay = min(p.TrialIn, nakDelay)
 	}
-	w.mu.Lock()
-	w.changes++
-	if g := w.pauses[p.ObjectType]; g == nil || g.cause != outbox.ByOperator {
-		w.pauses[p.ObjectType] = &pauseState{cause: p.Cause, trialAt: time.Now().Add(p.TrialIn)}
-	}
-	w.mu.Unlock()
-	w.nak(func(objectType string) bool { return p.ObjectType == outbox.Account || p.ObjectType == objectType }, delay)
+	w.giveBack(p.ObjectType, delay)
 }
 
 // resume ends pauses whose trial succeeded.
@@ -74,13 +69,8 @@ func (w *Worker) resume(writes context.Context, trials []string) {
 		}); err == nil && was {
 			w.log.Info("calls go on after a pause", "paused", pausedName(key))
 		}
-		w.mu.Lock()
-		w.changes++
-		if g := w.pauses[key]; g != nil && g.cause != outbox.ByOperator {
-			delete(w.pauses, key)
-		}
+		w.pauses.Open(key)
 		w.wakeUp()
-		w.mu.Unlock()
 	}
 }
 
@@ -135,20 +125,15 @@ func (w *Worker) lookAtPauses(ctx context.Context, newCredential bool) error {
 
 // refreshHold ends the wait for a CRM that is not well, or that wants fewer calls, if a person wants so.
 func (w *Worker) refreshHold(ctx context.Context) error {
-	w.mu.Lock()
-	since, waits := w.backoff.since, time.Now().Before(w.backoff.until)
-	w.mu.Unlock()
-	if !waits {
+	until, since := w.backoff.Until()
+	if !time.Now().Before(until) {
 		return nil
 	}
 	resumed, err := w.store.Quota.Resumed(ctx, outbox.QuotaAccount, time.Since(since))
 	if err != nil || !resumed {
 		return err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.backoff.since.Equal(since) { // nothing else was learned since
-		w.backoff = crmBackoff{}
+	if w.backoff.End(since) {
 		w.wakeUp()
 		w.log.Info("calls go on: a person ended the wait for the CRM")
 	}
@@ -157,49 +142,22 @@ func (w *Worker) refreshHold(ctx context.Context) error {
 
 // refreshPauses takes over the fleet's pauses from the database.
 func (w *Worker) refreshPauses(ctx context.Context) error {
-	w.mu.Lock()
-	before := w.changes
-	w.mu.Unlock()
+	version := w.pauses.Version()
 	list, err := w.store.Pauses.List(ctx)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
-	paused := map[string]outbox.Pause{}
-	for _, p := range list {
-		paused[p.ObjectType] = p
-	}
-	w.mu.Lock()
-	if w.changes != before || w.pausing > 0 { // what was read is older than what this worker has done meanwhile
-		w.mu.Unlock()
-		return nil
-	}
-	var opened []string
-	for key := range w.pauses {
-		if _, still := paused[key]; !still {
-			opened = append(opened, key)
-			if w.pauses[key].cause == outbox.ByAnswer {
-				w.worked[key] = now // a trial of another worker was answered
-			}
-			delete(w.pauses, key)
+	ended, begun := w.pauses.Follow(list, version, now)
+	w.wakeUp() // a trial may be due sooner, too
+	for _, p := range ended {
+		if p.Cause == outbox.ByAnswer {
+			w.suspects.Answered(p.Key, now) // a trial of another worker was
 		}
+		w.log.Info("calls go on: the pause was lifted", "paused", pausedName(p.Key))
 	}
-	var shut []outbox.Pause
-	for key, p := range paused {
-		if g := w.pauses[key]; g != nil && g.cause == p.Cause {
-			g.trialAt = now.Add(p.TrialIn)
-		} else {
-			delete(w.pauses, key)
-			shut = append(shut, p)
-		}
-	}
-	w.wakeUp()
-	w.mu.Unlock()
-	for _, key := range opened {
-		w.log.Info("calls go on: the pause was lifted", "paused", pausedName(key))
-	}
-	for _, p := range shut {
-		w.shut(p)
+	for _, p := range begun {
+		w.giveBackPaused(p)
 		args := []any{"paused", pausedName(p.ObjectType), "cause", p.Cause, "by", p.By, "reason", p.Reason}
 		if p.Cause != outbox.ByOperator {
 			args = append(args, "next_trial_in", max(p.TrialIn, 0).Round(time.Second))
@@ -207,38 +165,4 @@ func (w *Worker) refreshPauses(ctx context.Context) error {
 		w.log.Warn("calls are paused", args...)
 	}
 	return nil
-}
-
-// restricted tells of how many events of each paused object type a fetch may bring: of none, or what its trial wants.
-func (w *Worker) restricted() map[string]int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.pauses) == 0 {
-		return nil
-	}
-	now := time.Now()
-	most := map[string]int{}
-	for key := range w.pauses {
-		if key != outbox.Account {
-			most[key], _ = w.roomOf(key, now)
-		}
-	}
-	return most
-}
-
-// roomOf tells how many events of an object type may be taken in hand, if a pause limits that: none, or for a trial
-// one, of a breaker a batch. The caller holds mu.
-func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) {
-	trials, ok := w.pauses.passable(fresh, objectType, now)
-	switch {
-	case !ok:
-		return 0, true
-	case len(trials) > 0:
-		n = 1
-		if g := w.pauses[objectType]; g != nil && g.cause == outbox.ByBreaker {
-			n = w.cfg.Batch.Size
-		}
-		return max(0, n-w.waiting.Waiting(objectType)), true
-	}
-	return 0, false
 }

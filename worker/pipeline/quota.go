@@ -20,10 +20,8 @@ func (q Quota) shared() outbox.Quota {
 // false when ctx has ended, or a pause has begun.
 func (w *Worker) reserveToken(ctx, writes context.Context, j plannedCall) (got limiter.Token, ok bool) {
 	got, err := w.limiter.Reserve(ctx, func() (tokens int, ok bool) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		tokens = min(w.waiting.Len()/w.cfg.Batch.Size, w.cfg.InFlight-w.active)
-		return tokens, w.pauses.stillPassable(fresh, outbox.Account, j.trials)
+		tokens = min(w.waiting.len()/w.cfg.Batch.Size, w.cfg.InFlight-int(w.active.Load()))
+		return tokens, w.pauses.StillPassable(outbox.Account, false, j.trials)
 	})
 	w.pauseForTheDay(writes, err)
 	return got, err == nil
@@ -57,9 +55,7 @@ func (w *Worker) takeTokenFor(calls, writes context.Context, batches []*attempt)
 
 // mayStill reports whether no pause and no hold keeps the call of a batch from being made.
 func (w *Worker) mayStill(b *attempt) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.pauses.stillPassable(b.kind, b.ObjectType, b.trials) && w.backoff.stillLets(time.Now(), b.scout)
+	return w.pauses.StillPassable(b.ObjectType, b.kind == reconciling, b.trials) && w.backoff.StillLets(time.Now(), b.scout)
 }
 
 // pauseForTheDay pauses everything until there may be calls again, if err is that the day's calls are used up.

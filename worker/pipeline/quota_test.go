@@ -20,15 +20,18 @@ func TestRipeUnderAQuota(t *testing.T) {
 	begin := time.Now()
 	w := &Worker{
 		cfg:     Config{Quota: Quota{Calls: 1, Window: 10 * time.Second}},
-		waiting: batcher.New[*item](batcher.Config{Size: 2, Wait: time.Second}),
+		waiting: newWaiting(batcher.Config{Size: 2, Wait: time.Second}),
 	}
-	open := func(string) bool { return false }
-	w.waiting.Add("rare", nil, 1, begin)
-	w.waiting.Add("usual", nil, 1, begin.Add(time.Second))
-	w.waiting.Add("other", nil, 1, begin.Add(2*time.Second))
-	ripe := func(after time.Duration, shut func(string) bool, want string) {
+	open := []string{"rare", "usual", "other"}
+	add := func(objectType string, after time.Duration) {
+		w.waiting.add(&item{Event: &worker.Event{ObjectType: objectType}}, begin.Add(after))
+	}
+	add("rare", 0)
+	add("usual", time.Second)
+	add("other", 2*time.Second)
+	ripe := func(after time.Duration, open []string, want string) {
 		t.Helper()
-		if key, _ := w.ready(begin.Add(after), shut); key != want {
+		if key, _ := w.ready(begin.Add(after), open); key != want {
 			t.Errorf("%v after: %q, want %q", after, key, want)
 		}
 	}
@@ -43,11 +46,11 @@ func TestRipeUnderAQuota(t *testing.T) {
 	}
 	ask()
 	ripe(5*time.Second, open, "rare") // none is full
-	w.waiting.Add("other", nil, 1, begin.Add(5*time.Second))
+	add("other", 5*time.Second)
 	ripe(5*time.Second, open, "other")
-	w.waiting.Add("usual", nil, 1, begin.Add(5*time.Second))
+	add("usual", 5*time.Second)
 	ripe(5*time.Second, open, "usual") // of those that are full it has waited longest
-	ripe(5*time.Second, func(key string) bool { return key == "usual" }, "other")
+	ripe(5*time.Second, []string{"rare", "other"}, "other")
 	ripe(20*time.Second, open, "rare")
 	scarce.early = true
 	ask()
@@ -145,7 +148,8 @@ func TestCallsThatTellNothing(t *testing.T) {
 func TestLoadWhilePaused(t *testing.T) {
 	s := snapshot{pending: 600_000, workers: []outbox.Capacity{{Batch: 100, Rate: 1000}}}
 	for key, want := range map[string]int{"contracts": 10, outbox.Account: 1} {
-		w := &Worker{pauses: pauseSet{key: {cause: outbox.ByAnswer}}}
+		w := &Worker{}
+		w.pauses.Close(outbox.Pause{ObjectType: key, Cause: outbox.ByAnswer}, time.Now())
 		if got := w.load(&s).Signals().WorkersWanted; got != want {
 			t.Errorf("%s is paused: %d workers are wanted, want %d", key, got, want)
 		}

@@ -96,9 +96,10 @@ func (w *Worker) load(s *snapshot) Load {
 	if l.Calls > 0 && s.quota.Effective > 0 {
 		l.Calls, l.Used, l.Blocked = s.quota.Effective, s.quota.Used, s.quota.BlockedFor
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	l.Paused, l.Partly = w.pauses[outbox.Account] != nil, len(w.pauses) > 0 || !w.unwell.since.IsZero()
+	_, l.Paused = w.pauses.Get(outbox.Account)
+	w.toldMu.Lock()
+	defer w.toldMu.Unlock()
+	l.Partly = len(w.pauses.List()) > 0 || !w.unwell.since.IsZero()
 	return l
 }
 

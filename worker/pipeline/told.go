@@ -13,8 +13,7 @@ import (
 	"crmintake/worker"
 )
 
-// unwell is what the last calls in a row came to that brought no answer of the CRM's about their events. Worker.mu
-// guards it.
+// unwell is what the last calls in a row came to that brought no answer of the CRM's about their events.
 type unwell struct {
 	since time.Time // the first of them; zero: the last call was answered
 	times int
@@ -71,16 +70,19 @@ func (w *Worker) tell() outbox.Told {
 		_, err := w.database.failure()
 		t.Database.Kind = string(outbox.FaultOf(err))
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t.Done = w.done
+	if done := w.done.Load(); done > 0 {
+		t.Done = time.Unix(0, done)
+	}
+	until, _ := w.backoff.Until()
+	w.toldMu.Lock()
+	defer w.toldMu.Unlock()
 	if u := w.unwell; !u.since.IsZero() {
 		t.CRM = &outbox.Trouble{Kind: u.kind, Why: u.why, Since: u.since, Times: u.times}
-		if w.backoff.until.After(now) {
-			t.CRM.Until = w.backoff.until
+		if until.After(now) {
+			t.CRM.Until = until
 		}
 	}
-	for objectType, o := range w.reads {
+	for objectType, o := range w.readLogs {
 		if trouble := o.trouble(); trouble != nil {
 			if t.Reads == nil {
 				t.Reads = map[string]*outbox.Trouble{}
@@ -173,18 +175,15 @@ func (w *Worker) Sight() operator.Sight {
 
 // pausesNow are those that this worker knows of, with what was read of them.
 func (w *Worker) pausesNow(read []operator.Pause, at time.Time) (list []operator.Pause) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(w.pauses)) {
-		g := w.pauses[key]
-		p := operator.Pause{ObjectType: key, Cause: string(g.cause)}
+	for _, known := range w.pauses.List() {
+		p := operator.Pause{ObjectType: known.Key, Cause: string(known.Cause)}
 		for _, r := range read {
 			if r.ObjectType == p.ObjectType && r.Cause == p.Cause {
 				p = r
 			}
 		}
-		if g.cause != outbox.ByOperator {
-			p.TrialAt = at.Add(time.Until(g.trialAt))
+		if known.Cause != outbox.ByOperator {
+			p.TrialAt = at.Add(time.Until(known.TrialAt))
 		}
 		list = append(list, p)
 	}

@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"crmintake/batcher"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 	"crmintake/worker"
 	"crmintake/worker/pipeline/internal/inflight"
 	"crmintake/worker/pipeline/internal/limiter"
+	"crmintake/worker/pipeline/internal/pauses"
 )
 
 // Worker moves events from a Source through a CRM into the outbox. New makes one.
@@ -43,35 +44,29 @@ type Worker struct {
 	calls    callTime
 	untold   untold
 
-	wake chan struct{} // tells the dispatcher to look again; holds one
+	waiting   *waiting
+	due       *dueList
+	pauses    pauses.Set
+	backoff   pauses.Backoff
+	windows   pauses.Windows
+	successes pauses.Successes
+	reads     *pauses.Reads
+	suspects  *pauses.Suspects
+
+	wake      signal                    // the dispatcher's
+	active    atomic.Int64              // calls under way, with what goes before and after them
+	freshNext bool                      // whose turn it is, where both fresh and due events wait; the dispatcher's own
+	newUntil  atomic.Pointer[time.Time] // what is new and was published before is asked about before it is sent
+	done      atomic.Int64              // when what a call came to was last committed, in nanoseconds since 1970; 0: never
+
+	toldMu   sync.Mutex // guards what others are told
+	unwell   unwell
+	readLogs map[string]*failureLog // by object type: reads that are refused
 
 	events      slicePool[outbox.Event]
 	inputs      slicePool[worker.Input]
 	rows        slicePool[row]
 	settlements slicePool[outbox.Settlement]
-
-	// mu guards what follows: what is in hand, and what may be sent.
-	mu        sync.Mutex
-	waiting   *batcher.Batcher[*item] // not yet cut; none of it is acked
-	pauses    pauseSet
-	breaker   breaker
-	windows   windows
-	changes   int                    // of the gates by this worker, counted
-	pausing   int                    // pauses of this worker's that are being written
-	reads     map[string]*failureLog // by object type: reads that are refused
-	asks      map[string]*readPace   // likewise: when they are made again
-	worked    map[string]time.Time   // by object type: when a create call was last answered
-	hunts     map[string]bool        // object types of which an input is looked for that brings about a refusal
-	suspects  map[string]time.Time   // by event id: when it was refused alone, in words that may be about its object type
-	due       []outbox.Due           // object types with rows that are due, in turn
-	fewDue    map[string]time.Time   // by object type: when a claim last got less than a call's worth of what is to be sent again
-	newUntil  time.Time              // what is new and was published before is asked about before it is sent
-	freshNext bool                   // whose turn it is, where both fresh and due events wait
-	backoff   crmBackoff
-	unwell    unwell
-	done      time.Time   // when what a call came to was last committed
-	size      requestSize // as waiting knows it
-	active    int         // calls under way, with what goes before and after them
 }
 
 // New makes a Worker. It starts nothing.
@@ -96,20 +91,14 @@ func New(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, 
 		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
 		replaying: &failureLog{log: log, what: "replaying dead events"},
 		metrics:   metrics,
-		wake:      make(chan struct{}, 1),
-		waiting:   batcher.New[*item](cfg.Batch),
+		wake:      newSignal(),
+		waiting:   newWaiting(cfg.Batch),
+		due:       newDueList(),
+		reads:     pauses.NewReads(cfg.TrialInterval),
+		suspects:  pauses.NewSuspects(cfg.TrialInterval),
+		readLogs:  map[string]*failureLog{},
 		inflight: inflight.New(inflight.Config{
 			Memory: cfg.Memory, Calls: cfg.InFlight, BatchSize: cfg.Batch.Size, AckWait: cfg.AckWait}),
-		pauses:   pauseSet{},
-		breaker:  breaker{},
-		windows:  windows{},
-		reads:    map[string]*failureLog{},
-		asks:     map[string]*readPace{},
-		worked:   map[string]time.Time{},
-		hunts:    map[string]bool{},
-		suspects: map[string]time.Time{},
-		fewDue:   map[string]time.Time{},
-		size:     requestSize{most: cfg.Batch.Bytes, bound: cfg.Batch.Bytes},
 	}
 	w.limiter = limiter.New(limiter.Config{Quota: cfg.Quota.shared(), Store: store.Quota,
 		Retry: func(ctx context.Context, do func(context.Context) error) error { return w.retryWrite(ctx, ctx, do) }})
@@ -164,9 +153,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopping)
 		w.log.Debug("stopping: what is under way is finished")
-		w.mu.Lock()
 		w.wakeUp()
-		w.mu.Unlock()
 		hard := time.AfterFunc(max(w.cfg.ShutdownTimeout-cutReserve, w.cfg.ShutdownTimeout/2), cutOff)
 		last := time.AfterFunc(w.cfg.ShutdownTimeout, func() {
 			giveUp(fmt.Errorf("not all could be finished within the shutdown timeout of %v", w.cfg.ShutdownTimeout))
@@ -236,18 +223,11 @@ func (w *Worker) drained(ctx context.Context) bool {
 // strandedPatience is what the source has to mend what is stranded, before a drain fails for it.
 const strandedPatience = 15 * time.Second
 
-func (w *Worker) busy() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.inflight.Events() > 0 || w.active > 0
-}
+func (w *Worker) busy() bool { return w.inflight.Events() > 0 || w.active.Load() > 0 }
 
-// wakeUp makes dispatcher and intake look at what has changed. The caller holds mu.
+// wakeUp makes dispatcher and intake look at what has changed.
 func (w *Worker) wakeUp() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.wake.set()
 	w.inflight.Wake()
 }
 

@@ -1,4 +1,4 @@
-package pipeline
+package pauses
 
 import "testing"
 
@@ -19,25 +19,25 @@ func TestWindow(t *testing.T) {
 		"a good one after rejections":    {[]told{{100, 0, 100}, {10, 0, 10}, {10, 1, 9}}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ws := windows{}
+			var ws Windows
 			for _, told := range c.told {
-				ws.begin("contracts")
-				closed := !ws.room("contracts")
-				made := ws.learn("contracts", told.inputs, told.others, told.rejected)
-				if made != (closed && ws.room("contracts")) {
+				ws.Begin("contracts")
+				closed := !ws.Room("contracts")
+				made := ws.Record("contracts", told.inputs, told.others, told.rejected)
+				if made != (closed && ws.Room("contracts")) {
 					t.Errorf("%+v: it does not tell truly whether it made room", told)
 				}
-				ws.end("contracts")
+				ws.End("contracts")
 			}
-			if !ws.room("contracts") || !ws.room("deals") {
+			if !ws.Room("contracts") || !ws.Room("deals") {
 				t.Error("nothing is under way, and there is no room")
 			}
-			ws.begin("contracts")
-			room, few := ws.room("contracts"), ws.few("contracts")
-			if room != c.open || few != c.few || !ws.room("deals") {
+			ws.Begin("contracts")
+			room, few := ws.Room("contracts"), ws.Few("contracts")
+			if room != c.open || few != c.few || !ws.Room("deals") {
 				t.Errorf("room beside a call: %v; few inputs: %v; want %v, %v", room, few, c.open, c.few)
 			}
-			if made := ws.end("contracts"); made == c.open || !ws.room("contracts") {
+			if made := ws.End("contracts"); made == c.open || !ws.Room("contracts") {
 				t.Error("its end made no room")
 			}
 		})
@@ -46,22 +46,22 @@ func TestWindow(t *testing.T) {
 
 // A window that closes while many calls are under way has room when the last of them has ended.
 func TestWindowClosesUnderCalls(t *testing.T) {
-	ws := windows{}
-	ws.begin("contracts")
-	ws.learn("contracts", 1, 1, 0)
+	var ws Windows
+	ws.Begin("contracts")
+	ws.Record("contracts", 1, 1, 0)
 	for range 3 {
-		ws.begin("contracts")
+		ws.Begin("contracts")
 	}
-	ws.learn("contracts", 100, 0, 100)
+	ws.Record("contracts", 100, 0, 100)
 	for left := 3; left >= 0; left-- {
-		if ws.room("contracts") {
+		if ws.Room("contracts") {
 			t.Errorf("%d calls are under way, and there is room", left+1)
 		}
-		if !ws.end("contracts") {
+		if !ws.End("contracts") {
 			t.Error("the dispatcher is not to look again")
 		}
 	}
-	if !ws.room("contracts") {
+	if !ws.Room("contracts") {
 		t.Error("all have ended, and there is no room")
 	}
 }
