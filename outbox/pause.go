@@ -27,27 +27,42 @@ const (
 
 // Pause is something that the fleet does not call.
 type Pause struct {
-	ObjectType string // or Account
-	Cause      Cause
-	Reason     string
-	By         string        // the worker that met it, or the person who wants it; "" if nobody knows
-	Since      time.Time     // set by the Store
-	Trials     int           // of a breaker's: how many have failed; set by the Store
-	TrialIn    time.Duration // until one worker may try again; zero or less: now. Without meaning for a person's
+	ObjectType string        `json:"object_type"` // or Account
+	Cause      Cause         `json:"cause"`
+	Reason     string        `json:"reason"`
+	By         string        `json:"by,omitempty"`      // the worker that met it, or the person who wants it; "" if nobody knows
+	Since      time.Time     `json:"since,omitzero"`    // by the database's clock; set by Pauses
+	Trials     int           `json:"trials,omitempty"`  // of a breaker's: how many have failed; set by Pauses
+	TrialAt    time.Time     `json:"trial_at,omitzero"` // as Since: when a call tries whether it can end; zero: a person ends it
+	TrialIn    time.Duration `json:"-"`                 // until TrialAt; zero or less: now. Without meaning for a person's
 }
 
-// Pauses lists what is paused, by object type, the Account first.
+const listPauses = `
+SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trials, trial_at, coalesce(trial_at - now(), interval '0')
+FROM pause ORDER BY object_type COLLATE "C"`
+
+// List lists what is paused, by object type, the Account first.
 func (s *Pauses) List(ctx context.Context) ([]Pause, error) {
-	rows, err := s.pool.Query(ctx, `
-SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trials, coalesce(trial_at - now(), interval '0') FROM pause ORDER BY object_type COLLATE "C"`)
-	if err != nil {
-		return nil, fmt.Errorf("outbox: pauses: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Pause])
+	list, err := readPauses(ctx, s.pool)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: pauses: %w", err)
 	}
 	return list, nil
+}
+
+func readPauses(ctx context.Context, q querier) ([]Pause, error) {
+	rows, err := q.Query(ctx, listPauses)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (p Pause, err error) {
+		var trialAt *time.Time
+		err = r.Scan(&p.ObjectType, &p.Cause, &p.Reason, &p.By, &p.Since, &p.Trials, &trialAt, &p.TrialIn)
+		if trialAt != nil {
+			p.TrialAt = *trialAt
+		}
+		return p, err
+	})
 }
 
 // None takes the place of a person's, and a breaker's of no other: it would only make longer what is paused.

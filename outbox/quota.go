@@ -166,39 +166,3 @@ func (s *Quotas) Resumed(ctx context.Context, account string, ago time.Duration)
 	}
 	return resumed, nil
 }
-
-// QuotaState is how an account's quota stands. Operators find the same in the table quota.
-type QuotaState struct {
-	Account    string
-	Configured int           // calls in any Window, as the last worker that asked was told
-	Window     time.Duration // 0 if none has asked yet
-	Effective  int           // of these, what the fleet makes: less what is reserved, what others use, and what caution takes
-	Used       int           // calls in the window that ends now
-	Others     int           // calls that others made in it, as far as the answers' headers tell
-	HeaderMax  *int          // as the newest answer told; nil: never
-	HeaderLeft *int
-	HeaderAt   *time.Time
-	UsedToday  int  // by the fleet, by its own count
-	DayLimit   int  // what the fleet may use in a day, as the last worker that asked was told; 0 for any number
-	DayMax     *int // the account's, as the newest answer told
-	DayLeft    *int
-
-	BlockedFor time.Duration // no calls until then; 0: they are made
-	BlockedWhy string
-}
-
-// QuotaState tells how an account's quota stands. It takes no lock. Before the first call there is nothing to tell, and
-// ok is false.
-func (s *Quotas) State(ctx context.Context, account string) (state QuotaState, ok bool, err error) {
-	var l ledger
-	var now time.Time
-	err = s.pool.QueryRow(ctx, `SELECT `+ledgerColumns+`, clock_timestamp() FROM quota WHERE account = $1`, account).Scan(append(l.columns(), &now)...)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return state, false, nil
-	}
-	if err != nil {
-		return state, false, fmt.Errorf("outbox: quota: %w", err)
-	}
-	l.rewind(now)
-	return l.state(account, now), true, nil
-}

@@ -300,8 +300,9 @@ func (l *ledger) dayLeft(q Quota, now time.Time) (left int, until time.Duration)
 func (l *ledger) state(account string, now time.Time) QuotaState {
 	q := Quota{Calls: l.limitCalls, Window: l.limitWindow}
 	s := QuotaState{
-		Account: account, Configured: l.limitCalls, Window: l.limitWindow, Effective: l.effective, DayLimit: l.dayLimit,
-		HeaderMax: l.headerMax, HeaderLeft: l.headerRemaining, HeaderAt: l.headerAt, DayMax: l.dayMax, DayLeft: l.dayRemaining,
+		Account: account, Calls: l.limitCalls, Window: Duration(l.limitWindow), Effective: l.effective,
+		HeaderMax: l.headerMax, HeaderLeft: l.headerRemaining, HeaderAt: l.headerAt,
+		DayLimit: l.dayLimit, DayMax: l.dayMax, DayLeft: l.dayRemaining,
 	}
 	if l.limitWindow > 0 {
 		s.Used = l.between(now.Add(-l.limitWindow), now)
@@ -311,10 +312,12 @@ func (l *ledger) state(account string, now time.Time) QuotaState {
 		s.UsedToday = l.dayUsed
 	}
 	if l.blockedUntil != nil && l.blockedUntil.After(now) {
-		s.BlockedFor = l.blockedUntil.Sub(now)
+		s.BlockedUntil, s.BlockedFor = *l.blockedUntil, l.blockedUntil.Sub(now)
 		if l.blockedWhy != nil {
 			s.BlockedWhy = *l.blockedWhy
 		}
+	} else {
+		s.Left = max(s.Effective-s.Used, 0)
 	}
 	return s
 }

@@ -92,7 +92,7 @@ func TestQuotaState(t *testing.T) {
 	g = take(t, s, q, Ask{Want: 1, Seen: Seen{At: at, Max: 90, Remaining: 47, Window: q.Window, DailyMax: 5000, DailyRemaining: 4000}})
 	state, _, err := s.Quota.State(t.Context(), "a")
 	ok(t, err)
-	if state.Configured != 100 || state.Window != q.Window || *state.HeaderMax != 90 || *state.HeaderLeft != 47 || state.UsedToday != 4 || state.DayLimit != 900 ||
+	if state.Calls != 100 || time.Duration(state.Window) != q.Window || *state.HeaderMax != 90 || *state.HeaderLeft != 47 || state.UsedToday != 4 || state.DayLimit != 900 ||
 		*state.DayMax != 5000 || *state.DayLeft != 4000 || state.Used != 4 || state.Others < 38 || state.Others > 40 || state.Effective < 46 || state.Effective > 48 {
 		t.Errorf("state %+v after %+v", state, g)
 	}

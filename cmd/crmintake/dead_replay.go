@@ -125,16 +125,13 @@ func (c *deadReplayCmd) notes(ctx context.Context, d *desk, plan operator.Replay
 	}
 	alive := false
 	for _, w := range workers {
-		alive = alive || w.Silent < silent
+		alive = alive || w.Alive
 	}
 	if !alive {
 		note("No worker is running now; nothing is sent before one is.")
 	}
 	return notes, nil
 }
-
-// silent is after how long a worker that says nothing, as it does every second, is not counted on.
-const silent = 15 * time.Second
 
 // duration says how long it takes at least.
 func (c *deadReplayCmd) duration(plan operator.ReplayPlan) string {

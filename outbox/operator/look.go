@@ -89,7 +89,7 @@ func whoWorks(ctx context.Context, tx pgx.Tx, s *Status) error {
 	list, err := pgx.CollectRows(rows, outbox.ScanWorker)
 	for _, w := range list {
 		s.Workers = append(s.Workers, WorkerState{Name: w.Name, StartedAt: w.StartedAt, SeenAt: s.At.Add(-w.Silent),
-			Alive:     w.Silent < silentFor,
+			Alive:     w.Alive,
 			BatchSize: w.Batch, Rate: w.Rate, Told: w.Told})
 	}
 	return err

@@ -79,12 +79,6 @@ type WorkerState struct {
 	Told outbox.Told `json:"told"` // by itself; it may be silent since
 }
 
-// silentFor is after how long a worker, which says about once a second that it is there, is not taken for alive.
-const silentFor = 8 * time.Second
-
-// countMost is how large the table may be, in bytes, for its rows to be counted one by one: some tens of milliseconds.
-const countMost = 32 << 20
-
 const (
 	statusAttempts = `
 SELECT object_type, kind, count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint, min(started_at)
@@ -250,7 +244,7 @@ func finished(ctx context.Context, tx pgx.Tx, s *Status) error {
 	if err := tx.QueryRow(ctx, statusSize).Scan(&size); err != nil {
 		return err
 	}
-	if size > countMost {
+	if size > outbox.CountedBytes {
 		return estimate(ctx, tx, s)
 	}
 	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on`); err != nil {
@@ -298,11 +292,11 @@ func estimate(ctx context.Context, tx pgx.Tx, s *Status) error {
 // quotaUse is how the quota stands, at about that time.
 func (o *Operator) quotaUse(ctx context.Context, at time.Time) (*QuotaUse, error) {
 	q, known, err := o.store.Quota.State(ctx, outbox.QuotaAccount)
-	if err != nil || !known || q.Configured == 0 {
+	if err != nil || !known || q.Calls == 0 {
 		return nil, err
 	}
 	u := &QuotaUse{
-		Calls: q.Configured, Window: q.Window.String(), Effective: q.Effective, Used: q.Used, Others: q.Others, Left: max(q.Effective-q.Used, 0),
+		Calls: q.Calls, Window: q.Window.String(), Effective: q.Effective, Used: q.Used, Others: q.Others, Left: max(q.Effective-q.Used, 0),
 		UsedToday: q.UsedToday, DayLimit: q.DayLimit, DayMax: q.DayMax, DayLeft: q.DayLeft,
 	}
 	if q.BlockedFor > 0 {

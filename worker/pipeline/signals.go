@@ -102,6 +102,3 @@ func (w *Worker) Signals(ctx context.Context) (Signals, error) {
 	}
 	return w.load(&s).Signals(), nil
 }
-
-// workerSilent is for how long a worker that is there may not be heard of: it says so once a second.
-const workerSilent = 10 * time.Second

@@ -67,7 +67,7 @@ func (w *Worker) snapshot(ctx context.Context) (s snapshot) {
 			return err
 		}
 		for _, other := range s.look.Workers {
-			if s.look.At.Sub(other.SeenAt) < workerSilent {
+			if other.Alive {
 				s.workers = append(s.workers, outbox.Capacity{Batch: other.BatchSize, Rate: other.Rate})
 			}
 		}

@@ -13,19 +13,24 @@ import (
 // Fleet is the list of the workers.
 type Fleet struct{ pool *Pool }
 
-// Worker is one of the fleet.
+// Worker is one of the fleet. Times are by the database's clock.
 type Worker struct {
-	Name      string
-	StartedAt time.Time
-	Silent    time.Duration // since it was last heard of, by the database's clock
+	Name      string        `json:"name"`
+	StartedAt time.Time     `json:"started_at"`
+	SeenAt    time.Time     `json:"seen_at"` // its last heartbeat
+	Silent    time.Duration `json:"-"`       // since then
+	Alive     bool          `json:"alive"`   // silent for less than SilentAfter
 	Capacity
-	Told
+	Told `json:"told"` // with its last heartbeat
 }
+
+// SilentAfter is without how many heartbeats, of one a second, a worker is not counted on any more: ten.
+const SilentAfter = 10 * time.Second
 
 // Capacity is what a worker could do if there were no quota, and enough to do.
 type Capacity struct {
-	Batch int     // events that a call takes
-	Rate  float64 // events a second; 0 while that is not known
+	Batch int     `json:"batch_size"`        // events that a call takes
+	Rate  float64 `json:"events_per_second"` // 0 while that is not known
 }
 
 // Told is what a worker says of itself with each beat: its settings, and what is in its way. Times are by its own
@@ -105,23 +110,27 @@ func (s *Fleet) Deregister(ctx context.Context, name string) error {
 const ListWorkers = `
 SELECT name, started_at, seen_at, now() - seen_at, batch_size, events_per_second, told FROM worker ORDER BY name`
 
-// ScanWorker reads a row of ListWorkers.
-func ScanWorker(r pgx.CollectableRow) (w Worker, err error) {
-	var seen time.Time
-	err = r.Scan(&w.Name, &w.StartedAt, &seen, &w.Silent, &w.Batch, &w.Rate, &w.Told)
-	w.Told.By(seen)
-	return w, err
-}
-
-// Workers lists the fleet, by name. Those that were killed are in it, silent, for a day.
+// List lists the fleet, by name. Those that were killed are in it, silent, for a day.
 func (s *Fleet) List(ctx context.Context) ([]Worker, error) {
-	rows, err := s.pool.Query(ctx, ListWorkers)
-	if err != nil {
-		return nil, fmt.Errorf("outbox: workers: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, ScanWorker)
+	list, err := readWorkers(ctx, s.pool)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: workers: %w", err)
 	}
 	return list, nil
+}
+
+func readWorkers(ctx context.Context, q querier) ([]Worker, error) {
+	rows, err := q.Query(ctx, ListWorkers)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, ScanWorker)
+}
+
+// ScanWorker reads a row of ListWorkers.
+func ScanWorker(r pgx.CollectableRow) (w Worker, err error) {
+	err = r.Scan(&w.Name, &w.StartedAt, &w.SeenAt, &w.Silent, &w.Batch, &w.Rate, &w.Told)
+	w.Alive = w.Silent < SilentAfter
+	w.Told.By(w.SeenAt)
+	return w, err
 }

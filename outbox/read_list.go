@@ -25,9 +25,9 @@ type ListFilter struct {
 
 // Page is a part of a list, in the order of event ids, or of time.
 type Page struct {
-	Records []Record
-	Next    string // what the next page comes After; "" if there is none
-	Looked  int    // how many rows were looked at, where there is no index on what was asked for; else 0
+	Records []Record `json:"events"`
+	Next    string   `json:"next,omitempty"` // what the next page comes After; "" if there is none
+	Looked  int      `json:"-"`              // how many rows were looked at, where no index has what was asked for; else 0
 }
 
 // lookMost bounds the rows that one page looks at to find those that it lists: some tenths of a second.

@@ -15,13 +15,14 @@ type StatusCounts struct {
 	Overdue time.Duration
 }
 
+// Counting costs the database some 20 ms at most, for either bound. What is more is an estimate of its own, from its
+// last VACUUM or ANALYZE.
 const (
-	// MostCounted is how far a status is counted, which takes some 20 ms. What is more is the database's estimate, from
-	// its last VACUUM or ANALYZE.
-	MostCounted = 100_000
-	// countCreated is how large the table may be, in bytes, for created rows to be counted one by one: a few
-	// milliseconds. In a larger one they are what the database believes to be in it, less all others.
-	countCreated = 4 << 20
+	// CountedRows is how far StatusCounts counts a status.
+	CountedRows = 100_000
+	// CountedBytes is how large the table of events may be for created rows to be counted one by one: some 120,000 of
+	// them. In a larger one created is what the database believes to be in it, less all others.
+	CountedBytes = 16 << 20
 )
 
 // What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was
@@ -54,7 +55,7 @@ SELECT
 
 // StatusCounts counts the rows. Its cost is bounded, however many there are: it may be asked every few seconds.
 func (s *Reader) StatusCounts(ctx context.Context) (StatusCounts, error) {
-	return s.statusCounts(ctx, MostCounted, countCreated)
+	return s.statusCounts(ctx, CountedRows, CountedBytes)
 }
 
 func (s *Reader) statusCounts(ctx context.Context, most, counted int64) (c StatusCounts, err error) {
