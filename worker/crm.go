@@ -124,7 +124,7 @@ type Call struct {
 	Wait          time.Duration // how long the answer asks to wait (Retry-After or the class's default); 0 if it doesn't matter
 	Asked         bool          // the answer itself asks for the wait, by Retry-After
 	Detail        string        // one line for people: status, category and message, or the transport's error; never a secret
-	LogDetail          string        // Detail without the CRM's own words about events, which may repeat their values: for logs; "" if it has none
+	LogDetail     string        // Detail without the CRM's own words about events, which may repeat their values: for logs; "" if it has none
 	Raw           []byte        // an answer that is no success, or a read's that leaves something open, as received, at most 64 KiB of it; else nil
 	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type (403, 404). A lone
 	// input's Outcome has the error then, and is NotApplied all the same.

@@ -15,17 +15,24 @@ import (
 // maxTokenAnswer is far above any answer with tokens.
 const maxTokenAnswer = 64 << 10
 
-// request asks the token endpoint, once. Its form is the documentation's for 2026-03: all parameters in the body, none in the address.
-// The error forms are those of RFC 6749, of the API in general, and of the endpoint's former version; each is met in practice.
+// request asks the token endpoint, once. Its form is the documentation's for 2026-03: all parameters in the body, none in
+// the address. The error forms are those of RFC 6749, of the API in general, and of the endpoint's former version; each is
+// met in practice.
+//
+// It is not golang.org/x/oauth2 that asks: that one reads an answer by its content type and not by what it holds, and drops
+// the refresh token that it got where it can't read the lifetime beside it.
 func (o *OAuth) request(ctx context.Context, g *grant, refresh string) (tokens, error) {
-	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {g.client}, "client_secret": {g.secret}, "refresh_token": {refresh}}
+	form := url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {g.client}, "client_secret": {g.secret},
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.endpoint.String(), strings.NewReader(form.Encode()))
 	if err != nil {
 		return tokens{}, errors.New("the token endpoint's address is not valid")
 	}
 	r.GetBody = nil // net/http does not send it a second time
 	r.Header = http.Header{
-		"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"}, "User-Agent": {o.cfg.UserAgent},
+		"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"},
+		"User-Agent": {o.cfg.UserAgent},
 	}
 	hide := g.redactor(refresh)
 	resp, err := o.transport.RoundTrip(r)
@@ -88,10 +95,13 @@ func (a *tokenAnswer) refusal(status int, hide redactor) error {
 	}
 	said := hide.line(fmt.Sprintf("%d %s %s", status, code, words))
 	switch {
-	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status == http.StatusLocked, status == 477, status >= 500, status < 300:
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status == http.StatusLocked,
+		status == 477, status >= 500, status < 300:
 		return fmt.Errorf("%w: the token endpoint answers %s", ErrTokenLater, said)
-	case isCode(code, "invalid_grant", "BAD_REFRESH_TOKEN", "BAD_HUB", "unauthorized"), strings.Contains(strings.ToLower(words), "refresh token"):
-		return fmt.Errorf("the OAuth grant was revoked or has run out; install the app again and give its new refresh token (the token endpoint answers %s)", said)
+	case isCode(code, "invalid_grant", "BAD_REFRESH_TOKEN", "BAD_HUB", "unauthorized"),
+		strings.Contains(strings.ToLower(words), "refresh token"):
+		return fmt.Errorf("the OAuth grant was revoked or has run out; install the app again and give its new refresh token "+
+			"(the token endpoint answers %s)", said)
 	case status < 400, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		return fmt.Errorf("there is no token endpoint; check the API's address and version (it answers %s)", said)
 	}
