@@ -69,7 +69,7 @@ func (x *exchange) record(status int) {
 	if status != 0 {
 		x.w.Header()["Date"] = []string{x.crm.cfg.Now().UTC().Format(http.TimeFormat)}
 	}
-	x.crm.record(x)
+	x.crm.journal.record(x)
 }
 
 func (x *exchange) serve() {
@@ -110,7 +110,7 @@ func (x *exchange) serve() {
 
 // enter judges credential and quota. Where it lets nobody in, it has dealt with the request.
 func (x *exchange) enter() (latency time.Duration, ok bool) {
-	if p := x.crm.authenticate(x.r.Header.Get("Authorization")); p != nil {
+	if p := x.crm.credentials.check(x.r.Header.Get("Authorization"), x.crm.cfg.Now()); p != nil {
 		x.fail(http.StatusUnauthorized, p)
 		return 0, false
 	}

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
@@ -34,7 +32,7 @@ func (o *OAuth) validate() error {
 	return nil
 }
 
-// grants are the tokens of an app. CRM.mu guards them.
+// grants are the tokens of an app. They are not safe for concurrent use: credentials guards them.
 type grants struct {
 	app     *OAuth
 	refresh map[string]string // those that are good, and which one ends when each is used; "" for none
@@ -60,7 +58,7 @@ func (g *grants) begin(app *OAuth) {
 	g.refresh, g.access, g.expired = map[string]string{app.RefreshToken: ""}, map[string]accessToken{}, map[string]bool{}
 }
 
-// accept tells whether an access token is good, and lets end what is over by its use.
+// accept is true for a good access token, and ends what is over by its use.
 func (g *grants) accept(token string, now time.Time) bool {
 	t, ok := g.access[token]
 	if !ok {
@@ -100,40 +98,6 @@ func (g *grants) renew(refresh string, now time.Time) (access, next string, ok b
 	return access, next, true
 }
 
-// RevokeGrant is what a user does who removes the app: no token is good any more.
-func (c *CRM) RevokeGrant() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	clear(c.grants.refresh)
-	for token := range c.grants.access {
-		c.grants.end(token)
-	}
-}
-
-// Grant is what a user does who installs the app again: another refresh token is good, beside those that are.
-func (c *CRM) Grant(refreshToken string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.grants.refresh[refreshToken] = ""
-}
-
-// ExpireTokens ends all access tokens before their time.
-func (c *CRM) ExpireTokens() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, token := range slices.Collect(maps.Keys(c.grants.access)) {
-		c.grants.end(token)
-	}
-}
-
-// ScriptTokens does for requests of access tokens what Script does for creates, with those faults of AllReads that answer a status, or that
-// break or delay an exchange, or its body. Of these, BreakAfter, SlowAnswer and those of the body come after a token was made.
-func (c *CRM) ScriptTokens(faults ...Fault) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tokenLines.add(faults, true)
-}
-
 // refresh answers a request for an access token.
 func (x *exchange) refresh() {
 	if x.r.Method != http.MethodPost {
@@ -158,7 +122,8 @@ func (x *exchange) refresh() {
 		x.deny("invalid_request", err.Error())
 		return
 	}
-	x.effect = x.crm.meetToken()
+	x.effect = x.crm.injector.nextOfTokens()
+	x.crm.journal.met(x.effect.fault)
 	switch {
 	case x.effect.fault == BreakBefore:
 		x.reset()
@@ -167,11 +132,12 @@ func (x *exchange) refresh() {
 		x.stand()
 		return
 	}
-	access, next, code, words := x.crm.renew(form)
+	access, next, code, words := x.crm.renew(form, x.crm.cfg.Now())
 	if code != "" {
 		x.deny(code, words)
 		return
 	}
+	x.crm.journal.refreshed()
 	switch x.effect.fault {
 	case BreakAfter:
 		x.reset()
@@ -182,8 +148,8 @@ func (x *exchange) refresh() {
 	if next == "" {
 		next = form.Get("refresh_token")
 	}
-	x.out = fmt.Appendf(x.out, `{"token_type":"bearer","access_token":%q,"refresh_token":%q,"expires_in":%d,"hub_id":62515,"scopes":["oauth"]}`,
-		access, next, int(x.crm.grants.app.Lifetime/time.Second))
+	x.out = fmt.Appendf(x.out, `{"token_type":"bearer","access_token":%q,"refresh_token":%q,"expires_in":%d,`+
+		`"hub_id":62515,"scopes":["oauth"]}`, access, next, int(x.crm.lifetime()/time.Second))
 	x.send(http.StatusOK)
 }
 
@@ -211,32 +177,4 @@ func tokenForm(body string) (url.Values, error) {
 func (x *exchange) deny(code, words string) {
 	x.out = fmt.Appendf(x.out, `{"error":%q,"error_description":%q}`, code, words)
 	x.json(http.StatusBadRequest)
-}
-
-func (c *CRM) meetToken() effect {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.tokenLines) == 0 {
-		return effect{fault: None}
-	}
-	e := c.tokenLines[0]
-	c.tokenLines = c.tokenLines[1:]
-	if e.fault != None {
-		c.stats.Faults[e.fault]++
-	}
-	return e
-}
-
-func (c *CRM) renew(form url.Values) (access, next, code, words string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if form.Get("client_id") != c.grants.app.ClientID || form.Get("client_secret") != c.grants.app.ClientSecret {
-		return "", "", "invalid_client", "missing or unknown client id, or another client secret"
-	}
-	access, next, ok := c.grants.renew(form.Get("refresh_token"), c.cfg.Now())
-	if !ok {
-		return "", "", "invalid_grant", "missing or invalid refresh token"
-	}
-	c.stats.Refreshes++
-	return access, next, "", ""
 }

@@ -1,8 +1,10 @@
 package hubspottest
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -13,8 +15,9 @@ const (
 	policyDaily    = "DAILY"
 )
 
-// quota admits calls. It is guarded by CRM.mu.
+// quota admits calls.
 type quota struct {
+	mu    sync.Mutex // guards all below
 	limit Limit
 	daily int
 
@@ -25,9 +28,38 @@ type quota struct {
 	today int // calls admitted on day
 }
 
-// admit takes one call into account, or says which policy refuses it. Only what is admitted counts. A call at the very
-// moment when one leaves the window is admitted: the window is half open.
-func (q *quota) admit(now time.Duration, wall time.Time) (policy string) {
+// SetLimit changes the rolling quota. Calls of the last moments count against the new one, as far as they lie in the
+// smaller of both windows.
+func (q *quota) SetLimit(limit Limit) error {
+	if err := limit.validate(); err != nil {
+		return fmt.Errorf("hubspottest: %w", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.limit = limit
+	return nil
+}
+
+// SetDaily changes the daily limit; 0 means none.
+func (q *quota) SetDaily(calls int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.daily = max(calls, 0)
+}
+
+// mostInWindow is the most calls that any window has held.
+func (q *quota) mostInWindow() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.most
+}
+
+// admit takes one call into account, or says which policy refuses it, and sets the headers as they stand after it. Only
+// what is admitted counts. A call at the very moment when one leaves the window is admitted: the window is half open.
+func (q *quota) admit(h http.Header, now time.Duration, wall time.Time) (policy string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer q.headers(h)
 	if day := wall.UTC().Truncate(24 * time.Hour); !day.Equal(q.day) {
 		q.day, q.today = day, 0
 	}

@@ -32,7 +32,7 @@ func (t *table) find(by *property, value []byte, archived bool) found {
 	var i int
 	if by == nil {
 		var err error
-		if i, err = t.index(string(unquote(value))); err != nil {
+		if i, err = t.rows.index(string(unquote(value))); err != nil {
 			return found{}
 		}
 	} else {
@@ -41,15 +41,15 @@ func (t *table) find(by *property, value []byte, archived bool) found {
 			return found{}
 		}
 	}
-	if _, merged := t.merged[i]; merged {
+	if _, merged := t.rows.merged[i]; merged {
 		return found{state: unspoken}
 	}
-	if t.archived[i] != archived {
+	if t.rows.archived[i] != archived {
 		return found{}
 	}
-	f := found{state: told, id: t.ids[i], created: t.created[i], archived: archived}
-	if t.keep {
-		f.properties = properties(t.kept[i])
+	f := found{state: told, id: t.rows.ids[i], created: t.rows.created[i], archived: archived}
+	if t.rows.keep {
+		f.properties = properties(t.rows.kept[i])
 	}
 	return f
 }

@@ -2,6 +2,7 @@ package hubspottest
 
 import (
 	"maps"
+	"sync"
 	"time"
 )
 
@@ -32,17 +33,6 @@ type Stats struct {
 	MostInWindow int
 }
 
-// Stats tells what has happened so far. The maps are the caller's. A request is counted before the first byte of its
-// answer leaves, so who has an answer finds it counted.
-func (c *CRM) Stats() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.stats
-	s.Statuses, s.Faults = maps.Clone(s.Statuses), maps.Clone(s.Faults)
-	s.MostInWindow = c.quota.most
-	return s
-}
-
 // Call describes one request.
 type Call struct {
 	At      time.Time // by Config.Now, when the answer began
@@ -54,20 +44,58 @@ type Call struct {
 	Fault   Fault // None if it met none
 }
 
-// Calls tells of the last requests, at most Config.KeepCalls, in the order of their answers.
-func (c *CRM) Calls() []Call {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	calls := make([]Call, 0, len(c.calls))
-	calls = append(calls, c.calls[c.next:]...)
-	return append(calls, c.calls[:c.next]...)
+// journal is what has happened.
+type journal struct {
+	mu    sync.Mutex // guards all below
+	stats Stats
+	calls []Call // the last keep, in a circle
+	keep  int
+	next  int // where the next one goes, once calls is full
+}
+
+func (j *journal) begin(keep int) {
+	j.keep, j.stats = keep, Stats{Statuses: make(map[int]int), Faults: make(map[Fault]int)}
+}
+
+func (j *journal) read() Stats {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.stats
+	s.Statuses, s.Faults = maps.Clone(s.Statuses), maps.Clone(s.Faults)
+	return s
+}
+
+// met counts a fault.
+func (j *journal) met(f Fault) {
+	if f == None {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stats.Faults[f]++
+}
+
+// refreshed counts an access token.
+func (j *journal) refreshed() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stats.Refreshes++
+}
+
+// Calls are the last requests, at most Config.KeepCalls, in the order of their answers.
+func (j *journal) Calls() []Call {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	calls := make([]Call, 0, len(j.calls))
+	calls = append(calls, j.calls[j.next:]...)
+	return append(calls, j.calls[:j.next]...)
 }
 
 // record counts a request.
-func (c *CRM) record(x *exchange) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := &c.stats
+func (j *journal) record(x *exchange) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := &j.stats
 	s.Requests++
 	s.Statuses[x.status]++
 	s.Created += x.created
@@ -88,17 +116,17 @@ func (c *CRM) record(x *exchange) {
 			s.Inputs += len(x.parser.inputs)
 		}
 	}
-	if c.cfg.KeepCalls == 0 {
+	if j.keep == 0 {
 		return
 	}
 	call := Call{
-		At: c.cfg.Now(), Method: x.r.Method, Path: x.r.URL.Path, Status: x.status,
+		At: x.crm.cfg.Now(), Method: x.r.Method, Path: x.r.URL.Path, Status: x.status,
 		Inputs: len(x.parser.inputs) + len(x.parser.values), Created: x.created, Fault: x.effect.fault,
 	}
-	if len(c.calls) < c.cfg.KeepCalls {
-		c.calls = append(c.calls, call)
+	if len(j.calls) < j.keep {
+		j.calls = append(j.calls, call)
 		return
 	}
-	c.calls[c.next] = call
-	c.next = (c.next + 1) % len(c.calls)
+	j.calls[j.next] = call
+	j.next = (j.next + 1) % len(j.calls)
 }

@@ -16,22 +16,16 @@ type table struct {
 	name     string
 	spec     ObjectType
 	declared map[string]*property
-	required []string // each once
-	open     bool     // any property exists
-	keep     bool
+	required []string        // each once
+	open     bool            // any property exists
 	targets  map[string]bool // that associations can name
 	lastID   *atomic.Int64   // of all tables: ids are unique in the account
 
-	mu       sync.Mutex
-	ids      []int64 // increasing, as records are only appended
-	created  []int64 // milliseconds since 1970
-	kept     [][]byte
-	links    map[int][]Association // by the record's index, like the next two
-	merged   map[int]int           // into which record
-	archived map[int]bool
+	mu   sync.Mutex // guards rows, and what properties hold
+	rows rows
 }
 
-// property is what an object type declares of one property. The table's mutex guards its maps.
+// property is what an object type declares of one property. The table guards its maps.
 type property struct {
 	name      string
 	required  bool
@@ -43,9 +37,12 @@ type property struct {
 
 func newTable(name string, spec ObjectType, keep bool, lastID *atomic.Int64) *table {
 	t := &table{
-		name: name, spec: spec, declared: make(map[string]*property), open: spec.Properties == nil, keep: keep,
+		name: name, spec: spec, declared: make(map[string]*property), open: spec.Properties == nil,
 		targets: make(map[string]bool), lastID: lastID,
-		links: make(map[int][]Association), merged: make(map[int]int), archived: make(map[int]bool),
+		rows: rows{
+			objectType: name, keep: keep,
+			links: make(map[int][]Association), merged: make(map[int]int), archived: make(map[int]bool),
+		},
 	}
 	declare := func(name string) *property {
 		if t.declared[name] == nil {
@@ -108,7 +105,7 @@ const (
 func (t *table) create(p *parser, outs []outcome, by failing, now time.Time) (*problem, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	base := len(t.ids)
+	base := len(t.rows.ids)
 	named := base // where a conflict fails the batch, the batch's own records will not exist, and are not named
 	if by == nothing {
 		named = math.MaxInt
@@ -121,7 +118,7 @@ func (t *table) create(p *parser, outs []outcome, by failing, now time.Time) (*p
 		if o.problem == nil {
 			if o.problem = t.claim(p.of(in), named); o.problem == nil {
 				o.id = t.lastID.Add(1)
-				t.ids = append(t.ids, o.id)
+				t.rows.ids = append(t.rows.ids, o.id)
 				continue
 			}
 		}
@@ -152,14 +149,14 @@ func (t *table) claim(props []prop, named int) *problem {
 		if other, taken := p.declared.unique[string(value)]; taken {
 			var id int64
 			if other < named {
-				id = t.ids[t.survivor(other)]
+				id = t.rows.ids[t.rows.survivor(other)]
 			}
 			return t.conflict(p.declared.name, string(value), id)
 		}
 	}
 	for _, p := range props {
 		if p.declared != nil && p.declared.unique != nil && len(p.value) > len(`""`) {
-			p.declared.unique[string(unquote(p.value))] = len(t.ids)
+			p.declared.unique[string(unquote(p.value))] = len(t.rows.ids)
 		}
 	}
 	return nil
@@ -167,7 +164,7 @@ func (t *table) claim(props []prop, named int) *problem {
 
 // undo takes back what a batch that fails as a whole has claimed.
 func (t *table) undo(p *parser, outs []outcome, base int) {
-	t.ids = t.ids[:base]
+	t.rows.ids = t.rows.ids[:base]
 	for i, o := range outs {
 		if o.id == 0 {
 			continue
@@ -184,15 +181,15 @@ func (t *table) undo(p *parser, outs []outcome, base int) {
 // keepRecord keeps what is kept of a record besides its id.
 func (t *table) keepRecord(props []prop, links []Association, at int64) {
 	if links != nil {
-		t.links[len(t.created)] = links
+		t.rows.links[len(t.rows.created)] = links
 	}
-	t.created = append(t.created, at)
+	t.rows.created = append(t.rows.created, at)
 	for _, p := range props {
 		if p.declared != nil && p.declared.counts != nil {
 			p.declared.counts[string(unquote(p.value))]++
 		}
 	}
-	if t.keep {
+	if t.rows.keep {
 		object := append([]byte(nil), '{')
 		for i, p := range props {
 			if i > 0 {
@@ -200,7 +197,7 @@ func (t *table) keepRecord(props []prop, links []Association, at int64) {
 			}
 			object = append(append(append(object, p.name...), ':'), p.value...)
 		}
-		t.kept = append(t.kept, slices.Clip(append(object, '}')))
+		t.rows.kept = append(t.rows.kept, slices.Clip(append(object, '}')))
 	}
 }
 
@@ -221,8 +218,9 @@ func (t *table) count(name string) map[string]int {
 		return counts
 	}
 	t.mu.Unlock()
-	if !t.keep {
-		panic("hubspottest: property " + strconv.Quote(name) + " of " + strconv.Quote(t.name) + " is neither unique nor counted")
+	if !t.rows.keep {
+		panic("hubspottest: property " + strconv.Quote(name) + " of " + strconv.Quote(t.name) +
+			" is neither unique nor counted")
 	}
 	counts := make(map[string]int)
 	for r := range t.all() {
