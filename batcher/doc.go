@@ -30,6 +30,6 @@
 //
 // Add and Cut cost O(1) for each item, amortised. Ripe and Next look at every key that has items: keys are object
 // types, of which an account has tens, and a scan of a short slice is faster than any heap that skip would have to
-// search anyway. A key without items costs nothing: it is forgotten, and its memory with it. Items that went out are not
-// referenced any more.
+// search anyway. A key without items costs nothing: it is forgotten, and its memory with it. Items that went out are
+// not referenced any more.
 package batcher

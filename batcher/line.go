@@ -2,8 +2,8 @@ package batcher
 
 import "time"
 
-// line is the queue of one key: entries[head:], oldest first. Entries before head are zero, so that what went out can be
-// collected.
+// line is the queue of one key: entries[head:], oldest first. Entries before head are zero, so that what went out can
+// be collected.
 type line[T any] struct {
 	key     string
 	index   int    // its place in Batcher.queues
@@ -13,8 +13,8 @@ type line[T any] struct {
 	bytes   int // of all items in the line
 }
 
-// keptBatches is how many batches a buffer may have room for that is kept though it is empty, or nearly so: more than a busy line
-// swings by, so that it does not grow anew each time; at 100 items a batch it is 256 KB.
+// keptBatches is how many batches a buffer may have room for that is kept though it is empty, or nearly so: more than a
+// busy line swings by, so that it does not grow anew each time; at 100 items a batch it is 256 KB.
 const keptBatches = 64
 
 type entry[T any] struct {

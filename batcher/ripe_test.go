@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A model that keeps every item in a plain slice agrees on what is ripe, which key goes first, what a cut holds and when
-// to ask again.
+// A model that keeps every item in a plain slice agrees on what is ripe, which key goes first, what a cut holds and
+// when to ask again.
 func TestRipensAsTheModelDoes(t *testing.T) {
 	type item struct {
 		n, bytes int

@@ -12,11 +12,12 @@ import (
 // the answer, never by panic, and the answer always has one outcome for each input, aligned by index.
 type CRM interface {
 	// Create sends the inputs (1 to 100) in one call. The call ends by ctx's deadline at the latest; no byte of a
-	// request that is not complete by then makes a complete request later. The inputs' slice is the caller's again then.
+	// request that is not complete by then makes a complete request later. The inputs' slice is the caller's again
+	// then.
 	Create(ctx context.Context, objectType string, inputs []Input) Answer
 
-	// Read looks up records by the unique values (1 to 100, distinct) of an id property, or, where idProperty is "", by record ids. It
-	// asks for the named properties of each record besides. It changes nothing.
+	// Read looks up records by the unique values (1 to 100, distinct) of an id property, or, where idProperty is "", by
+	// record ids. It asks for the named properties of each record besides. It changes nothing.
 	Read(ctx context.Context, objectType, idProperty string, values, properties []string) ReadAnswer
 
 	// CredentialVersion returns a word that changes when the credential does. It is no secret.
@@ -74,22 +75,25 @@ const (
 	// are Rejected, the others NotApplied; a lone input is Rejected. With several inputs and nobody named, all are
 	// NotApplied and splitting the batch finds the culprit.
 	Refused
-	// TooLarge: nothing was applied because the request is too large (413): split it by bytes. A lone input is Rejected.
+	// TooLarge: nothing was applied because the request is too large (413): split it by bytes. A lone input is
+	// Rejected.
 	TooLarge
 	// Throttled: nothing was applied; wait Answer.Wait and send less (429, 423).
 	Throttled
 	// Unavailable: the call did not reach the CRM, or the CRM said that it did not work on it (refused connection,
 	// DNS, TLS, 503, 521…): nothing was applied; wait.
 	Unavailable
-	// PauseAccount: nothing was applied, and no call of this account will be until somebody mends it or Answer.Wait has passed
-	// (401, 477, the daily quota).
+	// PauseAccount: nothing was applied, and no call of this account will be until somebody mends it or Answer.Wait has
+	// passed (401, 477, the daily quota).
 	PauseAccount
-	// PauseObjectType: the same for this object type (403, 404, 405, an object type that the account does not know, redirects and other
-	// answers that come from a wrong address). Call.PerhapsOneInput tells of those that a single input may have brought about.
+	// PauseObjectType: the same for this object type (403, 404, 405, an object type that the account does not know,
+	// redirects and other answers that come from a wrong address). Call.PerhapsOneInput tells of those that a single
+	// input may have brought about.
 	PauseObjectType
 )
 
-// Cause says what the parts above act on and a Class leaves open. It is decided at the HTTP edge, too: they look at no status code.
+// Cause says what the parts above act on and a Class leaves open. It is decided at the HTTP edge, too: they look at no
+// status code.
 type Cause uint8
 
 const (
@@ -103,7 +107,8 @@ const (
 	MissingScope
 	// NotFound: there is no such object type, or of a property no such property (404, and a 400 that says so).
 	NotFound
-	// QuotaUsed: by the headers of a 429 without Retry-After the Interval's calls are used up. Others had them, and nobody asks for a wait.
+	// QuotaUsed: by the headers of a 429 without Retry-After the Interval's calls are used up. Others had them, and
+	// nobody asks for a wait.
 	QuotaUsed
 )
 
@@ -126,10 +131,11 @@ type Call struct {
 	Detail        string        // one line for people: status, category and message, or the transport's error; never a secret
 	LogDetail     string        // Detail without the CRM's own words about events, which may repeat their values: for logs; "" if it has none
 	Raw           []byte        // an answer that is no success, or a read's that leaves something open, as received, at most 64 KiB of it; else nil
-	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type (403, 404). A lone
-	// input's Outcome has the error then, and is NotApplied all the same.
+	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type
+	// (403, 404). A lone input's Outcome has the error then, and is NotApplied all the same.
 	PerhapsOneInput bool
-	// AboutAccount: the CRM's words in Detail are about the account or the object type. A pause shows them, in logs too.
+	// AboutAccount: the CRM's words in Detail are about the account or the object type. A pause shows them, in logs
+	// too.
 	AboutAccount bool
 	Date         time.Time // by the answer's Date header, to the second; zero if it has none
 	Limits       Limits
@@ -146,7 +152,8 @@ type Limits struct {
 	DailyMax, DailyRemain int
 }
 
-// ReadAnswer is all that one read call told. Of a value that is neither in Found nor in Missing it told nothing, whatever the class.
+// ReadAnswer is all that one read call told. Of a value that is neither in Found nor in Missing it told nothing,
+// whatever the class.
 type ReadAnswer struct {
 	Class   Class
 	Found   map[string]Found // by the value asked for

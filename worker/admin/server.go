@@ -66,8 +66,8 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// certificates are those that are in their files, or, while these can't be read, those that were. /livez goes by them, too: without any,
-// a file that is wrong for a moment would have the worker restarted, which then could not start.
+// certificates are those that are in their files, or, while these can't be read, those that were. /livez goes by them,
+// too: without any, a file that is wrong for a moment would have the worker restarted, which then could not start.
 type certificates struct {
 	cfg Config
 

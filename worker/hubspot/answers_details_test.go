@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A refusal that may be about what one input holds says so, and one that is certainly about the path or the object type does not.
+// A refusal that may be about what one input holds says so, and one that is certainly about the path or the object type
+// does not.
 func TestPerhapsOneInput(t *testing.T) {
 	const unable = `"message":"Unable to infer object type from: leases"`
 	sensitive := `{"category":"MISSING_SCOPES","message":"no","errors":[{"context":{"propertyName":["ssn"],"requiredGranularScopes":["crm.objects.contacts.sensitive.write"]}}]}`

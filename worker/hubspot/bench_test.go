@@ -10,7 +10,8 @@ import (
 	"crmintake/worker"
 )
 
-// BenchmarkCreateAccount is what a call costs beside the wire: the request of 100 events, and the account of 100 results.
+// BenchmarkCreateAccount is what a call costs beside the wire: the request of 100 events, and the account of 100
+// results.
 func BenchmarkCreateAccount(b *testing.B) {
 	var inputs []worker.Input
 	var results bytes.Buffer

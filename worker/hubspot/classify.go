@@ -120,8 +120,8 @@ var typeWords = regexp.MustCompile(`(?i)^\W*(?:` +
 	`|(?:the )?object ?type\b.{0,120}?\b(?:(?:does not|doesn't) exist|unknown|invalid` +
 	`|not (?:be )?(?:found|known|valid|supported|enabled|recognized)))`)
 
-// unknownType tells whether a refusal says that the account does not know the object type. What names an input, or speaks
-// of an association, is about that; so is a 400 that has a category.
+// unknownType tells whether a refusal says that the account does not know the object type. What names an input, or
+// speaks of an association, is about that; so is a 400 that has a category.
 func (d *document) unknownType(class worker.Class) bool {
 	if class != worker.Refused && class != worker.PauseObjectType || !typeWords.MatchString(d.top.message) {
 		return false

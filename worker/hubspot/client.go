@@ -24,8 +24,8 @@ const (
 	idleTimeout = 20 * time.Second
 	// dialTimeout bounds what a call's deadline does not: net/http goes on dialling for the next call.
 	dialTimeout = 10 * time.Second
-	// writeBuffer holds a usual request (100 events of 300 bytes), which then leaves in one write. Answers are read past the
-	// connection's own buffer. Each connection has one for as long as it is kept.
+	// writeBuffer holds a usual request (100 events of 300 bytes), which then leaves in one write. Answers are read
+	// past the connection's own buffer. Each connection has one for as long as it is kept.
 	writeBuffer = 40 << 10
 	// maxHeaderBytes is far above the headers of any answer.
 	maxHeaderBytes = 256 << 10
@@ -227,7 +227,8 @@ func (c *Client) newRequest(ctx context.Context, guard *writeGuard, body []byte,
 			"Accept":        {"application/json"},
 			"User-Agent":    {c.cfg.UserAgent},
 		},
-		// Without GetBody net/http can't send it a second time. With a reader of any other type it would send the headers first.
+		// Without GetBody net/http can't send it a second time. With a reader of any other type it would send the
+		// headers first.
 		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}
 	return r.WithContext(httptrace.WithClientTrace(ctx, trace))

@@ -17,8 +17,8 @@ func coordinatesMessage(property, value, existing string) string {
 		property, value, existing)
 }
 
-// Forms of a unique value that is taken, and what only looks like one: as a whole answer to a lone input, and as an error that names
-// one of three in a 207 and in a refusal.
+// Forms of a unique value that is taken, and what only looks like one: as a whole answer to a lone input, and as an
+// error that names one of three in a 207 and in a refusal.
 func TestConflict(t *testing.T) {
 	text := func(s string) string {
 		b, _ := json.Marshal(s)

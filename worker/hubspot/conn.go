@@ -13,8 +13,8 @@ var (
 	errOver     = errors.New("the call is over, nothing more is written")
 )
 
-// writeGuard counts a request's written bytes, and blocks writes after its deadline or its close. Once close has returned
-// no byte is written that it has not counted. Its methods may be called by many goroutines at once.
+// writeGuard counts a request's written bytes, and blocks writes after its deadline or its close. Once close has
+// returned no byte is written that it has not counted. Its methods may be called by many goroutines at once.
 type writeGuard struct {
 	deadline time.Time // zero for none
 	now      func() time.Time

@@ -48,8 +48,8 @@ func TestTokenIsHidden(t *testing.T) {
 	}
 }
 
-// A token that was never had sends nothing and pauses the account; a new one is used from the next call on, and the one before for
-// as long as the file holds none.
+// A token that was never had sends nothing and pauses the account; a new one is used from the next call on, and the one
+// before for as long as the file holds none.
 func TestTokenRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	var got []string

@@ -8,8 +8,9 @@ import (
 	"crmintake/worker/plainjson"
 )
 
-// plain is a short cut for the usual answer, which has results and no errors, past jsontext: six tenths of the cost. What is not plain
-// it declines, and readTop reads all of it. What it takes readTop would take, and it leaves d the same.
+// plain is a short cut for the usual answer, which has results and no errors, past jsontext: six tenths of the cost.
+// What is not plain it declines, and readTop reads all of it. What it takes readTop would take, and it leaves d the
+// same.
 func (d *document) plain(body []byte) bool {
 	s := plainjson.Scanner{Text: body}
 	if !utf8.Valid(body) || !s.Next('{') {

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// detail is what an error says of one property: which, and the rule that it broke (PROPERTY_DOESNT_EXIST, INVALID_OPTION…).
-// The API has no one place for it. Where several tell, a conflict comes first; then the JSON within a message is the most
-// exact, then a code and a context beside it, then the errors within; a sub-category, and a name that is quoted in the
-// words, are better than nothing.
+// detail is what an error says of one property: which, and the rule that it broke (PROPERTY_DOESNT_EXIST,
+// INVALID_OPTION…). The API has no one place for it. Where several tell, a conflict comes first; then the JSON within a
+// message is the most exact, then a code and a context beside it, then the errors within; a sub-category, and a name
+// that is quoted in the words, are better than nothing.
 type detail struct{ property, rule string }
 
 // or fills in what d does not tell.
@@ -50,8 +50,9 @@ func (e *apiError) readMessage(message string) {
 	}
 }
 
-// readHidden reads the JSON in a message. Of several faults, and of several conflicts, it is the one that sorts first, for
-// their order is not promised, and events with the same faults are to look alike. It reports false if there is none.
+// readHidden reads the JSON in a message. Of several faults, and of several conflicts, it is the one that sorts first,
+// for their order is not promised, and events with the same faults are to look alike. It reports false if there is
+// none.
 func (e *apiError) readHidden(text string) (any bool) {
 	in := json.NewDecoder(strings.NewReader(text))
 	_, _ = in.Token() // the array's beginning

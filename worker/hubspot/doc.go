@@ -1,5 +1,5 @@
-// Package hubspot is the client of HubSpot's batch create and batch read API. It implements worker.CRM, and reads what a
-// property is.
+// Package hubspot is the client of HubSpot's batch create and batch read API. It implements worker.CRM, and reads what
+// a property is.
 //
 // # Contract
 //
@@ -26,8 +26,8 @@
 // its place (a credential of fewer than six characters is no secret, and is left). TLS is always verified; the
 // system's proxies are used.
 //
-// A refused token (401) of which there is another one by now pauses nothing: the call is to be made again. OAuth has tokens made
-// ahead of time, once for the fleet, and keeps them sealed; its comment is the contract.
+// A refused token (401) of which there is another one by now pauses nothing: the call is to be made again. OAuth has
+// tokens made ahead of time, once for the fleet, and keeps them sealed; its comment is the contract.
 //
 // Answers are asked for uncompressed, and read up to Config.MaxAnswerBytes.
 //

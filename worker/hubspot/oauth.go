@@ -14,8 +14,9 @@ import (
 
 // Vault keeps, for the whole fleet, one secret under each name. outbox.Vault is one.
 type Vault interface {
-	// ChangeSecret shows what is kept under name, nil if nothing is, with its age, and keeps what change returns, if it is not nil
-	// and without error. Nobody else is shown it meanwhile. When ChangeSecret returns no error, what change returned is durable.
+	// ChangeSecret shows what is kept under name, nil if nothing is, with its age, and keeps what change returns, if it
+	// is not nil and without error. Nobody else is shown it meanwhile. When ChangeSecret returns no error, what change
+	// returned is durable.
 	ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error
 }
 
@@ -26,7 +27,8 @@ type OAuthConfig struct {
 	// ClientID and ClientSecret are the app's.
 	ClientID     string
 	ClientSecret TokenSource
-	// RefreshToken is what the account's user granted. Once the API has given another one in its place, it only tells which grant is meant.
+	// RefreshToken is what the account's user granted. Once the API has given another one in its place, it only tells
+	// which grant is meant.
 	RefreshToken TokenSource
 	// Vault shares the tokens among the workers.
 	Vault     Vault
@@ -68,7 +70,8 @@ type access struct {
 }
 
 const (
-	// ahead is how long before its end a token is replaced, or a quarter of its life if that is less. Access tokens live 30 minutes.
+	// ahead is how long before its end a token is replaced, or a quarter of its life if that is less. Access tokens
+	// live 30 minutes.
 	ahead = 5 * time.Minute
 	// aheadRetry is how long to wait after that failed.
 	aheadRetry = 15 * time.Second
@@ -76,7 +79,8 @@ const (
 	refreshTimeout = 10 * time.Second
 	// usualLife is for an answer that does not tell.
 	usualLife = 30 * time.Minute
-	// young: the API has refused a token that is hardly used. Another one would not help; it is tried no more often than this.
+	// young: the API has refused a token that is hardly used. Another one would not help; it is tried no more often
+	// than this.
 	young = time.Minute
 )
 

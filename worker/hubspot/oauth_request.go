@@ -15,12 +15,12 @@ import (
 // maxTokenAnswer is far above any answer with tokens.
 const maxTokenAnswer = 64 << 10
 
-// request asks the token endpoint, once. Its form is the documentation's for 2026-03: all parameters in the body, none in
-// the address. The error forms are those of RFC 6749, of the API in general, and of the endpoint's former version; each is
-// met in practice.
+// request asks the token endpoint, once. Its form is the documentation's for 2026-03: all parameters in the body, none
+// in the address. The error forms are those of RFC 6749, of the API in general, and of the endpoint's former version;
+// each is met in practice.
 //
-// It is not golang.org/x/oauth2 that asks: that one reads an answer by its content type and not by what it holds, and drops
-// the refresh token that it got where it can't read the lifetime beside it.
+// It is not golang.org/x/oauth2 that asks: that one reads an answer by its content type and not by what it holds, and
+// drops the refresh token that it got where it can't read the lifetime beside it.
 func (o *OAuth) request(ctx context.Context, g *grant, refresh string) (tokens, error) {
 	form := url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {g.client}, "client_secret": {g.secret},

@@ -60,7 +60,8 @@ func numbered(n *int) endpoint {
 	}
 }
 
-// The token is replaced five minutes before its end, by one call while others use it; and after its end when that did not work.
+// The token is replaced five minutes before its end, by one call while others use it; and after its end when that did
+// not work.
 func TestOAuthAheadOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made, down := 0, false

@@ -36,9 +36,10 @@ import (
 // A name is the trace id that was sent; in a result without one, the value of the id property, if one input has it. The
 // status word (COMPLETE, PENDING…) changes none of this. Errors that name nobody go to the Unknown inputs.
 //
-// A Conflict is an error whose codes or words say that a unique value is taken (conflict.go), any 409 of a lone input, and
-// each error of a 409 in which none says so. A 400 that says that the account does not know the object type (classify.go)
-// is not Refused but PauseObjectType. Call.PerhapsOneInput is set with a 403 or 404 that has a JSON body and does not say so.
+// A Conflict is an error whose codes or words say that a unique value is taken (conflict.go), any 409 of a lone input,
+// and each error of a 409 in which none says so. A 400 that says that the account does not know the object type
+// (classify.go) is not Refused but PauseObjectType. Call.PerhapsOneInput is set with a 403 or 404 that has a JSON body
+// and does not say so.
 //
 // Call.Detail counts what became of a batch that was not created whole. More than MaxInputs inputs, or none, are not
 // sent.

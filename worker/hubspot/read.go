@@ -25,10 +25,10 @@ import (
 //	404 that speaks of the path or the object type              | PauseObjectType | in neither map
 //	any other                                                   | classify        | in neither map
 //
-// An echo is the id property's value in a result, or the result's id where values are record ids. A value is named, by an
-// echo or in ids, if it is the same, or but for case the only one of its kind. The status word (COMPLETE, PENDING…), a
-// count of errors and other errors change none of this: about what it leaves out an answer says nothing. Call.Detail then
-// says why, and Call.Raw has the answer.
+// An echo is the id property's value in a result, or the result's id where values are record ids. A value is named, by
+// an echo or in ids, if it is the same, or but for case the only one of its kind. The status word (COMPLETE, PENDING…),
+// a count of errors and other errors change none of this: about what it leaves out an answer says nothing. Call.Detail
+// then says why, and Call.Raw has the answer.
 //
 // More than MaxInputs values, or none, are not sent.
 func (c *Client) Read(ctx context.Context, objectType, idProperty string, values, properties []string) worker.ReadAnswer {

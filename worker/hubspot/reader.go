@@ -7,9 +7,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// reader reads JSON value by value, leniently: doubled members are found where they matter, and what isn't UTF-8 becomes
-// U+FFFD in what is decoded and stays in what is kept. What it returns points into the text, or into memory that begin
-// reuses.
+// reader reads JSON value by value, leniently: doubled members are found where they matter, and what isn't UTF-8
+// becomes U+FFFD in what is decoded and stays in what is kept. What it returns points into the text, or into memory
+// that begin reuses.
 type reader struct {
 	src     bytes.Buffer // jsontext reads a *bytes.Buffer's bytes in place
 	json    jsontext.Decoder
@@ -67,8 +67,8 @@ func (r *reader) value() ([]byte, error) {
 	return r.json.ReadValue() // which is a part of the body, for a *bytes.Buffer's bytes are never moved or changed
 }
 
-// scalar reads the next value and returns what a string says, or a number's digits or a boolean's letters; nil for null,
-// and nil and not ok for an object or an array.
+// scalar reads the next value and returns what a string says, or a number's digits or a boolean's letters; nil for
+// null, and nil and not ok for an object or an array.
 func (r *reader) scalar() (text []byte, ok bool, err error) {
 	raw, err := r.value()
 	if err != nil {

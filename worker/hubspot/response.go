@@ -21,8 +21,8 @@ const maxRaw = 64 << 10
 // maxDetail is the longest Detail, in bytes.
 const maxDetail = 400
 
-// readResponse says what an answer means for the batch as a whole, and decodes its body into w.doc. The body is complete
-// unless readErr says why not.
+// readResponse says what an answer means for the batch as a whole, and decodes its body into w.doc. The body is
+// complete unless readErr says why not.
 func (w *workspace) readResponse(status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time) (worker.Class, worker.Call) {
 	call := worker.Call{Status: status, Limits: parseLimits(h), CorrelationID: hide.text(h.Get("X-Hubspot-Correlation-Id"))}
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {

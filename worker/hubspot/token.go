@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// TokenSource gives the bearer token of a call. Token is called once for each call, by many goroutines at once, and
-// its error must not tell the token. It returns by ctx's deadline, which is the call's. An error pauses the account until there is a
-// token, unless it is ErrTokenLater.
+// TokenSource gives the bearer token of a call. Token is called once for each call, by many goroutines at once, and its
+// error must not tell the token. It returns by ctx's deadline, which is the call's. An error pauses the account until
+// there is a token, unless it is ErrTokenLater.
 //
 // A source may have two methods more:
 //
@@ -25,7 +25,8 @@ type TokenSource interface {
 	Token(ctx context.Context) (string, error)
 }
 
-// ErrTokenLater is for a token that can't be had at the moment, which says nothing about the credential: the call is put off.
+// ErrTokenLater is for a token that can't be had at the moment, which says nothing about the credential: the call is
+// put off.
 var ErrTokenLater = errors.New("no access token at the moment")
 
 // errSameToken is Refused's answer where nothing has changed.

@@ -114,8 +114,9 @@ func (s *Scanner) string(escapes bool) (quoted []byte, ok bool) {
 	}
 }
 
-// plainBytes counts the lowest bytes of eight that stand for themselves in a string: all but control characters, the quote and
-// the backslash. In each difference a byte's highest bit is set if the byte is one of those; only bytes above such a one may have it for no reason.
+// plainBytes counts the lowest bytes of eight that stand for themselves in a string: all but control characters, the
+// quote and the backslash. In each difference a byte's highest bit is set if the byte is one of those; only bytes above
+// such a one may have it for no reason.
 func plainBytes(eight uint64) int {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	ends := ((eight - ' '*each) | (eight ^ '"'*each - each) | (eight ^ '\\'*each - each)) &^ eight & high

@@ -31,17 +31,18 @@ type Config struct {
 	// Daily is how many calls a day (UTC, by Now) are answered; 0 means no limit.
 	Daily int
 
-	// MinTransit and MaxTransit bound the random time that a request is under way before the quota sees it. Both are 0 by default.
+	// MinTransit and MaxTransit bound the random time that a request is under way before the quota sees it. Both are 0
+	// by default.
 	MinTransit, MaxTransit time.Duration
 
 	// MinLatency and MaxLatency bound the random time that a call takes before its work begins. Both are 0 by default.
 	MinLatency, MaxLatency time.Duration
 
-	// Rates and ReadRates say how often each fault happens by chance to a create and to a read call, from 0 to 1. A call
-	// meets one fault at most, so the rates of one map add up to 1 at most.
+	// Rates and ReadRates say how often each fault happens by chance to a create and to a read call, from 0 to 1. A
+	// call meets one fault at most, so the rates of one map add up to 1 at most.
 	Rates, ReadRates map[Fault]float64
-	// Seed makes chance repeatable, as far as the order of calls is: two CRMs with the same Seed that get the same calls
-	// one after the other meet the same faults.
+	// Seed makes chance repeatable, as far as the order of calls is: two CRMs with the same Seed that get the same
+	// calls one after the other meet the same faults.
 	Seed uint64
 
 	// Delay is how long SlowAnswer and LateWork wait. The default outlasts a call timeout of 30 seconds.
@@ -58,8 +59,8 @@ type Config struct {
 	// KeepCalls is how many of the last requests Calls tells of.
 	KeepCalls int
 
-	// Now is the CRM's clock, by which records and answers (their Date header) are dated and days turn; time.Now by default. The
-	// rolling quota and all waits go by real time. It may be called by many goroutines at once.
+	// Now is the CRM's clock, by which records and answers (their Date header) are dated and days turn; time.Now by
+	// default. The rolling quota and all waits go by real time. It may be called by many goroutines at once.
 	Now func() time.Time
 }
 
@@ -90,8 +91,8 @@ type ObjectType struct {
 	Types map[string]PropertyType
 	// Counted are the properties whose values Count counts, besides the unique ones.
 	Counted []string
-	// Sensitive are the properties that want a scope which the credential has not: a call with an input that sets one is
-	// refused as a whole, 403 MISSING_SCOPES.
+	// Sensitive are the properties that want a scope which the credential has not: a call with an input that sets one
+	// is refused as a whole, 403 MISSING_SCOPES.
 	Sensitive []string
 	// Kept says, by property, in which form the account keeps values. Records are unique by what is kept, a read finds
 	// them by any value that is kept so, and what is kept is what comes back. Emails are lower-cased before that.

@@ -1,6 +1,6 @@
-// Package hubspottest is a simulated HubSpot account behind the batch create and batch read API, as httptest is to http. It
-// also tells what a property is.
-// It is for tests, demos and benchmarks: strict about requests, true about what it has written, and full of faults.
+// Package hubspottest is a simulated HubSpot account behind the batch create and batch read API, as httptest is to
+// http. It also tells what a property is. It is for tests, demos and benchmarks: strict about requests, true about what
+// it has written, and full of faults.
 //
 // # Contract
 //
@@ -42,8 +42,8 @@
 // # What is certain and what is assumed
 //
 // From HubSpot's published API description, documentation and its clients' issue threads: paths, members, statuses, the
-// limit of 100 inputs and of 65,536 characters, multi-status by trace ids, the texts of errors, quota headers and the body
-// of a 429, properties of null, results in any order, emails in lower case.
+// limit of 100 inputs and of 65,536 characters, multi-status by trace ids, the texts of errors, quota headers and the
+// body of a 429, properties of null, results in any order, emails in lower case.
 //
 // From what users report of real accounts:
 //

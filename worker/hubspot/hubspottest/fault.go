@@ -62,13 +62,13 @@ const (
 	ConflictWithoutID Fault = "conflict-without-id"
 	// ConflictAsValidation is a VALIDATION_ERROR, 400, with CONFLICTING_UNIQUE_VALUE in the message.
 	ConflictAsValidation Fault = "conflict-as-validation"
-	// ConflictAsCoordinates is a VALIDATION_ERROR, 400: "Cannot set PropertyValueCoordinates{…} on A. B already has that
-	// value." B is the record that has it, A an id that no record has.
+	// ConflictAsCoordinates is a VALIDATION_ERROR, 400: "Cannot set PropertyValueCoordinates{…} on A. B already has
+	// that value." B is the record that has it, A an id that no record has.
 	ConflictAsCoordinates Fault = "conflict-as-coordinates"
 	// ConflictAsExists is an OBJECT_ALREADY_EXISTS, 409, with an error such as CONTACT_EXISTS.
 	ConflictAsExists Fault = "conflict-as-exists"
-	// ConflictAsErrorType has ConflictAsCoordinates' message, the errorType UNIQUE_VALUE_CONFLICT and errorTokens. Where
-	// it fails the batch, it has no category.
+	// ConflictAsErrorType has ConflictAsCoordinates' message, the errorType UNIQUE_VALUE_CONFLICT and errorTokens.
+	// Where it fails the batch, it has no category.
 	ConflictAsErrorType Fault = "conflict-as-error-type"
 )
 
@@ -103,16 +103,16 @@ const (
 const (
 	// NoResults answers 201, and 200 to a read, with neither results nor errors; nothing is written.
 	NoResults Fault = "no-results"
-	// The next four answer 201 with another status than COMPLETE. The first half of the inputs (rounded up) is worked on
-	// and accounted for. Of the others the answer says nothing; every second of them is created all the same.
+	// The next four answer 201 with another status than COMPLETE. The first half of the inputs (rounded up) is worked
+	// on and accounted for. Of the others the answer says nothing; every second of them is created all the same.
 	StatusPending    Fault = "status-pending"
 	StatusProcessing Fault = "status-processing"
 	StatusCanceled   Fault = "status-canceled"
 	StatusCancelled  Fault = "status-cancelled"
 )
 
-// The call is refused as a whole: nothing is written, nobody is named. Bodies are JSON errors, but for 502 and above HTML
-// from the edge, without the quota's headers.
+// The call is refused as a whole: nothing is written, nobody is named. Bodies are JSON errors, but for 502 and above
+// HTML from the edge, without the quota's headers.
 const (
 	Answer400           Fault = "400"
 	Answer400Type       Fault = "400-unknown-type" // as if the account did not know the object type

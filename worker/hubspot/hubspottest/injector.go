@@ -35,9 +35,9 @@ func (i *injector) ScriptReads(faults ...Fault) {
 	i.readScript.add(faults, true)
 }
 
-// ScriptTokens does for requests of access tokens what Script does for creates, with those faults of AllReads that answer a
-// status, or that break or delay an exchange, or its body. Of these, BreakAfter, SlowAnswer and those of the body come after
-// a token was made.
+// ScriptTokens does for requests of access tokens what Script does for creates, with those faults of AllReads that
+// answer a status, or that break or delay an exchange, or its body. Of these, BreakAfter, SlowAnswer and those of the
+// body come after a token was made.
 func (i *injector) ScriptTokens(faults ...Fault) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

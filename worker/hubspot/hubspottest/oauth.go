@@ -20,8 +20,8 @@ type OAuth struct {
 	ClientID, ClientSecret, RefreshToken string
 	// Lifetime is how long access tokens live.
 	Lifetime time.Duration
-	// Rotate has each refresh give another refresh token. The one before ends when what came in its place is first used, or
-	// at once with RotateAtOnce.
+	// Rotate has each refresh give another refresh token. The one before ends when what came in its place is first
+	// used, or at once with RotateAtOnce.
 	Rotate, RotateAtOnce bool
 }
 
@@ -77,7 +77,8 @@ func (g *grants) end(token string) {
 	g.expired[token] = true
 }
 
-// renew makes an access token, and perhaps a refresh token, which is "" otherwise. ok is false if the one given is not good.
+// renew makes an access token, and perhaps a refresh token, which is "" otherwise. ok is false if the one given is not
+// good.
 func (g *grants) renew(refresh string, now time.Time) (access, next string, ok bool) {
 	before, ok := g.refresh[refresh]
 	if !ok {

@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestQuotaWindow makes calls at random times of a bubble's clock and compares each answer with the law itself, over the
-// list of all admitted calls.
+// TestQuotaWindow makes calls at random times of a bubble's clock and compares each answer with the law itself, over
+// the list of all admitted calls.
 func TestQuotaWindow(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := hubspottest.Limit{

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// rows are the records of one object type, each with its index. They are not safe for concurrent use: table guards them.
+// rows are the records of one object type, each with its index. They are not safe for concurrent use: table guards
+// them.
 type rows struct {
 	objectType string
 	ids        []int64 // increasing, as records are only appended

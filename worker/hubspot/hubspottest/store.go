@@ -136,7 +136,8 @@ func (t *table) create(p *parser, outs []outcome, by failing, now time.Time) (*p
 	return nil, at
 }
 
-// claim takes the input's unique values for the next record, all or none. A conflict names a record below the index named.
+// claim takes the input's unique values for the next record, all or none. A conflict names a record below the index
+// named.
 func (t *table) claim(props []prop, named int) *problem {
 	if len(t.spec.Unique) == 0 {
 		return nil
