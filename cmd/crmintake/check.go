@@ -163,7 +163,7 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 		return
 	}
 	apart := ""
-	if source.Apart() {
+	if source.Split() {
 		apart = "; each object type has a consumer of its own now, as one was paused: there is one again once the stream was empty"
 	}
 	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, grouped(pending), grouped(unacked), apart)

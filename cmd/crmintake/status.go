@@ -294,7 +294,7 @@ func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 	if b.Pending, b.Unacked, err = q.source.Outstanding(ctx); err != nil {
 		return nil, err
 	}
-	b.Apart = q.source.Apart()
+	b.Apart = q.source.Split()
 	if paused := q.source.PausedFor(); paused > 0 {
 		b.PausedUntil = time.Now().Add(paused)
 	}

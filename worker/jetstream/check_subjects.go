@@ -124,7 +124,7 @@ func overlap(a, b string) bool {
 
 // judgeFilter compares what the consumer delivers with the subject that we are to read.
 func judgeFilter(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamConfig) (f findings) {
-	if cfg.isApart(info.Config) {
+	if cfg.isSplit(info.Config) {
 		return nil // the object types have consumers of their own now
 	}
 	name := "the consumer " + info.Name + " of stream " + s.Name

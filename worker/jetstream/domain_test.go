@@ -80,7 +80,7 @@ func TestDomain(t *testing.T) {
 	}
 	ackAll(brings(t, s, "deals", "tickets"))
 	settled(t, s, 1, 0)
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 	s.Restrict(nil)
 	ackAll(brings(t, s, "contracts"))
 	settled(t, s, 0, 0)

@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,211 +10,153 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"crmintake/worker"
 	"crmintake/worker/event"
 )
 
+// maxPulls is how many lanes are waited for at once.
+const maxPulls = 16
+
+// fetcher decides which consumer is asked for how much. It is for one goroutine: Fetch's.
+type fetcher struct {
+	view   *view
+	puller puller
+	reader reader
+	lanes  *lanes
+}
+
+// fetch is Source's Fetch.
+func (f *fetcher) fetch(ctx context.Context, max, maxBytes int, deliver func(*worker.Event)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// Without a connection requests would wait in the client's buffer, and reach the server together when it is back.
+	if !waitConnected(ctx, f.puller.nc, fetchWait) {
+		return nil // Connect's log has said why
+	}
+	updateErr := f.lanes.update(ctx)
+	if f.lanes.split {
+		return errors.Join(updateErr, f.fromLanes(ctx, f.request(max, maxBytes), f.takeFromLanes(deliver)))
+	}
+	// The fetch itself finds what is wrong with the one consumer.
+	return f.fromShared(ctx, max, maxBytes, func(m *nats.Msg) { f.reader.read(m, deliver) })
+}
+
+// takeFromLanes delivers events as those of lanes.
+func (f *fetcher) takeFromLanes(deliver func(*worker.Event)) func(*nats.Msg) {
+	apart := func(e *worker.Event) {
+		e.Apart = true
+		deliver(e)
+	}
+	return func(m *nats.Msg) { f.reader.read(m, apart) }
+}
+
+// request asks for so much, within the consumer's limits, and waits for it.
+func (f *fetcher) request(max, maxBytes int) pullRequest {
+	limits := f.view.shared.CachedInfo().Config
+	return pullRequest{Batch: atMost(max, limits.MaxRequestBatch), MaxBytes: atMost(maxBytes, limits.MaxRequestMaxBytes),
+		Expires: time.Duration(atMost(int(fetchWait), int(limits.MaxRequestExpires)))}
+}
+
+// atMost returns n, or the limit if there is one that is lower.
+func atMost(n, limit int) int {
+	if limit > 0 {
+		return min(n, limit)
+	}
+	return n
+}
+
+// fromShared fetches from the shared consumer.
+func (f *fetcher) fromShared(ctx context.Context, max, maxBytes int, take func(*nats.Msg)) error {
+	if max = f.unrestricted(ctx, max); max == 0 {
+		sleep(ctx, fetchWait)
+		return nil
+	}
+	n, err := f.puller.pull(ctx, f.view.cfg.nextSubject(f.view.cfg.Consumer), f.request(max, maxBytes), take)
+	f.lanes.idle = n == 0
+	if errors.Is(err, errNoConsumer) {
+		f.lanes.lookSoon()
+		err = f.whyNoConsumer(ctx)
+	}
+	return err
+}
+
 // unrestricted bounds a fetch from the shared consumer while object types are restricted and have no lanes: nothing is
 // fetched when the stream has only what may not be, and no more than may be when it has only such. With others among
 // them all is fetched.
-func (s *Source) unrestricted(ctx context.Context, max int) int {
-	if len(s.lanes.most) == 0 {
+func (f *fetcher) unrestricted(ctx context.Context, max int) int {
+	if len(f.lanes.limits) == 0 {
 		return max
 	}
 	ctx, cancel := context.WithTimeout(ctx, infoWait)
 	defer cancel()
-	state, err := s.state(ctx)
+	state, err := f.view.state(ctx)
 	if err != nil || len(state.Subjects) == 0 {
-		return max // the fetch waits for what comes, or tells
+		return max // the fetch waits for what comes, or says what is wrong
 	}
 	sum := 0
 	for subject := range state.Subjects {
-		objectType, _ := event.ObjectType(subject, s.prefix)
-		most, restricted := s.lanes.most[objectType]
+		objectType, _ := event.ObjectType(subject, f.view.prefix)
+		limit, restricted := f.lanes.limits[objectType]
 		if !restricted {
 			return max
 		}
-		sum += most
+		sum += limit
 	}
 	return min(max, sum)
 }
 
-// fetchLanes is Fetch while there are lanes. Those that have something are asked one after the other, each for as much
-// as there is room for; once none has, all that had lately are waited for together.
-func (s *Source) fetchLanes(ctx context.Context, max, maxBytes int, deliver func(*worker.Event)) error {
+// whyNoConsumer finds out why nobody answers for the shared consumer: it is gone, or the server is about to start or
+// change leader, which is no error.
+func (f *fetcher) whyNoConsumer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchWait) // a part of the fetch
+	defer cancel()
+	if _, err := f.view.shared.Info(ctx); err != nil {
+		return f.view.cfg.explain(err)
+	}
+	return nil
+}
+
+// fromLanes fetches while there are lanes. Those that have something are asked one after the other, each for as much as
+// there is room for; once none has, all that had lately are waited for together.
+func (f *fetcher) fromLanes(ctx context.Context, r pullRequest, take func(*nats.Msg)) error {
 	now := time.Now()
-	open := s.openLanes(now)
-	if s.lanes.halted {
+	open := f.lanes.open(now)
+	if f.lanes.paused {
 		open = nil
 	}
-	r := s.request(max, maxBytes)
 	switch len(open) {
 	case 0:
 		sleep(ctx, lookEvery)
 		return nil
 	case 1:
-		return s.fetchLane(ctx, open[0], r, deliver)
+		return f.fromLane(ctx, open[0], r, take)
 	}
-	again := now.Add(-time.Duration(len(open)) * dryWait / maxPulls).Add(-dryWait)
-	if slices.ContainsFunc(open, func(l *lane) bool { return !l.dry }) {
-		i := slices.IndexFunc(open, func(l *lane) bool { return !l.dry || l.asked.Before(again) })
+	askAgain := now.Add(-time.Duration(len(open)) * emptyWait / maxPulls).Add(-emptyWait)
+	if slices.ContainsFunc(open, func(l *lane) bool { return !l.empty }) {
+		i := slices.IndexFunc(open, func(l *lane) bool { return !l.empty || l.askedAt.Before(askAgain) })
 		r.NoWait, r.Expires = true, 0
-		return s.fetchLane(ctx, open[i], r, deliver)
+		return f.fromLane(ctx, open[i], r, take)
 	}
 	rounds := (len(open) + maxPulls - 1) / maxPulls
 	r.Expires /= time.Duration(rounds)
-	return s.await(ctx, open[:min(len(open), maxPulls, r.Batch)], r, deliver)
+	return f.awaitLanes(ctx, open[:min(len(open), maxPulls, r.Batch)], r, take)
 }
 
-// openLanes are those that may have something which may be fetched. The first of them has waited longest for its turn.
-func (s *Source) openLanes(now time.Time) (open []*lane) {
-	for _, l := range s.lanes.list {
-		most, restricted := s.lanes.most[l.objectType]
-		if restricted && most <= 0 {
-			l.dry = false // unknown, when it is open again
-			continue
-		}
-		if now.Sub(l.seen) <= laneRecent && !now.Before(l.until) {
-			open = append(open, l)
-		}
-	}
-	return open
-}
-
-// limit is a request within what may be fetched of the lane's object type.
-func (s *Source) limit(l *lane, r pullRequest) pullRequest {
-	if most, restricted := s.lanes.most[l.objectType]; restricted {
-		r.Batch = min(r.Batch, most)
-	}
-	return r
-}
-
-// turn puts a lane behind the others.
-func (s *Source) turn(l *lane) {
-	i := slices.Index(s.lanes.list, l)
-	s.lanes.list = append(slices.Delete(s.lanes.list, i, i+1), l)
-}
-
-// fetchLane fetches from one lane.
-func (s *Source) fetchLane(ctx context.Context, l *lane, r pullRequest, deliver func(*worker.Event)) error {
-	s.turn(l)
-	if ok, err := s.make(ctx, l); !ok {
+// fromLane fetches from one lane.
+func (f *fetcher) fromLane(ctx context.Context, l *lane, r pullRequest, take func(*nats.Msg)) error {
+	f.lanes.toBack(l)
+	if ok, err := f.lanes.create(ctx, l); !ok {
 		return err
 	}
-	r = s.limit(l, r)
-	n, err := s.fetchFrom(ctx, l.next, r, apart(deliver))
-	s.fetched(l, n, n < r.Batch, err)
-	if errors.Is(err, errAbsent) {
+	r = f.lanes.bound(l, r)
+	n, err := f.puller.pull(ctx, l.next, r, take)
+	f.lanes.fetched(l, n, n < r.Batch, err)
+	if errors.Is(err, errNoConsumer) {
 		return nil
 	}
 	return err
-}
-
-// fetched takes note of what a lane has brought.
-func (s *Source) fetched(l *lane, n int, dry bool, err error) {
-	now := time.Now()
-	l.dry, l.asked = dry, now
-	if n > 0 {
-		l.seen = now
-	}
-	if errors.Is(err, errAbsent) { // removed by another worker, or all are
-		l.made, l.until = l.name == s.cfg.Consumer, now.Add(dryWait)
-		s.lanes.looked = time.Time{}
-	}
-}
-
-// apart marks events of lanes.
-func apart(deliver func(*worker.Event)) func(*worker.Event) {
-	return func(e *worker.Event) {
-		e.Apart = true
-		deliver(e)
-	}
-}
-
-// await waits for lanes together, until one of them has brought its share or the request's time is over.
-func (s *Source) await(ctx context.Context, list []*lane, r pullRequest, deliver func(*worker.Event)) error {
-	deliver = apart(deliver)
-	shares := map[string]*share{}
-	r.Batch, r.MaxBytes = r.Batch/len(list), max(1, r.MaxBytes/len(list))
-	total := 0
-	var failed error
-	inbox := s.nc.NewInbox()
-	incoming := make(chan *nats.Msg, len(list)*(r.Batch+1))
-	sub, err := s.nc.ChanSubscribe(inbox+".*", incoming)
-	if err != nil {
-		return fmt.Errorf("jetstream: %w", err)
-	}
-	byInbox := make([]*share, len(list))
-	for i, l := range list {
-		s.turn(l)
-		ok, err := s.make(ctx, l)
-		if !ok {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		each := s.limit(l, r)
-		body, err := json.Marshal(each)
-		if err == nil {
-			err = s.nc.PublishRequest(l.next, inbox+"."+strconv.Itoa(i), body)
-		}
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("jetstream: %w", err))
-			continue
-		}
-		byInbox[i] = &share{lane: l, left: each.Batch}
-		shares[l.name] = byInbox[i]
-		total++
-	}
-	if total == 0 {
-		return errors.Join(failed, sub.Unsubscribe())
-	}
-	take := func(m *nats.Msg) (full bool) {
-		s.give(m, deliver)
-		meta, err := m.Metadata()
-		if err != nil {
-			return false
-		}
-		x := shares[meta.Consumer]
-		if x == nil {
-			return false
-		}
-		x.n++
-		x.left--
-		return x.left == 0
-	}
-	timer := time.NewTimer(r.Expires + lateness)
-	defer timer.Stop()
-	for full := false; total > 0 && !full; {
-		select {
-		case m := <-incoming:
-			if m.Reply != "" {
-				full = take(m)
-				continue
-			}
-			total--
-			i, _ := strconv.Atoi(strings.TrimPrefix(m.Subject, inbox+"."))
-			err := s.status(m)
-			switch {
-			case errors.Is(err, errAbsent):
-				byInbox[i].err = err
-			case errors.Is(err, errTooBig):
-				byInbox[i].left, full = 0, true
-			default:
-				failed = errors.Join(failed, err)
-			}
-		case <-timer.C:
-			total = 0
-		case <-ctx.Done():
-			total = 0
-		}
-	}
-	s.withdraw(sub, incoming, func(m *nats.Msg) { take(m) })
-	for _, x := range shares {
-		s.fetched(x.lane, x.n, x.left > 0, x.err)
-	}
-	return failed
 }
 
 // share is what one lane brings while several are waited for.
@@ -225,41 +166,91 @@ type share struct {
 	err     error
 }
 
-// outstandingApart is Outstanding while there are lanes. It is a work queue: what is acked is gone from the stream.
-func (s *Source) outstandingApart(ctx context.Context) (pending, unacked int, err error) {
-	consumers, err := s.consumers(ctx)
+// awaitLanes waits for lanes together, until one of them has brought its share or the request's time is over.
+func (f *fetcher) awaitLanes(ctx context.Context, list []*lane, r pullRequest, deliver func(*nats.Msg)) error {
+	r.Batch, r.MaxBytes = r.Batch/len(list), max(1, r.MaxBytes/len(list))
+	inbox := f.puller.nc.NewInbox()
+	incoming := make(chan *nats.Msg, len(list)*(r.Batch+1))
+	sub, err := f.puller.nc.ChanSubscribe(inbox+".*", incoming)
 	if err != nil {
-		return 0, 0, err
+		return fmt.Errorf("jetstream: %w", err)
 	}
-	for _, c := range consumers {
-		if s.isLane(c) { // what the shared one has delivered is theirs, too, or paused
-			unacked += c.NumAckPending
+	shares, failed := f.requestShares(ctx, list, r, inbox)
+	waiting := len(shares)
+	if waiting == 0 {
+		return errors.Join(failed, sub.Unsubscribe())
+	}
+	byName := map[string]*share{}
+	for _, x := range shares {
+		byName[x.lane.name] = x
+	}
+	take := func(m *nats.Msg) (full bool) {
+		deliver(m)
+		meta, err := m.Metadata()
+		if err != nil {
+			return false
+		}
+		x := byName[meta.Consumer]
+		if x == nil {
+			return false
+		}
+		x.n++
+		x.left--
+		return x.left == 0
+	}
+	timer := time.NewTimer(r.Expires + lateness)
+	defer timer.Stop()
+	for full := false; waiting > 0 && !full; {
+		select {
+		case m := <-incoming:
+			if m.Reply != "" {
+				full = take(m)
+				continue
+			}
+			waiting--
+			x := shares[strings.TrimPrefix(m.Subject, inbox+".")]
+			err := f.puller.status(m)
+			switch {
+			case x == nil: // of no request that was sent
+			case errors.Is(err, errNoConsumer):
+				x.err = err
+			case errors.Is(err, errTooLarge):
+				x.left, full = 0, true
+			default:
+				failed = errors.Join(failed, err)
+			}
+		case <-timer.C:
+			waiting = 0
+		case <-ctx.Done():
+			waiting = 0
 		}
 	}
-	total, err := s.total(ctx)
-	unacked = min(unacked, total)
-	return total - unacked, unacked, err
+	f.puller.withdraw(sub, incoming, func(m *nats.Msg) { take(m) })
+	for _, x := range shares {
+		f.lanes.fetched(x.lane, x.n, x.left > 0, x.err)
+	}
+	return failed
 }
 
-// total counts what the stream has of our subjects.
-func (s *Source) total(ctx context.Context) (n int, err error) {
-	state, err := s.state(ctx)
-	for _, each := range state.Subjects {
-		n += int(each)
+// requestShares asks each lane for its share, whose messages come to inbox.<key of the share>.
+func (f *fetcher) requestShares(ctx context.Context, list []*lane, r pullRequest, inbox string) (
+	shares map[string]*share, failed error) {
+	shares = map[string]*share{}
+	for i, l := range list {
+		f.lanes.toBack(l)
+		ok, err := f.lanes.create(ctx, l)
+		if !ok {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		each, key := f.lanes.bound(l, r), strconv.Itoa(i)
+		if err := f.puller.send(l.next, inbox+"."+key, each); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		shares[key] = &share{lane: l, left: each.Batch}
 	}
-	return n, err
-}
-
-// consumers are all of the stream's.
-func (s *Source) consumers(ctx context.Context) (list []*jetstream.ConsumerInfo, err error) {
-	all := s.stream.ListConsumers(ctx)
-	for c := range all.Info() {
-		list = append(list, c)
-	}
-	if err := all.Err(); err != nil {
-		return nil, s.cfg.explain(err)
-	}
-	return list, nil
+	return shares, failed
 }
 
 // sleep waits, no longer than ctx.

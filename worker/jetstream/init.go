@@ -168,7 +168,7 @@ func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, p
 		}
 		consumer, err = stream.CreateConsumer(ctx, wanted)
 		if err != nil && notUnique(err) == nil { // it was deleted while object types had consumers of their own
-			wanted.FilterSubject = c.apartFilter()
+			wanted.FilterSubject = c.splitFilter()
 			if again, againErr := stream.CreateConsumer(ctx, wanted); againErr == nil {
 				consumer, err = again, nil
 			}

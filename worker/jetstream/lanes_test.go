@@ -105,9 +105,9 @@ func (e *env) one(t *testing.T, s *Source) {
 func TestRestrict(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
-	e.of(t, "contracts", "contracts", "contracts", "deals", "a.b", "c.d.e", "not$one", apartToken, "deals")
+	e.of(t, "contracts", "contracts", "contracts", "deals", "a.b", "c.d.e", "not$one", splitToken, "deals")
 	s.Restrict(map[string]int{"contracts": 0})
-	got := brings(t, s, "deals", "deals", "a.b", "c.d.e", "not$one", apartToken)
+	got := brings(t, s, "deals", "deals", "a.b", "c.d.e", "not$one", splitToken)
 	for _, one := range got {
 		if valid := one.ObjectType == "deals"; valid != (one.Invalid == "") || one.Apart != true {
 			t.Errorf("%+v", one)
@@ -321,7 +321,7 @@ func TestLanesTakeTurns(t *testing.T) {
 func TestIdleLanes(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
-	s.lanes.idle = time.Second
+	s.fetcher.lanes.keep = time.Second
 	e.of(t, "contracts", "deals")
 	s.Restrict(map[string]int{"contracts": 0})
 	held := brings(t, s, "deals")

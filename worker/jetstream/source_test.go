@@ -234,7 +234,7 @@ func TestFetchExactBytes(t *testing.T) {
 func TestFetchEndsWithContext(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
-	s.lateness = patience // what comes later would be nobody's until the ack wait ends
+	s.fetcher.puller.lateness = patience // what comes later would be nobody's until the ack wait ends
 	const total = 5000
 	e.numbered(t, total)
 	seen := map[uint64]int{}
@@ -352,7 +352,7 @@ func TestConsumerGone(t *testing.T) {
 		failed <- err
 	}()
 	until(t, "the request is at the server", func() bool {
-		info, err := s.consumer.Info(t.Context())
+		info, err := s.view.shared.Info(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

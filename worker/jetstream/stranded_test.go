@@ -17,7 +17,7 @@ import (
 )
 
 // stranded asks, and fails if there are not so many, or if the advice lacks a part.
-func stranded(t *testing.T, s *Source, want int, parts ...string) {
+func wantStranded(t *testing.T, s *Source, want int, parts ...string) {
 	t.Helper()
 	got, advice, err := s.Stranded(t.Context())
 	if err != nil || got != want {
@@ -67,14 +67,14 @@ func (e *env) edit(t *testing.T, change func(*jetstream.ConsumerConfig)) {
 func TestStrandedByMaxDeliver(t *testing.T) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 	e.strand(t, s, "deals", "deals", "contacts")
 	e.of(t, "tickets")
-	stranded(t, s, 3, "3 events of the stream CRM_EVENTS are delivered to nobody any more",
+	wantStranded(t, s, 3, "3 events of the stream CRM_EVENTS are delivered to nobody any more",
 		"type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init --ack-wait=1h0m0s'")
 	ackAll(brings(t, s, "deals", "deals", "contacts", "tickets"))
 	settled(t, s, 0, 0)
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 	e.one(t, s)
 }
 
@@ -88,16 +88,16 @@ func TestStrandedUntilTheConsumerIsMadeAnew(t *testing.T) {
 	}
 	s := e.init(t, InitConfig{})
 	e.strand(t, s, "deals", "deals")
-	stranded(t, s, 2)
+	wantStranded(t, s, 2)
 	nothingComes(t, s)
-	stranded(t, s, 2)
+	wantStranded(t, s, 2)
 	if err := e.js.DeleteConsumer(t.Context(), "CRM_EVENTS", "crmintake"); err != nil {
 		t.Fatal(err)
 	}
 	s = e.init(t, InitConfig{})
 	ackAll(brings(t, s, "deals", "deals"))
 	settled(t, s, 0, 0)
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 }
 
 // A lane's are found, too.
@@ -107,7 +107,7 @@ func TestStrandedInALane(t *testing.T) {
 	e.of(t, "deals", "contracts", "tickets")
 	s.Restrict(map[string]int{"contracts": 0})
 	got := brings(t, s, "deals", "tickets")
-	stranded(t, s, 0) // nobody has made a lane for contracts
+	wantStranded(t, s, 0) // nobody has made a lane for contracts
 	lane := e.info(t, "crmintake-deals").Config
 	if lane.MaxDeliver != -1 {
 		t.Errorf("the lane delivers %d times", lane.MaxDeliver)
@@ -122,12 +122,12 @@ func TestStrandedInALane(t *testing.T) {
 		}
 	}
 	e.givesUp(t, s, "crmintake-deals")
-	stranded(t, s, 1, "type 'nats consumer rm CRM_EVENTS crmintake-deals --force'")
+	wantStranded(t, s, 1, "type 'nats consumer rm CRM_EVENTS crmintake-deals --force'")
 	if err := e.js.DeleteConsumer(t.Context(), "CRM_EVENTS", "crmintake-deals"); err != nil {
 		t.Fatal(err)
 	}
 	ackAll(brings(t, s, "deals"))
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 }
 
 // Subjects that no consumer takes are told of, those of other applications are not.
@@ -143,18 +143,18 @@ func TestStrandedSubjects(t *testing.T) {
 	for _, subject := range []string{"audit.login", "audit.logout", "crm.create.deals"} {
 		e.publish(t, &nats.Msg{Subject: subject})
 	}
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 	if _, err := st.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "audit", FilterSubject: "audit.>",
 		AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
 		t.Fatal(err)
 	}
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 	stream.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.>", Destination: "made.>"}
 	if _, err := e.js.UpdateStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
 	}
 	e.of(t, "deals", "tickets")
-	stranded(t, s, 2, "no consumer takes their subjects, such as made.",
+	wantStranded(t, s, 2, "no consumer takes their subjects, such as made.",
 		`'export CRMINTAKE_SUBJECT="made.>"', 'nats consumer rm CRM_EVENTS crmintake --force' and 'crmintake init'`)
 }
 
@@ -216,10 +216,10 @@ func (e *env) underLoad(t *testing.T, s *Source, nc *nats.Conn) {
 		}
 	})
 	for range 5 {
-		if l, err := s.lookForStranded(ctx, strandedLag); err != nil || l.passed > 0 {
+		if l, err := s.view.lookForStranded(ctx, strandedLag); err != nil || l.passed > 0 {
 			t.Fatalf("%+v are stranded (%v)", l, err)
 		}
-		stranded(t, s, 0)
+		wantStranded(t, s, 0)
 	}
 }
 
@@ -236,7 +236,7 @@ func TestStrandedWhereAckedMessagesStay(t *testing.T) {
 	e.of(t, "deals")
 	ackAll(brings(t, s, "deals"))
 	settled(t, s, 0, 0)
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 	e.edit(t, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 2 })
 	e.of(t, "deals", "tickets")
 	for range 2 {
@@ -245,7 +245,7 @@ func TestStrandedWhereAckedMessagesStay(t *testing.T) {
 		}
 	}
 	e.givesUp(t, s, "crmintake")
-	stranded(t, s, 2, "then 'crmintake init'; all that the stream keeps then comes again")
+	wantStranded(t, s, 2, "then 'crmintake init'; all that the stream keeps then comes again")
 	if _, err := Open(t.Context(), e.nc, Config{}); err == nil || !strings.Contains(err.Error(), "2 times at most") {
 		t.Errorf("open: %v", err)
 	}

@@ -15,7 +15,7 @@ func TestPublisher(t *testing.T) {
 	m.Header.Set("traceparent", parent)
 	m.Header.Set("Tracestate", "a=b") // names of NATS headers know cases, and publishers write either
 	for _, traces := range []bool{false, true} {
-		s.cfg.Traces = traces
+		s.view.cfg.Traces = traces
 		e.publish(t, m)
 		got := fetch(t, s, 1)[0]
 		want := [2]string{}

@@ -22,7 +22,7 @@ func TestSchedule(t *testing.T) {
 		Header: nats.Header{"Nats-Schedule": {"@at " + due}, "Nats-Schedule-Target": {"crm.create.deals"}}})
 	nothingComes(t, s)
 	settled(t, s, 0, 1)
-	stranded(t, s, 0)
+	wantStranded(t, s, 0)
 	ackAll(brings(t, s, "deals"))
 	settled(t, s, 0, 0)
 }

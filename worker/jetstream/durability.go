@@ -62,7 +62,7 @@ func Monitor(ctx context.Context, monitorURL string) (Monitored, error) {
 // does not sync before it confirms, or nobody knows. monitorURL is that of the server's HTTP monitoring, "" for none.
 // It returns "" if all is well.
 func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string) {
-	info := s.stream.CachedInfo()
+	info := s.view.stream.CachedInfo()
 	if info.Config.Replicas > 1 {
 		return ""
 	}
@@ -70,13 +70,13 @@ func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string
 		"were told that they are safe"
 	advice := fmt.Sprintf("set 'sync_interval: always' in the jetstream block of the server's configuration and "+
 		"restart it, "+
-		"or, in a cluster, type 'nats stream edit %s --replicas=3 --force'", s.cfg.Stream)
+		"or, in a cluster, type 'nats stream edit %s --replicas=3 --force'", s.view.cfg.Stream)
 	look := "give --nats-monitor-url (as http://HOST:8222, where the server's configuration has 'http: 8222') to have " +
 		"that looked at"
 	if monitorURL == "" {
 		return fmt.Sprintf("%s has one replica, and it is not known whether its server syncs before it confirms (by "+
 			"default it does so every 2m); if not: %s; %s; %s",
-			s.cfg.Stream, loses, advice, look)
+			s.view.cfg.Stream, loses, advice, look)
 	}
 	server := s.nc.ConnectedServerName()
 	if info.Cluster != nil && info.Cluster.Leader != "" {
@@ -87,12 +87,12 @@ func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string
 	case err != nil:
 		return fmt.Sprintf("%s has one replica, and --nats-monitor-url does not tell whether its server syncs before it "+
 			"confirms (%v); if not: %s; %s",
-			s.cfg.Stream, err, loses, advice)
+			s.view.cfg.Stream, err, loses, advice)
 	case m.Server != server:
 		return fmt.Sprintf("%s has one replica, at the server %s, and --nats-monitor-url is that of the server %s; give "+
-			"that of %s", s.cfg.Stream, server, m.Server, server)
+			"that of %s", s.view.cfg.Stream, server, m.Server, server)
 	case !m.Always:
-		return fmt.Sprintf("%s has one replica, and its server syncs every %v: %s; %s", s.cfg.Stream, m.Interval, loses,
+		return fmt.Sprintf("%s has one replica, and its server syncs every %v: %s; %s", s.view.cfg.Stream, m.Interval, loses,
 			advice)
 	}
 	return ""
