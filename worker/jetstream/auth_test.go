@@ -121,8 +121,10 @@ func proofs(t *testing.T) map[string]proof {
 
 // Each form lets in who has it, and nobody else, and may be replaced while a connection is there: the next one has the new one.
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	for name, p := range proofs(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newGuarded(t, p.wants)
 			var text logBuffer
 			log := slog.New(slog.NewTextHandler(&text, nil))
@@ -175,6 +177,7 @@ func newAuthority(t *testing.T) *pki.Authority {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	ours, theirs := newAuthority(t), newAuthority(t)
 	s := newGuarded(t, serverTLS(t, ours, "127.0.0.1"))
 	url := strings.Replace(s.URL(), "nats://", "tls://", 1)
@@ -239,6 +242,7 @@ func TestTLS(t *testing.T) {
 
 // A server without TLS is left alone where TLS is wanted: no credentials go there.
 func TestNoTLS(t *testing.T) {
+	t.Parallel()
 	s := newGuarded(t, func(o *server.Options) { o.Authorization = "secret" })
 	_, err := Connect(s.URL(), "test", slog.New(slog.DiscardHandler), Auth{CAFile: newAuthority(t).File, Token: func() string { return "secret" }})
 	if err == nil {
@@ -250,6 +254,7 @@ func TestNoTLS(t *testing.T) {
 }
 
 func TestAuthValidate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad")
 	if err := os.WriteFile(bad, []byte("no secret of any kind"), 0o600); err != nil {

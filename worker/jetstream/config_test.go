@@ -9,6 +9,7 @@ import (
 )
 
 func TestConfigValidate(t *testing.T) {
+	t.Parallel()
 	for _, good := range []Config{{}, {Subject: "a.*"}, {Subject: "a.b.c.>"}, {Stream: "a-b_c"}} {
 		if err := good.Validate(); err != nil {
 			t.Errorf("%+v: %v", good, err)
@@ -30,6 +31,7 @@ func TestConfigValidate(t *testing.T) {
 
 // The server knows best what its patterns mean.
 func TestCoversAsTheServer(t *testing.T) {
+	t.Parallel()
 	pattern := rapid.Custom(func(t *rapid.T) string {
 		tokens := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "*"}), 1, 4).Draw(t, "tokens")
 		if rapid.Bool().Draw(t, "tail") {

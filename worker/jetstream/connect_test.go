@@ -13,6 +13,7 @@ import (
 )
 
 func TestValidateURL(t *testing.T) {
+	t.Parallel()
 	for _, good := range []string{"nats://h", "h:4222", "tls://u:p@h:1, nats://[::1]:2", "wss://h"} {
 		if err := ValidateURL(good); err != nil {
 			t.Errorf("%s: %v", good, err)
@@ -26,6 +27,7 @@ func TestValidateURL(t *testing.T) {
 }
 
 func TestConnectFails(t *testing.T) {
+	t.Parallel()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	// A port on which nobody listens any more.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,6 +82,7 @@ func protected(t *testing.T) *server.Server {
 }
 
 func TestLossAndRecoveryAreLoggedOnce(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	if err := e.server.Restart(); err != nil {
 		t.Fatal(err)
@@ -98,6 +101,7 @@ func TestLossAndRecoveryAreLoggedOnce(t *testing.T) {
 }
 
 func TestErrorsOnTheSideAreLoggedOnce(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	// Two subscribers that don't listen, each with room for one message.
 	for range 2 {

@@ -10,6 +10,7 @@ import (
 
 // A schedule is never an event, and stays in the stream until it is due. What it publishes then is one.
 func TestSchedule(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
 		Retention: jetstream.WorkQueuePolicy, AllowMsgSchedules: true}
@@ -29,6 +30,7 @@ func TestSchedule(t *testing.T) {
 
 // The copy of a schedule does nothing, and is no event either.
 func TestCopyOfASchedule(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	other := jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"crm.create.>"}, AllowMsgSchedules: true}
 	if _, err := e.js.CreateStream(t.Context(), other); err != nil {
@@ -49,6 +51,7 @@ func TestCopyOfASchedule(t *testing.T) {
 
 // What marks that a subject's last event was dropped is no event; what a publisher calls so is one.
 func TestMarker(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
 		Retention: jetstream.WorkQueuePolicy, SubjectDeleteMarkerTTL: time.Hour}

@@ -15,6 +15,7 @@ import (
 // At a leaf node the hub's stream is used by its domain's name, from end to end, lanes too. Without the name no second
 // stream is made, which would store each event once more.
 func TestDomain(t *testing.T) {
+	t.Parallel()
 	var port int
 	hub := newEnvWith(t, local.NATSConfig{Options: func(o *server.Options) {
 		port = o.Port + 1
@@ -87,6 +88,7 @@ func TestDomain(t *testing.T) {
 }
 
 func TestDomainName(t *testing.T) {
+	t.Parallel()
 	for _, bad := range []string{"a.b", "a b", ">", "*"} {
 		if (Config{Domain: bad}).Validate() == nil {
 			t.Errorf("%q is accepted", bad)

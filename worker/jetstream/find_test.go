@@ -11,6 +11,7 @@ import (
 
 // An event is found where it waits, past what was taken and past others' subjects, and with what is before it.
 func TestFind(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	stream, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.>"}})
 	if err != nil {
@@ -70,6 +71,7 @@ func TestFind(t *testing.T) {
 
 // A CloudEvent in structured mode has its id in its envelope.
 func TestFindCloudEvent(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	if _, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.>"}}); err != nil {
 		t.Fatal(err)

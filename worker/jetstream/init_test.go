@@ -11,6 +11,7 @@ import (
 )
 
 func TestInitCreates(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	for round, created := range []bool{true, false, false} {
 		report, err := Init(t.Context(), e.nc, InitConfig{AckWait: 42 * time.Second})
@@ -47,6 +48,7 @@ func TestInitCreates(t *testing.T) {
 }
 
 func TestInitAtOnce(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	var all sync.WaitGroup
 	for range 8 {
@@ -61,6 +63,7 @@ func TestInitAtOnce(t *testing.T) {
 }
 
 func TestInitConfigValidate(t *testing.T) {
+	t.Parallel()
 	for _, bad := range []InitConfig{{Replicas: 6}, {Replicas: -1}, {AckWait: -1}, {AckWait: time.Millisecond}, {Config: Config{Stream: "a.b"}}} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v is accepted", bad)
@@ -73,6 +76,7 @@ func TestInitConfigValidate(t *testing.T) {
 
 // What exists is judged and left alone: by Init, which says what differs, and by Open.
 func TestExisting(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	usualStream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 		Duplicates: DuplicateWindow}
@@ -284,6 +288,7 @@ func configs(t *testing.T, e *env) (list []any) {
 }
 
 func TestPushConsumer(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}})
 	if err != nil {
@@ -304,6 +309,7 @@ func TestPushConsumer(t *testing.T) {
 
 // A work queue gives each event to one consumer, so it refuses a second one.
 func TestSecondConsumerOfWorkQueue(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	_, err := Init(t.Context(), e.nc, InitConfig{Config: Config{Consumer: "other"}})

@@ -14,10 +14,14 @@ import (
 	"go.uber.org/goleak"
 
 	"crmintake/deploy/local"
+	"crmintake/deploy/local/parallel"
 	"crmintake/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	parallel.Default()
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds what must happen, and soon; a test that waits so long has failed.
 const patience = 30 * time.Second

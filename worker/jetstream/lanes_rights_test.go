@@ -16,11 +16,13 @@ import (
 // Where object types can't have consumers of their own, all are delivered as long as the stream has others than what is restricted; it is
 // told once why.
 func TestRestrictWithoutLanes(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*jetstream.StreamConfig){
 		"no work queue": func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy },
 		"few consumers": func(c *jetstream.StreamConfig) { c.MaxConsumers = 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e := newEnv(t)
 			c := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy,
 				Discard: jetstream.DiscardNew}
@@ -49,6 +51,7 @@ func TestRestrictWithoutLanes(t *testing.T) {
 // What a worker needs of NATS, as deploy/README.md lists it; and what it does without the rights to have consumers of
 // its own.
 func TestPermissions(t *testing.T) {
+	t.Parallel()
 	allowed := []string{
 		"$JS.API.INFO", "$JS.API.STREAM.INFO.CRM_EVENTS", "$JS.API.CONSUMER.INFO.CRM_EVENTS.crmintake",
 		"$JS.API.CONSUMER.MSG.NEXT.CRM_EVENTS.*", "$JS.ACK.CRM_EVENTS.>",
@@ -59,6 +62,7 @@ func TestPermissions(t *testing.T) {
 		"only for the shared one": append(slices.Clone(allowed), "$JS.API.CONSUMER.CREATE.CRM_EVENTS.crmintake.>"),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e := newEnvWith(t, local.NATSConfig{Options: func(o *server.Options) {
 				o.Users = []*server.User{{Username: "worker", Password: "secret", Permissions: &server.Permissions{
 					Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},

@@ -20,8 +20,22 @@ import (
 // of publishes an event of each of these object types.
 func (e *env) of(t *testing.T, objectTypes ...string) {
 	t.Helper()
+	var confirmed []jetstream.PubAckFuture
 	for _, objectType := range objectTypes {
-		e.publish(t, &nats.Msg{Subject: "crm.create." + objectType})
+		f, err := e.js.PublishMsgAsync(&nats.Msg{Subject: "crm.create." + objectType})
+		if err != nil {
+			t.Fatal(err)
+		}
+		confirmed = append(confirmed, f)
+	}
+	for _, f := range confirmed {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			t.Fatal(err)
+		case <-time.After(patience):
+			t.Fatalf("not confirmed within %v", patience)
+		}
 	}
 }
 
@@ -103,6 +117,7 @@ func (e *env) one(t *testing.T, s *Source) {
 // A restricted object type is not fetched, be it the whole of the stream's beginning; all else is, also what names no object type, or
 // is of one that nobody has seen before.
 func TestRestrict(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	e.of(t, "contracts", "contracts", "contracts", "deals", "a.b", "c.d.e", "not$one", splitToken, "deals")
@@ -149,6 +164,7 @@ func TestRestrict(t *testing.T) {
 
 // A worker that knows of no restriction uses the consumers that another one has made, and goes back with it.
 func TestLanesOfTheFleet(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	other, err := Open(t.Context(), e.nc, Config{})
@@ -196,11 +212,10 @@ func TestLanesOfTheFleet(t *testing.T) {
 // What the shared consumer has delivered when the restriction comes is acked by whoever has it, or comes once more; what it has not is
 // delivered once.
 func TestLanesTakeOver(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	old := e.init(t, InitConfig{AckWait: time.Hour})
-	for range 20 {
-		e.of(t, "contracts", "deals")
-	}
+	e.of(t, slices.Repeat([]string{"contracts", "deals"}, 20)...)
 	held := fetch(t, old, 20)
 	_ = held[0].Message.Nak(time.Hour)
 	_ = held[2].Message.Nak(0)
@@ -238,15 +253,17 @@ func TestLanesTakeOver(t *testing.T) {
 
 // Many workers and many object types at once: each event comes to one of them.
 func TestManyLanes(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{AckWait: time.Hour})
 	const types, each, workers = 300, 3, 4
-	e.of(t, "paused", "paused")
+	objectTypes := []string{"paused", "paused"}
 	for range each {
 		for k := range types {
-			e.of(t, fmt.Sprint("type", k))
+			objectTypes = append(objectTypes, fmt.Sprint("type", k))
 		}
 	}
+	e.of(t, objectTypes...)
 	var mu sync.Mutex
 	seen := map[uint64]int{}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -286,13 +303,10 @@ func TestManyLanes(t *testing.T) {
 
 // A busy object type leaves the others their turn, and when there is nothing the source waits instead of asking again and again.
 func TestLanesTakeTurns(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
-	e.of(t, "contracts")
-	for range 200 {
-		e.of(t, "deals")
-	}
-	e.of(t, "tickets")
+	e.of(t, slices.Concat([]string{"contracts"}, slices.Repeat([]string{"deals"}, 200), []string{"tickets"})...)
 	s.Restrict(map[string]int{"contracts": 0})
 	var got []*worker.Event
 	for fetches := 0; !slices.Contains(tails(got), "tickets"); fetches++ {
@@ -319,6 +333,7 @@ func TestLanesTakeTurns(t *testing.T) {
 
 // The consumer of an object type goes when there was nothing of it for long. What comes later makes it anew.
 func TestIdleLanes(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	s.fetcher.lanes.keep = time.Second
@@ -345,6 +360,7 @@ func TestIdleLanes(t *testing.T) {
 
 // Who pauses the shared consumer pauses all.
 func TestLanesPaused(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	e.of(t, "contracts", "deals")
@@ -364,6 +380,7 @@ func TestLanesPaused(t *testing.T) {
 
 // What the shared consumer has passed over, since somebody changed its filter and back, is found and delivered.
 func TestPassedOver(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	change := func(filter string) {

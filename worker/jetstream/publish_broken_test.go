@@ -45,9 +45,11 @@ func (c *breakingConn) Write(p []byte) (int, error) {
 // A message under which the connection breaks may have arrived. With an id it is sent again, and is in the stream once; without one that is
 // the caller's to decide.
 func TestPublishBreaksUnderAWrite(t *testing.T) {
+	t.Parallel()
 	const large = 256 << 10 // more than the client buffers: it is written by Publish itself
 	for id, breaks := range map[string]int32{"an-id": 3, "": 1} {
 		t.Run(fmt.Sprintf("id %q", id), func(t *testing.T) {
+			t.Parallel()
 			e := newEnv(t)
 			s := e.init(t, InitConfig{})
 			dialer := &breaking{fatal: large}

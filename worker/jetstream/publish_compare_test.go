@@ -43,6 +43,7 @@ func publishAll(t *testing.T, p *Publisher, list ...Message) {
 
 // What the stream drops for its id is compared with what it has: only the same event counts as a duplicate.
 func TestPublishOtherContentUnderAnID(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	e.forgetAfter(t, time.Minute)
@@ -76,6 +77,7 @@ func TestPublishOtherContentUnderAnID(t *testing.T) {
 
 // So it is with many at once, as of a file that was published before under these ids.
 func TestPublishManyUnderOthersIDs(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	e.forgetAfter(t, time.Minute)
@@ -105,6 +107,7 @@ func TestPublishManyUnderOthersIDs(t *testing.T) {
 // What a worker took meanwhile can't be compared. Past a short window the message is published again, for the outbox to
 // compare; a long one is not waited for.
 func TestPublishUnderAnIDThatWasTaken(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		window time.Duration
 		want   Progress
@@ -115,6 +118,7 @@ func TestPublishUnderAnIDThatWasTaken(t *testing.T) {
 		"long":  {2 * time.Minute, Progress{Dropped: 1, Line: 1}, 0, "is not known; publish it again when 2m0s are over"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e := newEnv(t)
 			s := e.init(t, InitConfig{})
 			e.forgetAfter(t, c.window)
@@ -149,10 +153,12 @@ func TestPublishUnderAnIDThatWasTaken(t *testing.T) {
 
 // Who may not look at the stream's messages is told so.
 func TestPublishBlind(t *testing.T) {
+	t.Parallel()
 	allowed := []string{"crm.create.>", "$JS.API.STREAM.INFO.CRM_EVENTS"}
 	const get = "$JS.API.STREAM.MSG.GET.CRM_EVENTS"
 	for look, want := range map[string]string{get: "", "other": "let this user publish to " + get} {
 		t.Run(look, func(t *testing.T) {
+			t.Parallel()
 			e := newEnvWith(t, local.NATSConfig{Options: func(o *server.Options) {
 				o.Users = []*server.User{{Username: "publisher", Password: "secret", Permissions: &server.Permissions{
 					Publish:   &server.SubjectPermission{Allow: append(slices.Clone(allowed), look)},

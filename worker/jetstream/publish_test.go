@@ -29,6 +29,7 @@ func numbered(i int, id string) Message {
 }
 
 func TestPublishCounts(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{Window: 3})
@@ -60,6 +61,7 @@ func TestPublishCounts(t *testing.T) {
 // A message that was sent twice, since its connection seemed lost, is answered twice. The second answer calls it a
 // duplicate: of itself.
 func TestPublishAnsweredTwice(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -84,6 +86,7 @@ func TestPublishAnsweredTwice(t *testing.T) {
 }
 
 func TestPublishTooLarge(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -106,6 +109,7 @@ func TestPublishTooLarge(t *testing.T) {
 }
 
 func TestPublishLarge(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -137,6 +141,7 @@ func refusal(t *testing.T, p *Publisher) error {
 }
 
 func TestPublishWithoutStream(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	if _, err := OpenPublisher(t.Context(), e.nc, PublisherConfig{}); err == nil || !strings.Contains(err.Error(), "'crmintake init'") {
 		t.Errorf("no stream: %v", err)
@@ -166,6 +171,7 @@ func (a asked) Stream(context.Context, string) (jetstream.Stream, error) { retur
 
 // A stream that is there, though nobody hears what is published, is waited for: it has no leader.
 func TestPublishWithoutLeader(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -212,6 +218,7 @@ func TestPublishWithoutLeader(t *testing.T) {
 
 // A stream whose leader does not come is not waited for without an end.
 func TestPublishWithoutLeaderForLong(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -229,6 +236,7 @@ func TestPublishWithoutLeaderForLong(t *testing.T) {
 
 // A stream that does not take the subject any more won't, however long we wait.
 func TestPublishWithoutSubject(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -246,6 +254,7 @@ func TestPublishWithoutSubject(t *testing.T) {
 
 // A full stream refuses; what came before is confirmed.
 func TestPublishRefused(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	if _, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, MaxMsgs: 3, Discard: jetstream.DiscardNew,
@@ -271,6 +280,7 @@ func TestPublishRefused(t *testing.T) {
 
 // A confirmation that does not come is asked for again, as often as is reasonable while the connection stands.
 func TestPublishUnconfirmed(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -294,6 +304,7 @@ func TestPublishUnconfirmed(t *testing.T) {
 
 // Over restarts of the server, messages with ids are all there, and each once.
 func TestPublishOverRestart(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	e.forgetAfter(t, 2*time.Minute) // longer than a restart takes
@@ -335,6 +346,7 @@ func silent(t *testing.T, e *env) *nats.Subscription {
 
 // Without an id, a message whose confirmation is lost is not sent again: it could be stored twice.
 func TestPublishWithoutIDOverRestart(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
@@ -359,6 +371,7 @@ func TestPublishWithoutIDOverRestart(t *testing.T) {
 }
 
 func TestPublishContext(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{Window: 1})

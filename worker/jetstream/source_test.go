@@ -15,6 +15,7 @@ import (
 )
 
 func TestFetchMakesEvents(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	long := strings.Repeat("i", worker.MaxEventIDBytes+1)
@@ -67,6 +68,7 @@ func TestFetchMakesEvents(t *testing.T) {
 
 // A message without an id has the same one at each delivery, by whichever consumer, and before and after a restart.
 func TestPlaceIsTheMessages(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Second})
 	e.publish(t, &nats.Msg{Subject: "crm.create.deals", Data: []byte("{}")})
@@ -103,6 +105,7 @@ func TestPlaceIsTheMessages(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	e.numbered(t, 3)
@@ -141,6 +144,7 @@ func TestAnswers(t *testing.T) {
 
 // A message in progress does not come again, though its ack wait passes several times over.
 func TestInProgress(t *testing.T) {
+	t.Parallel()
 	const ackWait = time.Second
 	for range 5 {
 		again, gap := tendOne(t, ackWait)
@@ -195,6 +199,7 @@ func tendOne(t *testing.T, ackWait time.Duration) (again bool, gap time.Duration
 }
 
 func TestFetchBounds(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	body := make([]byte, 10_000)
@@ -218,6 +223,7 @@ func TestFetchBounds(t *testing.T) {
 
 // To the byte, the server ends a request without a word; we must not wait for one until it expires.
 func TestFetchExactBytes(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	e.numbered(t, 3)
@@ -232,6 +238,7 @@ func TestFetchExactBytes(t *testing.T) {
 
 // Whenever ctx ends, each message is either delivered or still the server's: none is on its way to nobody.
 func TestFetchEndsWithContext(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	s.fetcher.puller.lateness = patience // what comes later would be nobody's until the ack wait ends
@@ -283,6 +290,7 @@ func TestFetchEndsWithContext(t *testing.T) {
 }
 
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: 2 * time.Second})
 	const total = 3000
@@ -319,6 +327,7 @@ func TestServerRestart(t *testing.T) {
 
 // While the server is away, no requests pile up to be answered all together when it is back.
 func TestNoRequestsWithoutServer(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	if err := e.server.Stop(); err != nil {
@@ -340,6 +349,7 @@ func TestNoRequestsWithoutServer(t *testing.T) {
 }
 
 func TestConsumerGone(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
 	ignore := func(*worker.Event) {}
@@ -389,6 +399,7 @@ func TestConsumerGone(t *testing.T) {
 }
 
 func TestPausedConsumer(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{})
 	e.numbered(t, 1)
@@ -413,6 +424,7 @@ func TestPausedConsumer(t *testing.T) {
 
 // A consumer may limit what one request asks for; more would be refused.
 func TestRequestLimits(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	if _, err := Init(t.Context(), e.nc, InitConfig{}); err != nil {
 		t.Fatal(err)

@@ -65,6 +65,7 @@ func (e *env) edit(t *testing.T, change func(*jetstream.ConsumerConfig)) {
 // What was delivered as often as a max_deliver allowed is found, though the consumer says that it has nothing, and
 // delivered by lanes; what comes meanwhile is, too.
 func TestStrandedByMaxDeliver(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	wantStranded(t, s, 0)
@@ -80,6 +81,7 @@ func TestStrandedByMaxDeliver(t *testing.T) {
 
 // Where there can't be lanes, the advice helps.
 func TestStrandedUntilTheConsumerIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
 		Retention: jetstream.WorkQueuePolicy, MaxConsumers: 1}
@@ -102,6 +104,7 @@ func TestStrandedUntilTheConsumerIsMadeAnew(t *testing.T) {
 
 // A lane's are found, too.
 func TestStrandedInALane(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
 	e.of(t, "deals", "contracts", "tickets")
@@ -132,6 +135,7 @@ func TestStrandedInALane(t *testing.T) {
 
 // Subjects that no consumer takes are told of, those of other applications are not.
 func TestStrandedSubjects(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>", "audit.>"},
 		Retention: jetstream.WorkQueuePolicy}
@@ -160,6 +164,7 @@ func TestStrandedSubjects(t *testing.T) {
 
 // While events come and are acked as fast as can be, none is ever taken for stranded, whatever the retention.
 func TestNothingIsStrandedUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, retention := range []jetstream.RetentionPolicy{jetstream.WorkQueuePolicy, jetstream.InterestPolicy,
 		jetstream.LimitsPolicy} {
 		t.Run(retention.String(), func(t *testing.T) {
@@ -226,6 +231,7 @@ func (e *env) underLoad(t *testing.T, s *Source, nc *nats.Conn) {
 // What is acked stays in such a stream. A consumer that has given up on events is found out until it has all acks
 // again.
 func TestStrandedWhereAckedMessagesStay(t *testing.T) {
+	t.Parallel()
 	e := newEnv(t)
 	stream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
 		Retention: jetstream.LimitsPolicy}
@@ -252,6 +258,7 @@ func TestStrandedWhereAckedMessagesStay(t *testing.T) {
 }
 
 func TestStoredAs(t *testing.T) {
+	t.Parallel()
 	var got []string
 	for _, destination := range []string{"made.>", "a.{{wildcard(1)}}.b", "a.$2.>", ""} {
 		got = append(got, storedAs(destination))
@@ -262,6 +269,7 @@ func TestStoredAs(t *testing.T) {
 }
 
 func TestOverlap(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		a, b string
 		want bool

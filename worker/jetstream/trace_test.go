@@ -8,6 +8,7 @@ import (
 
 // Which span a message was published in is read only for somebody who traces.
 func TestPublisher(t *testing.T) {
+	t.Parallel()
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
