@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Auth says how a connection proves to the servers who it is, and how they prove it to us. The zero value has nothing beyond what the
-// URLs hold, and trusts the authorities that the system trusts. Every file is read again at each connection, so that it may be replaced
-// at any time; no error tells anything of what is in one.
+// Auth is how a connection proves to the servers who it is, and how they prove it to us. The zero value has nothing
+// beyond what the URLs hold, and trusts the authorities that the system trusts. Every file is read again at each
+// connection, so that it may be replaced at any time; no error holds anything of what is in one.
 type Auth struct {
 	// One of these at most, and none where a URL holds a user or a token.
 	User      string
@@ -79,8 +79,9 @@ func (a Auth) options() (list []nats.Option, key *nkey, err error) {
 
 // nkey answers the servers' challenges with the seed in a file.
 //
-// The client is told its public key once, when it is made. When the file has another seed since, the client's key is changed in sign,
-// for which it holds its lock, and that try to connect is given up: the next one is made with the new key.
+// The client is told its public key once, when it is made. When the file has another seed since, the client's key is
+// changed in sign, for which it holds its lock, and that try to connect is given up: the next one is made with the new
+// key.
 type nkey struct {
 	file   string
 	public string                    // as the client has it

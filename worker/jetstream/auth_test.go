@@ -104,7 +104,8 @@ func proofs(t *testing.T) map[string]proof {
 	guard(local.NKeyGuard(file("other.nk")))
 	guard(local.CredsGuard(file("other.creds")))
 	return map[string]proof{
-		"user and password": {user("secret"), Auth{User: "me", Password: password.get}, Auth{User: "me", Password: is("wrong-secret")},
+		"user and password": {user("secret"), Auth{User: "me", Password: password.get},
+			Auth{User: "me", Password: is("wrong-secret")},
 			func(*testing.T) func(*server.Options) { password.set("new-secret"); return user("new-secret") }},
 		"token": {token("secret"), Auth{Token: bearer.get}, Auth{Token: is("wrong-secret")},
 			func(*testing.T) func(*server.Options) { bearer.set("new-secret"); return token("new-secret") }},
@@ -112,14 +113,16 @@ func proofs(t *testing.T) map[string]proof {
 			func(t *testing.T) func(*server.Options) {
 				return ok[func(*server.Options)](t)(local.NKeyGuard(file("my.nk")))
 			}},
-		"credentials file": {guard(local.CredsGuard(file("my.creds"))), Auth{CredsFile: file("my.creds")}, Auth{CredsFile: file("other.creds")},
+		"credentials file": {guard(local.CredsGuard(file("my.creds"))), Auth{CredsFile: file("my.creds")},
+			Auth{CredsFile: file("other.creds")},
 			func(t *testing.T) func(*server.Options) {
 				return ok[func(*server.Options)](t)(local.CredsGuard(file("my.creds")))
 			}},
 	}
 }
 
-// Each form lets in who has it, and nobody else, and may be replaced while a connection is there: the next one has the new one.
+// Each form lets in who has it, and nobody else, and may be replaced while a connection is there: the next one has the
+// new one.
 func TestCredentials(t *testing.T) {
 	t.Parallel()
 	for name, p := range proofs(t) {
@@ -144,7 +147,9 @@ func TestCredentials(t *testing.T) {
 			}
 			defer nc.Close()
 			s.change(t, p.replace(t))
-			until(t, "it is back, with what was replaced", func() bool { return nc.Stats().Reconnects > 0 && nc.IsConnected() })
+			until(t, "it is back, with what was replaced", func() bool {
+				return nc.Stats().Reconnects > 0 && nc.IsConnected()
+			})
 			if err := nc.FlushTimeout(patience); err != nil {
 				t.Error(err)
 			}
@@ -231,7 +236,9 @@ func TestTLS(t *testing.T) {
 	}
 	next.File = ours.File
 	s.change(t, serverTLS(t, next, "127.0.0.1"))
-	until(t, "it is back, with the new certificates", func() bool { return nc.Stats().Reconnects > 0 && nc.IsConnected() })
+	until(t, "it is back, with the new certificates", func() bool {
+		return nc.Stats().Reconnects > 0 && nc.IsConnected()
+	})
 
 	// A certificate is for a name.
 	s.change(t, serverTLS(t, next, "nats.example.com"))
@@ -244,7 +251,8 @@ func TestTLS(t *testing.T) {
 func TestNoTLS(t *testing.T) {
 	t.Parallel()
 	s := newGuarded(t, func(o *server.Options) { o.Authorization = "secret" })
-	_, err := Connect(s.URL(), "test", slog.New(slog.DiscardHandler), Auth{CAFile: newAuthority(t).File, Token: func() string { return "secret" }})
+	_, err := Connect(s.URL(), "test", slog.New(slog.DiscardHandler),
+		Auth{CAFile: newAuthority(t).File, Token: func() string { return "secret" }})
 	if err == nil {
 		t.Fatal("connected without TLS")
 	}
@@ -262,7 +270,8 @@ func TestAuthValidate(t *testing.T) {
 	}
 	missing := filepath.Join(dir, "missing")
 	for _, a := range []Auth{
-		{NKeyFile: bad}, {NKeyFile: missing}, {CredsFile: bad}, {CredsFile: missing}, {CAFile: bad}, {CAFile: missing}, {CertFile: bad, KeyFile: bad},
+		{NKeyFile: bad}, {NKeyFile: missing}, {CredsFile: bad}, {CredsFile: missing}, {CAFile: bad},
+		{CAFile: missing}, {CertFile: bad, KeyFile: bad},
 	} {
 		err := a.Validate()
 		if err == nil || strings.Contains(err.Error(), "secret") {

@@ -19,7 +19,8 @@ func BenchmarkFetchAndAck(b *testing.B) {
 			defer p.Close()
 			body := make([]byte, size)
 			for i := range b.N {
-				if err := p.Publish(b.Context(), Message{Subject: "crm.create.contacts", ID: fmt.Sprint(i), Data: body}); err != nil {
+				if err := p.Publish(b.Context(), Message{Subject: "crm.create.contacts", ID: fmt.Sprint(i),
+					Data: body}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -55,7 +56,8 @@ func BenchmarkPublish(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		if err := p.Publish(b.Context(), Message{Subject: "crm.create.contacts", ID: fmt.Sprint(i), Data: body}); err != nil {
+		if err := p.Publish(b.Context(), Message{Subject: "crm.create.contacts", ID: fmt.Sprint(i),
+			Data: body}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,28 +11,29 @@ import (
 	"crmintake/worker"
 )
 
-// judgeStream says what is odd about a stream. Any retention will do.
-func judgeStream(cfg Config, s jetstream.StreamConfig) (f findings) {
-	f = judgeSubjects(cfg, s)
+// checkStream finds what is odd about a stream. Any retention will do.
+func checkStream(cfg Config, s jetstream.StreamConfig) (f findings) {
+	f = checkSubjects(cfg, s)
 	if s.NoAck {
 		f.fatalf("the stream %s confirms nothing: what it refuses or loses is missed by nobody; type '%s'", s.Name,
 			cfg.editStream("--ack"))
 	}
 	if s.Storage == jetstream.MemoryStorage {
-		f.warnf("the stream %s is in memory: a restart of the server loses the events in it; %s", s.Name, cfg.anew())
+		f.warnf("the stream %s is in memory: a restart of the server loses the events in it; %s", s.Name,
+			cfg.recreateStream())
 	}
 	if s.PersistMode == jetstream.AsyncPersistMode {
 		f.warnf("the stream %s confirms events before they are written (persist_mode async): a server that dies loses "+
 			"them; %s",
-			s.Name, cfg.anew())
+			s.Name, cfg.recreateStream())
 	}
-	judgeLimits(cfg, s, &f)
+	checkLimits(cfg, s, &f)
 	if s.Duplicates > DuplicateWindow {
 		f.warnf("the stream %s drops an event whose id it had within %v, whatever is in it; the outbox tells "+
 			"repeats from other events; type '%s'",
 			s.Name, s.Duplicates, cfg.editStream(fmt.Sprintf("--dupe-window=%v", DuplicateWindow)))
 	}
-	judgeHeaders(cfg, s, &f)
+	checkHeaders(cfg, s, &f)
 	if l := s.ConsumerLimits; l.InactiveThreshold > 0 {
 		f.warnf("the stream %s removes consumers, and with them what was acked, when no worker has run for %v; type "+
 			"'%s'",
@@ -56,12 +57,12 @@ func (c Config) withoutMaxConsumers() string { return c.editStream("--max-consum
 
 // withoutLimit removes one of a stream's limits for its consumers, for which natscli has no flag.
 func (c Config) withoutLimit(name string) string {
-	return `EDITOR="sed -i.before /` + name + `:/d" ` + c.nats("stream edit", word(c.Stream), "--interactive",
+	return `EDITOR="sed -i.before /` + name + `:/d" ` + c.nats("stream edit", quoted(c.Stream), "--interactive",
 		"--force")
 }
 
-// judgeLimits looks at what a stream drops, taken or not.
-func judgeLimits(cfg Config, s jetstream.StreamConfig, f *findings) {
+// checkLimits looks at what a stream drops, taken or not.
+func checkLimits(cfg Config, s jetstream.StreamConfig, f *findings) {
 	for _, l := range []struct {
 		most       int64
 		what, flag string
@@ -73,8 +74,7 @@ func judgeLimits(cfg Config, s jetstream.StreamConfig, f *findings) {
 	}
 	if s.MaxMsgsPerSubject > 0 && !(s.Discard == jetstream.DiscardNew && s.DiscardNewPerSubject) {
 		f.warnf("the stream %s drops the oldest events of a subject, taken or not, beyond %d messages; %s", s.Name,
-			s.MaxMsgsPerSubject,
-			cfg.refuse(s, "--max-msgs-per-subject=-1", "--discard=new", "--discard-per-subject"))
+			s.MaxMsgsPerSubject, cfg.refuse(s, "--max-msgs-per-subject=-1", "--discard=new", "--discard-per-subject"))
 	}
 	if s.MaxAge > 0 {
 		f.warnf("the stream %s drops events, taken or not, after %v; type '%s'", s.Name, s.MaxAge,
@@ -90,8 +90,8 @@ func (c Config) refuse(s jetstream.StreamConfig, lift string, flags ...string) s
 	return "type '" + c.editStream(flags...) + "', and the publisher is told instead"
 }
 
-// judgeHeaders looks at what a publisher's headers may do to the events of others.
-func judgeHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
+// checkHeaders looks at what a publisher's headers may do to the events of others.
+func checkHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
 	switch {
 	case s.SubjectDeleteMarkerTTL > 0:
 		f.warnf("the stream %s puts a marker where its last event of a subject was dropped; type '%s'", s.Name,
@@ -103,7 +103,7 @@ func judgeHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
 	}
 	if s.AllowMsgTTL {
 		f.warnf("the stream %s lets a publisher say when an event is dropped, taken or not (Nats-TTL); if one does, "+
-			"%s", s.Name, cfg.anew())
+			"%s", s.Name, cfg.recreateStream())
 	}
 	inner := func(subject string) bool { return covers(cfg.Subject, subject) }
 	if s.AllowMsgSchedules && !slices.ContainsFunc(s.Subjects, func(subject string) bool { return !inner(subject) }) {
@@ -111,15 +111,15 @@ func judgeHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
 		f.warnf("the stream %s takes schedules (Nats-Schedule), which are no events, among the events only: they are "+
 			"left there, "+
 			"and run --drain waits for them; type '%s', and publish them there", s.Name,
-			cfg.editStream("--subjects="+word(strings.Join(append(slices.Clone(s.Subjects), aside), ","))))
+			cfg.editStream("--subjects="+quoted(strings.Join(append(slices.Clone(s.Subjects), aside), ","))))
 	}
 }
 
-// judgeConsumer says what is odd about a consumer of the stream.
-func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamConfig) (f findings) {
+// checkConsumer finds what is odd about a consumer of the stream.
+func checkConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamConfig) (f findings) {
 	c := info.Config
 	name := "the consumer " + info.Name + " of stream " + s.Name
-	again := cfg.again(s.Retention, c.AckWait)
+	again := cfg.recreateConsumer(s.Retention, c.AckWait)
 
 	if c.AckPolicy != jetstream.AckExplicitPolicy {
 		f.fatalf("%s has ack policy %q; crmintake needs explicit acks: %s", name, c.AckPolicy, again)
@@ -130,7 +130,7 @@ func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamC
 	if c.HeadersOnly {
 		f.fatalf("%s delivers headers only, and so no events; type '%s'", name, cfg.editConsumer("--no-headers-only"))
 	}
-	f = append(f, judgeFilter(cfg, info, s)...)
+	f = append(f, checkFilter(cfg, info, s)...)
 	if c.MaxDeliver > 0 {
 		// A higher number, or none, brings back nothing that was delivered so often.
 		f.fatalf("%s delivers an event %d times at most: what is not taken by then is delivered to nobody, whatever "+
@@ -162,7 +162,7 @@ func judgeConsumer(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamC
 	}
 	if info.Paused {
 		f.warnf("%s is paused for %v yet; type '%s'", name, info.PauseRemaining.Round(time.Second),
-			cfg.nats("consumer resume", word(s.Name), word(info.Name), "--force"))
+			cfg.nats("consumer resume", quoted(s.Name), quoted(info.Name), "--force"))
 	}
 	return f
 }

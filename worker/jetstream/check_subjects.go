@@ -11,8 +11,8 @@ import (
 // What is published, what is stored and what is delivered may each have subjects of their own: a stream may store what
 // it takes, or copies from others, under other subjects, and a consumer delivers those that its filter names.
 
-// judgeSubjects compares what the stream takes, copies and stores with what we are to read.
-func judgeSubjects(cfg Config, s jetstream.StreamConfig) (f findings) {
+// checkSubjects compares what the stream takes, copies and stores with what we are to read.
+func checkSubjects(cfg Config, s jetstream.StreamConfig) (f findings) {
 	stored := slices.Clone(s.Subjects)
 	if t := s.SubjectTransform; t != nil {
 		to := storedAs(t.Destination)
@@ -24,11 +24,11 @@ func judgeSubjects(cfg Config, s jetstream.StreamConfig) (f findings) {
 		}
 	}
 	// A mirror or an aggregate of other streams has no subjects of its own, or not only.
-	if s.Mirror == nil && len(s.Sources) == 0 && f == nil && !coveredBy(stored, cfg.Subject) {
+	if s.Mirror == nil && len(s.Sources) == 0 && f == nil && !coveredByAny(stored, cfg.Subject) {
 		keep := slices.DeleteFunc(slices.Clone(s.Subjects), func(one string) bool { return covers(cfg.Subject, one) })
 		f.fatalf("the stream %s takes the subjects %s, and not all of %s; type '%s'", s.Name, strings.Join(s.Subjects,
 			", "), cfg.Subject,
-			cfg.editStream("--subjects="+word(strings.Join(append(keep, cfg.Subject), ","))))
+			cfg.editStream("--subjects="+quoted(strings.Join(append(keep, cfg.Subject), ","))))
 	}
 	copied := slices.Clone(s.Sources)
 	if s.Mirror != nil {
@@ -71,12 +71,12 @@ func (c Config) readInstead(s jetstream.StreamConfig, to, then, flag string) str
 	other.Subject = to
 	switch {
 	case other.Validate() == nil:
-		export := "CRMINTAKE_SUBJECT=" + word(to)
+		export := "CRMINTAKE_SUBJECT=" + quoted(to)
 		inherited := other
 		inherited.Subject = ""
 		return fmt.Sprintf("to read that, type 'export %s', '%s' and '%s', and give all workers the same subject",
 			export,
-			c.nats("consumer rm", word(s.Name), word(c.Consumer), "--force"), inherited.program("init"))
+			c.nats("consumer rm", quoted(s.Name), quoted(c.Consumer), "--force"), inherited.command("init"))
 	case flag != "":
 		return fmt.Sprintf("type '%s'%s", c.editStream(flag), then)
 	}
@@ -101,11 +101,11 @@ func orAll(subject string) string {
 	return subject
 }
 
-func coveredBy(patterns []string, subject string) bool {
+func coveredByAny(patterns []string, subject string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return covers(p, subject) })
 }
 
-// overlap tells whether there are subjects that match both patterns.
+// overlap reports whether there are subjects that match both patterns.
 func overlap(a, b string) bool {
 	for {
 		x, restX, moreX := strings.Cut(a, ".")
@@ -122,8 +122,8 @@ func overlap(a, b string) bool {
 	}
 }
 
-// judgeFilter compares what the consumer delivers with the subject that we are to read.
-func judgeFilter(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamConfig) (f findings) {
+// checkFilter compares what the consumer delivers with the subject that we are to read.
+func checkFilter(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamConfig) (f findings) {
 	if cfg.isSplit(info.Config) {
 		return nil // the object types have consumers of their own now
 	}
@@ -137,15 +137,15 @@ func judgeFilter(cfg Config, info *jetstream.ConsumerInfo, s jetstream.StreamCon
 		if !covers(cfg.Subject, one) {
 			f.fatalf("%s delivers %s, and not only %s: other messages would be taken for invalid events; type '%s', "+
 				"or give the subject with --subject",
-				name, shown, cfg.Subject, cfg.editConsumer("--filter="+word(cfg.Subject)))
+				name, shown, cfg.Subject, cfg.editConsumer("--filter="+quoted(cfg.Subject)))
 			return f
 		}
 	}
-	if len(filters) > 0 && !coveredBy(filters, cfg.Subject) {
+	if len(filters) > 0 && !coveredByAny(filters, cfg.Subject) {
 		// Another filter would bring nothing that this one has passed over.
 		f.warnf("%s delivers %s, and not all of %s: other events wait; %s, or give the subject with --subject", name,
 			shown, cfg.Subject,
-			cfg.again(s.Retention, info.Config.AckWait))
+			cfg.recreateConsumer(s.Retention, info.Config.AckWait))
 	}
 	return f
 }

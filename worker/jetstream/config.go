@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Config tells where the events are.
+// Config is where the events are. Its zero value is that of each default.
 type Config struct {
 	Stream   string // default CRM_EVENTS
 	Subject  string // the filter, default crm.create.>; the object type is the token in the place of its wildcard
@@ -71,7 +71,8 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	for kind, name := range map[string]string{"stream": c.Stream, "consumer": c.Consumer} {
 		// The server's own rule, and no control characters: the name is part of the subjects that we publish to.
-		if strings.ContainsAny(name, `.*>/\ `) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		if strings.ContainsAny(name, `.*>/\ `) || strings.ContainsFunc(name,
+			func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return fmt.Errorf("%s %q: a name has no white space, dots, slashes, * or >", kind, name)
 		}
 	}
@@ -81,12 +82,13 @@ func (c Config) Validate() error {
 	p := c.Prefix()
 	if len(c.Subject)-len(p) != 1 || strings.ContainsAny(p, "*> \t\r\n") || !strings.HasSuffix(p, ".") ||
 		strings.HasPrefix(p, ".") || strings.Contains(p, "..") {
-		return fmt.Errorf("subject %q: it must end in one wildcard, as crm.create.> does; the object type stands there", c.Subject)
+		return fmt.Errorf("subject %q: it must end in one wildcard, as crm.create.> does; the object type stands there",
+			c.Subject)
 	}
 	return nil
 }
 
-// covers tells whether each subject that matches the subject or pattern inner matches outer as well.
+// covers reports whether each subject that matches the subject or pattern inner matches outer as well.
 func covers(outer, inner string) bool {
 	for {
 		o, restOuter, moreOuter := strings.Cut(outer, ".")

@@ -16,7 +16,8 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 	for _, bad := range []Config{
-		{Subject: "crm.create"}, {Subject: "crm.*.>"}, {Subject: "crm.>.a"}, {Subject: ">"}, {Subject: "*"}, {Subject: "crm.>>"},
+		{Subject: "crm.create"}, {Subject: "crm.*.>"}, {Subject: "crm.>.a"}, {Subject: ">"}, {Subject: "*"},
+		{Subject: "crm.>>"},
 		{Subject: "crm*"}, {Subject: "a b.>"}, {Subject: ".>"}, {Subject: "a..>"}, {Subject: ".a.>"},
 		{Stream: "a.b"}, {Stream: "a b"}, {Consumer: "a*"}, {Consumer: "a\n"}, {Consumer: "a/b"},
 	} {

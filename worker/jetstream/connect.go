@@ -25,7 +25,8 @@ const (
 	reconnectWait = 500 * time.Millisecond
 )
 
-// ValidateURL reports what is wrong with a NATS URL, or several separated by commas, without showing it: it may hold credentials.
+// ValidateURL reports what is wrong with a NATS URL, or several separated by commas, without showing it: it may hold
+// credentials.
 func ValidateURL(urls string) error {
 	_, err := addresses(urls)
 	return err
@@ -46,18 +47,20 @@ func addresses(urls string) (list []string, err error) {
 		switch u.Scheme {
 		case "nats", "tls", "ws", "wss":
 		default:
-			return nil, fmt.Errorf("NATS URL %d begins with %s://; want nats://, tls://, ws:// or wss://", i+1, u.Scheme)
+			return nil, fmt.Errorf("NATS URL %d begins with %s://; want nats://, tls://, ws:// or wss://", i+1,
+				u.Scheme)
 		}
 		list = append(list, u.Host)
 	}
 	return list, nil
 }
 
-// Connect connects to the first of the servers that answers, under a name that the server's monitoring shows. It does not wait
-// for a server that is not there: a wrong address should be seen at once.
+// Connect connects to the first of the servers that answers, under a name that the server's monitoring shows. It does
+// not wait for a server that is not there: a wrong address should be seen at once.
 //
 // From then on a lost connection is restored, however long that takes. The loss is logged once and the recovery once,
-// and so is each kind of error that the server or the client reports on the side. Neither log nor errors hold credentials.
+// and so is each kind of error that the server or the client reports on the side. Neither log nor errors hold
+// credentials.
 //
 // Without auth, of which there is one at most, the URLs' own user or token is all that there is.
 func Connect(urls, name string, log *slog.Logger, auth ...Auth) (*nats.Conn, error) {
@@ -80,7 +83,8 @@ func Connect(urls, name string, log *slog.Logger, auth ...Auth) (*nats.Conn, err
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
-		// Credentials may be refused for a while, when a server comes back before its users do; the client would give up for good.
+		// Credentials may be refused for a while, when a server comes back before its users do; the client would give
+		// up for good.
 		nats.IgnoreAuthErrorAbort(),
 		nats.DisconnectErrHandler(l.lost),
 		nats.ReconnectHandler(l.recovered),
@@ -129,17 +133,18 @@ func advice(err error) string {
 	return "check --nats-url, and that the server runs and lets this machine in"
 }
 
-// refused tells that the server does not take the credentials.
+// refused: the server does not take the credentials.
 func refused(err error) bool {
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) ||
 		errors.Is(err, nats.ErrAccountAuthExpired)
 }
 
-// untrusted tells that we do not take the server's certificate.
+// untrusted: we do not take the server's certificate.
 func untrusted(err error) bool { return errors.As(err, new(*tls.CertificateVerificationError)) }
 
-// MayPass tells whether an error of Connect, Open or Init may be gone after some time: the server is not reachable, or starts. Waiting does not
-// mend wrong credentials, a certificate that is not trusted, or a missing stream.
+// MayPass reports whether an error of Connect, Open or Init may be gone after some time: the server is not reachable,
+// or starts. Waiting does not mend wrong credentials, a certificate that is not trusted, or a missing stream.
 func MayPass(err error) bool {
 	var api *jetstream.APIError
 	switch {
@@ -150,8 +155,9 @@ func MayPass(err error) bool {
 		return api.Code == 503 // the cluster has no leader at the moment, or the like
 	}
 	for _, passing := range []error{
-		nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrStaleConnection,
-		nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF,
+		nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
+		nats.ErrStaleConnection, nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded,
+		context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF,
 	} {
 		if errors.Is(err, passing) {
 			return true
@@ -160,7 +166,8 @@ func MayPass(err error) bool {
 	return errors.As(err, new(net.Error))
 }
 
-// Close sends what is on its way, acks above all, and closes the connection. The error says that some of it may not have left.
+// Close sends what is on its way, acks above all, and closes the connection. The error says that some of it may not
+// have left.
 func Close(nc *nats.Conn) error {
 	defer nc.Close()
 	if nc.IsClosed() {
@@ -175,7 +182,8 @@ func Close(nc *nats.Conn) error {
 	return nil
 }
 
-// waitConnected waits for a connection, no longer than limit. A closed one counts as connected: whoever uses it will hear of that.
+// waitConnected waits for a connection, no longer than limit. A closed one counts as connected: whoever uses it will
+// hear of that.
 func waitConnected(ctx context.Context, nc *nats.Conn, limit time.Duration) bool {
 	up := func() bool { return nc.IsConnected() || nc.IsClosed() }
 	if up() {
@@ -197,7 +205,8 @@ func waitConnected(ctx context.Context, nc *nats.Conn, limit time.Duration) bool
 	return true
 }
 
-// connectionLog logs what happens to a connection. The client calls it from one goroutine at a time, but promises that nowhere.
+// connectionLog logs what happens to a connection. The client calls it from one goroutine at a time, but promises that
+// nowhere.
 type connectionLog struct {
 	log *slog.Logger
 
@@ -222,7 +231,8 @@ func (l *connectionLog) lost(nc *nats.Conn, err error) {
 func (l *connectionLog) recovered(nc *nats.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.log.Info("connection to NATS restored", "server", nc.ConnectedAddr(), "lost_for", time.Since(l.lostAt).Round(time.Millisecond))
+	l.log.Info("connection to NATS restored", "server", nc.ConnectedAddr(), "lost_for",
+		time.Since(l.lostAt).Round(time.Millisecond))
 	l.lostAt, l.seen = time.Time{}, nil
 }
 
@@ -244,5 +254,6 @@ func (l *connectionLog) failed(_ *nats.Conn, sub *nats.Subscription, err error) 
 	if sub != nil {
 		attrs = append(attrs, "subscription", sub.Subject)
 	}
-	l.log.Log(context.Background(), level, "NATS reports an error; more of this kind are logged for debugging only", attrs...)
+	l.log.Log(context.Background(), level, "NATS reports an error; more of this kind are logged for debugging only",
+		attrs...)
 }

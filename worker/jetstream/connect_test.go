@@ -19,7 +19,8 @@ func TestValidateURL(t *testing.T) {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", "nats://", "nats://h,", "http://me:secret@h", "nats://me:secret@h:port", "nats://me:sec ret@h", "nats://me:secret%zz@h"} {
+	for _, bad := range []string{"", "nats://", "nats://h,", "http://me:secret@h", "nats://me:secret@h:port",
+		"nats://me:sec ret@h", "nats://me:secret%zz@h"} {
 		if err := ValidateURL(bad); err == nil || strings.Contains(err.Error(), "sec") {
 			t.Errorf("%s: %v", bad, err)
 		}
@@ -69,7 +70,8 @@ func TestConnectFails(t *testing.T) {
 // protected is a server that asks for a password.
 func protected(t *testing.T) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "me", Password: "secret", NoSigs: true, NoLog: true})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "me",
+		Password: "secret", NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +96,8 @@ func TestLossAndRecoveryAreLoggedOnce(t *testing.T) {
 	e.nc.Close()
 	<-closed
 	text := e.log.String()
-	contains(t, text, "level=WARN msg=\"connection to NATS lost", "lost_for=", "nats="+strings.TrimPrefix(e.server.URL(), "nats://"))
+	contains(t, text, "level=WARN msg=\"connection to NATS lost", "lost_for=",
+		"nats="+strings.TrimPrefix(e.server.URL(), "nats://"))
 	if n := strings.Count(text, "\n"); n != 2 {
 		t.Errorf("%d lines: %s", n, text)
 	}

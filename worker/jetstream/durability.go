@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Monitored is what a server's HTTP monitoring tells of how durable a confirmed publish is.
+// Monitored is how durable a confirmed publish is, by the server's HTTP monitoring.
 type Monitored struct {
 	Server string // its name
-	// Always says that the server syncs before it confirms; else it does so every Interval, and confirms before.
+	// Always: the server syncs before it confirms. Else it does so every Interval, and confirms before.
 	Always   bool
 	Interval time.Duration
 }
@@ -20,8 +20,8 @@ type Monitored struct {
 // mostMonitored bounds what is read of an answer: a server's is some kilobytes.
 const mostMonitored = 1 << 20
 
-// Monitor asks a server's HTTP monitoring, at its /varz. A server that syncs always tells the default interval beside
-// that, of which nothing is so then (nats-server 2.15.2).
+// Monitor asks a server's HTTP monitoring, at its /varz. A server that syncs always shows the default interval beside
+// that, which is not in force then (nats-server 2.15.2).
 func Monitor(ctx context.Context, monitorURL string) (Monitored, error) {
 	ctx, cancel := context.WithTimeout(ctx, infoWait)
 	defer cancel()
@@ -71,8 +71,8 @@ func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string
 	advice := fmt.Sprintf("set 'sync_interval: always' in the jetstream block of the server's configuration and "+
 		"restart it, "+
 		"or, in a cluster, type 'nats stream edit %s --replicas=3 --force'", s.view.cfg.Stream)
-	look := "give --nats-monitor-url (as http://HOST:8222, where the server's configuration has 'http: 8222') to have " +
-		"that looked at"
+	look := "give --nats-monitor-url (as http://HOST:8222, where the server's configuration has 'http: 8222') to " +
+		"have that looked at"
 	if monitorURL == "" {
 		return fmt.Sprintf("%s has one replica, and it is not known whether its server syncs before it confirms (by "+
 			"default it does so every 2m); if not: %s; %s; %s",
@@ -85,15 +85,17 @@ func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string
 	m, err := Monitor(ctx, monitorURL)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%s has one replica, and --nats-monitor-url does not tell whether its server syncs before it "+
+		return fmt.Sprintf("%s has one replica, and --nats-monitor-url does not tell whether its server syncs before "+
+			"it "+
 			"confirms (%v); if not: %s; %s",
 			s.view.cfg.Stream, err, loses, advice)
 	case m.Server != server:
-		return fmt.Sprintf("%s has one replica, at the server %s, and --nats-monitor-url is that of the server %s; give "+
+		return fmt.Sprintf("%s has one replica, at the server %s, and --nats-monitor-url is that of the server %s; "+
+			"give "+
 			"that of %s", s.view.cfg.Stream, server, m.Server, server)
 	case !m.Always:
-		return fmt.Sprintf("%s has one replica, and its server syncs every %v: %s; %s", s.view.cfg.Stream, m.Interval, loses,
-			advice)
+		return fmt.Sprintf("%s has one replica, and its server syncs every %v: %s; %s", s.view.cfg.Stream, m.Interval,
+			loses, advice)
 	}
 	return ""
 }

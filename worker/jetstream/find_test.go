@@ -13,7 +13,8 @@ import (
 func TestFind(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	stream, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.>"}})
+	stream, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS",
+		Subjects: []string{"crm.>"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,8 @@ func TestFind(t *testing.T) {
 	}
 	events := many - (many+9)/10 - 18 - 1
 	want := Search{Looked: events, All: many - 21, Ended: true, Found: []Waiting{
-		{ID: "n25", ObjectType: "deals", Seq: 26, Before: 3}, {ID: last, ObjectType: "deals", Seq: many, Before: events - 1},
+		{ID: "n25", ObjectType: "deals", Seq: 26, Before: 3}, {ID: last, ObjectType: "deals", Seq: many,
+			Before: events - 1},
 	}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Waiting{}, "Published")); diff != "" {
 		t.Error(diff)
@@ -55,7 +57,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%+v", found)
 		}
 	}
-	// It says where it stopped, and stops once it has all.
+	// It reports where it stopped, and stops once it has all.
 	got, err = Find(t.Context(), e.nc, Config{}, []string{"n25", last}, 100)
 	if err != nil || got.Ended || len(got.Found) != 1 || got.Looked < 100 || got.Looked > findersAtOnce*findStep {
 		t.Errorf("%+v, %v", got, err)
@@ -73,10 +75,12 @@ func TestFind(t *testing.T) {
 func TestFindCloudEvent(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	if _, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.>"}}); err != nil {
+	if _, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS",
+		Subjects: []string{"crm.>"}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, body := range []string{`{"properties":{}}`, `{"specversion":"1.0","source":"/orders","id":"7","data":{"properties":{}}}`} {
+	for _, body := range []string{`{"properties":{}}`,
+		`{"specversion":"1.0","source":"/orders","id":"7","data":{"properties":{}}}`} {
 		if _, err := e.js.Publish(t.Context(), "crm.create.deals", []byte(body)); err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// InitConfig says what Init creates.
+// InitConfig is what Init creates.
 type InitConfig struct {
 	Config
 	Replicas int           // of the stream, in a cluster; default 1
@@ -25,7 +25,8 @@ func (c InitConfig) Validate() error {
 		return fmt.Errorf("replicas %d: NATS takes 1 to 5", c.Replicas)
 	}
 	if c.AckWait < 0 || c.AckWait > 0 && c.AckWait < time.Second {
-		return fmt.Errorf("ack wait %v: less than a second, events would come again while they are being worked on", c.AckWait)
+		return fmt.Errorf("ack wait %v: less than a second, events would come again while they are being worked on",
+			c.AckWait)
 	}
 	return c.Config.Validate()
 }
@@ -35,7 +36,7 @@ func (c InitConfig) Validate() error {
 // finds the outbox, which compares.
 const DuplicateWindow = 2 * time.Second
 
-// InitReport says what Init found and did. A part without a name is neither made nor known to be there.
+// InitReport is what Init found and did. A part without a name is neither made nor known to be there.
 type InitReport struct {
 	Stream, Consumer Part
 }
@@ -48,7 +49,8 @@ type Part struct {
 	Notes   []string `json:"notes,omitempty"`  // what else differs from what Init creates, and whether that matters
 }
 
-func (p *Part) judge(found findings) error {
+// add takes the findings in. Its error is of the faults.
+func (p *Part) add(found findings) error {
 	for _, one := range found {
 		if one.fatal {
 			p.Faults = append(p.Faults, one.text)
@@ -121,18 +123,20 @@ func (c InitConfig) initStream(ctx context.Context, js jetstream.JetStream, part
 		return stream, nil
 	}
 	have := stream.CachedInfo().Config
-	found := judgeStream(c.Config, have)
+	found := checkStream(c.Config, have)
 	switch have.Retention {
 	case jetstream.LimitsPolicy:
-		found.warnf("the stream %s keeps events until its limits, also when they are taken; this works, and costs space", have.Name)
+		found.warnf("the stream %s keeps events until its limits, also when they are taken; this works, and costs "+
+			"space", have.Name)
 	case jetstream.InterestPolicy:
-		found.warnf("the stream %s keeps events only for the consumers that it has; this works, as long as the consumer %s exists", have.Name, c.Consumer)
+		found.warnf("the stream %s keeps events only for the consumers that it has; this works, as long as the "+
+			"consumer %s exists", have.Name, c.Consumer)
 	}
 	if have.Replicas != c.Replicas {
 		found.warnf("the stream %s has %d replicas, and not %d; type '%s' to change that",
 			have.Name, have.Replicas, c.Replicas, c.editStream(fmt.Sprintf("--replicas=%d", c.Replicas)))
 	}
-	return stream, part.judge(found)
+	return stream, part.add(found)
 }
 
 // whichDomain refuses to make a stream where a domain was not asked for: at a leaf node the hub may have the stream,
@@ -150,7 +154,7 @@ func (c InitConfig) whichDomain(ctx context.Context, js jetstream.JetStream) err
 	return fmt.Errorf("there is no stream %s in %s, the JetStream domain of this server, and another domain may have "+
 		"it: two would both "+
 		"store what is published; if it belongs here type '%s', else name the domain in --nats-domain", c.Stream,
-		domain, here.program("init"))
+		domain, here.command("init"))
 }
 
 func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, part *Part) error {
@@ -192,10 +196,10 @@ func (c InitConfig) initConsumer(ctx context.Context, stream jetstream.Stream, p
 		return nil
 	}
 	have := consumer.CachedInfo()
-	found := judgeConsumer(c.Config, have, stream.CachedInfo().Config)
-	if have.Config.AckWait != c.AckWait && have.Config.BackOff == nil { // which says how long each time
+	found := checkConsumer(c.Config, have, stream.CachedInfo().Config)
+	if have.Config.AckWait != c.AckWait && have.Config.BackOff == nil { // which has the wait of each delivery
 		found.warnf("the consumer %s has an ack wait of %v, and not %v; type '%s' to change that",
 			have.Name, have.Config.AckWait, c.AckWait, c.editConsumer("--wait="+c.AckWait.String()))
 	}
-	return part.judge(found)
+	return part.add(found)
 }

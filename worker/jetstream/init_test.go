@@ -18,7 +18,8 @@ func TestInitCreates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := InitReport{Stream: Part{Name: "CRM_EVENTS", Created: created}, Consumer: Part{Name: "crmintake", Created: created}}
+		want := InitReport{Stream: Part{Name: "CRM_EVENTS", Created: created},
+			Consumer: Part{Name: "crmintake", Created: created}}
 		if diff := cmp.Diff(want, report); diff != "" {
 			t.Errorf("round %d: %s", round, diff)
 		}
@@ -28,7 +29,8 @@ func TestInitCreates(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := stream.CachedInfo().Config
-	if s.Retention != jetstream.WorkQueuePolicy || s.Storage != jetstream.FileStorage || s.Discard != jetstream.DiscardNew ||
+	if s.Retention != jetstream.WorkQueuePolicy || s.Storage != jetstream.FileStorage ||
+		s.Discard != jetstream.DiscardNew ||
 		s.Replicas != 1 || s.Duplicates != DuplicateWindow || cmp.Diff([]string{"crm.create.>"}, s.Subjects) != "" {
 		t.Errorf("stream %+v", s)
 	}
@@ -37,7 +39,8 @@ func TestInitCreates(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := consumer.CachedInfo().Config
-	if c.Durable != "crmintake" || c.AckPolicy != jetstream.AckExplicitPolicy || c.MaxDeliver != -1 || c.MaxAckPending != -1 ||
+	if c.Durable != "crmintake" || c.AckPolicy != jetstream.AckExplicitPolicy || c.MaxDeliver != -1 ||
+		c.MaxAckPending != -1 ||
 		c.AckWait != 42*time.Second || c.FilterSubject != "crm.create.>" {
 		t.Errorf("consumer %+v", c)
 	}
@@ -64,7 +67,8 @@ func TestInitAtOnce(t *testing.T) {
 
 func TestInitConfigValidate(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []InitConfig{{Replicas: 6}, {Replicas: -1}, {AckWait: -1}, {AckWait: time.Millisecond}, {Config: Config{Stream: "a.b"}}} {
+	for _, bad := range []InitConfig{{Replicas: 6}, {Replicas: -1}, {AckWait: -1}, {AckWait: time.Millisecond},
+		{Config: Config{Stream: "a.b"}}} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v is accepted", bad)
 		}
@@ -74,14 +78,16 @@ func TestInitConfigValidate(t *testing.T) {
 	}
 }
 
-// What exists is judged and left alone: by Init, which says what differs, and by Open.
+// What exists is checked and left alone: by Init, which reports what differs, and by Open.
 func TestExisting(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	usualStream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+	usualStream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 		Duplicates: DuplicateWindow}
-	usualConsumer := jetstream.ConsumerConfig{Durable: "crmintake", FilterSubject: "crm.create.>", AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: time.Minute, MaxAckPending: -1}
+	usualConsumer := jetstream.ConsumerConfig{Durable: "crmintake", FilterSubject: "crm.create.>",
+		AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait:   time.Minute, MaxAckPending: -1}
 	for name, c := range map[string]struct {
 		stream   func(*jetstream.StreamConfig)
 		consumer func(*jetstream.ConsumerConfig)
@@ -89,22 +95,27 @@ func TestExisting(t *testing.T) {
 		note     string // what Init says
 		silent   bool   // Open doesn't say it
 	}{
-		"usual":    {},
-		"limits":   {stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy }, note: "costs space", silent: true},
-		"interest": {stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.InterestPolicy }, note: "as long as the consumer crmintake exists", silent: true},
-		"memory":   {stream: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, note: "loses the events in it"},
+		"usual": {},
+		"limits": {stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
+			note: "costs space", silent: true},
+		"interest": {stream: func(s *jetstream.StreamConfig) { s.Retention = jetstream.InterestPolicy },
+			note: "as long as the consumer crmintake exists", silent: true},
+		"memory": {stream: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage },
+			note: "loses the events in it"},
 		"the usual duplicate window": {stream: func(s *jetstream.StreamConfig) { s.Duplicates = 0 },
-			note: "whose id it had within 2m0s, whatever is in it; the outbox tells repeats from other events; type 'nats stream edit CRM_EVENTS --dupe-window=2s --force'"},
+			note: "whose id it had within 2m0s, whatever is in it; the outbox tells repeats from other events; type " +
+				"'nats stream edit CRM_EVENTS --dupe-window=2s --force'"},
 		"drops old": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.MaxMsgs = jetstream.DiscardOld, 10 },
 			note: "beyond 10 messages; type 'nats stream edit CRM_EVENTS --discard=new --force'"},
-		"drops old of a subject": {stream: func(s *jetstream.StreamConfig) { s.Discard, s.MaxMsgsPerSubject = jetstream.DiscardOld, 1 },
+		"drops old of a subject": {stream: func(s *jetstream.StreamConfig) {
+			s.Discard, s.MaxMsgsPerSubject = jetstream.DiscardOld, 1
+		},
 			note: "beyond 1 messages; type 'nats stream edit CRM_EVENTS --discard=new --discard-per-subject --force'"},
 		"drops old of a subject all the same": {stream: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 1 },
 			note: "drops the oldest events of a subject, taken or not, beyond 1 messages; type 'nats stream edit " +
 				"CRM_EVENTS --discard=new --discard-per-subject"},
 		"refuses new of a subject": {stream: func(s *jetstream.StreamConfig) {
-			s.MaxMsgsPerSubject,
-				s.DiscardNewPerSubject = 1, true
+			s.MaxMsgsPerSubject, s.DiscardNewPerSubject = 1, true
 		}},
 		"refuses new": {stream: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }},
 		"age": {stream: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour },
@@ -124,23 +135,28 @@ func TestExisting(t *testing.T) {
 			s.Discard, s.AllowMsgSchedules = jetstream.DiscardOld,
 				true
 		},
-			note: `type 'nats stream edit CRM_EVENTS --subjects="crm.create.>,crm.create-schedules.>" --force', and publish them there`},
+			note: `type 'nats stream edit CRM_EVENTS --subjects="crm.create.>,crm.create-schedules.>" --force', ` +
+				`and publish them there`},
 		"schedules aside": {stream: func(s *jetstream.StreamConfig) {
 			s.Discard, s.AllowMsgSchedules, s.Subjects = jetstream.DiscardOld, true, []string{"crm.create.>", "later.>"}
 		}},
 		"few consumers": {stream: func(s *jetstream.StreamConfig) { s.MaxConsumers = 2 },
 			note: "limited to 2 consumers, so that a paused object type's events slow down the others; type 'nats " +
 				"stream edit CRM_EVENTS --max-consumers=0 --force'"},
-		"limits of consumers": {stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.InactiveThreshold = time.Hour },
-			note: `type 'EDITOR="sed -i.before /inactive_threshold:/d" nats stream edit CRM_EVENTS --interactive --force'`},
+		"limits of consumers": {
+			stream: func(s *jetstream.StreamConfig) { s.ConsumerLimits.InactiveThreshold = time.Hour },
+			note: `type 'EDITOR="sed -i.before /inactive_threshold:/d" nats stream edit CRM_EVENTS ` +
+				`--interactive --force'`},
 		"few in hand by the stream": {
 			stream:   func(s *jetstream.StreamConfig) { s.ConsumerLimits.MaxAckPending = 100 },
 			consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 100 },
-			note:     `type 'EDITOR="sed -i.before /max_ack_pending:/d" nats stream edit CRM_EVENTS --interactive --force'`,
+			note: `type 'EDITOR="sed -i.before /max_ack_pending:/d" nats stream edit CRM_EVENTS ` +
+				`--interactive --force'`,
 		},
 		"stores as": {stream: func(s *jetstream.StreamConfig) {
 			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.>", Destination: "made.>"}
-		}, fault: `type 'export CRMINTAKE_SUBJECT="made.>"', 'nats consumer rm CRM_EVENTS crmintake --force' and 'crmintake init', and`},
+		}, fault: `type 'export CRMINTAKE_SUBJECT="made.>"', 'nats consumer rm CRM_EVENTS ` +
+			`crmintake --force' and 'crmintake init', and`},
 		"stores some as": {stream: func(s *jetstream.StreamConfig) {
 			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "crm.create.*.new",
 				Destination: "new.{{wildcard(1)}}.x"}
@@ -152,7 +168,8 @@ func TestExisting(t *testing.T) {
 		}},
 		"copies others": {stream: func(s *jetstream.StreamConfig) {
 			s.Subjects, s.Sources = nil, []*jetstream.StreamSource{{Name: "OTHER", FilterSubject: "old.>"}}
-		}, fault: `stores what it copies from OTHER as old.>, and crmintake reads crm.create.>; to read that, type 'export CRMINTAKE_SUBJECT="old.>"'`},
+		}, fault: `stores what it copies from OTHER as old.>, and crmintake reads crm.create.>; ` +
+			`to read that, type 'export CRMINTAKE_SUBJECT="old.>"'`},
 		"copies others as ours": {stream: func(s *jetstream.StreamConfig) {
 			s.Subjects, s.Sources = nil, []*jetstream.StreamSource{{Name: "OTHER",
 				SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: "old.>", Destination: "crm.create.>"}}}}
@@ -187,9 +204,11 @@ func TestExisting(t *testing.T) {
 			consumer: func(c *jetstream.ConsumerConfig) {
 				c.AckPolicy, c.AckWait, c.MaxAckPending = jetstream.AckNonePolicy, 0, 0
 			},
-			fault: `ack policy "AckNone"; crmintake needs explicit acks: type 'nats consumer rm CRM_EVENTS crmintake --force', then 'crmintake init'`,
+			fault: `ack policy "AckNone"; crmintake needs explicit acks: type 'nats consumer rm CRM_EVENTS ` +
+				`crmintake --force', then 'crmintake init'`,
 		},
-		"headers only": {consumer: func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true }, fault: "--no-headers-only"},
+		"headers only": {consumer: func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true },
+			fault: "--no-headers-only"},
 		"priorities": {consumer: func(c *jetstream.ConsumerConfig) {
 			c.PriorityPolicy, c.PriorityGroups = jetstream.PriorityPolicyOverflow, []string{"a"}
 		}, fault: "priority groups"},
@@ -201,8 +220,7 @@ func TestExisting(t *testing.T) {
 		}, note: "another worker after 5s (backoff), while the first may have it in a call; type 'nats consumer edit " +
 			"CRM_EVENTS crmintake --backoff=none --wait=1m0s --force'"},
 		"long backoff": {consumer: func(c *jetstream.ConsumerConfig) {
-			c.BackOff,
-				c.AckWait = []time.Duration{time.Minute, time.Hour}, 0
+			c.BackOff, c.AckWait = []time.Duration{time.Minute, time.Hour}, 0
 		}},
 		"consumer in memory": {consumer: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true },
 			note: "forgets what was acked and put off; type 'nats consumer rm CRM_EVENTS crmintake --force', then " +
@@ -210,8 +228,10 @@ func TestExisting(t *testing.T) {
 		"few in hand": {consumer: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 },
 			note: "at most 1000 events in hand, over all workers, and those put off count; type 'nats consumer edit " +
 				"CRM_EVENTS crmintake --max-pending=1000000 --force'"},
-		"inactive": {consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour }, note: "disappears when no worker has run for 1h0m0s"},
-		"replay":   {consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, note: "at the speed at which it was published"},
+		"inactive": {consumer: func(c *jetstream.ConsumerConfig) { c.InactiveThreshold = time.Hour },
+			note: "disappears when no worker has run for 1h0m0s"},
+		"replay": {consumer: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy },
+			note: "at the speed at which it was published"},
 		"new only": {
 			stream:   func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy },
 			consumer: func(c *jetstream.ConsumerConfig) { c.DeliverPolicy = jetstream.DeliverNewPolicy },
@@ -290,11 +310,13 @@ func configs(t *testing.T, e *env) (list []any) {
 func TestPushConsumer(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}})
+	s, err := e.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS",
+		Subjects: []string{"crm.create.>"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.CreatePushConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "crmintake", DeliverSubject: "to.me"}); err != nil {
+	if _, err := s.CreatePushConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "crmintake",
+		DeliverSubject: "to.me"}); err != nil {
 		t.Fatal(err)
 	}
 	report, err := Init(t.Context(), e.nc, InitConfig{})
@@ -317,7 +339,8 @@ func TestSecondConsumerOfWorkQueue(t *testing.T) {
 		t.Fatal("created")
 	}
 	contains(t, err.Error(), "create the consumer other of stream CRM_EVENTS", "unique")
-	if _, err := Open(t.Context(), e.nc, Config{Stream: "NONE"}); err == nil || !strings.Contains(err.Error(), "the stream NONE does not exist") {
+	if _, err := Open(t.Context(), e.nc, Config{Stream: "NONE"}); err == nil ||
+		!strings.Contains(err.Error(), "the stream NONE does not exist") {
 		t.Errorf("no stream: %v", err)
 	}
 	if _, err := Open(t.Context(), e.nc, Config{Subject: "x"}); err == nil {

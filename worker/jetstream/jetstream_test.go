@@ -92,7 +92,8 @@ func (e *env) numbered(t testing.TB, n int) {
 	}
 	defer p.Close()
 	for i := range n {
-		m := Message{Subject: "crm.create.contacts", ID: fmt.Sprint("e", i), Data: []byte(`{"properties":{"name":"someone"}}`), Line: i + 1}
+		m := Message{Subject: "crm.create.contacts", ID: fmt.Sprint("e", i),
+			Data: []byte(`{"properties":{"name":"someone"}}`), Line: i + 1}
 		if err := p.Publish(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +107,9 @@ func (e *env) numbered(t testing.TB, n int) {
 func fetch(t testing.TB, s *Source, n int) (events []*worker.Event) {
 	t.Helper()
 	for limit := time.Now().Add(patience); len(events) < n; {
-		if err := s.Fetch(t.Context(), n-len(events), 64<<20, func(e *worker.Event) { events = append(events, e) }); err != nil {
+		if err := s.Fetch(t.Context(), n-len(events), 64<<20, func(e *worker.Event) {
+			events = append(events, e)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if time.Now().After(limit) {

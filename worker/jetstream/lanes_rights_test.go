@@ -13,8 +13,8 @@ import (
 	"crmintake/deploy/local"
 )
 
-// Where object types can't have consumers of their own, all are delivered as long as the stream has others than what is restricted; it is
-// told once why.
+// Where object types can't have consumers of their own, all are delivered as long as the stream has others than what is
+// restricted; why is logged once.
 func TestRestrictWithoutLanes(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*jetstream.StreamConfig){
@@ -24,13 +24,15 @@ func TestRestrictWithoutLanes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
-			c := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}, Retention: jetstream.WorkQueuePolicy,
-				Discard: jetstream.DiscardNew}
+			c := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
+				Retention: jetstream.WorkQueuePolicy,
+				Discard:   jetstream.DiscardNew}
 			change(&c)
 			if _, err := e.js.CreateStream(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
-			s := e.init(t, InitConfig{AckWait: time.Hour, Config: Config{Log: slog.New(slog.NewTextHandler(e.log, nil))}})
+			s := e.init(t, InitConfig{AckWait: time.Hour, Config: Config{Log: slog.New(slog.NewTextHandler(e.log,
+				nil))}})
 			e.of(t, "contracts", "contracts")
 			s.Restrict(map[string]int{"contracts": 0})
 			nothingComes(t, s)
@@ -48,15 +50,16 @@ func TestRestrictWithoutLanes(t *testing.T) {
 	}
 }
 
-// What a worker needs of NATS, as deploy/README.md lists it; and what it does without the rights to have consumers of
-// its own.
+// What a worker needs of NATS, as the README lists it; and what it does without the rights to have consumers of its
+// own.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	allowed := []string{
 		"$JS.API.INFO", "$JS.API.STREAM.INFO.CRM_EVENTS", "$JS.API.CONSUMER.INFO.CRM_EVENTS.crmintake",
 		"$JS.API.CONSUMER.MSG.NEXT.CRM_EVENTS.*", "$JS.ACK.CRM_EVENTS.>",
 	}
-	lanes := []string{"$JS.API.CONSUMER.CREATE.CRM_EVENTS.*.crm.create.>", "$JS.API.CONSUMER.DELETE.CRM_EVENTS.*", "$JS.API.CONSUMER.LIST.CRM_EVENTS"}
+	lanes := []string{"$JS.API.CONSUMER.CREATE.CRM_EVENTS.*.crm.create.>", "$JS.API.CONSUMER.DELETE.CRM_EVENTS.*",
+		"$JS.API.CONSUMER.LIST.CRM_EVENTS"}
 	for name, publish := range map[string][]string{
 		"all": append(slices.Clone(allowed), lanes...), "none for consumers": allowed,
 		"only for the shared one": append(slices.Clone(allowed), "$JS.API.CONSUMER.CREATE.CRM_EVENTS.crmintake.>"),
@@ -65,7 +68,8 @@ func TestPermissions(t *testing.T) {
 			t.Parallel()
 			e := newEnvWith(t, local.NATSConfig{Options: func(o *server.Options) {
 				o.Users = []*server.User{{Username: "worker", Password: "secret", Permissions: &server.Permissions{
-					Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+					Publish:   &server.SubjectPermission{Allow: publish},
+					Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
 				}}, {Username: "admin", Password: "secret"}}
 				o.NoAuthUser = "admin"
 			}})

@@ -67,7 +67,9 @@ func brings(t *testing.T, s *Source, want ...string) []*worker.Event {
 func nothingComes(t *testing.T, s *Source) {
 	t.Helper()
 	for range 2 {
-		if err := s.Fetch(t.Context(), 100, 1<<20, func(e *worker.Event) { t.Errorf("%s is delivered", e.Subject) }); err != nil {
+		if err := s.Fetch(t.Context(), 100, 1<<20, func(e *worker.Event) {
+			t.Errorf("%s is delivered", e.Subject)
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +106,9 @@ func (e *env) info(t *testing.T, consumer string) *jetstream.ConsumerInfo {
 func (e *env) one(t *testing.T, s *Source) {
 	t.Helper()
 	until(t, "there is one consumer again", func() bool {
-		if err := s.Fetch(t.Context(), 10, 1<<20, func(e *worker.Event) { t.Errorf("%s is delivered", e.Subject) }); err != nil {
+		if err := s.Fetch(t.Context(), 10, 1<<20, func(e *worker.Event) {
+			t.Errorf("%s is delivered", e.Subject)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		return len(e.names(t)) == 1
@@ -114,8 +118,8 @@ func (e *env) one(t *testing.T, s *Source) {
 	}
 }
 
-// A restricted object type is not fetched, be it the whole of the stream's beginning; all else is, also what names no object type, or
-// is of one that nobody has seen before.
+// A restricted object type is not fetched, be it the whole of the stream's beginning; all else is, also what names no
+// object type, or is of one that nobody has seen before.
 func TestRestrict(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -135,7 +139,8 @@ func TestRestrict(t *testing.T) {
 	e.of(t, "tickets", "deals")
 	ackAll(brings(t, s, "tickets", "deals"))
 	if i := e.info(t, "crmintake"); i.Delivered.Consumer != 1 || i.Config.FilterSubject != "crm.create.$apart" {
-		t.Errorf("the shared consumer delivered %d and filters %s, want but the odd one", i.Delivered.Consumer, i.Config.FilterSubject)
+		t.Errorf("the shared consumer delivered %d and filters %s, want but the odd one", i.Delivered.Consumer,
+			i.Config.FilterSubject)
 	}
 	if names := e.names(t); slices.Contains(names, "crmintake-contracts") {
 		t.Errorf("nobody may fetch contracts, and there is a consumer for them: %q", names)
@@ -178,7 +183,8 @@ func TestLanesOfTheFleet(t *testing.T) {
 	if err != nil || len(late.Warnings()) > 0 {
 		t.Fatalf("%v, warnings %q", err, late.Warnings())
 	}
-	if report, err := Init(t.Context(), e.nc, InitConfig{AckWait: time.Hour}); err != nil || report.Consumer.Notes != nil {
+	if report, err := Init(t.Context(), e.nc, InitConfig{AckWait: time.Hour}); err != nil ||
+		report.Consumer.Notes != nil {
 		t.Errorf("init: %v, %+v", err, report)
 	}
 	until(t, "the worker of before finds out", func() bool {
@@ -209,8 +215,8 @@ func TestLanesOfTheFleet(t *testing.T) {
 	settled(t, other, 0, 0)
 }
 
-// What the shared consumer has delivered when the restriction comes is acked by whoever has it, or comes once more; what it has not is
-// delivered once.
+// What the shared consumer has delivered when the restriction comes is acked by whoever has it, or comes once more;
+// what it has not is delivered once.
 func TestLanesTakeOver(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -301,7 +307,8 @@ func TestManyLanes(t *testing.T) {
 	}
 }
 
-// A busy object type leaves the others their turn, and when there is nothing the source waits instead of asking again and again.
+// A busy object type leaves the others their turn, and when there is nothing the source waits instead of asking again
+// and again.
 func TestLanesTakeTurns(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

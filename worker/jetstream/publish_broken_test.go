@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// breaking dials connections that break under a write of at least fatal bytes, as often as is left: the server resets them
-// when a part of it has arrived.
+// breaking dials connections that break under a write of at least fatal bytes, as often as is left: the server resets
+// them when a part of it has arrived.
 type breaking struct {
 	fatal int
 	left  atomic.Int32
@@ -42,8 +42,8 @@ func (c *breakingConn) Write(p []byte) (int, error) {
 	return n, &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
 }
 
-// A message under which the connection breaks may have arrived. With an id it is sent again, and is in the stream once; without one that is
-// the caller's to decide.
+// A message under which the connection breaks may have arrived. With an id it is sent again, and is in the stream once;
+// without one that is the caller's to decide.
 func TestPublishBreaksUnderAWrite(t *testing.T) {
 	t.Parallel()
 	const large = 256 << 10 // more than the client buffers: it is written by Publish itself
@@ -53,7 +53,8 @@ func TestPublishBreaksUnderAWrite(t *testing.T) {
 			e := newEnv(t)
 			s := e.init(t, InitConfig{})
 			dialer := &breaking{fatal: large}
-			nc, err := nats.Connect(e.server.URL(), nats.SetCustomDialer(dialer), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))
+			nc, err := nats.Connect(e.server.URL(), nats.SetCustomDialer(dialer), nats.MaxReconnects(-1),
+				nats.ReconnectWait(time.Millisecond))
 			if err != nil {
 				t.Fatal(err)
 			}

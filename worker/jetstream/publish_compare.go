@@ -14,41 +14,41 @@ import (
 )
 
 const (
-	// lookToken begins, behind the inbox, the subject that the stream's message comes to which is compared with one of
-	// ours.
-	lookToken = "look"
-	// forgetWait bounds the duplicate window that is waited for.
-	forgetWait = 5 * time.Second
-	// mostLooks: one may be lost with the stream's leader; after another one, nobody hears us.
-	mostLooks = 2
+	// storedToken begins, behind the inbox, the subject that the stream's message comes to which is compared with one
+	// of ours.
+	storedToken = "look"
+	// duplicatesWait bounds the duplicate window that is waited for.
+	duplicatesWait = 5 * time.Second
+	// maxCompares: one may be lost with the stream's leader; after another one, nobody hears us.
+	maxCompares = 2
 )
 
-// look asks for the message that the stream calls ours a duplicate of. Questions go out like messages, without waiting
-// for each.
-func (p *Publisher) look(u *unconfirmed, number, seq uint64) {
-	if p.blind {
-		p.drop(u, p.errBlind())
+// askForStored asks for the message that the stream calls ours a duplicate of. Questions go out like messages, without
+// waiting for each.
+func (p *Publisher) askForStored(u *unconfirmed, number, seq uint64) {
+	if p.cannotCompare {
+		p.drop(u, p.errCannotCompare())
 		return
 	}
 	question := fmt.Appendf(nil, `{"seq":%d}`, seq)
-	reply := p.inbox + lookToken + strconv.FormatUint(number, 10)
-	if err := p.nc.PublishRequest(p.lookSubject(), reply, question); err != nil {
+	reply := p.inbox + storedToken + strconv.FormatUint(number, 10)
+	if err := p.nc.PublishRequest(p.getSubject(), reply, question); err != nil {
 		u.due = time.Now().Add(p.resendPause) // the connection is about to be lost
 		return
 	}
-	u.looks++
-	u.asked, u.err, u.due = true, nil, time.Now().Add(p.confirmWait)
+	u.compared++
+	u.comparing, u.err, u.due = true, nil, time.Now().Add(p.confirmWait)
 }
 
-// lookSubject is the leader's, who has what it says that it has.
-func (p *Publisher) lookSubject() string {
+// getSubject is that of the stream's leader: a follower may not have the message yet.
+func (p *Publisher) getSubject() string {
 	return cmp.Or(p.js.Options().APIPrefix, jetstream.DefaultAPIPrefix) + "STREAM.MSG.GET." + p.stream
 }
 
-// compare takes the answer to a look. What the stream has not any more was taken by a worker: a message that the stream
-// takes after its window is compared by the outbox.
+// compare takes the answer to askForStored. What the stream has not any more was taken by a worker: a message that the
+// stream takes after its window is compared by the outbox.
 func (p *Publisher) compare(u *unconfirmed, m *nats.Msg) {
-	if !u.asked { // it was sent again since
+	if !u.comparing { // it was sent again since
 		return
 	}
 	var answer struct {
@@ -59,7 +59,7 @@ func (p *Publisher) compare(u *unconfirmed, m *nats.Msg) {
 		} `json:"message"`
 	}
 	err := json.Unmarshal(m.Data, &answer)
-	u.asked = false
+	u.comparing = false
 	switch {
 	case err == nil && answer.Message != nil:
 		if answer.Message.Subject == u.m.Subject && bytes.Equal(answer.Message.Data, u.m.Data) {
@@ -70,20 +70,21 @@ func (p *Publisher) compare(u *unconfirmed, m *nats.Msg) {
 			"give it an id of its own, such as one that begins with its object type", p.stream, answer.Message.Subject))
 	case answer.Error == nil || answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound:
 		u.err, u.due = errors.New("the stream does not show what it has under this id"), time.Now().Add(p.resendPause)
-	case p.forgets <= forgetWait:
-		u.err, u.due = errTaken, time.Now().Add(max(p.forgets, p.resendPause))
+	case p.duplicates <= duplicatesWait:
+		u.err, u.due = errOriginalTaken, time.Now().Add(max(p.duplicates, p.resendPause))
 	default:
 		p.drop(u, fmt.Errorf("%w; whether that was the same event is not known; publish it again when %v are over, "+
-			"and the outbox compares them. A shorter window is better: type 'nats stream edit %s --dupe-window=%v'", errTaken, p.forgets, p.stream, DuplicateWindow))
+			"and the outbox compares them. A shorter window is better: type 'nats stream edit %s "+
+			"--dupe-window=%v'", errOriginalTaken, p.duplicates, p.stream, DuplicateWindow))
 	}
 }
 
-var errTaken = errors.New("the stream dropped it, since it had an event under this id within its duplicate window, " +
-	"which was taken meanwhile")
+var errOriginalTaken = errors.New("the stream dropped it, since it had an event under this id within its duplicate " +
+	"window, which was taken meanwhile")
 
-func (p *Publisher) errBlind() error {
+func (p *Publisher) errCannotCompare() error {
 	return fmt.Errorf("the stream %s has or had an event under this id and dropped this one; "+
-		"whether it is the same can't be seen: let this user publish to %s", p.stream, p.lookSubject())
+		"whether it is the same can't be seen: let this user publish to %s", p.stream, p.getSubject())
 }
 
 // drop settles a message that is not known to be in the stream.

@@ -54,7 +54,8 @@ func TestPublishOtherContentUnderAnID(t *testing.T) {
 	contact := Message{Subject: "crm.create.contacts", ID: "a", Data: []byte("one")}
 	deal := Message{Subject: "crm.create.deals", ID: "a", Data: []byte("one")}
 	other := Message{Subject: "crm.create.contacts", ID: "a", Data: []byte("other")}
-	publishAll(t, p, contact, contact, deal, other, Message{Subject: "crm.create.deals", ID: "b", Data: []byte("one")}, contact)
+	publishAll(t, p, contact, contact, deal, other, Message{Subject: "crm.create.deals", ID: "b", Data: []byte("one")},
+		contact)
 	if diff := cmp.Diff(Progress{Confirmed: 4, Duplicates: 2, Dropped: 2, Line: 6}, p.Progress()); diff != "" {
 		t.Error(diff)
 	}
@@ -115,14 +116,16 @@ func TestPublishUnderAnIDThatWasTaken(t *testing.T) {
 		told   string
 	}{
 		"short": {DuplicateWindow, Progress{Confirmed: 1, Line: 1}, 1, ""},
-		"long":  {2 * time.Minute, Progress{Dropped: 1, Line: 1}, 0, "is not known; publish it again when 2m0s are over"},
+		"long": {2 * time.Minute, Progress{Dropped: 1, Line: 1}, 0, "is not known; publish it again when 2m0s are " +
+			"over"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
 			s := e.init(t, InitConfig{})
 			e.forgetAfter(t, c.window)
-			publishAll(t, openPublisher(t, e, PublisherConfig{}), Message{Subject: "crm.create.deals", ID: "a", Data: []byte("one")})
+			publishAll(t, openPublisher(t, e, PublisherConfig{}), Message{Subject: "crm.create.deals", ID: "a",
+				Data: []byte("one")})
 			if err := fetch(t, s, 1)[0].Message.Ack(); err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +154,7 @@ func TestPublishUnderAnIDThatWasTaken(t *testing.T) {
 	}
 }
 
-// Who may not look at the stream's messages is told so.
+// Who may not read the stream's messages hears of it.
 func TestPublishBlind(t *testing.T) {
 	t.Parallel()
 	allowed := []string{"crm.create.>", "$JS.API.STREAM.INFO.CRM_EVENTS"}
@@ -168,13 +171,16 @@ func TestPublishBlind(t *testing.T) {
 			}})
 			e.init(t, InitConfig{})
 			e.forgetAfter(t, time.Minute)
-			nc, err := Connect(strings.Replace(e.server.URL(), "nats://", "nats://publisher:secret@", 1), "publisher", slog.New(slog.NewTextHandler(e.log, nil)))
+			nc, err := Connect(strings.Replace(e.server.URL(), "nats://", "nats://publisher:secret@", 1), "publisher",
+				slog.New(slog.NewTextHandler(e.log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer nc.Close()
 			told, n := "", 0
-			p, err := OpenPublisher(t.Context(), nc, PublisherConfig{Dropped: func(_ int, _ string, why error) { told, n = why.Error(), n+1 }})
+			p, err := OpenPublisher(t.Context(), nc, PublisherConfig{Dropped: func(_ int, _ string, why error) {
+				told, n = why.Error(), n+1
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -71,9 +71,9 @@ func TestPublishAnsweredTwice(t *testing.T) {
 	if err := e.nc.PublishMsg(p.waiting[0].m); err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.Now().Add(patience); len(p.answers) < 2; time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(patience); len(p.replies) < 2; time.Sleep(time.Millisecond) {
 		if time.Now().After(limit) {
-			t.Fatalf("%d answers", len(p.answers))
+			t.Fatalf("%d answers", len(p.replies))
 		}
 	}
 	if err := p.Flush(t.Context()); err != nil {
@@ -114,7 +114,8 @@ func TestPublishLarge(t *testing.T) {
 	s := e.init(t, InitConfig{})
 	p := openPublisher(t, e, PublisherConfig{})
 	for range 40 { // more than windowBytes
-		if err := p.Publish(t.Context(), Message{Subject: "crm.create.contacts", Data: make([]byte, 1<<20)}); err != nil {
+		if err := p.Publish(t.Context(), Message{Subject: "crm.create.contacts",
+			Data: make([]byte, 1<<20)}); err != nil {
 			t.Fatal(err)
 		}
 		if p.bytes > windowBytes {
@@ -143,11 +144,13 @@ func refusal(t *testing.T, p *Publisher) error {
 func TestPublishWithoutStream(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	if _, err := OpenPublisher(t.Context(), e.nc, PublisherConfig{}); err == nil || !strings.Contains(err.Error(), "'crmintake init'") {
+	if _, err := OpenPublisher(t.Context(), e.nc, PublisherConfig{}); err == nil ||
+		!strings.Contains(err.Error(), "'crmintake init'") {
 		t.Errorf("no stream: %v", err)
 	}
 	e.init(t, InitConfig{})
-	if _, err := OpenPublisher(t.Context(), e.nc, PublisherConfig{Subject: "other"}); err == nil || !strings.Contains(err.Error(), "does not take other") {
+	if _, err := OpenPublisher(t.Context(), e.nc, PublisherConfig{Subject: "other"}); err == nil ||
+		!strings.Contains(err.Error(), "does not take other") {
 		t.Errorf("other subject: %v", err)
 	}
 	p := openPublisher(t, e, PublisherConfig{})
@@ -188,7 +191,8 @@ func TestPublishWithoutLeader(t *testing.T) {
 		case 1:
 			return nil, context.DeadlineExceeded
 		case 2:
-			return nil, &jetstream.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}
+			return nil, &jetstream.APIError{Code: 503, ErrorCode: 10008,
+				Description: "JetStream system temporarily unavailable"}
 		case 3:
 			return stream, nil
 		case 4:
@@ -228,7 +232,7 @@ func TestPublishWithoutLeaderForLong(t *testing.T) {
 	asks := 0
 	p.js = asked{e.js, func() (jetstream.Stream, error) { asks++; return nil, context.DeadlineExceeded }}
 	err := refusal(t, p)
-	if asks != questions+1 {
+	if asks != maxQuestions+1 {
 		t.Errorf("%d questions", asks)
 	}
 	contains(t, err.Error(), `line 7 (id "x"): nobody takes it, though the stream CRM_EVENTS is there, or may be`)
@@ -249,7 +253,9 @@ func TestPublishWithoutSubject(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := refusal(t, p)
-	contains(t, err.Error(), `line 7 (id "x"): the stream CRM_EVENTS does not take crm.create.contacts any more: its subjects are ["crm.update.>"]`)
+	contains(t, err.Error(),
+		`line 7 (id "x"): the stream CRM_EVENTS does not take crm.create.contacts any more: `+
+			`its subjects are ["crm.update.>"]`)
 }
 
 // A full stream refuses; what came before is confirmed.
@@ -297,7 +303,7 @@ func TestPublishUnconfirmed(t *testing.T) {
 	if err := e.nc.FlushTimeout(patience); err != nil {
 		t.Fatal(err)
 	}
-	if n, _, err := sub.Pending(); err != nil || n != resends+1 {
+	if n, _, err := sub.Pending(); err != nil || n != maxResends+1 {
 		t.Errorf("sent %d times, %v", n, err)
 	}
 }

@@ -42,7 +42,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 		return nil, cfg.explain(err)
 	}
 	have := stream.CachedInfo().Config
-	found := append(judgeStream(cfg, have), judgeConsumer(cfg, shared.CachedInfo(), have)...)
+	found := append(checkStream(cfg, have), checkConsumer(cfg, shared.CachedInfo(), have)...)
 	if err := found.err(); err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (v *view) outstandingInLanes(ctx context.Context) (pending, unacked int, er
 	return stored - unacked, unacked, err
 }
 
-// lag counts the messages that the stream has yet to copy from others, as it was last told.
+// lag counts the messages that the stream has yet to copy from others, as the server last knew.
 func (v *view) lag(ctx context.Context) (n int, err error) {
 	if c := v.stream.CachedInfo().Config; c.Mirror == nil && len(c.Sources) == 0 {
 		return 0, nil

@@ -29,8 +29,10 @@ func TestFetchMakesEvents(t *testing.T) {
 		{Subject: "crm.create.deals", Header: nats.Header{"Status": {"409"}, "Description": {"Consumer Deleted"}}},
 		// Other letters: what Go's net/http makes of a header, and others.
 		{Subject: "crm.create.deals", Header: nats.Header{"Ce-Id": {"8"}, "CE-SOURCE": {"/s"}}},
-		{Subject: "crm.create.deals", Header: nats.Header{"nats-msg-id": {"id-3"}, "ce-id": {"9"}, "ce-source": {"/s"}}},
-		{Subject: "crm.create.deals", Header: nats.Header{"Ce-Id": {"c"}, "CE-ID": {"b"}, "cE-id": {"d"}, "Ce-Source": {"", "/t"}, "ce-Source": {"/s"}}},
+		{Subject: "crm.create.deals", Header: nats.Header{"nats-msg-id": {"id-3"}, "ce-id": {"9"},
+			"ce-source": {"/s"}}},
+		{Subject: "crm.create.deals", Header: nats.Header{"Ce-Id": {"c"}, "CE-ID": {"b"}, "cE-id": {"d"},
+			"Ce-Source": {"", "/t"}, "ce-Source": {"/s"}}},
 		{Subject: "crm.create.deals", Header: nats.Header{"Ce-Id": {"other"}, "ce-id": {"10"}, "ce-source": {"/s"}}},
 	} {
 		e.publish(t, m)
@@ -40,11 +42,13 @@ func TestFetchMakesEvents(t *testing.T) {
 		return worker.Place{Stream: "CRM_EVENTS", Seq: uint64(i + 1), Published: got[i].Published}.String()
 	}
 	want := []*worker.Event{
-		{ID: place(0), Former: "CRM_EVENTS:1", ObjectType: "contacts", Subject: "crm.create.contacts", Payload: []byte(`{"properties":{}}`)},
+		{ID: place(0), Former: "CRM_EVENTS:1", ObjectType: "contacts", Subject: "crm.create.contacts",
+			Payload: []byte(`{"properties":{}}`)},
 		{ID: "id-1", ObjectType: "deals", Subject: "crm.create.deals", Payload: []byte("not \x00 JSON")},
 		{ID: "/s/7", ObjectType: "2-77", Subject: "crm.create.2-77"},
 		{ID: "id-2", Subject: "crm.create.a.b", Invalid: "the subject"},
-		{ID: place(4), Former: "CRM_EVENTS:5", ObjectType: "deals", Subject: "crm.create.deals", Invalid: "the event id in Nats-Msg-Id has 257 bytes"},
+		{ID: place(4), Former: "CRM_EVENTS:5", ObjectType: "deals", Subject: "crm.create.deals",
+			Invalid: "the event id in Nats-Msg-Id has 257 bytes"},
 		{ID: place(5), Former: "CRM_EVENTS:6", ObjectType: "deals", Subject: "crm.create.deals"},
 		{ID: "/s/8", Former: "CRM_EVENTS:7", ObjectType: "deals", Subject: "crm.create.deals"},
 		{ID: "id-3", Former: "CRM_EVENTS:8", ObjectType: "deals", Subject: "crm.create.deals"},
@@ -159,8 +163,8 @@ func TestInProgress(t *testing.T) {
 	t.Error("the server never had word of it in time")
 }
 
-// tendOne keeps one of two messages in progress and neglects the other. It tells whether the first came again, and for
-// how long at most the server had no word of it, which is more than it should be when the machine is busy.
+// tendOne keeps one of two messages in progress and neglects the other. It returns whether the first came again, and
+// for how long at most the server had no word of it, which is more than it should be when the machine is busy.
 func tendOne(t *testing.T, ackWait time.Duration) (again bool, gap time.Duration) {
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: ackWait})
@@ -228,7 +232,8 @@ func TestFetchExactBytes(t *testing.T) {
 	s := e.init(t, InitConfig{})
 	e.numbered(t, 3)
 	first := fetch(t, s, 1)[0] // the others are as large
-	size := len(first.Subject) + len(first.Message.(*message).reply) + len(first.Payload) + len("NATS/1.0\r\nNats-Msg-Id: e0\r\n\r\n")
+	size := len(first.Subject) + len(first.Message.(*message).reply) + len(first.Payload) +
+		len("NATS/1.0\r\nNats-Msg-Id: e0\r\n\r\n")
 	n := 0
 	if err := s.Fetch(t.Context(), 10, size, func(*worker.Event) { n++ }); err != nil || n != 1 {
 		t.Errorf("%d events, %v", n, err)
@@ -389,7 +394,8 @@ func TestConsumerGone(t *testing.T) {
 	if err := e.js.DeleteStream(t.Context(), "CRM_EVENTS"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Fetch(t.Context(), 10, 1<<20, ignore); err == nil || !strings.Contains(err.Error(), "the stream CRM_EVENTS does not exist") {
+	if err := s.Fetch(t.Context(), 10, 1<<20, ignore); err == nil || !strings.Contains(err.Error(),
+		"the stream CRM_EVENTS does not exist") {
 		t.Errorf("without a stream: %v", err)
 	}
 	e.nc.Close()

@@ -263,7 +263,7 @@ func (l *lanes) create(ctx context.Context, one *lane) (ok bool, err error) {
 	return false, fmt.Errorf("create the consumer %s of stream %s: %w", one.name, l.cfg.Stream, err)
 }
 
-// notUnique drops the error that says that filters overlap: things have changed, and the next look finds out. The codes
+// notUnique drops the error of overlapping filters: things have changed, and the next look finds out. The codes
 // are the server's JSConsumerWQConsumerNotUniqueErr and JSConsumerWQMultipleUnfilteredErr.
 func notUnique(err error) error {
 	var api *jetstream.APIError

@@ -109,7 +109,7 @@ func (v *view) compareStranded(stream *jetstream.StreamInfo, consumers []*jetstr
 	for subject, n := range stream.State.Subjects {
 		i := slices.IndexFunc(consumers, func(c *jetstream.ConsumerInfo) bool {
 			f := filtersOf(c.Config)
-			return len(f) == 0 || coveredBy(f, subject)
+			return len(f) == 0 || coveredByAny(f, subject)
 		})
 		ours := strings.HasPrefix(subject, v.prefix)
 		switch {
@@ -118,7 +118,7 @@ func (v *view) compareStranded(stream *jetstream.StreamInfo, consumers []*jetstr
 		case ours && !split: // else there will be a lane
 			found.passed += int(n)
 			found.by = []string{v.cfg.Consumer}
-		case !ours && !coveredBy(stream.Config.Subjects, subject):
+		case !ours && !coveredByAny(stream.Config.Subjects, subject):
 			found.foreign += int(n)
 			found.subject = subject
 		}
@@ -137,27 +137,29 @@ func (v *view) compareStranded(stream *jetstream.StreamInfo, consumers []*jetstr
 	return found
 }
 
-// adviseStranded says what is so, and what to type.
+// adviseStranded is what is so, and what to type.
 func (v *view) adviseStranded(found stranded) string {
 	var parts []string
 	stream := v.stream.CachedInfo().Config
 	if found.passed > 0 {
-		again := v.cfg.again(stream.Retention, v.shared.CachedInfo().Config.AckWait)
+		again := v.cfg.recreateConsumer(stream.Retention, v.shared.CachedInfo().Config.AckWait)
 		slices.Sort(found.by)
 		if found.by = slices.Compact(found.by); !slices.Contains(found.by, v.cfg.Consumer) {
 			var rm []string // lanes are made anew by workers
 			for _, name := range found.by {
-				rm = append(rm, "'"+v.cfg.nats("consumer rm", word(v.cfg.Stream), word(name), "--force")+"'")
+				rm = append(rm, "'"+v.cfg.nats("consumer rm", quoted(v.cfg.Stream), quoted(name), "--force")+"'")
 			}
 			again = "type " + strings.Join(rm, " and ")
 		}
-		parts = append(parts, fmt.Sprintf("%d events of the stream %s are delivered to nobody any more: the consumer %s "+
+		parts = append(parts, fmt.Sprintf("%d events of the stream %s are delivered to nobody any more: the consumer "+
+			"%s "+
 			"has passed over them (max_deliver, or another filter); %s", found.passed, v.cfg.Stream,
 			strings.Join(found.by, ", "), again))
 	}
 	if found.foreign > 0 {
 		alike := found.subject[:strings.LastIndexByte(found.subject, '.')+1] + ">"
-		parts = append(parts, fmt.Sprintf("%d messages of the stream %s are delivered to nobody: no consumer takes their "+
+		parts = append(parts, fmt.Sprintf("%d messages of the stream %s are delivered to nobody: no consumer takes "+
+			"their "+
 			"subjects, such as %s; %s", found.foreign, v.cfg.Stream, found.subject,
 			v.cfg.readInstead(stream, alike, "", "")))
 	}

@@ -43,8 +43,7 @@ func (e *env) givesUp(t *testing.T, s *Source, consumer string) {
 	t.Helper()
 	until(t, consumer+" has given up", func() bool {
 		if err := s.Fetch(t.Context(), 10, 1<<20, func(e *worker.Event) {
-			t.Errorf("%s is delivered",
-				e.Subject)
+			t.Errorf("%s is delivered", e.Subject)
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +132,7 @@ func TestStrandedInALane(t *testing.T) {
 	wantStranded(t, s, 0)
 }
 
-// Subjects that no consumer takes are told of, those of other applications are not.
+// Subjects that no consumer takes are reported, those of other applications are not.
 func TestStrandedSubjects(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -281,8 +280,8 @@ func TestOverlap(t *testing.T) {
 			t.Errorf("%s and %s: want %v", c.a, c.b, c.want)
 		}
 	}
-	if !slices.Equal([]string{word("a.>"), word("a-b_c.d"), word("$KV.`x`")}, []string{`"a.>"`, "a-b_c.d",
+	if !slices.Equal([]string{quoted("a.>"), quoted("a-b_c.d"), quoted("$KV.`x`")}, []string{`"a.>"`, "a-b_c.d",
 		"\"\\$KV.\\`x\\`\""}) {
-		t.Error(word("a.>"), word("a-b_c.d"), word("$KV.`x`"))
+		t.Error(quoted("a.>"), quoted("a-b_c.d"), quoted("$KV.`x`"))
 	}
 }
