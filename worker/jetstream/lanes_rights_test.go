@@ -25,14 +25,13 @@ func TestRestrictWithoutLanes(t *testing.T) {
 			t.Parallel()
 			e := newEnv(t)
 			c := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
-				Retention: jetstream.WorkQueuePolicy,
-				Discard:   jetstream.DiscardNew}
+				Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew}
 			change(&c)
 			if _, err := e.js.CreateStream(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
-			s := e.init(t, InitConfig{AckWait: time.Hour, Config: Config{Log: slog.New(slog.NewTextHandler(e.log,
-				nil))}})
+			log := slog.New(slog.NewTextHandler(e.log, nil))
+			s := e.init(t, InitConfig{AckWait: time.Hour, Config: Config{Log: log}})
 			e.of(t, "contracts", "contracts")
 			s.Restrict(map[string]int{"contracts": 0})
 			nothingComes(t, s)
@@ -50,8 +49,8 @@ func TestRestrictWithoutLanes(t *testing.T) {
 	}
 }
 
-// What a worker needs of NATS, as the README lists it; and what it does without the rights to have consumers of its
-// own.
+// What a worker needs of NATS, as deploy/README.md lists it; and what it does without the rights to have consumers of
+// its own.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	allowed := []string{

@@ -272,7 +272,7 @@ func TestManyLanes(t *testing.T) {
 	e.of(t, objectTypes...)
 	var mu sync.Mutex
 	seen := map[uint64]int{}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	var all sync.WaitGroup
 	for range workers {
