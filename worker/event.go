@@ -30,8 +30,8 @@ type Event struct {
 	Redelivered bool
 	// Structured tells that the message says by its content type that it is a CloudEvent in structured mode.
 	Structured bool
-	// Apart tells that the stream delivers its object type apart from others, and so only when it is fetched.
-	Apart bool
+	// Lane: it came by the consumer of its object type alone. It comes again only when that object type is fetched.
+	Lane bool
 
 	// TraceParent and TraceState are the headers of that name, which tell of the span that the message was published in
 	// (W3C trace context); "" if nobody traces, or the message has none.

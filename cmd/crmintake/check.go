@@ -162,11 +162,11 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 	if f.fail("stream", err) {
 		return
 	}
-	apart := ""
-	if source.Split() {
-		apart = "; each object type has a consumer of its own now, as one was paused: there is one again once the stream was empty"
+	lanes := ""
+	if source.Lanes() {
+		lanes = "; each object type has a consumer of its own now, as one was paused: there is one again once the stream was empty"
 	}
-	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, grouped(pending), grouped(unacked), apart)
+	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, grouped(pending), grouped(unacked), lanes)
 	if c.durableFlags.validate() == nil {
 		f.streamDurable(ctx, source, c.NATSMonitorURL)
 	}

@@ -82,7 +82,7 @@ type backlog struct {
 	Consumer string `json:"consumer"`
 	Pending  int    `json:"pending"`         // not delivered yet
 	Unacked  int    `json:"unacked"`         // in the hands of workers, or put off
-	Apart    bool   `json:"apart,omitempty"` // each object type has a consumer of its own at the moment
+	Lanes    bool   `json:"lanes,omitempty"` // each object type has a consumer of its own at the moment
 	Stranded int    `json:"stranded"`        // neither, and delivered to nobody; Advice says why, and what to type
 	Advice   string `json:"advice,omitempty"`
 
@@ -294,7 +294,7 @@ func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 	if b.Pending, b.Unacked, err = q.source.Outstanding(ctx); err != nil {
 		return nil, err
 	}
-	b.Apart = q.source.Split()
+	b.Lanes = q.source.Lanes()
 	if paused := q.source.PausedFor(); paused > 0 {
 		b.PausedUntil = time.Now().Add(paused)
 	}

@@ -22,7 +22,7 @@ func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 	t := newTable(column{}, column{fit: true})
 	if b := r.Backlog; b != nil {
 		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", grouped(b.Pending), grouped(b.Unacked), b.Stream)
-		if b.Apart {
+		if b.Lanes {
 			text += "; object types are fetched apart"
 		}
 		t.row("backlog", text)

@@ -45,11 +45,11 @@ func (f *fetcher) fetch(ctx context.Context, max, maxBytes int, deliver func(*wo
 
 // takeFromLanes delivers events as those of lanes.
 func (f *fetcher) takeFromLanes(deliver func(*worker.Event)) func(*nats.Msg) {
-	apart := func(e *worker.Event) {
-		e.Apart = true
+	marked := func(e *worker.Event) {
+		e.Lane = true
 		deliver(e)
 	}
-	return func(m *nats.Msg) { f.reader.read(m, apart) }
+	return func(m *nats.Msg) { f.reader.read(m, marked) }
 }
 
 // request asks for so much, within the consumer's limits, and waits for it.

@@ -128,7 +128,7 @@ func TestRestrict(t *testing.T) {
 	s.Restrict(map[string]int{"contracts": 0})
 	got := brings(t, s, "deals", "deals", "a.b", "c.d.e", "not$one", splitToken)
 	for _, one := range got {
-		if valid := one.ObjectType == "deals"; valid != (one.Invalid == "") || one.Apart != true {
+		if valid := one.ObjectType == "deals"; valid != (one.Invalid == "") || one.Lane != true {
 			t.Errorf("%+v", one)
 		}
 	}
@@ -161,7 +161,7 @@ func TestRestrict(t *testing.T) {
 	ackAll(again)
 	e.one(t, s)
 	e.of(t, "deals")
-	if one := brings(t, s, "deals")[0]; one.Apart {
+	if one := brings(t, s, "deals")[0]; one.Lane {
 		t.Error("it came by a consumer of its own")
 	}
 	settled(t, s, 0, 1)

@@ -98,9 +98,9 @@ func (s *Source) PausedFor() time.Duration {
 // Warnings are what Open found that works but had better be otherwise, a sentence each, with what to type.
 func (s *Source) Warnings() []string { return s.warnings }
 
-// Split reports whether each object type had a consumer of its own when the server was last asked, by Open or
+// Lanes reports whether each object type had a consumer of its own when the server was last asked, by Open or
 // Outstanding.
-func (s *Source) Split() bool { return s.view.cfg.isSplit(s.view.shared.CachedInfo().Config) }
+func (s *Source) Lanes() bool { return s.view.cfg.isSplit(s.view.shared.CachedInfo().Config) }
 
 // AckWait is the consumer's: how long a message may be in hand before it is delivered again. With a backoff, its
 // shortest.

@@ -145,16 +145,16 @@ func (w *Worker) roomOf(objectType string, now time.Time) (n int, limited bool) 
 	return n, limited
 }
 
-// How long the stream keeps what was given back because it is paused. What it delivers apart from others is not fetched
-// again before it may be sent; the delay is until all workers know that.
+// How long the stream keeps what was given back because it is paused. What comes by the consumer of its object type
+// alone is not fetched again before it may be sent; the delay is until all workers know that.
 const (
-	nakDelay   = 30 * time.Second
-	apartDelay = time.Second
+	nakDelay  = 30 * time.Second
+	laneDelay = time.Second
 )
 
 func backAfter(e *worker.Event, delay time.Duration) time.Duration {
-	if e.Apart {
-		return min(delay, apartDelay)
+	if e.Lane {
+		return min(delay, laneDelay)
 	}
 	return delay
 }
