@@ -8,20 +8,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/schollz/progressbar/v3"
-
 	"crmintake/outbox/operator"
 )
-
-// progress shows on a person's terminal how much of it is done, until its end.
-func (p *program) progress(what string, events int64) (tell func(done int64), end func()) {
-	if !isTerminal(p.err) {
-		return func(int64) {}, func() {}
-	}
-	bar := progressbar.NewOptions64(events, progressbar.OptionSetWriter(p.err), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(), progressbar.OptionSetItsString("events"))
-	return func(done int64) { _ = bar.Set64(done) }, func() { _ = bar.Clear() }
-}
 
 // confirm asks a question, on standard error, to which yes must be the answer, before ctx ends. Without a terminal to
 // ask on it is a usageError.

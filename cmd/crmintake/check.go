@@ -107,7 +107,7 @@ func (f findings) print(p *program) error {
 	}
 	t := newTable(column{}, column{}, column{})
 	for _, one := range f {
-		t.row(cell{map[level]colour{fine: green, warning: yellow, failure: red}[one.Level], string(one.Level)}, one.Subject, one.Text)
+		t.row(map[level]colour{fine: green, warning: yellow, failure: red}[one.Level].cell(string(one.Level)), one.Subject, one.Text)
 	}
 	return t.print(p.out, p.screen().uncut()) // what to do is worth more than one line
 }
@@ -122,7 +122,7 @@ func (c *checkCmd) settings(f *findings, vault hubspot.Vault) *hubspot.Client {
 	_, err := c.adminFlags.config()
 	bad = f.fail("settings", err) || bad
 	bad = f.fail("settings", c.durableFlags.validate()) || bad
-	token, _, err := c.token(vault)
+	token, _, err := c.token(vault, userAgent())
 	if f.fail("settings", err) {
 		return nil
 	}

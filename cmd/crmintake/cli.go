@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -20,15 +19,17 @@ const (
 	exitNeeds  = 3 // only of status --exit-code: something needs a person, or nothing moves
 )
 
-// envPrefix begins the names of all environment variables.
-const envPrefix = "CRMINTAKE"
-
 // system is what the program has of the process that it is: its standard streams and its environment. Each test has
 // one of its own. Only OpenTelemetry's variables are read past it, by its SDK.
 type system struct {
 	in       io.Reader
 	out, err io.Writer
 	env      environment
+}
+
+// screen is the standard output.
+func (s system) screen() screen {
+	return screenOf(s.out, s.env["NO_COLOR"] == "" && s.env["TERM"] != "dumb") // https://no-color.org
 }
 
 // cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it
@@ -78,18 +79,11 @@ func (p *program) text() io.Writer {
 	return p.out
 }
 
-// usageError is a fault of the command line or of the settings, and not of the world: exit code 2.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 // errTold is an error that has been printed where it belongs, among the results.
 var errTold = errors.New("failed; see above")
 
 // errNeeds says that something needs a person, which has been printed.
 var errNeeds = errors.New("something needs a person; see above")
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // execute runs the program and returns its exit code.
 func execute(ctx context.Context, args []string, s system) int {
@@ -157,8 +151,6 @@ func (p *program) report(err error) int {
 	fmt.Fprintln(p.err, "crmintake:", oneLine(err.Error()))
 	return exitFailed
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func logger(w io.Writer, g globals) *slog.Logger {
 	var level slog.Level

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -91,7 +92,7 @@ func (c *runCmd) awaitNATS(ctx context.Context, log *slog.Logger) (*nats.Conn, e
 		return jetstream.ConnectContext(ctx, c.NATSURL, "crmintake "+workerName(), log, auth)
 	})
 	if err != nil && !errors.Is(err, errStopped) {
-		return nil, usageError{err} // what is not waited for is wrong in the address or the credentials
+		return nil, asUsage(err) // what is not waited for is wrong in the address or the credentials
 	}
 	return nc, err
 }
@@ -102,4 +103,16 @@ func (c *runCmd) awaitSource(ctx context.Context, log *slog.Logger, nc *nats.Con
 		source.Log = log
 		return jetstream.Open(ctx, nc, source)
 	})
+}
+
+// lateVault is the outbox once it is there, which is before the first call.
+type lateVault struct{ store atomic.Pointer[outbox.Store] }
+
+// ChangeSecret implements hubspot.Vault.
+func (v *lateVault) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error {
+	store := v.store.Load()
+	if store == nil {
+		return errors.New("the database is not connected yet")
+	}
+	return store.Vault.ChangeSecret(ctx, name, change)
 }

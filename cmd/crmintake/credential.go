@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
-	"sync/atomic"
-	"time"
+	_ "time/tzdata"
 
-	"crmintake/outbox"
 	"crmintake/worker/hubspot"
 )
 
@@ -22,7 +19,7 @@ type oauthFlags struct {
 func (f oauthFlags) given() bool { return f != oauthFlags{} }
 
 // token returns the credential of all calls, and what is to be closed after the last one. An app's tokens are in the vault.
-func (f hubspotFlags) token(vault hubspot.Vault) (hubspot.TokenSource, func(), error) {
+func (f hubspotFlags) token(vault hubspot.Vault, userAgent string) (hubspot.TokenSource, func(), error) {
 	static, err := secretOf("hubspot-token", f.HubspotToken, f.HubspotTokenFile)
 	switch {
 	case err != nil:
@@ -48,10 +45,10 @@ func (f hubspotFlags) token(vault hubspot.Vault) (hubspot.TokenSource, func(), e
 	}
 	app, err := hubspot.NewOAuth(hubspot.OAuthConfig{
 		BaseURL: f.HubspotURL, Version: f.HubspotVersion, ClientID: f.HubspotClientID, ClientSecret: secret, RefreshToken: refresh,
-		Vault: vault, UserAgent: userAgent(),
+		Vault: vault, UserAgent: userAgent,
 	})
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, asUsage(err)
 	}
 	return app, app.Close, nil
 }
@@ -75,16 +72,11 @@ func secretOf(name, value, file string) (hubspot.TokenSource, error) {
 	return source, nil
 }
 
-func userAgent() string { return "crmintake/" + thisBuild().Version }
-
-// lateVault is the outbox once it is there, which is before the first call.
-type lateVault struct{ store atomic.Pointer[outbox.Store] }
-
-// ChangeSecret implements hubspot.Vault.
-func (v *lateVault) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error {
-	store := v.store.Load()
-	if store == nil {
-		return errors.New("the database is not connected yet")
-	}
-	return store.Vault.ChangeSecret(ctx, name, change)
+// hubspotFlags say where the CRM is, and who calls it.
+type hubspotFlags struct {
+	HubspotURL       string `name:"hubspot-url" help:"The API's address: https, or plain http to a loopback address." default:"https://api.hubapi.com" placeholder:"URL"`
+	HubspotVersion   string `help:"The API's version, a part of its paths." default:"2026-03" placeholder:"VERSION"`
+	HubspotToken     string `help:"The credential: a private app's or service key's token. Better given by its environment variable or by --hubspot-token-file: a command line is readable for all users." placeholder:"TOKEN"`
+	HubspotTokenFile string `help:"A file with the credential. It is read again when it changes." placeholder:"FILE"`
+	oauthFlags
 }

@@ -5,68 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"crmintake/migrations"
 	"crmintake/outbox"
 )
-
-// databaseFlags say where the outbox is.
-type databaseFlags struct {
-	DatabaseURL          string `name:"database-url" help:"Postgres database of the outbox, as postgres://user:password@host:port/name. Better given by its environment variable: a command line is readable for all users." required:"" placeholder:"URL"`
-	DatabasePasswordFile string `name:"database-password-file" help:"A file with the password, which the address then does without. It is read at each new connection, as the certificates are that the address names." placeholder:"FILE"`
-}
-
-func (f databaseFlags) password() secretFlag {
-	return secretFlag{flag: "database-password", file: f.DatabasePasswordFile}
-}
-
-// validate tells what is wrong with the flags without repeating them.
-func (f databaseFlags) validate() error {
-	if err := outbox.ValidateURL(f.DatabaseURL); err != nil {
-		return usageError{err}
-	}
-	if f.DatabasePasswordFile != "" && hasPassword(f.DatabaseURL) {
-		return usagef("a password is in --database-url, and --database-password-file is given; give one")
-	}
-	return f.password().validate()
-}
-
-// hasPassword tells whether an address holds a password, in whichever of its places.
-func hasPassword(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme == "" { // host=… user=… password=…
-		return strings.Contains(address, "password=")
-	}
-	_, has := u.User.Password()
-	return has || u.Query().Has("password")
-}
-
-// prepare completes the settings of a connection that is about to be made with what may have been replaced since the
-// start: password and certificates.
-func (f databaseFlags) prepare(_ context.Context, c *pgx.ConnConfig) error {
-	fresh, err := pgx.ParseConfig(f.DatabaseURL)
-	if err != nil {
-		return outbox.ValidateURL(f.DatabaseURL)
-	}
-	c.Password, c.TLSConfig, c.Fallbacks = fresh.Password, fresh.TLSConfig, fresh.Fallbacks
-	if f.DatabasePasswordFile != "" {
-		c.Password, err = f.password().read()
-	}
-	return err
-}
-
-// prepareChange is prepare for what changes the schema, which is not the outbox's own connections.
-func (f databaseFlags) prepareChange(ctx context.Context, c *pgx.ConnConfig) error {
-	if err := f.prepare(ctx, c); err != nil {
-		return err
-	}
-	outbox.Configure(c)
-	return nil
-}
 
 // mayWork tells what a worker needs and may not do. Else each of its statements would fail, again and again, or not
 // find its rows.
@@ -88,11 +31,6 @@ func mayWork(ctx context.Context, store *outbox.Store) error {
 			strings.Join(secured, ", "), strings.Join(secured, " DISABLE ROW LEVEL SECURITY; ALTER TABLE "))
 	}
 	return nil
-}
-
-// open connects to the outbox, whatever its schema is.
-func (f databaseFlags) open(ctx context.Context, maxConns int) (*outbox.Store, error) {
-	return outbox.Open(ctx, f.DatabaseURL, maxConns, f.prepare)
 }
 
 // openStore connects to the outbox, whose schema must be one that this program can work with.
@@ -148,7 +86,7 @@ func corrected(err error) error {
 	}
 	switch {
 	case errors.Is(err, outbox.ErrPooler):
-		return usageError{err}
+		return asUsage(err)
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return usagef("%w; check sslrootcert in --database-url, and that the name in it is one of the certificate's", err)
 	}

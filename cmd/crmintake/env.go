@@ -161,3 +161,6 @@ func editDistance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// envPrefix begins the names of all environment variables.
+const envPrefix = "CRMINTAKE"

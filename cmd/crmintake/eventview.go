@@ -75,7 +75,7 @@ func (v view) print(out io.Writer, s screen) error {
 			c.text = fmt.Sprint(value)
 		}
 		if c.text != "" {
-			t.row(cell{faint, name}, c)
+			t.row(faint.cell(name), c)
 		}
 	}
 	line("event", v.EventID)

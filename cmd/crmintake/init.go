@@ -42,7 +42,7 @@ func (c *initCmd) validate() error {
 		return usagef("--ack-wait %v: want more than that", c.AckWait)
 	}
 	if err := c.jetStream().Validate(); err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	return errors.Join(c.natsFlags.validate(), c.databaseFlags.validate())
 }

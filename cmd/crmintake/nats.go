@@ -65,7 +65,7 @@ func (f natsFlags) auth() (jetstream.Auth, error) {
 		a.Token = token.latest()
 	}
 	if err := a.Validate(); err != nil {
-		return jetstream.Auth{}, usageError{err}
+		return jetstream.Auth{}, asUsage(err)
 	}
 	return a, nil
 }
@@ -86,4 +86,9 @@ func (f natsFlags) validate() error {
 	}
 	_, err := f.auth()
 	return err
+}
+
+// consumerFlags name the durable consumer that all workers share.
+type consumerFlags struct {
+	Consumer string `help:"Durable consumer, shared by all workers." default:"crmintake" placeholder:"NAME"`
 }

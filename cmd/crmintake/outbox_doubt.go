@@ -89,8 +89,8 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 			}
 			v.NewUntil = until
 		}
-		progress, end := p.progress("doubt", plan.TotalEvents)
-		r, err := d.Waiting.Doubt(ctx, plan, c.Reason, progress)
+		tell, end := progress(p.err, "doubt", plan.TotalEvents)
+		r, err := d.Waiting.Doubt(ctx, plan, c.Reason, tell)
 		end()
 		if err != nil {
 			return operatorError(err)

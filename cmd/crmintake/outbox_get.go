@@ -121,7 +121,7 @@ func (v waitingView) print(out io.Writer, s screen) error {
 		{"status", fmt.Sprintf("waiting in the stream, %s before it", grouped(v.Before))},
 		{"message", fmt.Sprintf("%s:%d", v.Stream, v.StreamSeq)}, {"published", localTime(v.PublishedAt)},
 	} {
-		t.row(cell{faint, line[0]}, line[1])
+		t.row(faint.cell(line[0]), line[1])
 	}
 	return t.print(out, s.uncut())
 }

@@ -57,8 +57,8 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 				return err
 			}
 		}
-		progress, end := p.progress("give up", plan.TotalEvents)
-		r, err := d.Waiting.GiveUp(ctx, plan, c.Reason, progress)
+		tell, end := progress(p.err, "give up", plan.TotalEvents)
+		r, err := d.Waiting.GiveUp(ctx, plan, c.Reason, tell)
 		end()
 		if err != nil {
 			return operatorError(err)

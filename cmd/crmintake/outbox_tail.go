@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -28,13 +27,11 @@ func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer store.Close()
 	began := func() { p.log.Info("following; Ctrl-C ends it") }
-	lines := json.NewEncoder(p.out)
-	lines.SetEscapeHTML(false)
 	s := p.screen()
 	return store.Read.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
 		p.redactRecord(&r)
 		if p.Output == "json" {
-			return lines.Encode(viewOf(r))
+			return printLine(p.out, viewOf(r))
 		}
 		t := newTable(column{}, column{}, column{}, column{fit: true}, column{fit: true})
 		status := shownStatus(string(r.Status))

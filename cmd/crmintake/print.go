@@ -3,19 +3,23 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"os"
 	"strings"
 	"time"
 	"unicode"
-
-	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
+// printJSON prints a value as JSON for programs, indented.
 func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// printLine prints a value as a line of newline-delimited JSON.
+func printLine(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
@@ -64,22 +68,4 @@ func count(n int, what string) string {
 	return grouped(n) + " " + what + "s"
 }
 
-// newBar returns nil unless w is a terminal: a bar would spoil a file. The size is -1 if it is not known.
-func newBar(w io.Writer, size int64) *progressbar.ProgressBar {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil
-	}
-	options := []progressbar.Option{
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription("publishing"),
-		progressbar.OptionThrottle(100 * time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	}
-	if size >= 0 {
-		options = append(options, progressbar.OptionShowBytes(true))
-	} else {
-		options = append(options, progressbar.OptionShowCount(), progressbar.OptionSetItsString("lines"))
-	}
-	return progressbar.NewOptions64(size, options...)
-}
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -117,7 +117,7 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 func (c *publishCmd) validate() (string, error) {
 	cfg := jetstream.Config{Stream: c.Stream, Subject: c.Subject}
 	if err := cfg.Validate(); err != nil {
-		return "", usageError{err}
+		return "", asUsage(err)
 	}
 	if err := c.natsFlags.validate(); err != nil {
 		return "", err

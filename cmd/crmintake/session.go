@@ -90,7 +90,7 @@ func operatorError(err error) error {
 	case errors.As(err, new(*operator.UnfitError)):
 		return usagef("the edited event could not be sent: %w; nothing was changed", err)
 	case errors.As(err, new(*operator.FilterError)), errors.As(err, new(*operator.ChangeError)), errors.As(err, new(*operator.UnknownEventError)):
-		return usageError{err}
+		return asUsage(err)
 	}
 	return err
 }

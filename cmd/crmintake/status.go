@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 
 	"crmintake/outbox"
@@ -38,33 +37,6 @@ func (statusCmd) Help() string {
 		"unknown since the event came, for dead since it died. In a large outbox the number of created events is the " +
 		"database's estimate, and marked so. The quota is as the workers were told. What can't be " +
 		"reached is told, the rest is shown, and the exit code is 1."
-}
-
-// watchFlag is how often to show it: never again if 0. Its value may be left out.
-type watchFlag time.Duration
-
-// IsBool implements kong.BoolMapperValue: the flag needs no value.
-func (watchFlag) IsBool() bool { return true }
-
-// Decode implements kong.MapperValue.
-func (w *watchFlag) Decode(ctx *kong.DecodeContext) error {
-	*w = watchFlag(2 * time.Second)
-	next := ctx.Scan.Peek()
-	text, _ := next.Value.(string)
-	d, err := time.ParseDuration(text)
-	switch {
-	case next.Type == kong.FlagValueToken && text == "true":
-		ctx.Scan.Pop()
-	case next.Type == kong.FlagValueToken && text == "false":
-		ctx.Scan.Pop()
-		*w = 0
-	case err == nil && d >= 100*time.Millisecond:
-		ctx.Scan.Pop()
-		*w = watchFlag(d)
-	case err == nil || next.Type == kong.FlagValueToken:
-		return fmt.Errorf("%q: want a time of 100ms at least, such as 5s", text)
-	}
-	return nil
 }
 
 // statusReport is how things stand, as far as it can be known.
@@ -109,7 +81,7 @@ type statusFail struct {
 func (c *statusCmd) Run(ctx context.Context, p *program) error {
 	source := jetstream.Config{Stream: c.Stream, Domain: c.Domain, Subject: c.Subject, Consumer: c.Consumer}
 	if err := errors.Join(c.natsFlags.validate(), source.Validate(), c.databaseFlags.validate()); err != nil {
-		return usageError{err}
+		return asUsage(err)
 	}
 	q := &statusQuestion{statusCmd: c, config: source, log: p.log}
 	defer q.close()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -14,9 +13,7 @@ import (
 
 func (r *statusReport) print(w io.Writer, p *program, s screen) error {
 	if p.Output == "json" {
-		e := json.NewEncoder(w) // a line each time
-		e.SetEscapeHTML(false)
-		return e.Encode(r)
+		return printLine(w, r)
 	}
 	var head, foot bytes.Buffer
 	t := newTable(column{}, column{fit: true})
@@ -115,17 +112,18 @@ func (r *statusReport) printEvents(w io.Writer, s screen, most int) error {
 	if r.Left != "" {
 		note = "Some figures are left out: somebody's lock is in the way."
 	}
-	if more := len(t.rows) - most; most > 0 && more > 0 {
-		t.rows = t.rows[:most]
-		note += fmt.Sprintf(" And %d more object types: crmintake status | less", more)
+	if most > 0 {
+		if more := t.keep(most); more > 0 {
+			note += fmt.Sprintf(" And %d more object types: crmintake status | less", more)
+		}
 	}
-	if len(t.rows) > 0 {
+	if !t.isEmpty() {
 		if err := t.print(w, s); err != nil {
 			return err
 		}
 	}
 	foot := newTable(column{fit: true})
-	foot.row(cell{faint, note})
+	foot.row(faint.cell(note))
 	foot.row("")
 	return foot.print(w, s)
 }
@@ -161,7 +159,7 @@ func (r *statusReport) eventTable(ages bool) (t *table, estimated bool) {
 		for _, status := range statuses {
 			i := slices.IndexFunc(group, func(e operator.Events) bool { return e.Status == status })
 			if i < 0 {
-				row = append(row, cell{faint, "-"})
+				row = append(row, faint.cell("-"))
 				continue
 			}
 			e := group[i]
@@ -200,10 +198,10 @@ func (r *statusReport) tell(t *table, s screen) {
 		if q.Others > 0 {
 			text += fmt.Sprintf(", about %d used by other apps", q.Others)
 		}
-		c := cell{plain, text}
+		c := plain.cell(text)
 		if !q.BlockedUntil.IsZero() {
-			c = cell{yellow, fmt.Sprintf("%s; the CRM wants no call for another %s, until %s (%s); 'crmintake resume --all' ends that", text,
-				short(q.BlockedUntil.Sub(r.At)), localTime(q.BlockedUntil), shorten(printable(q.BlockedWhy), 200))}
+			c = yellow.cell(fmt.Sprintf("%s; the CRM wants no call for another %s, until %s (%s); 'crmintake resume --all' ends that", text,
+				short(q.BlockedUntil.Sub(r.At)), localTime(q.BlockedUntil), shorten(printable(q.BlockedWhy), 200)))
 		}
 		t.row("quota", c)
 		t.row("today", today(q))
@@ -218,7 +216,7 @@ func (r *statusReport) tell(t *table, s screen) {
 		for _, p := range r.Pauses {
 			names = append(names, pausedName(p.ObjectType))
 		}
-		t.row(cell{red, "paused"}, cell{red, strings.Join(names, ", ")})
+		t.row(red.cell("paused"), red.cell(strings.Join(names, ", ")))
 	} else {
 		r.tellPauses(t)
 	}
@@ -242,7 +240,7 @@ func (r *statusReport) tell(t *table, s screen) {
 	if len(silent) > 0 {
 		text += "; silent: " + strings.Join(silent, ", ")
 	}
-	c := cell{plain, text}
+	c := plain.cell(text)
 	if alive == 0 {
 		c.colour = yellow
 	}
@@ -260,7 +258,7 @@ func (r *statusReport) tellPauses(t *table) {
 		if !p.TrialAt.IsZero() {
 			text += ", next trial in " + short(p.TrialAt.Sub(r.At))
 		}
-		t.row(cell{red, name}, cell{red, text + ": " + p.Reason})
+		t.row(red.cell(name), red.cell(text+": "+p.Reason))
 		name = ""
 	}
 }

@@ -23,18 +23,18 @@ type screen struct {
 	colour   bool
 }
 
-// screen is the standard output. What is no terminal gets everything, and without colour: a program or a file reads it.
-func (s system) screen() screen {
-	if !isTerminal(s.out) {
+// screenOf looks at a stream. What is no terminal gets everything, and without colour: a program or a file reads it.
+func screenOf(w io.Writer, colour bool) screen {
+	if !isTerminal(w) {
 		return screen{}
 	}
-	c := screen{terminal: true, colour: s.env["NO_COLOR"] == "" && s.env["TERM"] != "dumb"} // https://no-color.org
-	if file, ok := s.out.(*os.File); ok {
+	s := screen{terminal: true, colour: colour}
+	if file, ok := w.(*os.File); ok {
 		if width, height, err := term.GetSize(int(file.Fd())); err == nil {
-			c.width, c.height = width, height
+			s.width, s.height = width, height
 		}
 	}
-	return c
+	return s
 }
 
 // uncut is the screen for what is shown whole, however wide that is.
@@ -66,6 +66,9 @@ type column struct {
 	fit   bool   // is cut where the table is wider than the terminal
 	long  bool   // is whole, on lines of its own, where it is wider
 }
+
+// cell is a text in the colour.
+func (c colour) cell(text string) cell { return cell{c, text} }
 
 // cell is a text in a colour. Rows take it beside what fmt prints.
 type cell struct {
@@ -100,6 +103,16 @@ const gap = 2 // blanks between columns
 // leastFit is what a column is cut down to at most.
 const leastFit = 8
 
+// keep leaves the first rows, so many, and returns how many are gone.
+func (t *table) keep(rows int) (gone int) {
+	gone = max(len(t.rows)-rows, 0)
+	t.rows = t.rows[:len(t.rows)-gone]
+	return gone
+}
+
+// isEmpty reports whether it has no rows.
+func (t *table) isEmpty() bool { return len(t.rows) == 0 }
+
 // withHead are the rows, after that with the titles if there are some.
 func (t *table) withHead() [][]cell {
 	if len(t.columns) == 0 || t.columns[0].title == "" {
@@ -107,7 +120,7 @@ func (t *table) withHead() [][]cell {
 	}
 	head := make([]cell, len(t.columns))
 	for i, c := range t.columns {
-		head[i] = cell{bold, c.title}
+		head[i] = bold.cell(c.title)
 	}
 	return append([][]cell{head}, t.rows...)
 }
@@ -298,15 +311,15 @@ func short(d time.Duration) string { return operator.Short(d) }
 func shownStatus(status string) cell {
 	switch status {
 	case "created":
-		return cell{green, status}
+		return green.cell(status)
 	case "retry", "unknown":
-		return cell{yellow, status}
+		return yellow.cell(status)
 	case "dead":
-		return cell{red, status}
+		return red.cell(status)
 	case "discarded":
-		return cell{faint, status}
+		return faint.cell(status)
 	}
-	return cell{plain, status}
+	return plain.cell(status)
 }
 
 // isTerminal tells whether a person is at the other end of a stream. Tests have streams that say so themselves.

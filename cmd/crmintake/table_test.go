@@ -12,7 +12,7 @@ func TestTable(t *testing.T) {
 	build := func() *table {
 		tab := newTable(column{title: "EVENT", fit: true}, column{title: "N", right: true}, column{title: "ERROR", fit: true})
 		tab.row("a", 7, "short")
-		tab.row("an event's id", grouped(1234567), cell{red, "日本語 and a tab\tand\x1b[2J more than fits"})
+		tab.row("an event's id", grouped(1234567), red.cell("日本語 and a tab\tand\x1b[2J more than fits"))
 		tab.row("b", "", "")
 		return tab
 	}

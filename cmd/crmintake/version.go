@@ -72,3 +72,5 @@ func (b build) String() string {
 	}
 	return fmt.Sprintf("crmintake %s (commit %s%s, %s)", b.Version, b.Commit, modified, b.Go)
 }
+
+func userAgent() string { return "crmintake/" + thisBuild().Version }
