@@ -17,25 +17,25 @@ const (
 // endAged makes dead letters of what has waited for Config.Retry.Age though calls are paused: it is never called, so
 // nobody else would look at its age. A worker that has just started does not: the trial that may end the pause goes
 // first.
-func (w *Worker) endAged(ctx context.Context) error {
+func (m *maintenance) endAged(ctx context.Context) error {
 	now := time.Now()
-	if w.agedAt.IsZero() {
-		w.agedAt = now
+	if m.agedAt.IsZero() {
+		m.agedAt = now
 	}
-	if now.Sub(w.agedAt) < min(agedEvery, w.cfg.Retry.Age) {
+	if now.Sub(m.agedAt) < min(agedEvery, m.cfg.Retry.Age) {
 		return nil
 	}
-	w.agedAt = now
+	m.agedAt = now
 	for {
-		list, err := w.store.Schedule.EndAged(ctx, w.cfg.Retry.Age, agedBatch)
+		list, err := m.store.Schedule.EndAged(ctx, m.cfg.Retry.Age, agedBatch)
 		if err != nil {
 			return err
 		}
 		rows := 0
 		for _, a := range list {
 			rows += a.Rows
-			w.metrics.ended(outbox.Dead, a.Reason, a.Rows)
-			w.log.Warn("events became too old while calls were paused: they are dead letters",
+			m.metrics.ended(outbox.Dead, a.Reason, a.Rows)
+			m.log.Warn("events became too old while calls were paused: they are dead letters",
 				"object_type", a.ObjectType, "reason", a.Reason, "events", a.Rows)
 		}
 		if rows < agedBatch {

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -77,38 +76,50 @@ func (r *row) explicit() bool {
 	return r.input.IDValue != "" && (r.input.IDValue != r.id || r.contested)
 }
 
+// attempts takes events from their cut or their claim to their outcome.
+type attempts struct {
+	*parts
+	acks     *acker
+	dead     *deadLetters
+	feedback *feedback
+	caller   *caller
+	outcomes *outcomes
+	splitter *splitter
+	doubts   *doubts
+}
+
 // send takes fresh events the whole way: intent, ack, call, account, outcome.
-func (w *Worker) send(calls, writes context.Context, c *cut) {
+func (a *attempts) send(calls, writes context.Context, c *cut) {
 	bytes := inflight.SizeOf(c.items)
 	defer func() {
 		if c.rows != nil {
-			w.rows.put(c.rows)
+			a.rows.put(c.rows)
 		}
-		w.inflight.Done(c.count, bytes)
+		a.inflight.Done(c.count, bytes)
 	}()
-	if c.span = w.beginBatch(c.objectType, c.reason.String(), c.items); c.span != nil {
+	if c.span = a.traces.begin(c.objectType, c.reason.String(), c.items); c.span != nil {
 		defer c.span.End()
 	}
-	b, ok := w.intend(calls, writes, c)
+	b, ok := a.intend(calls, writes, c)
 	if !ok {
-		w.limiter.Refund(c.token)
+		a.limiter.Refund(c.token)
 		return
 	}
-	w.log.Debug("batch cut", "attempt", b.ID, "object_type", c.objectType, "events", c.count, "why", c.reason)
-	if w.awaitToken(calls, writes, b) {
-		w.deliver(calls, writes, b)
+	a.log.Debug("batch cut", "attempt", b.ID, "object_type", c.objectType, "events", c.count, "why", c.reason)
+	if a.caller.awaitToken(calls, writes, b) {
+		a.deliver(calls, writes, b)
 	}
 }
 
 // intend commits the intent to send and acks what is durable by it. It reports false when nothing is left to send.
-func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok bool) {
+func (a *attempts) intend(calls, writes context.Context, c *cut) (b *attempt, ok bool) {
 	// By event id, so that workers with overlapping batches wait for each other and don't deadlock; and of several
 	// deliveries of one event, by its id and content, the first. Which of an id's contents is the event, the outbox
 	// says.
 	items := slices.Clone(c.items)
 	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.ID, b.ID) })
-	lent := w.events.get(len(items))
-	defer w.events.put(lent)
+	lent := a.events.get(len(items))
+	defer a.events.put(lent)
 	events := (*lent)[:0]
 	unique := items[:0]
 	var reused []*item
@@ -127,25 +138,25 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 	}
 
 	b = &attempt{
-		Attempt: w.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.reason.String(), span: c.span,
+		Attempt: a.newAttempt(c.objectType), trials: c.trials, scout: c.scout, token: c.token, cut: c.reason.String(), span: c.span,
 	}
-	begin, span := time.Now(), w.within(c.span, "intent")
+	begin, span := time.Now(), a.traces.within(c.span, "intent")
 	var standing []outbox.IntentResult
-	err := w.retryWrite(calls, writes, func(ctx context.Context) (err error) {
-		b.leaseEnd = time.Now().Add(w.cfg.Lease)
-		standing, err = w.store.Batches.Intend(ctx, b.Attempt, events)
+	err := a.retry.write(calls, writes, func(ctx context.Context) (err error) {
+		b.leaseEnd = time.Now().Add(a.cfg.Lease)
+		standing, err = a.store.Batches.Intend(ctx, b.Attempt, events)
 		return err
 	})
 	endCommit(span, err)
 	if err != nil {
-		w.ackOrNak(c.items, err)
+		a.acks.ackOrNak(c.items, err)
 		c.items = nil
 		return nil, false
 	}
 
-	w.metrics.intentTime.Observe(time.Since(begin).Seconds())
+	a.metrics.intentTime.Observe(time.Since(begin).Seconds())
 	// The commit: from here on the events are ours, and the stream may forget them.
-	c.rows = w.rows.get(len(unique))
+	c.rows = a.rows.get(len(unique))
 	b.rows = (*c.rows)[:0]
 	done := make([]*item, 0, len(items))
 	for k, i := range unique {
@@ -154,7 +165,7 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 			b.rows = append(b.rows, row{id: i.ID, input: i.Content.Input, published: i.Published})
 			done = append(done, i)
 		case outbox.Duplicate:
-			w.metrics.duplicates.Inc()
+			a.metrics.duplicates.Inc()
 			done = append(done, i)
 		case outbox.Reused:
 			reused = append(reused, i)
@@ -165,20 +176,20 @@ func (w *Worker) intend(calls, writes context.Context, c *cut) (b *attempt, ok b
 			reused = append(reused, t.item) // perhaps the same message: acked now, it would be gone before it is durable
 			continue
 		}
-		w.metrics.duplicates.Inc()
+		a.metrics.duplicates.Inc()
 		done = append(done, t.item)
 	}
-	w.ackOrNak(done, nil)
+	a.acks.ackOrNak(done, nil)
 	if len(reused) > 0 {
 		burials := make([]outbox.DeadLetter, len(reused))
 		for k, i := range reused {
 			burials[k] = reuse(outbox.DeadLetter{Event: rowOf(i), Reason: outbox.IDReused})
 		}
-		err := w.insertAllDead(calls, writes, burials)
-		w.ackOrNak(reused, err)
+		err := a.dead.insert(calls, writes, burials)
+		a.acks.ackOrNak(reused, err)
 		for _, i := range reused {
 			if err == nil {
-				w.metrics.took(i.Published, time.Now())
+				a.metrics.took(i.Published, time.Now())
 			}
 		}
 	}
@@ -194,158 +205,26 @@ type twin struct {
 	of int
 }
 
-func (w *Worker) newAttempt(objectType string) outbox.Attempt {
-	return outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: objectType, Worker: w.cfg.Name, Lease: w.cfg.Lease,
-		IDProperty: w.cfg.IDProperty[objectType]}
-}
-
 // deliver calls and commits the outcome. A batch that is refused as a whole, with nobody named, is split.
-func (w *Worker) deliver(calls, writes context.Context, b *attempt) {
-	if b.trial = w.trialOf(b); b.trial != nil {
-		defer w.endTrial(writes, b)
+func (a *attempts) deliver(calls, writes context.Context, b *attempt) {
+	if b.trial = a.feedback.trialOf(b); b.trial != nil {
+		defer a.feedback.endTrial(writes, b)
 	}
 	if b.kind == retrying {
-		w.metrics.retries.Add(float64(len(b.rows)))
+		a.metrics.retries.Add(float64(len(b.rows)))
 	}
-	answer, ok := w.call(calls, writes, b)
+	answer, ok := a.caller.call(calls, writes, b)
 	if !ok {
 		return
 	}
 	switch {
 	case b.suspect && len(b.rows) > 1:
-		w.hunt(calls, writes, b, &answer)
+		a.splitter.hunt(calls, writes, b, &answer)
 	case b.suspect:
-		w.concludeSuspect(writes, b, &answer)
+		a.splitter.concludeSuspect(writes, b, &answer)
 	case len(b.rows) > 1 && nobodyNamed(&answer):
-		w.bisect(calls, writes, b, &answer)
+		a.splitter.bisect(calls, writes, b, &answer)
 	default:
-		w.conclude(writes, b, &answer)
+		a.outcomes.conclude(writes, b, &answer)
 	}
-}
-
-// call makes the call of a batch. It reports false when its lease was lost before it began.
-func (w *Worker) call(calls, writes context.Context, b *attempt) (answer worker.Answer, ok bool) {
-	deadline, ok := w.deadline(calls, writes, b)
-	if !ok {
-		return worker.Answer{}, false
-	}
-	ctx, cancel := context.WithDeadline(calls, deadline)
-	defer cancel()
-	lent := w.inputs.get(len(b.rows))
-	defer w.inputs.put(lent)
-	inputs := *lent
-	for k := range b.rows {
-		inputs[k] = b.rows[k].input
-	}
-	w.metrics.batches.WithLabelValues(b.cut).Inc()
-	w.metrics.batchEvents.Observe(float64(len(inputs)))
-	w.metrics.inFlight.Inc()
-	span := w.within(b.span, "create")
-	answer = w.crm.Create(ctx, b.ObjectType, inputs)
-	endCall(span, b, answer.Class, &answer.Call)
-	w.metrics.called("create", &answer.Call)
-	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput && w.suspects.Works(b.ObjectType, time.Now())
-	w.applyResponse(writes, b, answer.Class, &answer.Call)
-	w.applyRequestSize(b, answer.Class)
-	return answer, true
-}
-
-// deadline says when a call must have ended, which lies inside the lease: if need be the lease is renewed before.
-func (w *Worker) deadline(calls, writes context.Context, b *attempt) (at time.Time, ok bool) {
-	at = time.Now().Add(w.cfg.CallTimeout)
-	if at.Before(b.leaseEnd.Add(-leaseMargin)) {
-		return at, true
-	}
-	if err := w.retryWrite(calls, writes, func(ctx context.Context) error {
-		b.leaseEnd = time.Now().Add(w.cfg.Lease)
-		return w.store.Leases.Renew(ctx, b.Attempt)
-	}); err != nil {
-		w.lost(b, err)
-		return at, false
-	}
-	return w.deadline(calls, writes, b)
-}
-
-// conclude judges an answer and commits the outcome.
-func (w *Worker) conclude(writes context.Context, b *attempt, answer *worker.Answer) {
-	lent := w.settlements.get(len(b.rows))
-	defer w.settlements.put(lent)
-	settlements := *lent
-	for k := range b.rows {
-		settlements[k] = w.judge.outcome(&b.rows[k], &answer.Outcomes[k], answer.Class, &answer.Call, b.IDProperty)
-	}
-	tally := outbox.Call{}
-	for k := range answer.Outcomes {
-		switch answer.Outcomes[k].Verdict {
-		case worker.Created:
-			tally.Created++
-		case worker.Rejected:
-			tally.Rejected++
-		case worker.NotApplied:
-			tally.NotApplied++
-		default:
-			tally.Unknown++
-		}
-	}
-	w.commitTally(writes, b, &answer.Call, tally, settlements)
-	if len(b.trials) > 0 && tally.NotApplied == len(b.rows) {
-		// The pause says what came of it. A trial each few seconds is not to leave rows behind.
-		_ = w.retryWrite(writes, writes, func(ctx context.Context) error { return w.store.Batches.Forget(ctx, b.ID) })
-	}
-	w.recordOutcomes(writes, b, answer.Outcomes, settlements)
-}
-
-// commit writes the outcome of a call that created nothing and refused nothing.
-func (w *Worker) commit(writes context.Context, b *attempt, call *worker.Call, settlements []outbox.Settlement) {
-	tally := outbox.Call{}
-	for k := range settlements {
-		switch settlements[k].Status {
-		case outbox.Created:
-			tally.Created++
-		case outbox.Dead:
-			tally.Rejected++
-		case outbox.Retry:
-			tally.NotApplied++
-		default:
-			tally.Unknown++
-		}
-	}
-	w.commitTally(writes, b, call, tally, settlements)
-}
-
-func (w *Worker) commitTally(writes context.Context, b *attempt, call *worker.Call, tally outbox.Call, settlements []outbox.Settlement) {
-	tally.Status, tally.Success, tally.CorrelationID, tally.Detail = call.Status, call.Success, call.CorrelationID, call.Detail
-	settlements = append(settlements, b.unfit...)
-	tally.Rejected += len(b.unfit)
-	begin, span := time.Now(), w.within(b.span, "outcome")
-	settle := func(ctx context.Context) error { return w.store.Batches.Settle(ctx, b.ID, tally, settlements) }
-	err := w.retryWrite(writes, writes, settle)
-	for errors.Is(err, outbox.ErrRecordTaken) || outbox.DataState(err) != "" && writes.Err() == nil {
-		if errors.Is(err, outbox.ErrRecordTaken) {
-			if err = w.leaveTaken(writes, b, &tally, settlements); err != nil {
-				break
-			}
-		} // else nobody else knows the outcome: for as long as the lease
-		err = w.retryWrite(writes, writes, settle)
-	}
-	endCommit(span, err)
-	if err != nil {
-		w.lost(b, err)
-		return
-	}
-	w.metrics.outcomeTime.Observe(time.Since(begin).Seconds())
-	w.done.Store(time.Now().UnixNano())
-	w.metrics.settled(b, settlements)
-	w.logAttempt(b, call, tally, len(settlements))
-}
-
-// lost is told when what a call came to could not be committed: its rows are found when the lease runs out.
-func (w *Worker) lost(b *attempt, err error) {
-	if errors.Is(err, outbox.ErrLeaseLost) {
-		w.log.Warn("the lease of a call ran out; what became of its events is found out anew", "attempt", b.ID,
-			"object_type", b.ObjectType, "events", len(b.rows))
-		return
-	}
-	w.log.Warn("the outcome of a call could not be committed; it is found out when its lease has run out",
-		"attempt", b.ID, "object_type", b.ObjectType, "events", len(b.rows), "error", err)
 }

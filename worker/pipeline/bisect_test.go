@@ -1,8 +1,9 @@
 package pipeline
 
 import (
-	"crmintake/worker"
 	"testing"
+
+	"crmintake/worker"
 )
 
 // Sizes that a CRM with a limit refuses are tried less and less often, and batches are of half the limit at least; without a limit

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"crmintake/outbox"
 	"crmintake/worker"
 )
@@ -29,43 +27,37 @@ import (
 // breakerTrialMost is the longest time between two trials of a breaker's pause.
 const breakerTrialMost = 15 * time.Minute
 
-// untold is what the database was told of these, and has not answered. watchPauses owns it.
-type untold struct {
-	call   uuid.UUID
-	others map[string]int // nil if there is nothing
-}
-
 // recordOutcomes takes in what became of a call's inputs, and pauses their object type when that was too much.
-func (w *Worker) recordOutcomes(writes context.Context, b *attempt, outcomes []worker.Outcome, settlements []outbox.Settlement) {
-	if w.cfg.Breaker.Off {
+func (f *feedback) recordOutcomes(writes context.Context, b *attempt, outcomes []worker.Outcome, settlements []outbox.Settlement) {
+	if f.cfg.Breaker.Off {
 		return
 	}
 	others, rejected := sortOut(outcomes, settlements)
-	objectType, size := b.ObjectType, w.cfg.Breaker.Window
-	if w.windows.Record(objectType, len(outcomes), others, sum(rejected)) {
-		w.wakeUp()
+	objectType, size := b.ObjectType, f.cfg.Breaker.Window
+	if f.windows.Record(objectType, len(outcomes), others, sum(rejected)) {
+		f.wakeUp()
 	}
 	if b.trial != nil {
 		b.trial.add(others, rejected)
 		return
 	}
-	if _, paused := w.pauses.Get(objectType); paused { // the last calls of before the pause
+	if _, paused := f.pauses.Get(objectType); paused { // the last calls of before the pause
 		return
 	}
 	if len(rejected) == 0 {
-		w.successes.Add(objectType, others, size)
+		f.successes.Add(objectType, others, size)
 		return
 	}
-	others = min(others+w.successes.Take(objectType), size)
+	others = min(others+f.successes.Take(objectType), size)
 	var reason string
 	var n int
-	if err := w.retryWrite(writes, writes, func(ctx context.Context) (err error) {
-		reason, n, err = w.store.Breaker.RecordOutcomes(ctx, objectType, b.ID, others, rejected, size)
+	if err := f.retry.write(writes, writes, func(ctx context.Context) (err error) {
+		reason, n, err = f.store.Breaker.RecordOutcomes(ctx, objectType, b.ID, others, rejected, size)
 		return err
-	}); err != nil || float64(n) <= w.cfg.Breaker.Share*float64(size) {
+	}); err != nil || float64(n) <= f.cfg.Breaker.Share*float64(size) {
 		return
 	}
-	w.stopCalls(writes, outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: w.cfg.TrialInterval,
+	f.pauser.stopCalls(writes, outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: f.cfg.TrialInterval,
 		Reason: fmt.Sprintf("%d of the last %d inputs were rejected: %s", n, size, reason)}, "")
 }
 
@@ -106,23 +98,6 @@ func rejection(o *worker.Outcome) string {
 	return "for a reason that has no name"
 }
 
-// recordSuccesses tells the database what was not rejected. What it could not be told is told again, under the same name,
-// unless it was refused.
-func (w *Worker) recordSuccesses(ctx context.Context) error {
-	u := &w.untold
-	if u.others == nil {
-		*u = untold{call: outbox.NewAttemptID(), others: w.successes.TakeAll()}
-	}
-	if u.others == nil {
-		return nil
-	}
-	err := w.store.Breaker.RecordSuccesses(ctx, u.call, u.others, w.cfg.Breaker.Window)
-	if err == nil || outbox.DataState(err) != "" {
-		u.others = nil
-	}
-	return err
-}
-
 // probe gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has it.
 type trial struct {
 	others   int
@@ -137,9 +112,9 @@ func (p *trial) add(others int, rejected map[string]int) {
 }
 
 // trialOf makes the probe of a batch that is the trial of a breaker's pause, else nil.
-func (w *Worker) trialOf(b *attempt) *trial {
+func (f *feedback) trialOf(b *attempt) *trial {
 	objectType := b.ObjectType
-	if p, _ := w.pauses.Get(objectType); p.Cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {
+	if p, _ := f.pauses.Get(objectType); p.Cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {
 		return nil
 	}
 	return &trial{rejected: map[string]int{}}
@@ -147,20 +122,20 @@ func (w *Worker) trialOf(b *attempt) *trial {
 
 // endTrial lifts a breaker's pause, or prolongs it. A trial that came to nothing says nothing, nor does one that was a
 // scout as well.
-func (w *Worker) endTrial(writes context.Context, b *attempt) {
+func (f *feedback) endTrial(writes context.Context, b *attempt) {
 	p, objectType := b.trial, b.ObjectType
 	bad := sum(p.rejected)
 	switch all := bad + p.others; {
 	case all == 0, b.scout: // one event is no share
-	case float64(bad) <= w.cfg.Breaker.Share*float64(all):
-		w.resume(writes, []string{objectType})
+	case float64(bad) <= f.cfg.Breaker.Share*float64(all):
+		f.pauser.resume(writes, []string{objectType})
 	default:
 		worst := slices.MaxFunc(slices.Sorted(maps.Keys(p.rejected)), func(a, b string) int { return cmp.Compare(p.rejected[a], p.rejected[b]) })
 		reason := fmt.Sprintf("%d of the %d inputs of a trial were rejected, %d of them: %s", bad, all, p.rejected[worst], worst)
-		w.log.Warn("calls stay paused: the trial failed", "paused", objectType, "reason", reason)
-		_ = w.retryWrite(writes, writes, func(ctx context.Context) error {
-			return w.store.Pauses.Prolong(ctx, objectType, reason, w.cfg.TrialInterval, breakerTrialMost)
+		f.log.Warn("calls stay paused: the trial failed", "paused", objectType, "reason", reason)
+		_ = f.retry.write(writes, writes, func(ctx context.Context) error {
+			return f.store.Pauses.Prolong(ctx, objectType, reason, f.cfg.TrialInterval, breakerTrialMost)
 		})
-		w.shut(outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: w.cfg.TrialInterval})
+		f.pauser.shut(outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: f.cfg.TrialInterval})
 	}
 }

@@ -48,7 +48,7 @@ func TestDiluteTellsAgain(t *testing.T) {
 	store, err := outbox.Open(t.Context(), database, 1)
 	must(err)
 	defer store.Close()
-	w := &Worker{store: store}
+	w := &follower{parts: &parts{store: store}}
 	w.successes.Add("deals", 5, 100)
 	w.successes.Add("contracts", 7, 100)
 	w.cfg.Breaker.Window = 100

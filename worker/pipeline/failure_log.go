@@ -4,8 +4,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"crmintake/outbox"
 )
 
 // failureLog logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may be
@@ -132,15 +130,4 @@ func (r *refusals) refused(state string, err error) {
 	}
 	r.told[state] = now
 	r.log.Error("the database refuses what it was to write", "sqlstate", state, "error", err)
-}
-
-// databaseFailed tells of an error of the database: that it is away, or that it refuses data, and then repeating
-// reports false.
-func (w *Worker) databaseFailed(err error) (repeating bool) {
-	if state := outbox.DataState(err); state != "" {
-		w.refusals.refused(state, err)
-		return false
-	}
-	w.database.failed(err)
-	return true
 }

@@ -13,53 +13,60 @@ import (
 // What an answer means for other calls than its own stands here: for the quota, the pauses, the backoff, the pace of reads, the size
 // of requests and the breaker (breaker.go). What it means for its own events, judge.go says.
 
+// feedback applies what an answer means for other calls than its own: for the quota, the pauses, the backoff, the pace of reads, the size
+// of requests and the breaker. What it means for its own events, judge.go says.
+type feedback struct {
+	*parts
+	pauser *pauser
+}
+
 // applyResponse applies the account-wide effects of a response.
-func (w *Worker) applyResponse(writes context.Context, b *attempt, class worker.Class, call *worker.Call) {
+func (f *feedback) applyResponse(writes context.Context, b *attempt, class worker.Class, call *worker.Call) {
 	if b.kind == reconciling {
-		w.logReads(b.ObjectType, class, call)
+		f.logReads(b.ObjectType, class, call)
 	}
-	if w.limiter.On() && b.token.IsZero() {
-		w.log.Error("a call was made without its part of the quota; this is a fault of the program", "attempt", b.ID)
+	if f.limiter.On() && b.token.IsZero() {
+		f.log.Error("a call was made without its part of the quota; this is a fault of the program", "attempt", b.ID)
 	}
-	w.calls.answered(class, call)
-	explained := w.limiter.Answered(writes, b.token, class, call)
+	f.calls.answered(class, call)
+	explained := f.limiter.Answered(writes, b.token, class, call)
 	if !explained {
-		w.noteCRM(class, call)
+		f.noteCRM(class, call)
 	}
 	now := time.Now()
 	switch class {
 	case worker.Answered, worker.Refused, worker.TooLarge:
 		// The trial of a breaker's pause is judged by what becomes of its inputs.
-		w.resume(writes, without(b.trials, func(key string) bool { return b.trial != nil && key == b.ObjectType }))
+		f.pauser.resume(writes, without(b.trials, func(key string) bool { return b.trial != nil && key == b.ObjectType }))
 		if class == worker.Answered {
-			w.calling.worked()
+			f.calling.worked()
 			if b.kind != reconciling {
-				w.suspects.Answered(b.ObjectType, now)
+				f.suspects.Answered(b.ObjectType, now)
 			}
 		}
-		w.backoff.Answered(time.Now(), call.Duration)
-		w.wakeUp()
+		f.backoff.Answered(time.Now(), call.Duration)
+		f.wakeUp()
 	case worker.PauseAccount:
 		cause := outbox.ByAnswer
 		if call.Cause == worker.BadCredential {
 			cause = outbox.ByCredential
 		}
-		w.pause(writes, outbox.Account, cause, call)
+		f.pauser.pause(writes, outbox.Account, cause, call)
 	case worker.PauseObjectType:
 		// The account answers; only this it doesn't do.
-		w.resume(writes, without(b.trials, func(key string) bool { return key != outbox.Account }))
+		f.pauser.resume(writes, without(b.trials, func(key string) bool { return key != outbox.Account }))
 		if b.kind != reconciling && !b.suspect {
-			w.pause(writes, b.ObjectType, outbox.ByAnswer, call)
+			f.pauser.pause(writes, b.ObjectType, outbox.ByAnswer, call)
 		}
-		w.backoff.Answered(time.Now(), call.Duration)
-		w.wakeUp()
+		f.backoff.Answered(time.Now(), call.Duration)
+		f.wakeUp()
 	case worker.Throttled:
 		if !explained {
-			w.backoff.Throttled(now, call.Duration, call.Wait)
+			f.backoff.Throttled(now, call.Duration, call.Wait)
 		}
 	case worker.Unavailable, worker.Ambiguous:
-		if down := w.backoff.Failed(now, call.Wait); down {
-			w.calling.failed(errors.New(call.ForLog()))
+		if down := f.backoff.Failed(now, call.Wait); down {
+			f.calling.failed(errors.New(call.ForLog()))
 		}
 	}
 }
@@ -69,21 +76,21 @@ func without(trials []string, which func(key string) bool) []string {
 }
 
 // noteCRM keeps, for others to read, whether the CRM answers.
-func (w *Worker) noteCRM(class worker.Class, call *worker.Call) {
-	w.toldMu.Lock()
-	defer w.toldMu.Unlock()
-	w.unwell.learn(class, call)
+func (f *feedback) noteCRM(class worker.Class, call *worker.Call) {
+	f.toldMu.Lock()
+	defer f.toldMu.Unlock()
+	f.unwell.learn(class, call)
 }
 
 // logReads logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing: creating goes on.
-func (w *Worker) logReads(objectType string, class worker.Class, call *worker.Call) {
-	w.toldMu.Lock()
-	o := w.readLogs[objectType]
+func (f *feedback) logReads(objectType string, class worker.Class, call *worker.Call) {
+	f.toldMu.Lock()
+	o := f.readLogs[objectType]
 	if o == nil {
-		o = &failureLog{log: w.log, what: "asking about events of " + objectType + " whose outcome is unknown (batch/read)"}
-		w.readLogs[objectType] = o
+		o = &failureLog{log: f.log, what: "asking about events of " + objectType + " whose outcome is unknown (batch/read)"}
+		f.readLogs[objectType] = o
 	}
-	w.toldMu.Unlock()
+	f.toldMu.Unlock()
 	if refusedRead(class) {
 		o.failed(errors.New(call.ForLog()))
 	} else if class == worker.Answered {
@@ -97,25 +104,25 @@ func refusedRead(c worker.Class) bool {
 }
 
 // paceReads takes in a read's answer, and says for how long no other read is made because it was refused.
-func (w *Worker) paceReads(objectType string, class worker.Class) time.Duration {
+func (f *feedback) paceReads(objectType string, class worker.Class) time.Duration {
 	if refusedRead(class) {
-		return w.reads.Refused(objectType, time.Now())
+		return f.reads.Refused(objectType, time.Now())
 	}
 	if class == worker.Answered {
-		w.reads.Answered(objectType)
+		f.reads.Answered(objectType)
 	}
 	return 0
 }
 
 // applyRequestSize remembers what size of a request was accepted or refused. A single event is sent however large it is.
-func (w *Worker) applyRequestSize(b *attempt, class worker.Class) {
+func (f *feedback) applyRequestSize(b *attempt, class worker.Class) {
 	size := bytesOf(b.rows)
-	bound, changed := w.waiting.recordSize(size, len(b.rows), b.cut == cutSplit, class)
+	bound, changed := f.waiting.recordSize(size, len(b.rows), b.cut == cutSplit, class)
 	args := []any{"attempt", b.ID, "object_type", b.ObjectType, "bytes", size, "at_most", bound}
 	switch {
 	case changed && class == worker.TooLarge:
-		w.log.Warn("the CRM refuses requests of this size; batches are smaller from now on", args...)
-	case changed && bound == w.cfg.Batch.Bytes:
-		w.log.Info("the CRM accepts requests of this size; batches are as large again as they may be", args...)
+		f.log.Warn("the CRM refuses requests of this size; batches are smaller from now on", args...)
+	case changed && bound == f.cfg.Batch.Bytes:
+		f.log.Info("the CRM accepts requests of this size; batches are as large again as they may be", args...)
 	}
 }

@@ -19,17 +19,17 @@ const mostRefusals = 10
 
 // hunt splits a batch until the inputs stand alone that bring about its refusal. One batch of an object type is split
 // at a time: others come again later, as they may be refused for the same reason.
-func (w *Worker) hunt(calls, writes context.Context, refused *attempt, answer *worker.Answer) {
+func (s *splitter) hunt(calls, writes context.Context, refused *attempt, answer *worker.Answer) {
 	objectType := refused.ObjectType
-	if !w.suspects.BeginHunt(objectType) {
-		w.later(writes, refused, answer)
+	if !s.suspects.BeginHunt(objectType) {
+		s.outcomes.later(writes, refused, answer)
 		return
 	}
-	defer w.suspects.EndHunt(objectType)
-	parts := w.halve(calls, writes, refused, answer)
+	defer s.suspects.EndHunt(objectType)
+	parts := s.halve(calls, writes, refused, answer)
 	inRow, asked := 1, map[string]bool{} // by event id: was refused alone in this hunt
 	for len(parts) > 0 {
-		b, rest, answer, ok := w.callFirst(calls, writes, parts)
+		b, rest, answer, ok := s.callFirst(calls, writes, parts)
 		if !ok {
 			return
 		}
@@ -41,9 +41,9 @@ func (w *Worker) hunt(calls, writes context.Context, refused *attempt, answer *w
 				inRow = 0
 			}
 			if len(b.rows) > 1 && nobodyNamed(&answer) {
-				parts = append(w.halve(calls, writes, b, &answer), parts...)
+				parts = append(s.halve(calls, writes, b, &answer), parts...)
 			} else {
-				w.conclude(writes, b, &answer)
+				s.outcomes.conclude(writes, b, &answer)
 			}
 			continue
 		}
@@ -51,44 +51,34 @@ func (w *Worker) hunt(calls, writes context.Context, refused *attempt, answer *w
 		id := b.rows[0].id
 		switch {
 		case inRow > mostRefusals:
-			w.pause(writes, objectType, outbox.ByAnswer, &answer.Call)
-			w.later(writes, b, &answer)
-			w.requeue(writes, parts)
+			s.pauser.pause(writes, objectType, outbox.ByAnswer, &answer.Call)
+			s.outcomes.later(writes, b, &answer)
+			s.outcomes.requeue(writes, parts)
 			return
 		case len(b.rows) > 1:
-			parts = append(w.halve(calls, writes, b, &answer), parts...)
-		case !asked[id] && len(parts) > 0 && !w.guilty(b):
+			parts = append(s.halve(calls, writes, b, &answer), parts...)
+		case !asked[id] && len(parts) > 0 && !s.guilty(b):
 			asked[id] = true
 			parts = append(parts, b) // once more, when others were called
 		default:
-			w.concludeSuspect(writes, b, &answer)
+			s.concludeSuspect(writes, b, &answer)
 		}
 	}
 }
 
 // guilty reports whether an event that was refused alone was so before, and others of its object type were answered in
 // between.
-func (w *Worker) guilty(b *attempt) bool {
-	return w.suspects.Guilty(b.ObjectType, b.rows[0].id, time.Now())
+func (s *splitter) guilty(b *attempt) bool {
+	return s.suspects.Guilty(b.ObjectType, b.rows[0].id, time.Now())
 }
 
 // concludeSuspect settles an event that was refused alone while others of its object type are answered.
-func (w *Worker) concludeSuspect(writes context.Context, b *attempt, answer *worker.Answer) {
-	if !w.guilty(b) {
-		w.later(writes, b, answer)
+func (s *splitter) concludeSuspect(writes context.Context, b *attempt, answer *worker.Answer) {
+	if !s.guilty(b) {
+		s.outcomes.later(writes, b, answer)
 		return
 	}
-	w.suspects.Forget(b.rows[0].id)
+	s.suspects.Forget(b.rows[0].id)
 	answer.Class, answer.Outcomes[0].Verdict = worker.Refused, worker.Rejected
-	w.conclude(writes, b, answer)
-}
-
-// later puts off what was refused for what may be another's fault.
-func (w *Worker) later(writes context.Context, b *attempt, answer *worker.Answer) {
-	settlements := make([]outbox.Settlement, len(b.rows))
-	for k := range b.rows {
-		settlements[k] = w.judge.again(outbox.Settlement{EventID: b.rows[k].id, Error: answer.Call.Detail}, &b.rows[k], worker.Refused,
-			w.cfg.TrialInterval, b.IDProperty)
-	}
-	w.commit(writes, b, &answer.Call, settlements)
+	s.outcomes.conclude(writes, b, answer)
 }

@@ -9,41 +9,41 @@ import (
 
 // refreshDoubt learns which events are to be asked about before they are sent though they are new: the outbox lost
 // commits, and may have known them.
-func (w *Worker) refreshDoubt(ctx context.Context) error {
-	until, err := w.store.Batches.NewInDoubt(ctx)
+func (f *follower) refreshDoubt(ctx context.Context) error {
+	until, err := f.store.Batches.NewInDoubt(ctx)
 	if err != nil {
 		return err
 	}
-	if before := w.newUntil.Swap(&until); before == nil && !until.IsZero() || before != nil && !until.Equal(*before) {
-		w.log.Info("events that are new to the outbox are asked about before they are sent, if they were published before",
+	if before := f.newUntil.Swap(&until); before == nil && !until.IsZero() || before != nil && !until.Equal(*before) {
+		f.log.Info("events that are new to the outbox are asked about before they are sent, if they were published before",
 			"until", until)
 	}
 	return nil
 }
 
 // inDoubt reports whether an event is asked about before it is sent, though it is new.
-func (w *Worker) inDoubt(e *worker.Event) bool {
-	until := w.newUntil.Load()
+func (in *intake) inDoubt(e *worker.Event) bool {
+	until := in.newUntil.Load()
 	return until != nil && e.Published.Before(*until)
 }
 
 // acceptInDoubt commits events in doubt without a call, and acks them.
-func (w *Worker) acceptInDoubt(ctx, writes context.Context, items []*item) {
-	w.keep(items, func(items []*item) error {
+func (in *intake) acceptInDoubt(ctx, writes context.Context, items []*item) {
+	in.keep(items, func(items []*item) error {
 		events := make([]outbox.Event, len(items))
 		for k, i := range items {
 			events[k] = rowOf(i)
 		}
 		var fresh int
 		var reused []int
-		if err := w.retryWrite(ctx, writes, func(ctx context.Context) (err error) {
-			fresh, reused, err = w.store.Batches.Accept(ctx, events, w.cfg.IDProperty)
+		if err := in.retry.write(ctx, writes, func(ctx context.Context) (err error) {
+			fresh, reused, err = in.store.Batches.Accept(ctx, events, in.cfg.IDProperty)
 			return err
 		}); err != nil {
 			return err
 		}
-		w.metrics.ended(outbox.Unknown, "", fresh)
-		w.metrics.duplicates.Add(float64(len(events) - fresh - len(reused)))
+		in.metrics.ended(outbox.Unknown, "", fresh)
+		in.metrics.duplicates.Add(float64(len(events) - fresh - len(reused)))
 		if len(reused) == 0 {
 			return nil
 		}
@@ -51,6 +51,6 @@ func (w *Worker) acceptInDoubt(ctx, writes context.Context, items []*item) {
 		for k, at := range reused {
 			burials[k] = reuse(outbox.DeadLetter{Event: events[at], Reason: outbox.IDReused})
 		}
-		return w.insertAllDead(ctx, writes, burials)
+		return in.dead.insert(ctx, writes, burials)
 	}, false)
 }

@@ -18,10 +18,10 @@ import (
 // While the quota limits, full batches go before such as only have waited; but those don't wait for ever.
 func TestRipeUnderAQuota(t *testing.T) {
 	begin := time.Now()
-	w := &Worker{
+	w := &planner{parts: &parts{
 		cfg:     Config{Quota: Quota{Calls: 1, Window: 10 * time.Second}},
 		waiting: newWaiting(batcher.Config{Size: 2, Wait: time.Second}),
-	}
+	}}
 	open := []string{"rare", "usual", "other"}
 	add := func(objectType string, after time.Duration) {
 		w.waiting.add(&item{Event: &worker.Event{ObjectType: objectType}}, begin.Add(after))
@@ -148,7 +148,7 @@ func TestCallsThatTellNothing(t *testing.T) {
 func TestLoadWhilePaused(t *testing.T) {
 	s := snapshot{pending: 600_000, workers: []outbox.Capacity{{Batch: 100, Rate: 1000}}}
 	for key, want := range map[string]int{"contracts": 10, outbox.Account: 1} {
-		w := &Worker{}
+		w := &Worker{parts: &parts{}}
 		w.pauses.Close(outbox.Pause{ObjectType: key, Cause: outbox.ByAnswer}, time.Now())
 		if got := w.load(&s).Signals().WorkersWanted; got != want {
 			t.Errorf("%s is paused: %d workers are wanted, want %d", key, got, want)
@@ -158,7 +158,7 @@ func TestLoadWhilePaused(t *testing.T) {
 
 // The metric of the day's limit is what the outbox goes by.
 func TestDayLimitMetric(t *testing.T) {
-	w := &Worker{metrics: NewMetrics(nil)}
+	w := &Worker{parts: &parts{metrics: NewMetrics(nil)}}
 	w.cfg.Quota = Quota{Calls: 100, Window: time.Second, Daily: 1000, Reserve: .9}
 	w.showFleet(&snapshot{})
 	var m dto.Metric

@@ -13,22 +13,22 @@ const feedSteps = 20
 
 // feedReplays makes dead events due that a person sends again in bulk. That it fails keeps nobody from anything else, nor a job
 // whose step fails another job: that is logged once, and kept with the job.
-func (w *Worker) feedReplays(ctx context.Context) {
+func (m *maintenance) feedReplays(ctx context.Context) {
 	for range feedSteps {
-		more, err := w.replays.Feed(ctx)
+		more, err := m.replays.Feed(ctx)
 		if step, ok := errors.AsType[*operator.StepError](err); ok {
 			if step.Failures == 1 {
-				w.log.Error("a step of a replay failed; trying again, with longer waits", "replay", step.Job, "error", step.Err)
+				m.log.Error("a step of a replay failed; trying again, with longer waits", "replay", step.Job, "error", step.Err)
 			}
 			continue
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				w.replaying.failed(err)
+				m.replaying.failed(err)
 			}
 			return
 		}
-		w.replaying.worked()
+		m.replaying.worked()
 		if !more {
 			return
 		}

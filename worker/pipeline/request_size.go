@@ -1,6 +1,8 @@
 package pipeline
 
-import "crmintake/worker"
+import (
+	"crmintake/worker"
+)
 
 // requestSize is what answers say about how large a request may be, in bytes of inputs.
 //

@@ -29,9 +29,9 @@ type rival struct {
 
 // propertyOf is the id property that tells of the rows of a batch, also of those that are asked about by record ids; ""
 // for none.
-func (w *Worker) propertyOf(b *attempt) string {
+func (d *doubts) propertyOf(b *attempt) string {
 	if b.IDProperty == outbox.ByRecordID {
-		return w.cfg.IDProperty[b.ObjectType]
+		return d.cfg.IDProperty[b.ObjectType]
 	}
 	return b.IDProperty
 }
@@ -46,12 +46,12 @@ func (b *attempt) unique(r *row) string {
 
 // rivalsOf lists the rivals of a batch, its own rows among them; none, at no cost, if no row has a value that others
 // may have. What was found tells of those, too, that are asked about by its record id.
-func (w *Worker) rivalsOf(ctx context.Context, b *attempt, found map[string]worker.Found) (list []*rival, err error) {
-	property := w.propertyOf(b)
+func (d *doubts) rivalsOf(ctx context.Context, b *attempt, found map[string]worker.Found) (list []*rival, err error) {
+	property := d.propertyOf(b)
 	if property == "" {
 		return nil, nil
 	}
-	if err := w.contest(ctx, b); err != nil {
+	if err := d.contest(ctx, b); err != nil {
 		return nil, err
 	}
 	var asked []outbox.Asked
@@ -71,8 +71,8 @@ func (w *Worker) rivalsOf(ctx context.Context, b *attempt, found map[string]work
 		return nil, nil
 	}
 	var others []outbox.Rival
-	if err := w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
-		others, err = w.store.Records.Rivals(ctx, b.ObjectType, property, asked)
+	if err := d.retry.write(ctx, ctx, func(ctx context.Context) (err error) {
+		others, err = d.store.Records.Rivals(ctx, b.ObjectType, property, asked)
 		return err
 	}); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (w *Worker) rivalsOf(ctx context.Context, b *attempt, found map[string]work
 }
 
 // contest finds the rows of a batch whose event id another event in doubt has for value.
-func (w *Worker) contest(ctx context.Context, b *attempt) error {
+func (d *doubts) contest(ctx context.Context, b *attempt) error {
 	var ids []string
 	for k := range b.rows {
 		if r := &b.rows[k]; b.unique(r) == r.id {
@@ -99,8 +99,8 @@ func (w *Worker) contest(ctx context.Context, b *attempt) error {
 		return nil
 	}
 	var contested map[string]bool
-	err := w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
-		contested, err = w.store.Records.Contested(ctx, b.ObjectType, ids)
+	err := d.retry.write(ctx, ctx, func(ctx context.Context) (err error) {
+		contested, err = d.store.Records.Contested(ctx, b.ObjectType, ids)
 		return err
 	})
 	for k := range b.rows {
@@ -111,7 +111,7 @@ func (w *Worker) contest(ctx context.Context, b *attempt) error {
 
 // newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked
 // for: that they are there is to be known, and then it is asked again.
-func (w *Worker) newRivals(ctx context.Context, b *attempt, found map[string]worker.Found, rivals []*rival) ([]*rival, error) {
+func (d *doubts) newRivals(ctx context.Context, b *attempt, found map[string]worker.Found, rivals []*rival) ([]*rival, error) {
 	if len(rivals) == 0 || len(found) == 0 {
 		return rivals, nil
 	}
@@ -119,7 +119,7 @@ func (w *Worker) newRivals(ctx context.Context, b *attempt, found map[string]wor
 	for _, r := range rivals {
 		known[r.id] = true
 	}
-	now, err := w.rivalsOf(ctx, b, found)
+	now, err := d.rivalsOf(ctx, b, found)
 	for _, r := range now {
 		if r.calling || !known[r.id] {
 			r.calling = true
@@ -137,7 +137,7 @@ func sentProperties(in *worker.Input) map[string]string {
 }
 
 // evidence are the properties that a read of a batch asks for, to tell whose a record is.
-func (w *Worker) evidence(b *attempt, rivals []*rival) []string {
+func (d *doubts) evidence(b *attempt, rivals []*rival) []string {
 	names := map[string]bool{}
 	add := func(sent map[string]string) {
 		for name := range sent {
@@ -148,7 +148,7 @@ func (w *Worker) evidence(b *attempt, rivals []*rival) []string {
 		add(r.sent)
 	}
 	if b.IDProperty == outbox.ByRecordID {
-		if property := w.cfg.IDProperty[b.ObjectType]; property != "" {
+		if property := d.cfg.IDProperty[b.ObjectType]; property != "" {
 			names[property] = true
 		} else {
 			for k := range b.rows {
@@ -196,10 +196,10 @@ func owner(events []*rival, held map[string]string, idProperty string) *rival {
 }
 
 // whose judges a record that was found for a row.
-func (w *Worker) whose(b *attempt, r *row, f *worker.Found, rivals []*rival, call *worker.Call) outbox.Settlement {
-	j, idProperty, value := w.judge, w.propertyOf(b), b.unique(r)
+func (d *doubts) whose(b *attempt, r *row, f *worker.Found, rivals []*rival, call *worker.Call) outbox.Settlement {
+	j, idProperty, value := d.judge, d.propertyOf(b), b.unique(r)
 	if b.IDProperty == outbox.ByRecordID && (idProperty == "" || !alike(value, f.Properties[idProperty])) {
-		return w.whoseExisting(r, f, idProperty, call)
+		return d.whoseExisting(r, f, idProperty, call)
 	}
 	if !r.explicit() {
 		return j.created(r, *f, nil) // nobody else has the event's id
@@ -254,8 +254,8 @@ func (w *Worker) whose(b *attempt, r *row, f *worker.Found, rivals []*rival, cal
 
 // whoseExisting judges the record that was named as having a unique value of a row, other than that of its id property.
 // Without one, a row in doubt may have made it itself.
-func (w *Worker) whoseExisting(r *row, f *worker.Found, idProperty string, call *worker.Call) outbox.Settlement {
-	j := w.judge
+func (d *doubts) whoseExisting(r *row, f *worker.Found, idProperty string, call *worker.Call) outbox.Settlement {
+	j := d.judge
 	own, known := false, true
 	if r.inDoubt && idProperty == "" {
 		same, other, absent := agreement(sentProperties(&r.input), f.Properties, "")
@@ -273,17 +273,17 @@ func (w *Worker) whoseExisting(r *row, f *worker.Found, idProperty string, call 
 }
 
 // leaveClaimed leaves records to the events that have them already.
-func (w *Worker) leaveClaimed(ctx context.Context, b *attempt, a *worker.ReadAnswer, settlements []outbox.Settlement) error {
+func (d *doubts) leaveClaimed(ctx context.Context, b *attempt, a *worker.ReadAnswer, settlements []outbox.Settlement) error {
 	var claims []outbox.Claim
 	for k := range b.rows {
 		if settlements[k].Status == outbox.Created {
-			claims = append(claims, w.claimOf(b, &b.rows[k], settlements[k].RecordID, a))
+			claims = append(claims, d.claimOf(b, &b.rows[k], settlements[k].RecordID, a))
 		}
 	}
 	if len(claims) == 0 {
 		return nil
 	}
-	claimed, err := w.owners(ctx, b.ObjectType, claims)
+	claimed, err := d.outcomes.owners(ctx, b.ObjectType, claims)
 	if err != nil {
 		return err
 	}
@@ -293,7 +293,7 @@ func (w *Worker) leaveClaimed(ctx context.Context, b *attempt, a *worker.ReadAns
 			continue
 		}
 		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
-			*s = w.judge.conflict(&b.rows[k], fmt.Sprintf("record %s is event %q's", s.RecordID, other))
+			*s = d.judge.conflict(&b.rows[k], fmt.Sprintf("record %s is event %q's", s.RecordID, other))
 			continue
 		}
 		claimed[s.RecordID] = s.EventID // of several in one batch, the first
@@ -310,7 +310,7 @@ const (
 
 // claimOf says when the call was named that may have made a record for another event: by our clock, if the answer
 // tells what time it is by the CRM's.
-func (w *Worker) claimOf(b *attempt, r *row, recordID string, a *worker.ReadAnswer) outbox.Claim {
+func (d *doubts) claimOf(b *attempt, r *row, recordID string, a *worker.ReadAnswer) outbox.Claim {
 	c := outbox.Claim{RecordID: recordID}
 	at := a.Found[r.value].CreatedAt
 	if at.IsZero() {
@@ -321,54 +321,9 @@ func (w *Worker) claimOf(b *attempt, r *row, recordID string, a *worker.ReadAnsw
 	}
 	c.From, c.To = at.Add(-farApart), at.Add(farApart)
 	if !r.explicit() && b.IDProperty != outbox.ByRecordID {
-		c.From, c.To = at.Add(-w.cfg.CallTimeout-closeBy), at.Add(closeBy)
+		c.From, c.To = at.Add(-d.cfg.CallTimeout-closeBy), at.Add(closeBy)
 	}
 	return c
-}
-
-// owners tells which records are an event's already: event ids by record ids.
-func (w *Worker) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
-	err = w.retryWrite(ctx, ctx, func(ctx context.Context) (err error) {
-		eventIDs, err = w.store.Records.Claimed(ctx, objectType, claims)
-		return err
-	})
-	return eventIDs, err
-}
-
-// leaveTaken leaves records to the events that have them, by what the database says.
-func (w *Worker) leaveTaken(ctx context.Context, b *attempt, tally *outbox.Call, settlements []outbox.Settlement) error {
-	now := time.Now() // only expanded rows are in the way: no attempts are looked through
-	var claims []outbox.Claim
-	for k := range settlements {
-		if settlements[k].Status == outbox.Created {
-			claims = append(claims, outbox.Claim{RecordID: settlements[k].RecordID, From: now, To: now})
-		}
-	}
-	claimed, err := w.owners(ctx, b.ObjectType, claims)
-	if err != nil {
-		return err
-	}
-	for k := range settlements {
-		s := &settlements[k]
-		if s.Status != outbox.Created {
-			continue
-		}
-		if other, taken := claimed[s.RecordID]; taken && other != s.EventID {
-			tally.Created--
-			if b.kind == reconciling { // another has claimed it since that was looked for
-				*s = w.judge.conflict(&row{id: s.EventID}, fmt.Sprintf("record %s is event %q's", s.RecordID, other))
-				tally.Rejected++
-				continue
-			}
-			counted := s.Counted
-			*s = w.judge.parked(&row{id: s.EventID}, fmt.Sprintf("the CRM names record %s, which is event %q's", s.RecordID, other), nil)
-			s.Counted, s.InDoubt = counted, true
-			tally.Unknown++
-			continue
-		}
-		claimed[s.RecordID] = s.EventID
-	}
-	return nil
 }
 
 // clockSkew is by how much the time that a record was made at may be off.

@@ -1,6 +1,8 @@
 package pipeline
 
-import "sync"
+import (
+	"sync"
+)
 
 // scratch lends slices that are needed for one step of a batch, and takes them back: to make each anew would be a tenth of all that
 // is allocated.

@@ -2,13 +2,14 @@ package pipeline
 
 import (
 	"context"
-	"crmintake/worker"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"crmintake/worker"
 )
 
 // Traces have a span for each batch, which links to the spans that its events were published in, and within it one for each thing
@@ -20,9 +21,19 @@ func publisherOf(e *worker.Event) trace.SpanContext {
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), headers))
 }
 
-// beginBatch begins the span of a batch; nil means that there is none.
-func (w *Worker) beginBatch(objectType, cut string, items []*item) trace.Span {
-	if w.cfg.Tracer == nil {
+// tracer makes the spans; nil makes none.
+type tracer struct{ trace.Tracer }
+
+func newTracer(t trace.Tracer) *tracer {
+	if t == nil {
+		return nil
+	}
+	return &tracer{t}
+}
+
+// begin begins the span of a batch; nil means that there is none.
+func (t *tracer) begin(objectType, cut string, items []*item) trace.Span {
+	if t == nil {
 		return nil
 	}
 	var links []trace.Link
@@ -31,17 +42,17 @@ func (w *Worker) beginBatch(objectType, cut string, items []*item) trace.Span {
 			links = append(links, trace.Link{SpanContext: span})
 		}
 	}
-	_, span := w.cfg.Tracer.Start(context.Background(), "batch", trace.WithNewRoot(), trace.WithLinks(links...),
+	_, span := t.Start(context.Background(), "batch", trace.WithNewRoot(), trace.WithLinks(links...),
 		trace.WithAttributes(attribute.String("crmintake.object_type", objectType), attribute.String("crmintake.cut", cut)))
 	return span
 }
 
 // within begins a span for a part of a batch's way, if the batch has one.
-func (w *Worker) within(batch trace.Span, name string) trace.Span {
+func (t *tracer) within(batch trace.Span, name string) trace.Span {
 	if batch == nil {
 		return noop.Span{}
 	}
-	_, part := w.cfg.Tracer.Start(trace.ContextWithSpan(context.Background(), batch), name)
+	_, part := t.Start(trace.ContextWithSpan(context.Background(), batch), name)
 	return part
 }
 

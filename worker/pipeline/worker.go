@@ -19,45 +19,58 @@ import (
 	"crmintake/worker/pipeline/internal/pauses"
 )
 
+func (p *parts) newAttempt(objectType string) outbox.Attempt {
+	return outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: objectType, Worker: p.cfg.Name, Lease: p.cfg.Lease,
+		IDProperty: p.cfg.IDProperty[objectType]}
+}
+
 // Worker moves events from a Source through a CRM into the outbox. New makes one.
 type Worker struct {
-	cfg    Config
-	source worker.Source
-	store  *outbox.Store
-	crm    worker.CRM
-	log    *slog.Logger
-	judge  judge
+	*parts
+	intake      *intake
+	dispatcher  *dispatcher
+	acks        *acker
+	follower    *follower
+	maintenance *maintenance
+	cleaner     *cleaner
 
-	database, stream *failureLog
-	refusals         *refusals          // by the database
-	calling          *failureLog        // the CRM; once it is taken to be down
-	operator         *operator.Operator // who only looks
-	sight            sight
-	replays          *operator.Feeder
-	replaying        *failureLog
-	grace            grace
-	agedAt           time.Time // when this worker last looked for what became too old in a pause; house-keeping's own
-	metrics          *Metrics
+	operator *operator.Operator // who only looks
+	sight    sight
+}
 
-	inflight *inflight.Set
-	limiter  *limiter.Limiter
-	calls    callTime
-	untold   untold
+// parts is what the stages of the pipeline share. What changes of it has a lock of its own, which nobody holds while he asks another
+// part: a stage asks one after the other.
+type parts struct {
+	cfg     Config
+	source  worker.Source
+	store   *outbox.Store
+	crm     worker.CRM
+	log     *slog.Logger
+	metrics *Metrics
+	traces  *tracer
+	judge   judge
+	retry   *retrier
 
-	waiting   *waiting
-	due       *dueList
-	pauses    pauses.Set
-	backoff   pauses.Backoff
-	windows   pauses.Windows
-	successes pauses.Successes
-	reads     *pauses.Reads
-	suspects  *pauses.Suspects
+	database *failureLog
+	stream   *failureLog
+	calling  *failureLog // the CRM, once it is taken to be down
 
-	wake      signal                    // the dispatcher's
-	active    atomic.Int64              // calls under way, with what goes before and after them
-	freshNext bool                      // whose turn it is, where both fresh and due events wait; the dispatcher's own
-	newUntil  atomic.Pointer[time.Time] // what is new and was published before is asked about before it is sent
-	done      atomic.Int64              // when what a call came to was last committed, in nanoseconds since 1970; 0: never
+	inflight  *inflight.Set    // what is in hand
+	waiting   *waiting         // the fresh events of it that are not cut yet
+	due       *dueList         // what is due in the outbox
+	limiter   *limiter.Limiter // the right to call, by the quota
+	pauses    pauses.Set       // and by the pauses
+	backoff   pauses.Backoff   // and by how the CRM is
+	windows   pauses.Windows   // and by how many calls are under way
+	successes pauses.Successes // what the breaker has to hear of
+	reads     *pauses.Reads    // when events in doubt are asked about
+	suspects  *pauses.Suspects // inputs that may be at fault for the refusal of others
+	calls     callTime         // how long calls take
+
+	wake     signal                    // the dispatcher's
+	active   atomic.Int64              // calls under way, with what goes before and after them
+	newUntil atomic.Pointer[time.Time] // what is new and was published before is asked about before it is sent
+	done     atomic.Int64              // when what a call came to was last committed, in nanoseconds since 1970; 0: never
 
 	toldMu   sync.Mutex // guards what others are told
 	unwell   unwell
@@ -74,36 +87,54 @@ func New(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, 
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
-	metrics := cfg.Metrics
-	if metrics == nil {
-		metrics = NewMetrics(nil)
-	}
-	w := &Worker{
-		cfg: cfg, source: source, store: store, crm: crm, log: log,
+	w := wire(newParts(cfg.withDefaults(), source, store, crm, log))
+	w.metrics.worker.Store(w)
+	return w, nil
+}
+
+func newParts(cfg Config, source worker.Source, store *outbox.Store, crm worker.CRM, log *slog.Logger) *parts {
+	p := &parts{
+		cfg: cfg, source: source, store: store, crm: crm, log: log, metrics: cfg.Metrics, traces: newTracer(cfg.Tracer),
 		judge: judge{retry: cfg.Retry, onConflict: cfg.OnConflict, settle: cfg.Settle, keep: cfg.KeepPayload},
 		database: &failureLog{log: log, what: "the database", quiet: outageQuiet,
 			cause: func(err error) string { return string(outbox.FaultOf(err)) }},
-		refusals:  &refusals{log: log, told: map[string]time.Time{}},
-		stream:    &failureLog{log: log, what: "the stream", quiet: outageQuiet},
-		calling:   &failureLog{log: log, what: "the CRM"}, // it is down only after several failures in a row
-		operator:  operator.New(store, operator.Config{}),
-		replays:   operator.NewFeeder(store, operator.Records{Property: cfg.IDProperty, Value: IDValue}),
-		replaying: &failureLog{log: log, what: "replaying dead events"},
-		metrics:   metrics,
-		wake:      newSignal(),
-		waiting:   newWaiting(cfg.Batch),
-		due:       newDueList(),
-		reads:     pauses.NewReads(cfg.TrialInterval),
-		suspects:  pauses.NewSuspects(cfg.TrialInterval),
-		readLogs:  map[string]*failureLog{},
+		stream:  &failureLog{log: log, what: "the stream", quiet: outageQuiet},
+		calling: &failureLog{log: log, what: "the CRM"}, // it is down only after several failures in a row
 		inflight: inflight.New(inflight.Config{
 			Memory: cfg.Memory, Calls: cfg.InFlight, BatchSize: cfg.Batch.Size, AckWait: cfg.AckWait}),
+		waiting:  newWaiting(cfg.Batch),
+		due:      newDueList(),
+		reads:    pauses.NewReads(cfg.TrialInterval),
+		suspects: pauses.NewSuspects(cfg.TrialInterval),
+		wake:     newSignal(),
+		readLogs: map[string]*failureLog{},
 	}
-	w.limiter = limiter.New(limiter.Config{Quota: cfg.Quota.shared(), Store: store.Quota,
-		Retry: func(ctx context.Context, do func(context.Context) error) error { return w.retryWrite(ctx, ctx, do) }})
-	metrics.worker.Store(w)
-	return w, nil
+	if p.metrics == nil {
+		p.metrics = NewMetrics(nil)
+	}
+	p.retry = &retrier{database: p.database, refusals: &refusals{log: log, told: map[string]time.Time{}}}
+	p.limiter = limiter.New(limiter.Config{Quota: cfg.Quota.shared(), Store: store.Quota,
+		Retry: func(ctx context.Context, do func(context.Context) error) error { return p.retry.write(ctx, ctx, do) }})
+	return p
+}
+
+// wire makes the stages. Each knows those that it calls.
+func wire(p *parts) *Worker {
+	w := &Worker{parts: p, operator: operator.New(p.store, operator.Config{}), acks: &acker{p}, cleaner: &cleaner{p}}
+	plan, dead, pauser := &planner{parts: p}, &deadLetters{p}, &pauser{p, w.acks}
+	feedback := &feedback{p, pauser}
+	outcomes := &outcomes{p, feedback}
+	caller := &caller{p, pauser, feedback, outcomes}
+	doubts := &doubts{p, feedback, caller, outcomes}
+	splitter := &splitter{p, pauser, caller, outcomes}
+	attempts := &attempts{p, w.acks, dead, feedback, caller, outcomes, splitter, doubts}
+	w.intake = &intake{p, w.acks, dead, plan}
+	w.dispatcher = &dispatcher{p, plan, w.acks, caller, attempts, doubts}
+	w.follower = &follower{parts: p, pauser: pauser}
+	w.maintenance = &maintenance{parts: p, rescuer: &rescuer{parts: p}, tell: w.tell,
+		replays:   operator.NewFeeder(p.store, operator.Records{Property: p.cfg.IDProperty, Value: IDValue}),
+		replaying: &failureLog{log: p.log, what: "replaying dead events"}}
+	return w
 }
 
 // outageQuiet: of many that use a server at once, some are told of an outage's failures after others have seen its end.
@@ -137,12 +168,12 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 		}
 	}
-	group.Go(func() error { return w.watchPauses(ctx, writes, known) })
-	group.Go(after(func() error { return w.intake(ctx, writes) }))
-	group.Go(after(func() error { return w.dispatch(ctx, calls, writes) }))
-	group.Go(func() error { return w.runMaintenance(ctx, writes) })
-	group.Go(func() error { return w.runAckExtension(ctx) })
-	group.Go(func() error { return w.runRetention(ctx, writes) })
+	group.Go(func() error { return w.follower.run(ctx, writes, known) })
+	group.Go(after(func() error { return w.intake.run(ctx, writes) }))
+	group.Go(after(func() error { return w.dispatcher.run(ctx, calls, writes) }))
+	group.Go(func() error { return w.maintenance.run(ctx, writes) })
+	group.Go(func() error { return w.acks.extend(ctx) })
+	group.Go(func() error { return w.cleaner.run(ctx, writes) })
 	if w.cfg.Drain {
 		group.Go(func() error { return w.watchDrain(ctx) })
 	}
@@ -226,9 +257,9 @@ const strandedPatience = 15 * time.Second
 func (w *Worker) busy() bool { return w.inflight.Events() > 0 || w.active.Load() > 0 }
 
 // wakeUp makes dispatcher and intake look at what has changed.
-func (w *Worker) wakeUp() {
-	w.wake.set()
-	w.inflight.Wake()
+func (p *parts) wakeUp() {
+	p.wake.set()
+	p.inflight.Wake()
 }
 
 // sleep waits, and reports false when ctx ended before.

@@ -14,21 +14,24 @@ const (
 	retentionRetry = time.Second
 )
 
-// runRetention removes created rows that have been kept for long enough. All workers ask; the outbox lets one of them do it.
-func (w *Worker) runRetention(ctx, writes context.Context) error {
-	if w.cfg.KeepCreated < 0 {
+// cleaner removes created rows. It has one goroutine.
+type cleaner struct{ *parts }
+
+// run removes created rows that have been kept for long enough. All workers ask; the outbox lets one of them do it.
+func (c *cleaner) run(ctx, writes context.Context) error {
+	if c.cfg.KeepCreated < 0 {
 		return nil
 	}
-	trouble := &failureLog{log: w.log, what: "removing old created rows"}
+	trouble := &failureLog{log: c.log, what: "removing old created rows"}
 	if !sleep(ctx, retentionSoon) { // the first calls are more urgent
 		return nil
 	}
 	for {
-		swept, err := w.sweep(writes)
+		swept, err := c.sweep(writes)
 		switch {
 		case err == nil:
 			trouble.worked()
-			w.metrics.removed.Add(float64(swept.Rows))
+			c.metrics.removed.Add(float64(swept.Rows))
 		case ctx.Err() == nil:
 			trouble.failed(err)
 			swept.Next = retentionRetry
@@ -39,8 +42,8 @@ func (w *Worker) runRetention(ctx, writes context.Context) error {
 	}
 }
 
-func (w *Worker) sweep(ctx context.Context) (outbox.Swept, error) {
+func (c *cleaner) sweep(ctx context.Context) (outbox.Swept, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	return w.store.Retention.Sweep(ctx, w.cfg.KeepCreated)
+	return c.store.Retention.Sweep(ctx, c.cfg.KeepCreated)
 }
