@@ -10,14 +10,14 @@ import (
 	"crmintake/worker/event"
 )
 
-// withDue takes rows that are due as far as their call, which it leaves to do: a claim, then a token, for which it
-// waits while it keeps the claim alive.
-func (a *attempts) withDue(calls, writes context.Context, j *plannedCall, status outbox.Status, do func(*attempt)) {
+// sendDue takes rows that are due the whole way: a claim, then a token, for which it waits while it keeps the claim alive, then
+// their call.
+func (a *attempts) sendDue(calls, writes context.Context, j *plannedCall) {
 	defer func() {
 		j.claim.Release()
 		a.wakeUp()
 	}()
-	b, ok := a.claim(calls, writes, j, status)
+	b, ok := a.claim(calls, writes, j)
 	if !ok {
 		return
 	}
@@ -32,17 +32,23 @@ func (a *attempts) withDue(calls, writes context.Context, j *plannedCall, status
 		a.outcomes.requeue(writes, parts)
 		return
 	}
-	do(b)
+	if j.kind == reconciling {
+		a.doubts.reconcile(calls, writes, b)
+	} else {
+		a.deliver(calls, writes, b)
+	}
 }
 
 // claim takes due rows for a call. It reports false when there are none any more.
-func (a *attempts) claim(calls, writes context.Context, j *plannedCall, status outbox.Status) (b *attempt, ok bool) {
+func (a *attempts) claim(calls, writes context.Context, j *plannedCall) (b *attempt, ok bool) {
 	b = &attempt{
 		Attempt: a.newAttempt(j.objectType), kind: j.kind, trials: j.trials, scout: j.scout, cut: cutDue,
 	}
 	b.leaseEnd = time.Now().Add(a.cfg.Lease) // a claim that is repeated does not begin the lease anew
 	most := min(a.cfg.Batch.Bytes, a.inflight.ClaimPayload())
-	if status == outbox.Retry {
+	status := outbox.Unknown
+	if j.kind == retrying {
+		status = outbox.Retry
 		most = min(most, a.waiting.mostBytes())
 	}
 	var claimed []outbox.Row

@@ -38,7 +38,6 @@ type dispatcher struct {
 	acks     *acker
 	caller   *caller
 	attempts *attempts
-	doubts   *doubts
 }
 
 // run starts a call whenever there are a slot, something to send and a quota token, in this order: what is sent is
@@ -53,23 +52,22 @@ func (d *dispatcher) run(ctx, calls, writes context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		start, ok := d.nextCall(ctx, calls, writes)
+		j, ok := d.nextCall(ctx, writes)
 		if !ok {
 			return nil
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
-			start()
+			d.makeCall(calls, writes, &j)
 		})
 	}
 }
 
 // nextCall waits for something to send and for the right to send it, and takes it. ok is false when ctx has ended.
-func (d *dispatcher) nextCall(ctx, calls, writes context.Context) (start func(), ok bool) {
+func (d *dispatcher) nextCall(ctx, writes context.Context) (j plannedCall, ok bool) {
 	for {
-		j, ok := d.await(ctx)
-		if !ok {
-			return nil, false
+		if j, ok = d.await(ctx); !ok {
+			return j, false
 		}
 		if len(j.trials) > 0 && !d.mayTry(ctx, j.trials) {
 			d.acks.giveBack(j.objectType, nakDelay)
@@ -80,13 +78,13 @@ func (d *dispatcher) nextCall(ctx, calls, writes context.Context) (start func(),
 		if j.kind == fresh {
 			if j.token, ok = d.reserveToken(ctx, writes, j); !ok {
 				if ctx.Err() != nil {
-					return nil, false
+					return j, false
 				}
 				continue
 			}
 		}
-		if start, ok = d.begin(j, calls, writes); ok {
-			return start, true
+		if d.begin(&j) {
+			return j, true
 		}
 		d.limiter.Refund(j.token)
 	}
@@ -110,21 +108,21 @@ func (d *dispatcher) await(ctx context.Context) (j plannedCall, ok bool) {
 	return plannedCall{}, false
 }
 
-// begin takes what a call carries out of what waits, and returns what makes the call. ok is false when it is not there any more,
-// or may not be sent any more. Only the dispatcher begins calls: what it has found to have room keeps it.
-func (d *dispatcher) begin(j plannedCall, calls, writes context.Context) (start func(), ok bool) {
+// begin takes what a call carries out of what waits. It reports false when that is not there any more, or may not be sent any more.
+// Only the dispatcher begins calls: where it found room, there is room.
+func (d *dispatcher) begin(j *plannedCall) bool {
 	now := time.Now()
 	ok, scout, _ := d.backoff.Lets(now)
 	if !ok {
-		return nil, false
+		return false
 	}
 	j.scout = scout || d.pauses.Scout(j.trials)
 	if j.kind == fresh {
-		if !d.cut(&j, now) {
-			return nil, false
+		if !d.cut(j, now) {
+			return false
 		}
 	} else {
-		j.most = d.plan.most(&j)
+		j.most = d.plan.most(j)
 		j.claim = d.inflight.Claim()
 		d.due.take(j.objectType, j.kind)
 	}
@@ -138,17 +136,17 @@ func (d *dispatcher) begin(j plannedCall, calls, writes context.Context) (start 
 	}
 	d.active.Add(1)
 	d.plan.freshNext = j.kind != fresh
-	return func() {
-		defer d.end(&j)
-		switch j.kind {
-		case fresh:
-			d.attempts.send(calls, writes, j.cut)
-		case retrying:
-			d.attempts.withDue(calls, writes, &j, outbox.Retry, func(b *attempt) { d.attempts.deliver(calls, writes, b) })
-		case reconciling:
-			d.attempts.withDue(calls, writes, &j, outbox.Unknown, func(b *attempt) { d.doubts.reconcile(calls, writes, b) })
-		}
-	}, true
+	return true
+}
+
+// makeCall makes a call that has begun, with what goes before and after it.
+func (d *dispatcher) makeCall(calls, writes context.Context, j *plannedCall) {
+	defer d.end(j)
+	if j.kind == fresh {
+		d.attempts.send(calls, writes, j.cut)
+	} else {
+		d.attempts.sendDue(calls, writes, j)
+	}
 }
 
 // cut takes fresh events for a call. Since it was planned, another object type may have become more urgent, and this one

@@ -129,7 +129,7 @@ func wire(p *parts) *Worker {
 	splitter := &splitter{p, pauser, caller, outcomes}
 	attempts := &attempts{p, w.acks, dead, feedback, caller, outcomes, splitter, doubts}
 	w.intake = &intake{p, w.acks, dead, plan}
-	w.dispatcher = &dispatcher{p, plan, w.acks, caller, attempts, doubts}
+	w.dispatcher = &dispatcher{p, plan, w.acks, caller, attempts}
 	w.follower = &follower{parts: p, pauser: pauser}
 	w.maintenance = &maintenance{parts: p, rescuer: &rescuer{parts: p}, tell: w.tell,
 		replays:   operator.NewFeeder(p.store, operator.Records{Property: p.cfg.IDProperty, Value: IDValue}),
