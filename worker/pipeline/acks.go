@@ -9,6 +9,22 @@ import (
 	"crmintake/worker/pipeline/internal/inflight"
 )
 
+// acker answers the stream for the events in hand.
+type acker struct{ *parts }
+
+// ackOrNak acks events that are durable in the outbox, or gives them back if err says that they may not be.
+func (a *acker) ackOrNak(items []*item, err error) {
+	for _, i := range items {
+		// An answer that is lost means a redelivery, which the outbox recognises.
+		if err != nil {
+			_ = i.Message.Nak(0)
+		} else {
+			_ = i.Message.Ack()
+		}
+	}
+	a.inflight.Answered(items)
+}
+
 // How long the stream keeps what was given back because it is paused. What comes by the consumer of its object type
 // alone is not fetched again before it may be sent; the delay is until all workers know that.
 const (
@@ -39,34 +55,6 @@ func (a *acker) giveBack(key string, delay time.Duration) {
 	}
 }
 
-// acker answers the stream for the events in hand.
-type acker struct{ *parts }
-
-// ackOrNak acks events that are durable in the outbox, or gives them back if err says that they may not be.
-func (a *acker) ackOrNak(items []*item, err error) {
-	for _, i := range items {
-		// An answer that is lost means a redelivery, which the outbox recognises.
-		if err != nil {
-			_ = i.Message.Nak(0)
-		} else {
-			_ = i.Message.Ack()
-		}
-	}
-	a.inflight.Answered(items)
-}
-
-// rowOf is an event as the outbox keeps it.
-func rowOf(i *item) outbox.Event {
-	row := outbox.Event{
-		ID: i.ID, ObjectType: i.ObjectType, Payload: i.Payload, ContentHash: i.Content.Hash, Stream: i.Stream, StreamSeq: i.StreamSeq,
-		Published: i.Published,
-	}
-	if former := i.Content.Former; former != nil {
-		row.Former = &outbox.Former{ID: former.ID, ContentHash: former.Hash}
-	}
-	return row
-}
-
 // extend tells the stream, for as long as it takes, that what is in hand is still being worked on.
 func (a *acker) extend(ctx context.Context) error {
 	tick := time.NewTicker(min(time.Second, a.cfg.AckWait/6))
@@ -79,4 +67,16 @@ func (a *acker) extend(ctx context.Context) error {
 			a.inflight.ExtendAcks(time.Now())
 		}
 	}
+}
+
+// rowOf is an event as the outbox keeps it.
+func rowOf(i *item) outbox.Event {
+	row := outbox.Event{
+		ID: i.ID, ObjectType: i.ObjectType, Payload: i.Payload, ContentHash: i.Content.Hash, Stream: i.Stream, StreamSeq: i.StreamSeq,
+		Published: i.Published,
+	}
+	if former := i.Content.Former; former != nil {
+		row.Former = &outbox.Former{ID: former.ID, ContentHash: former.Hash}
+	}
+	return row
 }

@@ -7,15 +7,15 @@ import (
 	"crmintake/outbox"
 )
 
+// cleaner removes created rows. It has one goroutine.
+type cleaner struct{ *parts }
+
 // retentionSoon is how long a worker waits at least before it asks again: another may be at the step that is due. retentionRetry
 // is for when it could not ask.
 const (
 	retentionSoon  = 100 * time.Millisecond
 	retentionRetry = time.Second
 )
-
-// cleaner removes created rows. It has one goroutine.
-type cleaner struct{ *parts }
 
 // run removes created rows that have been kept for long enough. All workers ask; the outbox lets one of them do it.
 func (c *cleaner) run(ctx, writes context.Context) error {

@@ -7,49 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"crmintake/outbox"
-	"crmintake/worker"
 )
-
-// untold is what the database was told of these, and has not answered. watchPauses owns it.
-type untold struct {
-	call   uuid.UUID
-	others map[string]int // nil if there is nothing
-}
-
-// recordSuccesses tells the database what was not rejected. What it could not be told is told again, under the same name,
-// unless it was refused.
-func (f *follower) recordSuccesses(ctx context.Context) error {
-	u := &f.untold
-	if u.others == nil {
-		*u = untold{call: outbox.NewAttemptID(), others: f.successes.TakeAll()}
-	}
-	if u.others == nil {
-		return nil
-	}
-	err := f.store.Breaker.RecordSuccesses(ctx, u.call, u.others, f.cfg.Breaker.Window)
-	if err == nil || outbox.DataState(err) != "" {
-		u.others = nil
-	}
-	return err
-}
-
-// untold is for a row of which the answer to a read told nothing. A row of many is asked about again at once, alone
-// if the answer told something of others; one that was asked about alone, later, for as long as an event may be sent
-// again. Then a person decides.
-func (j judge) untold(r *row, answer *worker.ReadAnswer, alone bool) outbox.Settlement {
-	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Reason: r.pending, Untold: len(answer.Found) > 0 || len(answer.Missing) == 0}
-	if r.pending == "" {
-		s.Error = "could not be found out: " + answer.Call.Detail
-	}
-	if !alone {
-		return s
-	}
-	s.Wait = j.wait(r.untold + 1)
-	if j.spent(r, r.untold+1) {
-		return j.parked(r, "the CRM did not tell whether the record exists: "+answer.Call.Detail, answer.Call.Raw)
-	}
-	return s
-}
 
 // follower keeps up with what the fleet and people write into the database about calls. It has one goroutine.
 type follower struct {
@@ -107,23 +65,6 @@ func (f *follower) look(ctx context.Context, newCredential bool) error {
 	return f.recordSuccesses(ctx)
 }
 
-// refreshHold ends the wait for a CRM that is not well, or that wants fewer calls, if a person wants so.
-func (f *follower) refreshHold(ctx context.Context) error {
-	until, since := f.backoff.Until()
-	if !time.Now().Before(until) {
-		return nil
-	}
-	resumed, err := f.store.Quota.Resumed(ctx, outbox.QuotaAccount, time.Since(since))
-	if err != nil || !resumed {
-		return err
-	}
-	if f.backoff.End(since) {
-		f.wakeUp()
-		f.log.Info("calls go on: a person ended the wait for the CRM")
-	}
-	return nil
-}
-
 // refreshPauses takes over the fleet's pauses from the database.
 func (f *follower) refreshPauses(ctx context.Context) error {
 	version := f.pauses.Version()
@@ -149,4 +90,44 @@ func (f *follower) refreshPauses(ctx context.Context) error {
 		f.log.Warn("calls are paused", args...)
 	}
 	return nil
+}
+
+// refreshHold ends the wait for a CRM that is not well, or that wants fewer calls, if a person wants so.
+func (f *follower) refreshHold(ctx context.Context) error {
+	until, since := f.backoff.Until()
+	if !time.Now().Before(until) {
+		return nil
+	}
+	resumed, err := f.store.Quota.Resumed(ctx, outbox.QuotaAccount, time.Since(since))
+	if err != nil || !resumed {
+		return err
+	}
+	if f.backoff.End(since) {
+		f.wakeUp()
+		f.log.Info("calls go on: a person ended the wait for the CRM")
+	}
+	return nil
+}
+
+// untold is what the database was told of these, and has not answered. watchPauses owns it.
+type untold struct {
+	call   uuid.UUID
+	others map[string]int // nil if there is nothing
+}
+
+// recordSuccesses tells the database what was not rejected. What it could not be told is told again, under the same name,
+// unless it was refused.
+func (f *follower) recordSuccesses(ctx context.Context) error {
+	u := &f.untold
+	if u.others == nil {
+		*u = untold{call: outbox.NewAttemptID(), others: f.successes.TakeAll()}
+	}
+	if u.others == nil {
+		return nil
+	}
+	err := f.store.Breaker.RecordSuccesses(ctx, u.call, u.others, f.cfg.Breaker.Window)
+	if err == nil || outbox.DataState(err) != "" {
+		u.others = nil
+	}
+	return err
 }

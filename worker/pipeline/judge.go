@@ -120,6 +120,24 @@ func (j judge) missing(r *row) outbox.Settlement {
 	return s
 }
 
+// untold is for a row of which the answer to a read told nothing. A row of many is asked about again at once, alone
+// if the answer told something of others; one that was asked about alone, later, for as long as an event may be sent
+// again. Then a person decides.
+func (j judge) untold(r *row, answer *worker.ReadAnswer, alone bool) outbox.Settlement {
+	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Reason: r.pending, Untold: len(answer.Found) > 0 || len(answer.Missing) == 0}
+	if r.pending == "" {
+		s.Error = "could not be found out: " + answer.Call.Detail
+	}
+	if !alone {
+		return s
+	}
+	s.Wait = j.wait(r.untold + 1)
+	if j.spent(r, r.untold+1) {
+		return j.parked(r, "the CRM did not tell whether the record exists: "+answer.Call.Detail, answer.Call.Raw)
+	}
+	return s
+}
+
 // notRead is for a row that could not be asked about. It is due again after wait, and some time more: not always
 // together with the rows that it was asked about with.
 func (j judge) notRead(r *row, wait time.Duration, call *worker.Call) outbox.Settlement {

@@ -10,6 +10,37 @@ import (
 // expireBatch is how many attempts one statement closes.
 const expireBatch = 10
 
+// rescuer finds calls whose lease ran out. maintenance's goroutine has it.
+type rescuer struct {
+	*parts
+	grace grace
+}
+
+// expire leaves to be found out what became of the calls of workers that did not report before their lease ran out.
+func (r *rescuer) expire(ctx context.Context) error {
+	ago, ok := r.grace.over(r.database)
+	if !ok {
+		return nil
+	}
+	for {
+		expired, err := r.store.Leases.Expire(ctx, expireBatch, ago, restartGrace)
+		if err != nil {
+			return err
+		}
+		for _, e := range expired {
+			r.metrics.leasesLost.Inc()
+			if !e.Read {
+				r.metrics.ended(outbox.Unknown, "", e.Rows)
+			}
+			r.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID, "worker", e.Worker,
+				"object_type", e.ObjectType, "events", e.Rows, "read", e.Read)
+		}
+		if len(expired) < expireBatch {
+			return nil
+		}
+	}
+}
+
 // The last to commit what a call came to, after the database was away, is a try that hung until its timeout. Until then
 // the leases that ran out meanwhile are left alone.
 const (
@@ -50,35 +81,4 @@ func (g *grace) over(database *failureLog) (ago time.Duration, ok bool) {
 		return mostGrace, true
 	}
 	return 0, false
-}
-
-// rescuer finds calls whose lease ran out. maintenance's goroutine has it.
-type rescuer struct {
-	*parts
-	grace grace
-}
-
-// expire leaves to be found out what became of the calls of workers that did not report before their lease ran out.
-func (r *rescuer) expire(ctx context.Context) error {
-	ago, ok := r.grace.over(r.database)
-	if !ok {
-		return nil
-	}
-	for {
-		expired, err := r.store.Leases.Expire(ctx, expireBatch, ago, restartGrace)
-		if err != nil {
-			return err
-		}
-		for _, e := range expired {
-			r.metrics.leasesLost.Inc()
-			if !e.Read {
-				r.metrics.ended(outbox.Unknown, "", e.Rows)
-			}
-			r.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID, "worker", e.Worker,
-				"object_type", e.ObjectType, "events", e.Rows, "read", e.Read)
-		}
-		if len(expired) < expireBatch {
-			return nil
-		}
-	}
 }

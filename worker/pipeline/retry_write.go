@@ -10,15 +10,10 @@ import (
 	"crmintake/outbox"
 )
 
-// failed tells of an error of the database: that it is away, or that it refuses data, and then repeating
-// reports false.
-func (r *retrier) failed(err error) (repeating bool) {
-	if state := outbox.DataState(err); state != "" {
-		r.refusals.refused(state, err)
-		return false
-	}
-	r.database.failed(err)
-	return true
+// retrier repeats what fails in the database. Its methods may be called by many goroutines at once.
+type retrier struct {
+	database *failureLog // the database is away
+	refusals *refusals   // it refuses data
 }
 
 // statementTimeout bounds one try at the database: so long, and the connection is taken for dead.
@@ -27,12 +22,6 @@ const statementTimeout = 15 * time.Second
 // dataTries is how often is tried what the database refuses for its content: for a second or two, so that who begins
 // anew then is no storm.
 const dataTries = 8
-
-// retrier repeats what fails in the database. Its methods may be called by many goroutines at once.
-type retrier struct {
-	database *failureLog // the database is away
-	refusals *refusals   // it refuses data
-}
 
 // write repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx
 // ends. Once patience has ended, a failure is final; and so is one of the data after dataTries.
@@ -64,4 +53,15 @@ func (r *retrier) write(patience, ctx context.Context, do func(context.Context) 
 			return err
 		}
 	}
+}
+
+// failed tells of an error of the database: that it is away, or that it refuses data, and then repeating
+// reports false.
+func (r *retrier) failed(err error) (repeating bool) {
+	if state := outbox.DataState(err); state != "" {
+		r.refusals.refused(state, err)
+		return false
+	}
+	r.database.failed(err)
+	return true
 }
