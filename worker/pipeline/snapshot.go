@@ -139,7 +139,8 @@ func newFleetMetrics(f factory) fleetMetrics {
 			"Events in the stream that are neither of these and are delivered to nobody: see 'crmintake check'. Some "+
 				"may be missed while much comes and goes."),
 		rows: f.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "outbox_rows",
-			Help: "Rows of the outbox. Above 100,000 of a status, and in a table above 4 MiB for created ones, it is the database's estimate."}, []string{"status"}),
+			Help: "Rows of the outbox. Above 100,000 of a status, and in a table above 16 MiB for created ones, it is the " +
+				"database's estimate."}, []string{"status"}),
 		overdue:  f.gauge("outbox_oldest_due_seconds", "For how long the first of the rows to be sent or asked about again is due; 0 if none is."),
 		limit:    f.gauge("quota_limit_calls", "Calls that all workers may make in the window of the quota; 0 without one."),
 		used:     f.gauge("quota_used_calls", "Calls that all workers made in the window that ends now."),
