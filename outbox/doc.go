@@ -97,7 +97,7 @@
 // 600 as it is, and costs Postgres 0.8 µs less (events of 300 bytes that are alike but for their values; with random
 // values 410, and 0.3 µs).
 //
-// Why parameters and pipelines are written here and not by pgx: see parameter.go and pipeline.go. Intents and outcomes
+// Why parameters and pipelines are written here and not by pgx: see internal/pgwire. Intents and outcomes
 // go that way, which each event takes; all else is pgx's.
 //
 // All methods of Store and its parts may be called by many goroutines and processes at once.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 
+	"crmintake/outbox/internal/pgwire"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -124,27 +126,32 @@ type compactRow struct {
 }
 
 // openingOf is openAttempts for intents whose rows are those from first to last, counted from 1.
-func openingOf(group []*intent, first, last []int, rows []compactRow) statement {
+func openingOf(group []*intent, first, last []int, rows []compactRow) pgwire.Statement {
 	n := len(group)
-	return statement{sql: openAttempts, params: []parameter{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt.ID }),
-		textArray(n, func(i int) string { return group[i].attempt.ObjectType }),
-		textArray(n, func(i int) string { return group[i].attempt.Worker }),
-		int8Array(n, func(i int) uint64 { return uint64(group[i].attempt.Lease.Microseconds()) }),
-		int4Array(n, func(i int) int { return first[i] }), int4Array(n, func(i int) int { return last[i] }),
-		textArray(len(rows), func(i int) string { return rows[i].ID }),
-		byteaArray(len(rows), func(i int) []byte { return rows[i].Payload }),
-		nullableTextArray(n, func(i int) string { return group[i].attempt.IDProperty })}}
+	return pgwire.Statement{SQL: openAttempts, Params: []pgwire.Param{
+		pgwire.UUIDArray(n, func(i int) uuid.UUID { return group[i].attempt.ID }),
+		pgwire.TextArray(n, func(i int) string { return group[i].attempt.ObjectType }),
+		pgwire.TextArray(n, func(i int) string { return group[i].attempt.Worker }),
+		pgwire.Int8Array(n, func(i int) uint64 { return uint64(group[i].attempt.Lease.Microseconds()) }),
+		pgwire.Int4Array(n, func(i int) int { return first[i] }),
+		pgwire.Int4Array(n, func(i int) int { return last[i] }),
+		pgwire.TextArray(len(rows), func(i int) string { return rows[i].ID }),
+		pgwire.ByteaArray(len(rows), func(i int) []byte { return rows[i].Payload }),
+		pgwire.NullableTextArray(n, func(i int) string { return group[i].attempt.IDProperty }),
+	}}
 }
 
-func insertionOf(rows []compactRow) statement {
+func insertionOf(rows []compactRow) pgwire.Statement {
 	n := len(rows)
-	return statement{sql: insertBare, params: []parameter{textArray(n, func(i int) string { return rows[i].ID }),
-		textArray(n, func(i int) string { return rows[i].attempt.ObjectType }),
-		byteaArray(n, func(i int) []byte { return rows[i].ContentHash[:] }),
-		uuidArray(n, func(i int) uuid.UUID { return rows[i].attempt.ID }),
-		int4Array(n, func(i int) int { return rows[i].nth }),
-		textArray(n, func(i int) string { return rows[i].Stream }),
-		int8Array(n, func(i int) uint64 { return rows[i].StreamSeq })}}
+	return pgwire.Statement{SQL: insertBare, Params: []pgwire.Param{
+		pgwire.TextArray(n, func(i int) string { return rows[i].ID }),
+		pgwire.TextArray(n, func(i int) string { return rows[i].attempt.ObjectType }),
+		pgwire.ByteaArray(n, func(i int) []byte { return rows[i].ContentHash[:] }),
+		pgwire.UUIDArray(n, func(i int) uuid.UUID { return rows[i].attempt.ID }),
+		pgwire.Int4Array(n, func(i int) int { return rows[i].nth }),
+		pgwire.TextArray(n, func(i int) string { return rows[i].Stream }),
+		pgwire.Int8Array(n, func(i int) uint64 { return rows[i].StreamSeq }),
+	}}
 }
 
 func (s *Batches) intendAlone(ctx context.Context, in *intent) error {

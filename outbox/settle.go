@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"crmintake/outbox/internal/pgwire"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -167,12 +169,12 @@ func (s *Batches) settleTogether(ctx context.Context, wait lockWait, group []*ou
 	slices.SortFunc(group, func(a, b *outcome) int { return bytes.Compare(a.attempt[:], b.attempt[:]) })
 	closed := make(map[uuid.UUID]bool, len(group))
 	closing := closingOf(group)
-	closing.row = func(values [][]byte) error {
+	closing.Row = func(values [][]byte) error {
 		id, err := uuid.FromBytes(values[0])
 		closed[id] = true
 		return err
 	}
-	statements := []statement{wait.statement(), closing}
+	statements := []pgwire.Statement{wait.statement(), closing}
 	for _, o := range group {
 		statements = append(statements, o.others()...)
 	}
@@ -191,10 +193,10 @@ func (st *Settlement) plain() bool {
 }
 
 // closingOf is closeAttempts.
-func closingOf(group []*outcome) statement {
+func closingOf(group []*outcome) pgwire.Statement {
 	n := len(group)
-	ints := func(of func(*Call) int) parameter {
-		return int4Array(n, func(i int) int { return of(&group[i].call) })
+	ints := func(of func(*Call) int) pgwire.Param {
+		return pgwire.Int4Array(n, func(i int) int { return of(&group[i].call) })
 	}
 	first, last := make([]int, n), make([]int, n) // of each outcome's rows, from 1
 	total := 0
@@ -217,20 +219,26 @@ func closingOf(group []*outcome) statement {
 			}
 		}
 	}
-	return statement{sql: closeAttempts, params: []parameter{uuidArray(n, func(i int) uuid.UUID { return group[i].attempt }),
-		int4Array(n, func(i int) int { return first[i] }), int4Array(n, func(i int) int { return last[i] }),
-		ints(func(c *Call) int { return c.Created }), ints(func(c *Call) int { return c.Rejected }),
-		ints(func(c *Call) int { return c.NotApplied }), ints(func(c *Call) int { return c.Unknown }), ints(func(c *Call) int { return c.Status }),
-		textArray(n, func(i int) string { return text(group[i].call.CorrelationID) }),
-		textArray(n, func(i int) string { return text(group[i].call.Detail) }),
-		textArray(len(rows), func(i int) string { return rows[i].EventID }),
-		nullableTextArray(len(rows), func(i int) string { return text(plain[i].RecordID) }),
-		nullableTextArray(urls, func(i int) string { return text(plain[i].URL) }),
-		boolArray(n, func(i int) bool { return group[i].call.Success })}}
+	return pgwire.Statement{SQL: closeAttempts, Params: []pgwire.Param{
+		pgwire.UUIDArray(n, func(i int) uuid.UUID { return group[i].attempt }),
+		pgwire.Int4Array(n, func(i int) int { return first[i] }),
+		pgwire.Int4Array(n, func(i int) int { return last[i] }),
+		ints(func(c *Call) int { return c.Created }),
+		ints(func(c *Call) int { return c.Rejected }),
+		ints(func(c *Call) int { return c.NotApplied }),
+		ints(func(c *Call) int { return c.Unknown }),
+		ints(func(c *Call) int { return c.Status }),
+		pgwire.TextArray(n, func(i int) string { return text(group[i].call.CorrelationID) }),
+		pgwire.TextArray(n, func(i int) string { return text(group[i].call.Detail) }),
+		pgwire.TextArray(len(rows), func(i int) string { return rows[i].EventID }),
+		pgwire.NullableTextArray(len(rows), func(i int) string { return text(plain[i].RecordID) }),
+		pgwire.NullableTextArray(urls, func(i int) string { return text(plain[i].URL) }),
+		pgwire.BoolArray(n, func(i int) bool { return group[i].call.Success }),
+	}}
 }
 
 // others are the statements for what is not plain: its errors, created rows that have more than that, and those that were not created.
-func (o *outcome) others() (list []statement) {
+func (o *outcome) others() (list []pgwire.Statement) {
 	var errs []*Error
 	var ids []string // of their events
 	var created, others []*Settlement
@@ -247,32 +255,49 @@ func (o *outcome) others() (list []statement) {
 		}
 	}
 	if len(errs) > 0 {
-		texts := func(of func(*Error) string) parameter {
-			return textArray(len(errs), func(i int) string { return text(of(errs[i])) })
+		texts := func(of func(*Error) string) pgwire.Param {
+			return pgwire.TextArray(len(errs), func(i int) string { return text(of(errs[i])) })
 		}
-		list = append(list, statement{sql: settleErrors, params: []parameter{uuidOf(o.attempt),
-			textArray(len(ids), func(i int) string { return ids[i] }),
-			texts(func(e *Error) string { return e.Category }), texts(func(e *Error) string { return e.Message }),
-			texts(func(e *Error) string { return e.Property }), texts(func(e *Error) string { return e.Rule }),
-			nullableByteaArray(len(errs), func(i int) []byte { return errs[i].Raw })}})
+		list = append(list, pgwire.Statement{SQL: settleErrors, Params: []pgwire.Param{
+			pgwire.UUID(o.attempt),
+			pgwire.TextArray(len(ids), func(i int) string { return ids[i] }),
+			texts(func(e *Error) string { return e.Category }),
+			texts(func(e *Error) string { return e.Message }),
+			texts(func(e *Error) string { return e.Property }),
+			texts(func(e *Error) string { return e.Rule }),
+			pgwire.NullableByteaArray(len(errs), func(i int) []byte { return errs[i].Raw }),
+		}})
 	}
 	if n := len(created); n > 0 {
-		list = append(list, statement{sql: settleCreated, params: []parameter{uuidOf(o.attempt),
-			textArray(n, func(i int) string { return created[i].EventID }), textArray(n, func(i int) string { return text(created[i].RecordID) }),
-			nullableTextArray(n, func(i int) string { return text(created[i].URL) }),
-			nullableTextArray(n, func(i int) string { return text(string(created[i].Warnings)) }),
-			nullableByteaArray(n, func(i int) []byte { return created[i].Result }), boolArray(n, func(i int) bool { return created[i].Keep }),
-			boolArray(n, func(i int) bool { return created[i].InDoubt }), boolArray(n, func(i int) bool { return created[i].PossibleDuplicate })}})
+		list = append(list, pgwire.Statement{SQL: settleCreated, Params: []pgwire.Param{
+			pgwire.UUID(o.attempt),
+			pgwire.TextArray(n, func(i int) string { return created[i].EventID }),
+			pgwire.TextArray(n, func(i int) string { return text(created[i].RecordID) }),
+			pgwire.NullableTextArray(n, func(i int) string { return text(created[i].URL) }),
+			pgwire.NullableTextArray(n, func(i int) string { return text(string(created[i].Warnings)) }),
+			pgwire.NullableByteaArray(n, func(i int) []byte { return created[i].Result }),
+			pgwire.BoolArray(n, func(i int) bool { return created[i].Keep }),
+			pgwire.BoolArray(n, func(i int) bool { return created[i].InDoubt }),
+			pgwire.BoolArray(n, func(i int) bool { return created[i].PossibleDuplicate }),
+		}})
 	}
 	if n := len(others); n > 0 {
-		list = append(list, statement{sql: settleOthers, params: []parameter{uuidOf(o.attempt),
-			textArray(n, func(i int) string { return others[i].EventID }), textArray(n, func(i int) string { return string(others[i].Status) }),
-			nullableTextArray(n, func(i int) string { return string(others[i].Reason) }), nullableTextArray(n, func(i int) string { return text(others[i].Error) }),
-			intervalArray(n, func(i int) time.Duration { return others[i].Wait }), boolArray(n, func(i int) bool { return others[i].Counted }),
-			boolArray(n, func(i int) bool { return others[i].InDoubt }), boolArray(n, func(i int) bool { return others[i].Missed }),
-			boolArray(n, func(i int) bool { return others[i].PossibleDuplicate }), nullableTextArray(n, func(i int) string { return text(others[i].cause()) }),
-			boolArray(n, func(i int) bool { return others[i].Untold }), nullableTextArray(n, func(i int) string { return others[i].IDProperty }),
-			nullableTextArray(n, func(i int) string { return text(others[i].IDValue) })}})
+		list = append(list, pgwire.Statement{SQL: settleOthers, Params: []pgwire.Param{
+			pgwire.UUID(o.attempt),
+			pgwire.TextArray(n, func(i int) string { return others[i].EventID }),
+			pgwire.TextArray(n, func(i int) string { return string(others[i].Status) }),
+			pgwire.NullableTextArray(n, func(i int) string { return string(others[i].Reason) }),
+			pgwire.NullableTextArray(n, func(i int) string { return text(others[i].Error) }),
+			pgwire.IntervalArray(n, func(i int) time.Duration { return others[i].Wait }),
+			pgwire.BoolArray(n, func(i int) bool { return others[i].Counted }),
+			pgwire.BoolArray(n, func(i int) bool { return others[i].InDoubt }),
+			pgwire.BoolArray(n, func(i int) bool { return others[i].Missed }),
+			pgwire.BoolArray(n, func(i int) bool { return others[i].PossibleDuplicate }),
+			pgwire.NullableTextArray(n, func(i int) string { return text(others[i].cause()) }),
+			pgwire.BoolArray(n, func(i int) bool { return others[i].Untold }),
+			pgwire.NullableTextArray(n, func(i int) string { return others[i].IDProperty }),
+			pgwire.NullableTextArray(n, func(i int) string { return text(others[i].IDValue) }),
+		}})
 	}
 	return list
 }

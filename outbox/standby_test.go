@@ -9,6 +9,7 @@ import (
 
 	"crmintake/deploy/local/pgcluster"
 	"crmintake/migrations"
+	"crmintake/outbox/internal/pgwire"
 	"crmintake/outbox/outboxtest"
 )
 
@@ -96,10 +97,10 @@ func TestStalledPipelineEnds(t *testing.T) {
 			defer conn.Release()
 			_, err = conn.Exec(t.Context(), `SET transaction_timeout = '500ms'`) // not to wait for long
 			ok(t, err)
-			insert := statement{sql: `
+			insert := pgwire.Statement{SQL: `
 INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs) VALUES ($1, 'create', 'x', 'x', now(), '{a}', 1)`,
-				params: []parameter{uuidOf(NewAttemptID())}}
-			_, err = conn.Conn().PgConn().Conn().Write(insert.append(nil, "")) // and no Sync
+				Params: []pgwire.Param{pgwire.UUID(NewAttemptID())}}
+			_, err = conn.Conn().PgConn().Conn().Write(insert.Append(nil, "")) // and no Sync
 			ok(t, err)
 			var answer *pgconn.PgError
 			for answer == nil {

@@ -1,4 +1,4 @@
-package outbox
+package pgwire
 
 import (
 	"encoding/binary"
@@ -8,16 +8,17 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// parameter appends a parameter of a statement in Postgres' binary format. pgx encodes all that it is given, but makes objects of
-// each element of a slice on the way: 2,700 for an intent of 100 events.
-type parameter func(buf []byte) []byte
+// Param appends a parameter of a statement in Postgres' binary format. It may be called again, and appends the same
+// then.
+type Param func(buf []byte) []byte
 
-func uuidOf(id uuid.UUID) parameter {
+// UUID is a uuid.
+func UUID(id uuid.UUID) Param {
 	return func(buf []byte) []byte { return append(buf, id[:]...) }
 }
 
 // array is an array of n elements of a type, each of which put appends, or reports false for a NULL.
-func array(element uint32, n int, put func(buf []byte, i int) (_ []byte, ok bool)) parameter {
+func array(element uint32, n int, put func(buf []byte, i int) (_ []byte, ok bool)) Param {
 	return func(buf []byte) []byte {
 		if n == 0 {
 			return appendInt32s(buf, 0, 0, element) // of no dimensions
@@ -46,46 +47,52 @@ func appendInt32s(buf []byte, list ...uint32) []byte {
 	return buf
 }
 
-func textArray(n int, at func(int) string) parameter {
+// TextArray is a text[] of n elements.
+func TextArray(n int, at func(int) string) Param {
 	return array(pgtype.TextOID, n, func(buf []byte, i int) ([]byte, bool) { return append(buf, at(i)...), true })
 }
 
-// nullableTextArray has a NULL for each "".
-func nullableTextArray(n int, at func(int) string) parameter {
+// NullableTextArray is TextArray with a NULL for each "".
+func NullableTextArray(n int, at func(int) string) Param {
 	return array(pgtype.TextOID, n, func(buf []byte, i int) ([]byte, bool) {
 		s := at(i)
 		return append(buf, s...), s != ""
 	})
 }
 
-func byteaArray(n int, at func(int) []byte) parameter {
+// ByteaArray is a bytea[] of n elements; nil is an empty one.
+func ByteaArray(n int, at func(int) []byte) Param {
 	return array(pgtype.ByteaOID, n, func(buf []byte, i int) ([]byte, bool) { return append(buf, at(i)...), true })
 }
 
-// nullableByteaArray has a NULL for each nil.
-func nullableByteaArray(n int, at func(int) []byte) parameter {
+// NullableByteaArray is ByteaArray with a NULL for each nil.
+func NullableByteaArray(n int, at func(int) []byte) Param {
 	return array(pgtype.ByteaOID, n, func(buf []byte, i int) ([]byte, bool) {
 		b := at(i)
 		return append(buf, b...), b != nil
 	})
 }
 
-func uuidArray(n int, at func(int) uuid.UUID) parameter {
+// UUIDArray is a uuid[] of n elements.
+func UUIDArray(n int, at func(int) uuid.UUID) Param {
 	return array(pgtype.UUIDOID, n, func(buf []byte, i int) ([]byte, bool) {
 		id := at(i)
 		return append(buf, id[:]...), true
 	})
 }
 
-func int4Array(n int, at func(int) int) parameter {
+// Int4Array is an int4[] of n elements.
+func Int4Array(n int, at func(int) int) Param {
 	return array(pgtype.Int4OID, n, func(buf []byte, i int) ([]byte, bool) { return appendInt32s(buf, uint32(at(i))), true })
 }
 
-func int8Array(n int, at func(int) uint64) parameter {
+// Int8Array is an int8[] of n elements, each of whose bits stay as they are.
+func Int8Array(n int, at func(int) uint64) Param {
 	return array(pgtype.Int8OID, n, func(buf []byte, i int) ([]byte, bool) { return binary.BigEndian.AppendUint64(buf, at(i)), true })
 }
 
-func boolArray(n int, at func(int) bool) parameter {
+// BoolArray is a bool[] of n elements.
+func BoolArray(n int, at func(int) bool) Param {
 	return array(pgtype.BoolOID, n, func(buf []byte, i int) ([]byte, bool) {
 		if at(i) {
 			return append(buf, 1), true
@@ -94,8 +101,8 @@ func boolArray(n int, at func(int) bool) parameter {
 	})
 }
 
-// intervalArray has microseconds, and no days or months.
-func intervalArray(n int, at func(int) time.Duration) parameter {
+// IntervalArray is an interval[] of n elements, to the microsecond, without days or months.
+func IntervalArray(n int, at func(int) time.Duration) Param {
 	return array(pgtype.IntervalOID, n, func(buf []byte, i int) ([]byte, bool) {
 		return appendInt32s(binary.BigEndian.AppendUint64(buf, uint64(at(i).Microseconds())), 0, 0), true
 	})

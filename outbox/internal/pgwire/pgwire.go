@@ -1,10 +1,11 @@
-package outbox
+package pgwire
 
 import (
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -12,63 +13,44 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// statement is one of a pipeline.
-type statement struct {
-	sql    string
-	params []parameter
-	row    func(values [][]byte) error // takes a row that it returns, in Postgres' binary format; nil if it returns none
+// Statement is one of a pipeline.
+type Statement struct {
+	SQL    string
+	Params []Param
+	Row    func(values [][]byte) error // takes each row, in Postgres' binary format; nil if there are none
 }
 
-// lockWait is the statement that bounds how long those after it in a transaction wait for a lock that somebody holds.
-type lockWait string
-
-const (
-	// waitShort is for a group. All of them would wait for the lock of one.
-	waitShort lockWait = `SELECT set_config('lock_timeout', '200ms', true)`
-	// waitLong ends before the worker gives up a try, so that it learns why.
-	waitLong lockWait = `SELECT set_config('lock_timeout', '10s', true)`
-)
-
-func (w lockWait) statement() statement {
-	return statement{sql: string(w), row: func([][]byte) error { return nil }}
+// Pipeline executes statements, and keeps its buffer for the next ones. Its zero value is ready.
+type Pipeline struct {
+	buffer atomic.Pointer[[]byte]
 }
 
-// pipeline executes statements in one transaction and one round trip, as a pgx.Batch does. But it writes them to the
-// connection by itself, from a buffer that is used again: pgx gathers all of a batch in one that is new each time, and
-// grows by copies of itself to some 400 KB for ten intents; that was a third of all that a worker allocated.
-func (s *Batches) pipeline(ctx context.Context, statements ...statement) error {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	if s.pool.pooled.Load() {
-		told := statement{sql: s.pool.local(), row: func([][]byte) error { return nil }}
-		statements = append([]statement{{sql: readCommitted}, told}, statements...)
-	}
+// Run executes statements in one transaction and one round trip: all of them, or none if there is an error. A context
+// that ends closes the connection, and with it ends the server's work; so does an error that leaves it unusable.
+func (p *Pipeline) Run(ctx context.Context, conn *pgx.Conn, statements ...Statement) error {
 	names := make([]string, len(statements))
-	if conn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // not where a pooler forgets them
+	if conn.Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement { // not where a pooler forgets them
 		for i := range statements {
-			sd, err := conn.Conn().Prepare(ctx, statements[i].sql, statements[i].sql) // once for each connection
+			sd, err := conn.Prepare(ctx, statements[i].SQL, statements[i].SQL) // once for each connection
 			if err != nil {
 				return err
 			}
 			names[i] = sd.Name
 		}
 	}
-	buf := s.buffer.Swap(nil)
+	buf := p.buffer.Swap(nil)
 	if buf == nil {
 		buf = new([]byte)
 	}
-	err, usable := exchange(ctx, conn.Conn().PgConn(), buf, names, statements)
+	err, usable := exchange(ctx, conn.PgConn(), buf, names, statements)
 	if cap(*buf) <= maxKeptBuffer {
-		s.buffer.Store(buf)
+		p.buffer.Store(buf)
 	}
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == unknownStatement {
 		usable = false // a new one will prepare them again, where this one believes that it has them
 	}
 	if !usable {
-		_ = conn.Conn().Close(ctx)
+		_ = conn.Close(ctx)
 	}
 	return err
 }
@@ -77,7 +59,7 @@ func (s *Batches) pipeline(ctx context.Context, statements ...statement) error {
 const unknownStatement = "26000"
 
 // exchange sends the statements and reads what they come to. After that the connection may not be usable any more.
-func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []string, statements []statement) (err error, usable bool) {
+func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []string, statements []Statement) (err error, usable bool) {
 	conn := pg.Conn()
 	// A deadline would do, but pgx takes that for something that may pass, and leaves the server at its work. What it
 	// finds closed it cancels, and its pool has no room for another connection until that is done.
@@ -101,7 +83,7 @@ func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []strin
 		}
 		switch m := message.(type) {
 		case *pgproto3.DataRow:
-			if e := statements[done].row(m.Values); err == nil {
+			if e := statements[done].Row(m.Values); err == nil {
 				err = e
 			}
 		case *pgproto3.CommandComplete:
@@ -116,10 +98,10 @@ func exchange(ctx context.Context, pg *pgconn.PgConn, buf *[]byte, names []strin
 
 // write writes the statements, and has the server commit, in one piece: what stops between two would leave it waiting
 // with locks. The server reads on meanwhile, for its answers are too few to wait for us to read them.
-func write(conn io.Writer, buf *[]byte, names []string, statements []statement) error {
+func write(conn io.Writer, buf *[]byte, names []string, statements []Statement) error {
 	b := (*buf)[:0]
 	for i := range statements {
-		b = statements[i].append(b, names[i])
+		b = statements[i].Append(b, names[i])
 	}
 	b, _ = (&pgproto3.Sync{}).Encode(b)
 	*buf = b
@@ -130,19 +112,19 @@ func write(conn io.Writer, buf *[]byte, names []string, statements []statement) 
 // maxKeptBuffer is as large as the intents of a usual group: 16 batches of 100 events of 400 bytes.
 const maxKeptBuffer = 1 << 20
 
-// append appends the messages that execute a statement by its name, or by its text if it has none.
+// Append appends the messages that execute a statement by its name, or by its text if it has none.
 // See https://www.postgresql.org/docs/current/protocol-message-formats.html
-func (s *statement) append(buf []byte, name string) []byte {
+func (s *Statement) Append(buf []byte, name string) []byte {
 	if name == "" {
-		buf, _ = (&pgproto3.Parse{Query: s.sql}).Encode(buf)
+		buf, _ = (&pgproto3.Parse{Query: s.SQL}).Encode(buf)
 	}
 	buf = append(buf, 'B') // Bind
 	begin := len(buf)
 	buf = append(buf, 0, 0, 0, 0) // its length
 	buf = append(buf, 0)          // the portal without a name
 	buf = append(append(buf, name...), 0)
-	buf = appendInt16s(buf, 1, pgtype.BinaryFormatCode, len(s.params)) // all are binary
-	for _, p := range s.params {
+	buf = appendInt16s(buf, 1, pgtype.BinaryFormatCode, len(s.Params)) // all are binary
+	for _, p := range s.Params {
 		at := len(buf)
 		buf = p(append(buf, 0, 0, 0, 0))
 		putLength(buf[at:], len(buf)-at-4)

@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"crmintake/outbox/internal/pgwire"
 	"crmintake/outbox/outboxtest"
 )
 
@@ -20,24 +20,24 @@ func TestParameters(t *testing.T) {
 	ids := []uuid.UUID{NewAttemptID(), NewAttemptID()}
 	for _, c := range []struct {
 		of   string
-		p    parameter
+		p    pgwire.Param
 		want string
 	}{
-		{"text[]", textArray(len(texts), func(i int) string { return texts[i] }), `["", "a", "é,{}\"\\ ", "NULL"]`},
-		{"text[]", nullableTextArray(len(texts), func(i int) string { return texts[i] }), `[null, "a", "é,{}\"\\ ", "NULL"]`},
-		{"text[]", textArray(0, nil), `[]`},
-		{"bytea[]", byteaArray(3, func(i int) []byte { return [][]byte{nil, {}, {0, 255}}[i] }), `["\\x", "\\x", "\\x00ff"]`},
-		{"bytea[]", nullableByteaArray(3, func(i int) []byte { return [][]byte{nil, {}, {0, 255}}[i] }), `[null, "\\x", "\\x00ff"]`},
-		{"uuid", uuidOf(ids[1]), `"` + ids[1].String() + `"`},
-		{"uuid[]", uuidArray(2, func(i int) uuid.UUID { return ids[i] }), `["` + ids[0].String() + `", "` + ids[1].String() + `"]`},
-		{"int4[]", int4Array(3, func(i int) int { return i - 1 }), `[-1, 0, 1]`},
-		{"int8[]", int8Array(2, func(i int) uint64 { return uint64(i) << 40 }), `[0, 1099511627776]`},
-		{"bool[]", boolArray(2, func(i int) bool { return i == 1 }), `[false, true]`},
-		{"interval[]", intervalArray(3, func(i int) time.Duration { return time.Duration(i-1) * 3723004005 * time.Microsecond }),
+		{"text[]", pgwire.TextArray(len(texts), func(i int) string { return texts[i] }), `["", "a", "é,{}\"\\ ", "NULL"]`},
+		{"text[]", pgwire.NullableTextArray(len(texts), func(i int) string { return texts[i] }), `[null, "a", "é,{}\"\\ ", "NULL"]`},
+		{"text[]", pgwire.TextArray(0, nil), `[]`},
+		{"bytea[]", pgwire.ByteaArray(3, func(i int) []byte { return [][]byte{nil, {}, {0, 255}}[i] }), `["\\x", "\\x", "\\x00ff"]`},
+		{"bytea[]", pgwire.NullableByteaArray(3, func(i int) []byte { return [][]byte{nil, {}, {0, 255}}[i] }), `[null, "\\x", "\\x00ff"]`},
+		{"uuid", pgwire.UUID(ids[1]), `"` + ids[1].String() + `"`},
+		{"uuid[]", pgwire.UUIDArray(2, func(i int) uuid.UUID { return ids[i] }), `["` + ids[0].String() + `", "` + ids[1].String() + `"]`},
+		{"int4[]", pgwire.Int4Array(3, func(i int) int { return i - 1 }), `[-1, 0, 1]`},
+		{"int8[]", pgwire.Int8Array(2, func(i int) uint64 { return uint64(i) << 40 }), `[0, 1099511627776]`},
+		{"bool[]", pgwire.BoolArray(2, func(i int) bool { return i == 1 }), `[false, true]`},
+		{"interval[]", pgwire.IntervalArray(3, func(i int) time.Duration { return time.Duration(i-1) * 3723004005 * time.Microsecond }),
 			`["-01:02:03.004005", "00:00:00", "01:02:03.004005"]`},
 	} {
 		var got []string
-		ok(t, s.Batches.pipeline(t.Context(), statement{sql: `SELECT to_jsonb($1::` + c.of + `)::text`, params: []parameter{c.p}, row: func(values [][]byte) error {
+		ok(t, s.Batches.pipeline(t.Context(), pgwire.Statement{SQL: `SELECT to_jsonb($1::` + c.of + `)::text`, Params: []pgwire.Param{c.p}, Row: func(values [][]byte) error {
 			got = append(got, string(values[0]))
 			return nil
 		}}))
@@ -55,7 +55,7 @@ func TestPipelineEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- s.Batches.pipeline(ctx, statement{sql: `SELECT pg_sleep(600)`, row: func([][]byte) error { return nil }})
+		ended <- s.Batches.pipeline(ctx, pgwire.Statement{SQL: `SELECT pg_sleep(600)`, Row: func([][]byte) error { return nil }})
 	}()
 	for works := false; !works; {
 		select {
@@ -74,44 +74,29 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 	want(t, direct, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`, "0")
 }
 
-// What stops in the middle of a pipeline would leave the server waiting with locks: all of it is written in one piece, and the server looks
-// whether we are there.
-func TestPipelineIsWrittenInOnePiece(t *testing.T) {
-	var w pieces
-	one := statement{sql: `SELECT 1`}
-	ok(t, write(&w, new([]byte), []string{"a", "b", "c"}, []statement{one, one, one}))
-	if len(w) != 1 || w[0][len(w[0])-5] != 'S' {
-		t.Errorf("%d pieces, %q", len(w), w)
-	}
+// The server looks whether we are there: what stops in the middle of a pipeline would leave it waiting with locks.
+func TestServerLooksForUs(t *testing.T) {
 	s := openAt(t, outboxtest.New(t), 1)
 	want(t, s, `SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), current_setting('tcp_keepalives_count')`, "10 5 3")
-}
-
-// pieces are what was written.
-type pieces [][]byte
-
-func (p *pieces) Write(b []byte) (int, error) {
-	*p = append(*p, slices.Clone(b))
-	return len(b), nil
 }
 
 // A statement that fails undoes those before it, and the connection goes on.
 func TestPipelineIsOneTransaction(t *testing.T) {
 	s := openAt(t, outboxtest.New(t), 1)
 	var pid []string
-	session := statement{sql: `SELECT pg_backend_pid()`, row: func(values [][]byte) error {
+	session := pgwire.Statement{SQL: `SELECT pg_backend_pid()`, Row: func(values [][]byte) error {
 		pid = append(pid, string(values[0]))
 		return nil
 	}}
-	insert := statement{sql: `INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs) VALUES ($1, 'create', 'x', 'x', now(), '{a}', 1)`,
-		params: []parameter{uuidOf(NewAttemptID())}}
+	insert := pgwire.Statement{SQL: `INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs) VALUES ($1, 'create', 'x', 'x', now(), '{a}', 1)`,
+		Params: []pgwire.Param{pgwire.UUID(NewAttemptID())}}
 	err := s.Batches.pipeline(t.Context(), session, insert, insert, session)
 	if pgErr := (*pgconn.PgError)(nil); !errors.As(err, &pgErr) || pgErr.Code != uniqueViolation {
 		t.Errorf("got %v", err)
 	}
 	want(t, s, `SELECT count(*) FROM attempt`, "0")
 	refused := session
-	refused.row = func([][]byte) error { return errors.New("refused") }
+	refused.Row = func([][]byte) error { return errors.New("refused") }
 	if err := s.Batches.pipeline(t.Context(), refused, insert); err == nil || err.Error() != "refused" {
 		t.Errorf("got %v", err)
 	}
