@@ -1,6 +1,7 @@
 package pgcluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -35,6 +36,10 @@ type Config struct {
 	// Durable leaves fsync, synchronous_commit and full_page_writes as PostgreSQL ships them. Otherwise they are off.
 	Durable bool
 
+	// InMemory puts the directory into the machine's memory, where that has a file system for it with 1 GiB free. Then
+	// files cost little to make, and nothing to sync.
+	InMemory bool
+
 	// Settings are further configuration parameters, as in postgresql.conf. They win over everything but address and
 	// port.
 	Settings map[string]string
@@ -54,11 +59,13 @@ type Config struct {
 type Cluster struct {
 	dir      string
 	password string
+	template template
 	log      *tail.Tail
 	guardian *guardian
 	ownClock bool // SetClock can set it
 
-	life    sync.Mutex // held while the server is started, stopped or killed; guards port and stopped
+	life    sync.Mutex // held while the server is started, stopped or killed; guards copied, port and stopped
+	copied  string     // the password that came with the template, until it is changed
 	port    int        // fixed once Start has returned
 	stopped bool
 
@@ -88,11 +95,11 @@ func start(ctx context.Context, cfg Config, password string, create func(*Cluste
 	if err != nil {
 		return nil, err
 	}
-	dir, err := makeDir(as)
+	dir, err := makeDir(as, cfg.InMemory)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, password: password, log: &tail.Tail{To: cfg.Log}, ownClock: cfg.Faketime != ""}
+	c := &Cluster{dir: dir, password: password, template: templateOf(bin, initdbOptions(cfg)), log: &tail.Tail{To: cfg.Log}, ownClock: cfg.Faketime != ""}
 	env := environment()
 	if c.ownClock {
 		env = append(env, c.clockEnv(cfg.Faketime)...)
@@ -159,12 +166,26 @@ func (c *Cluster) create(ctx context.Context, makeData func() error) error {
 	}
 }
 
-// initdb makes the data of a new cluster.
+// initdb makes the data of a new cluster, as a copy where there is something to copy.
 func (c *Cluster) initdb(as *syscall.Credential) error {
+	data := filepath.Join(c.dir, "data")
+	if password := c.template.password(); password != "" {
+		if copyTree(data, c.template.data(), as) == nil {
+			c.copied = password
+			return nil
+		}
+		if err := os.RemoveAll(data); err != nil {
+			return err
+		}
+	}
 	if err := c.writeSecret("password", c.password, as); err != nil {
 		return err
 	}
-	return c.guardian.initdb()
+	if err := c.guardian.initdb(); err != nil {
+		return err
+	}
+	c.template.keep(data, c.password)
+	return nil
 }
 
 // writeSecret writes a line to a file that only the server's user can read.
@@ -200,11 +221,15 @@ func (c *Cluster) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg.Password = cmp.Or(c.copied, c.password)
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		// The password is this cluster's own, so no other server on that port can answer in its place.
+		// The password is this cluster's own, or becomes so, so no other server on that port can answer in its place.
 		conn, err := pgx.ConnectConfig(ctx, cfg)
 		if err == nil {
-			return conn.Close(ctx)
+			err = errors.Join(c.setPassword(ctx, conn), conn.Close(ctx))
+		}
+		if err == nil {
+			return nil
 		}
 		pause := time.NewTimer(wait)
 		select {

@@ -7,6 +7,7 @@
 //   - The server and its directory go away with Stop, and also when this process exits without it, panics, is
 //     interrupted or is killed with SIGKILL. Only the death of the machine or of the guardian below leaves something
 //     behind.
+//   - What initdb makes is kept in the user's cache directory, and copied for the next cluster.
 //   - The server is the installed one, else one that package download gets.
 //   - A Ctrl-C on the terminal reaches this process alone, so that it can still write its last results.
 //   - PostgreSQL refuses to run as root. As root, all of it runs as user postgres, or nobody if there is no such user.

@@ -35,8 +35,11 @@ func owner() (*syscall.Credential, error) {
 }
 
 // makeDir makes the cluster's directory, which belongs to as, in a place that as can reach.
-func makeDir(as *syscall.Credential) (string, error) {
+func makeDir(as *syscall.Credential, inMemory bool) (string, error) {
 	parent := os.TempDir()
+	if inMemory && memory != "" && room(memory) >= leastMemory && open(memory) {
+		parent = memory
+	}
 	if as != nil && !open(parent) {
 		parent = "/tmp" // $TMPDIR is root's own
 	}
@@ -51,6 +54,9 @@ func makeDir(as *syscall.Credential) (string, error) {
 	}
 	return dir, nil
 }
+
+// leastMemory is what has to be free of the memory's file system, in bytes: a cluster of tests takes some hundred MB.
+const leastMemory = 1 << 30
 
 // open tells whether everybody can enter path and write to it.
 func open(path string) bool {

@@ -128,6 +128,7 @@ func TestSettings(t *testing.T) {
 	}{
 		{"fast", Config{}, "off off off 100"},
 		{"durable", Config{Durable: true}, "on on on 100"},
+		{"in memory", Config{InMemory: true}, "off off off 100"},
 		{"own", Config{Settings: map[string]string{"synchronous_commit": "on", "max_connections": "7", "port": "1"}}, "off on off 7"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -67,7 +67,7 @@ func (p *Pooler) start(ctx context.Context, settings map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if p.dir, err = makeDir(as); err != nil {
+	if p.dir, err = makeDir(as, false); err != nil {
 		return err
 	}
 	if p.port, err = loopback.FreePort(); err == nil {

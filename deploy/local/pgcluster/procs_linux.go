@@ -5,8 +5,21 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 )
+
+// memory is where Linux has a file system in memory. In a container it is often a small one.
+const memory = "/dev/shm"
+
+// room is what is free below a directory, in bytes.
+func room(dir string) int64 {
+	var s syscall.Statfs_t
+	if syscall.Statfs(dir, &s) != nil {
+		return 0
+	}
+	return int64(s.Bavail) * s.Bsize
+}
 
 // A process as /proc/<pid>/stat shows it.
 type process struct {
