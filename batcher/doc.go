@@ -7,9 +7,9 @@
 //   - A batch holds at most Config.Size items, and their bytes add up to at most Config.Bytes; only an item that is
 //     larger by itself goes out all the same, alone.
 //   - A batch is ripe when it is full, which is when no further item would fit, or when its oldest item has waited for
-//     Config.Wait. It is not cut by ripening: it goes on filling up until its owner calls Cut, so a batch is cut as late
-//     as the owner can send it. A line that has grown longer than one batch is cut batch by batch. CutFew
-//     cuts a part of a batch.
+//     Config.Wait. It is not cut by ripening: it goes on filling up until its owner calls Cut, so a batch is cut as
+//     late as the owner can send it. A line that has grown longer than one batch is cut batch by batch. CutFew cuts a
+//     part of a batch.
 //   - Among ripe keys the one whose oldest item has waited longest goes first, and among equals the one that was not
 //     served for longest: a busy key can't starve a quiet one.
 //   - The zero Config means the defaults that its fields name.

@@ -92,8 +92,7 @@ const (
 	PauseObjectType
 )
 
-// Cause says what the parts above act on and a Class leaves open. It is decided at the HTTP edge, too: they look at no
-// status code.
+// Cause is what a Class leaves open and the parts above act on. It is decided at the HTTP edge: they look at no status.
 type Cause uint8
 
 const (
@@ -105,10 +104,10 @@ const (
 	BadCredential
 	// MissingScope: the credential is good, and may not do this (403).
 	MissingScope
-	// NotFound: there is no such object type, or of a property no such property (404, and a 400 that says so).
+	// NotFound: there is no such object type, or, of a read of a property, no such property (404, or a 400 that says so).
 	NotFound
-	// QuotaUsed: by the headers of a 429 without Retry-After the Interval's calls are used up. Others had them, and
-	// nobody asks for a wait.
+	// QuotaUsed: by the headers of a 429 without Retry-After the calls of Limits.Interval are used up. Others made them,
+	// and nobody asks for a wait.
 	QuotaUsed
 )
 
@@ -121,25 +120,33 @@ type Answer struct {
 
 // Call describes the exchange itself.
 type Call struct {
-	Status        int           // HTTP status, to be shown and counted; 0 when no answer came
-	Cause         Cause         // what the Class leaves open
-	Success       bool          // a 2xx, were it unreadable, or the 404 by which a read says which records there are not
-	Unsent        bool          // the call was never begun, as without a credential: the CRM had no part in it
+	Status  int   // HTTP status, to be shown and counted; 0 when no answer came
+	Cause   Cause // what the Class leaves open
+	Success bool  // a 2xx, be it unreadable, or the 404 by which a read says which records there are not
+	Unsent  bool  // the call was never begun, as without a credential: the CRM had no part in it
+
 	CorrelationID string        // from the body or the header; HubSpot's support asks for it
-	Wait          time.Duration // how long the answer asks to wait (Retry-After or the class's default); 0 if it doesn't matter
+	Wait          time.Duration // how long to wait, by Retry-After or the Class's default; 0 if it doesn't matter
 	Asked         bool          // the answer itself asks for the wait, by Retry-After
-	Detail        string        // one line for people: status, category and message, or the transport's error; never a secret
-	LogDetail     string        // Detail without the CRM's own words about events, which may repeat their values: for logs; "" if it has none
-	Raw           []byte        // an answer that is no success, or a read's that leaves something open, as received, at most 64 KiB of it; else nil
-	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type
-	// (403, 404). A lone input's Outcome has the error then, and is NotApplied all the same.
+
+	// Detail is one line for people, never a secret: status, category and message, or the transport's error.
+	Detail string
+	// LogDetail is Detail for logs: without the CRM's own words about events, which may repeat their values. It is ""
+	// where Detail has none; see ForLog.
+	LogDetail string
+	// Raw is an answer that is no success, or a read's that leaves something open, as received, at most 64 KiB of it; else
+	// nil.
+	Raw []byte
+
+	// PerhapsOneInput, with PauseObjectType: what one input holds may have brought it about, and not the object type (403,
+	// 404). A lone input's Outcome has the error then, and is NotApplied all the same.
 	PerhapsOneInput bool
-	// AboutAccount: the CRM's words in Detail are about the account or the object type. A pause shows them, in logs
-	// too.
+	// AboutAccount: the CRM's words in Detail are about the account or the object type. A pause shows them, in logs too.
 	AboutAccount bool
-	Date         time.Time // by the answer's Date header, to the second; zero if it has none
-	Limits       Limits
-	Duration     time.Duration
+
+	Date     time.Time // by the answer's Date header, to the second; zero if it has none
+	Limits   Limits
+	Duration time.Duration // from before the first byte to the end of the answer
 }
 
 // ForLog is what may be logged of Detail.

@@ -62,7 +62,8 @@ func (c Config) Validate() error {
 	case c.ClientCAFile != "" && c.CertFile == "":
 		return errors.New("to ask clients of the admin endpoints for certificates takes one of their own, and its key")
 	case !loopback(host) && c.Token == nil && c.ClientCAFile == "":
-		return fmt.Errorf("the admin address %s can be reached by others: that wants a token's file, or certificates of clients; or take a loopback address", c.Addr)
+		return fmt.Errorf("the admin address %s can be reached by others: that wants a token's file, "+
+			"or certificates of clients; or take a loopback address", c.Addr)
 	}
 	if c.CertFile == "" {
 		return nil

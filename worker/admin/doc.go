@@ -1,6 +1,7 @@
 // Package admin is a worker's HTTP server for those who look after it: probes, Prometheus and people.
 //
-//	/livez         200 while the process goes on, whatever state NATS, Postgres and the CRM are in: a restart would help nobody
+//	/livez         200 while the process goes on, whatever state NATS, Postgres and the CRM are in: a restart would
+//	               help nobody
 //	/readyz        200 when it can work, else 503; with why not, what is paused, and the verdict, as JSON
 //	/metrics       Prometheus
 //	/debug/pprof/  Go's profiles

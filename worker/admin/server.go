@@ -45,7 +45,8 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	var listen net.ListenConfig
 	l, err := listen.Listen(ctx, "tcp", cfg.Addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("the admin address %s is in use, perhaps by another worker: give each its own, or port 0 for any that is free, or off", cfg.Addr)
+		return nil, fmt.Errorf("the admin address %s is in use, perhaps by another worker: "+
+			"give each its own, or port 0 for any that is free, or off", cfg.Addr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin endpoints: %w", err)
@@ -60,8 +61,9 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, listener: l}
 	s.http = http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: requestWait, ReadTimeout: requestWait, WriteTimeout: answerWait, IdleTimeout: idleWait,
-		MaxHeaderBytes: mostHeader, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		Handler: s.handler(), MaxHeaderBytes: mostHeader,
+		ReadHeaderTimeout: requestWait, ReadTimeout: requestWait, WriteTimeout: answerWait, IdleTimeout: idleWait,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }
@@ -82,7 +84,8 @@ func (c *certificates) forClient(*tls.ClientHelloInfo) (*tls.Config, error) {
 	now, err := c.cfg.tls()
 	if err != nil {
 		if !c.failing {
-			c.cfg.Log.Warn("the certificates of the admin endpoints can't be read; those of before are used until they can", "error", err)
+			c.cfg.Log.Warn("the certificates of the admin endpoints can't be read; those of before are used until they can",
+				"error", err)
 		}
 		c.failing = true
 		return c.last, nil
@@ -129,10 +132,12 @@ func (s *Server) handler() http.Handler {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", s.guard(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes, Timeout: scrapeWait})))
+	metrics := promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes, Timeout: scrapeWait})
+	mux.Handle("GET /metrics", s.guard(metrics))
 	// Without pprof's cmdline: a command line can hold secrets.
 	for path, profile := range map[string]http.HandlerFunc{
-		"/debug/pprof/": pprof.Index, "/debug/pprof/profile": pprof.Profile, "/debug/pprof/symbol": pprof.Symbol, "/debug/pprof/trace": pprof.Trace,
+		"/debug/pprof/": pprof.Index, "/debug/pprof/profile": pprof.Profile,
+		"/debug/pprof/symbol": pprof.Symbol, "/debug/pprof/trace": pprof.Trace,
 	} {
 		mux.Handle(path, s.guard(profile))
 	}

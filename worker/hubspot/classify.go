@@ -108,8 +108,8 @@ func causeOf(status int, unknownType, hasRetryAfter bool, l worker.Limits) worke
 
 // aboutAccount are the refusals whose words are about the account or the object type, and say what to do.
 var aboutAccount = map[int]bool{
-	http.StatusUnauthorized: true, http.StatusForbidden: true, http.StatusNotFound: true, http.StatusMethodNotAllowed: true,
-	http.StatusTooManyRequests: true, 477: true,
+	http.StatusUnauthorized: true, http.StatusForbidden: true, http.StatusNotFound: true,
+	http.StatusMethodNotAllowed: true, http.StatusTooManyRequests: true, 477: true,
 }
 
 // typeWords are how a message begins that speaks of an object type which the account does not know, as `Unable to infer
@@ -141,7 +141,8 @@ func (d *document) isJSON() bool {
 }
 
 // recordWords say that records were not found.
-var recordWords = regexp.MustCompile(`(?i)\b(?:objects?|records?)\b[^:]{0,120}?\b(?:not (?:be )?found|not exist|deleted)\b`)
+var recordWords = regexp.MustCompile(
+	`(?i)\b(?:objects?|records?)\b[^:]{0,120}?\b(?:not (?:be )?found|not exist|deleted)\b`)
 
 // ofRecords tells whether a 404 to a read speaks of records that were not found.
 func (d *document) ofRecords() bool {

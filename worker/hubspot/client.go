@@ -199,10 +199,12 @@ func (c *Client) refused(ctx context.Context, token string, call *worker.Call) w
 	}
 	switch err := source.Refused(ctx, token); {
 	case err == nil:
-		call.Detail, call.LogDetail = oneLine(call.Detail+"; there is another token by now"), oneLine(call.LogDetail+"; there is another token by now")
+		const renewed = "; there is another token by now"
+		call.Detail, call.LogDetail = oneLine(call.Detail+renewed), oneLine(call.LogDetail+renewed)
 		return worker.Unavailable
 	case errors.Is(err, ErrTokenLater):
-		call.Detail, call.LogDetail, call.Wait = oneLine(call.Detail+"; "+err.Error()), oneLine(call.LogDetail+"; "+err.Error()), unwell
+		later := "; " + err.Error()
+		call.Detail, call.LogDetail, call.Wait = oneLine(call.Detail+later), oneLine(call.LogDetail+later), unwell
 		return worker.Unavailable
 	case err == errSameToken:
 	default: // why comes first: the end of a long line is cut off
@@ -212,7 +214,9 @@ func (c *Client) refused(ctx context.Context, token string, call *worker.Call) w
 	return worker.PauseAccount
 }
 
-func (c *Client) newRequest(ctx context.Context, guard *writeGuard, body []byte, token, method, path string) *http.Request {
+func (c *Client) newRequest(
+	ctx context.Context, guard *writeGuard, body []byte, token, method, path string,
+) *http.Request {
 	trace := &httptrace.ClientTrace{
 		GotConn:      func(info httptrace.GotConnInfo) { guardedConnOf(info.Conn).attach(guard, info.Reused) },
 		WroteRequest: func(httptrace.WroteRequestInfo) { guard.read.Store(true) },

@@ -8,7 +8,7 @@ import (
 )
 
 // What may be logged of an answer says what it is, and repeats no word that the CRM says of events.
-func TestGist(t *testing.T) {
+func TestLogDetail(t *testing.T) {
 	const value = "cy@private"
 	fault := `{"status":"error","category":"VALIDATION_ERROR","message":"` + value + ` is not valid"}`
 	for name, c := range map[string]struct {

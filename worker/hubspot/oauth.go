@@ -38,16 +38,19 @@ type OAuthConfig struct {
 
 // OAuth is a TokenSource that has access tokens from refresh tokens. All workers of a Vault share one access token.
 //
-//   - It is refreshed ahead of time, by one call of one worker, and while that goes on all others go on with the one that there is. All
-//     wait only where there is none.
-//   - Who refreshes holds the grant's row in the Vault. So the fleet makes one request, however many find the token old or refused.
-//   - A refresh token that was given in place of another is durable before it, or the access token that came with it, is used. A worker
-//     that dies before that leaves the former one in the Vault. RFC 6749 lets a server end it as soon as it has given another; then the
-//     grant is lost, and the account is paused for a person to grant it again. The API is not known to give others.
-//   - What is kept is sealed (AES-256-GCM) with a key made of the client secret, under a name made of client and refresh token: a copy of
-//     the database gives nobody access. With another client secret or refresh token the fleet begins anew from those.
-//   - A grant that is revoked is an error that says so; anything that says nothing about the grant is ErrTokenLater. Neither has a secret
-//     in it.
+//   - It is refreshed ahead of time, by one call of one worker, and while that goes on all others go on with the one
+//     that there is. All wait only where there is none.
+//   - Who refreshes holds the grant's row in the Vault. So the fleet makes one request, however many find the token old
+//     or refused.
+//   - A refresh token that was given in place of another is durable before it, or the access token that came with it,
+//     is used. A worker that dies before that leaves the former one in the Vault. RFC 6749 lets a server end it as soon
+//     as it has given another; then the grant is lost, and the account is paused for a person to grant it again. The
+//     API is not known to give others.
+//   - What is kept is sealed (AES-256-GCM) with a key made of the client secret, under a name made of client and
+//     refresh token: a copy of the database gives nobody access. With another client secret or refresh token the fleet
+//     begins anew from those.
+//   - A grant that is revoked is an error that says so; anything that says nothing about the grant is ErrTokenLater.
+//     Neither has a secret in it.
 //
 // Its methods may be called by many goroutines at once.
 type OAuth struct {
@@ -234,7 +237,8 @@ func (o *OAuth) renew(ctx context.Context, g *grant, refused string) (string, er
 			return nil, nil
 		}
 		if have && kept.Access == refused && since < young {
-			said = fmt.Errorf("an access token was refused as soon as it was made; check that the app is still installed, and its scopes")
+			said = errors.New("an access token was refused as soon as it was made; " +
+				"check that the app is still installed, and its scopes")
 			return nil, said
 		}
 		refresh := g.refresh

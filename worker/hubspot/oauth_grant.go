@@ -25,11 +25,12 @@ type tokens struct {
 
 // newGrant makes key and name. A client secret is random, so that neither gives it away.
 func newGrant(client, secret, refresh string) (*grant, error) {
-	key, err := hkdf.Key(sha256.New, []byte(secret), []byte(client), "crmintake: key of what is kept of an OAuth grant", 32)
+	const keyOf, nameOf = "crmintake: key of what is kept of an OAuth grant", "crmintake: name of an OAuth grant"
+	key, err := hkdf.Key(sha256.New, []byte(secret), []byte(client), keyOf, 32)
 	if err != nil {
 		return nil, err
 	}
-	name, err := hkdf.Key(sha256.New, []byte(secret), []byte(refresh), "crmintake: name of an OAuth grant", 16)
+	name, err := hkdf.Key(sha256.New, []byte(secret), []byte(refresh), nameOf, 16)
 	if err != nil {
 		return nil, err
 	}

@@ -105,5 +105,6 @@ func (a *tokenAnswer) refusal(status int, hide redactor) error {
 	case status < 400, status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		return fmt.Errorf("there is no token endpoint; check the API's address and version (it answers %s)", said)
 	}
-	return fmt.Errorf("the OAuth client is refused; check client id and client secret (the token endpoint answers %s)", said)
+	return fmt.Errorf("the OAuth client is refused; check client id and client secret "+
+		"(the token endpoint answers %s)", said)
 }

@@ -156,7 +156,9 @@ func (e *apiError) charge(outcomes []worker.Outcome, v worker.Verdict) {
 
 func (e *apiError) outcomeError() worker.APIError {
 	told := e.apart()
-	return worker.APIError{Category: e.category, Message: e.message, Property: told.property, Rule: told.rule, Raw: keep(e.raw)}
+	return worker.APIError{
+		Category: e.category, Message: e.message, Property: told.property, Rule: told.rule, Raw: keep(e.raw),
+	}
 }
 
 // summary describes an answer in numbers, unless there is nothing but created records to tell of.

@@ -31,7 +31,9 @@ import (
 // then says why, and Call.Raw has the answer.
 //
 // More than MaxInputs values, or none, are not sent.
-func (c *Client) Read(ctx context.Context, objectType, idProperty string, values, properties []string) worker.ReadAnswer {
+func (c *Client) Read(
+	ctx context.Context, objectType, idProperty string, values, properties []string,
+) worker.ReadAnswer {
 	if n := len(values); n == 0 || n > MaxInputs {
 		return worker.ReadAnswer{Class: worker.Refused,
 			Call: unsent(fmt.Sprintf("%d values, want 1 to %d; nothing was sent", n, MaxInputs))}

@@ -23,8 +23,12 @@ const maxDetail = 400
 
 // readResponse says what an answer means for the batch as a whole, and decodes its body into w.doc. The body is
 // complete unless readErr says why not.
-func (w *workspace) readResponse(status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time) (worker.Class, worker.Call) {
-	call := worker.Call{Status: status, Limits: parseLimits(h), CorrelationID: hide.text(h.Get("X-Hubspot-Correlation-Id"))}
+func (w *workspace) readResponse(
+	status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time,
+) (worker.Class, worker.Call) {
+	call := worker.Call{
+		Status: status, Limits: parseLimits(h), CorrelationID: hide.text(h.Get("X-Hubspot-Correlation-Id")),
+	}
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		call.Date = date
 	}

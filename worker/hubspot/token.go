@@ -19,8 +19,8 @@ import (
 // A source may have two methods more:
 //
 //   - Version() string returns a word that becomes another one when the credential does.
-//   - Refused(ctx context.Context, token string) error is told of a token that the API has refused. It returns nil if there is another
-//     one by now, so that the call can be repeated and nothing is paused, else why there is none.
+//   - Refused(ctx context.Context, token string) error is told of a token that the API has refused. It returns nil if
+//     there is another one by now, so that the call can be repeated and nothing is paused, else why there is none.
 type TokenSource interface {
 	Token(ctx context.Context) (string, error)
 }

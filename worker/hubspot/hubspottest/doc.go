@@ -4,7 +4,8 @@
 //
 // # Contract
 //
-//   - CRM is an http.Handler, and Server one with a listener of its own. Everything may be used by many goroutines at once.
+//   - CRM is an http.Handler, and Server one with a listener of its own. Everything may be used by many goroutines at
+//     once.
 //   - What the account holds is told by Records, Find, Count and Len, whatever the answers said: which associations
 //     each record got, too. A property without unique values can be counted: so losses (a value less than wanted)
 //     and duplicates (a count above 1) show. Records that were archived or merged are counted still.
@@ -13,12 +14,13 @@
 //     fault, by Script, else by chance, and only then it is worked on.
 //   - A request that breaks the rules of form is counted in Stats.Malformed: a correct client has none.
 //     Config.MinTransit and MaxTransit pass before the quota, as on the way to it; MinLatency and MaxLatency after it.
-//   - No interval of the length Limit.Window holds more than Limit.Calls admitted calls. Each call with a good credential
-//     counts, faults and bad requests included; what is answered 429 by the quota does not.
-//   - With a trace id in every input the answer speaks for each input: 201, or 207 with an error for each bad one. Without,
-//     the first bad input fails the whole batch, and nothing is written.
-//   - With Config.OAuth the token endpoint gives access tokens, which end after OAuth.Lifetime by Config.Now. It judges method (405), content
-//     type (415), form of the body (400), fault (ScriptTokens), client (400), refresh token (400). It is no call: no quota counts it.
+//   - No interval of the length Limit.Window holds more than Limit.Calls admitted calls. Each call with a good
+//     credential counts, faults and bad requests included; what is answered 429 by the quota does not.
+//   - With a trace id in every input the answer speaks for each input: 201, or 207 with an error for each bad one.
+//     Without, the first bad input fails the whole batch, and nothing is written.
+//   - With Config.OAuth the token endpoint gives access tokens, which end after OAuth.Lifetime by Config.Now. It judges
+//     method (405), content type (415), form of the body (400), fault (ScriptTokens), client (400), refresh token
+//     (400). It is no call: no quota counts it.
 //   - Answers to the same requests in the same order are the same, clocks aside, for the same Seed.
 //
 // It imports nothing of the client that it tests: it is a reading of the API of its own, and so a second opinion.
@@ -28,8 +30,8 @@
 // The constants of type Fault tell what each does; All lists those of a create, AllReads those of a read.
 //
 //	all created, told oddly    no trace ids, 200, unknown trace id, doubled, contradictory or too many results
-//	some or all rejected       one error for several inputs and the other way round, errors that name nobody, contexts and
-//	                           subcategories of other types, the whole batch for one
+//	some or all rejected       one error for several inputs and the other way round, errors that name nobody,
+//	                           contexts and subcategories of other types, the whole batch for one
 //	conflicts                  in five other forms, in a 207 or for the whole batch
 //	associations               dropped in silence
 //	reads                      no results as soon as one is missing, 404 when all are, with their names or without;
@@ -82,8 +84,9 @@
 //   - A required property that is missing and a text that is too long are told like any invalid property.
 //   - A fault of form fails the whole batch. A size limit is configured, and not known.
 //   - A daily limit turns at midnight UTC, of Config.Now.
-//   - A refresh with OAuth.Rotate gives another refresh token. The one before is good until that, or the access token that came with it, is
-//     used: so nothing is lost by who dies before he has kept it. By OAuth.RotateAtOnce it ends at once.
+//   - A refresh with OAuth.Rotate gives another refresh token. The one before is good until that, or the access token
+//     that came with it, is used: so nothing is lost by who dies before he has kept it. By OAuth.RotateAtOnce it ends
+//     at once.
 //   - The token endpoint takes each parameter once and no other, and no query. Its errors have RFC 6749's form.
 //   - Without Config.KeepProperties a read gives null for each property but the id property and the CRM's own.
 //

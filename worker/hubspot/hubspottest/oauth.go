@@ -106,7 +106,8 @@ func (x *exchange) refresh() {
 		x.refuse(http.StatusMethodNotAllowed, &problem{message: "HTTP 405 Method Not Allowed"})
 		return
 	}
-	if media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
+	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
 		x.refuse(http.StatusUnsupportedMediaType, &problem{message: "HTTP 415 Unsupported Media Type"})
 		return
 	}

@@ -180,7 +180,8 @@ func (p *parser) associationType(kind *AssociationType, name []byte) error {
 		case "HUBSPOT_DEFINED", "INTEGRATOR_DEFINED", "USER_DEFINED", "WORK":
 			return nil
 		}
-		return fmt.Errorf("associationCategory %s is none of HUBSPOT_DEFINED, INTEGRATOR_DEFINED, USER_DEFINED, WORK", category)
+		return fmt.Errorf(
+			"associationCategory %s is none of HUBSPOT_DEFINED, INTEGRATOR_DEFINED, USER_DEFINED, WORK", category)
 	case "associationTypeId":
 		if p.in.PeekKind() != '0' {
 			return p.wrong("associationTypeId", "an integer")

@@ -67,7 +67,8 @@ func (t *table) check(props []prop) *problem {
 		p.value = kept(p.declared, name, p.value)
 		switch {
 		case p.declared == nil && !t.open:
-			faults = append(faults, fault(string(name), "Property "+strconv.Quote(string(name))+" does not exist", "PROPERTY_DOESNT_EXIST"))
+			faults = append(faults, fault(string(name),
+				"Property "+strconv.Quote(string(name))+" does not exist", "PROPERTY_DOESNT_EXIST"))
 		case tooLong(p.value):
 			faults = append(faults, fault(string(name), "Property values are at most 65536 characters long", "INVALID_LENGTH"))
 		case p.declared != nil && p.declared.required && len(p.value) > len(`""`):
@@ -98,7 +99,8 @@ func has(props []prop, name string) bool {
 
 // fault is one element of the JSON that hides in a message.
 func fault(name, message, code string) string {
-	return `{"isValid":false,"message":` + string(quote(message)) + `,"error":"` + code + `","name":` + string(quote(name)) + `}`
+	return `{"isValid":false,"message":` + string(quote(message)) +
+		`,"error":"` + code + `","name":` + string(quote(name)) + `}`
 }
 
 // standing are the answers that a fault can put in place of the API's own, by status. What is not here comes from the
@@ -174,4 +176,5 @@ func throttled(b []byte, policy, correlationID string) []byte {
 	return append(append(b, policy...), `"}`...)
 }
 
-const page = "<!DOCTYPE html>\n<html><head><title>api.hubapi.com</title></head><body><h1>The page can't be shown</h1></body></html>\n"
+const page = "<!DOCTYPE html>\n<html><head><title>api.hubapi.com</title></head>" +
+	"<body><h1>The page can't be shown</h1></body></html>\n"

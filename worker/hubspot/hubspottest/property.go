@@ -37,12 +37,16 @@ func (x *exchange) describe(objectType, name string) {
 	x.wait(latency, nil)
 	t := x.crm.tables[objectType]
 	if t == nil {
-		x.fail(http.StatusNotFound, &problem{category: "OBJECT_NOT_FOUND", message: "Unable to infer object type from: " + objectType})
+		x.fail(http.StatusNotFound, &problem{
+			category: "OBJECT_NOT_FOUND", message: "Unable to infer object type from: " + objectType,
+		})
 		return
 	}
 	p := t.declared[name]
 	if p == nil && !t.open && name != recordIDProperty {
-		x.fail(http.StatusNotFound, &problem{category: "OBJECT_NOT_FOUND", message: "Property " + strconv.Quote(name) + " does not exist"})
+		x.fail(http.StatusNotFound, &problem{
+			category: "OBJECT_NOT_FOUND", message: "Property " + strconv.Quote(name) + " does not exist",
+		})
 		return
 	}
 	unique := strconv.FormatBool(p != nil && p.unique != nil)
@@ -59,7 +63,8 @@ func (x *exchange) describe(objectType, name string) {
 	x.out = append(x.out, quote(form.Type)...)
 	x.out = append(x.out, `,"fieldType":`...)
 	x.out = append(x.out, quote(form.FieldType)...)
-	x.out = append(x.out, `,"options":[],"archived":false,"calculated":false,"formField":true,"hidden":false,"hubspotDefined":`+
-		readOnly+`,"hasUniqueValue":`+unique+`,"modificationMetadata":{"archivable":true,"readOnlyDefinition":false,"readOnlyValue":`+readOnly+`}}`...)
+	x.out = append(x.out, `,"options":[],"archived":false,"calculated":false,"formField":true,"hidden":false,`+
+		`"hubspotDefined":`+readOnly+`,"hasUniqueValue":`+unique+
+		`,"modificationMetadata":{"archivable":true,"readOnlyDefinition":false,"readOnlyValue":`+readOnly+`}}`...)
 	x.json(http.StatusOK)
 }
