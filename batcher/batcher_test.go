@@ -100,7 +100,8 @@ func TestOldestKeyFirst(t *testing.T) {
 // Whatever is added and cut in whatever order: nothing is lost or doubled, order is kept, and bounds are respected.
 func TestLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		cfg := Config{Size: rapid.IntRange(1, 5).Draw(t, "size"), Bytes: rapid.IntRange(1, 50).Draw(t, "bytes"), Wait: time.Second}
+		cfg := Config{Size: rapid.IntRange(1, 5).Draw(t, "size"), Bytes: rapid.IntRange(1, 50).Draw(t, "bytes"),
+			Wait: time.Second}
 		b := New[int](cfg)
 		now, next := start, 0
 		want := map[string][]int{}

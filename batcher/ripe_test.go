@@ -16,7 +16,8 @@ func TestRipensAsTheModelDoes(t *testing.T) {
 		added    time.Time
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		cfg := Config{Size: rapid.IntRange(1, 4).Draw(t, "size"), Bytes: rapid.IntRange(1, 40).Draw(t, "bytes"), Wait: time.Second}
+		cfg := Config{Size: rapid.IntRange(1, 4).Draw(t, "size"), Bytes: rapid.IntRange(1, 40).Draw(t, "bytes"),
+			Wait: time.Second}
 		b := New[int](cfg)
 		now, model := start, map[string][]item{}
 		full := func(items []item) bool {

@@ -169,7 +169,8 @@ func TestToken(t *testing.T) {
 		put("the first one")
 		s := serve(t, Config{Addr: address, Token: file(path)})
 		c := plain()
-		for _, guarded := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1", "/debug/pprof/symbol", "/debug/pprof/trace?seconds=1"} {
+		for _, guarded := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1",
+			"/debug/pprof/symbol", "/debug/pprof/trace?seconds=1"} {
 			for _, wrong := range []string{"", "another", "the first one and more", "the first on"} {
 				s.want(c, guarded, wrong, 401, "bearer token")
 			}
@@ -225,26 +226,28 @@ func TestValidate(t *testing.T) {
 		cfg  Config
 		want string // of the error; "" for none
 	}{
-		"loopback":                   {Config{Addr: "127.0.0.1:8080"}, ""},
-		"another of loopback":        {Config{Addr: "127.9.9.9:0"}, ""},
-		"localhost":                  {Config{Addr: "localhost:8080"}, ""},
-		"IPv6":                       {Config{Addr: "[::1]:8080"}, ""},
-		"IPv4 in IPv6":               {Config{Addr: "[::ffff:127.0.0.1]:8080"}, ""},
-		"all":                        {Config{Addr: ":8080"}, "can be reached by others"},
-		"all by name":                {Config{Addr: "0.0.0.0:8080"}, "can be reached by others"},
-		"all of IPv6":                {Config{Addr: "[::]:8080"}, "can be reached by others"},
-		"another":                    {Config{Addr: "192.0.2.1:8080"}, "can be reached by others"},
-		"a name":                     {Config{Addr: "localhost.example.com:8080"}, "can be reached by others"},
-		"another, with a token":      {Config{Addr: "192.0.2.1:8080", Token: token}, ""},
-		"no port":                    {Config{Addr: "127.0.0.1"}, "is not one such as"},
-		"port of words":              {Config{Addr: "127.0.0.1:http"}, "is not one such as"},
-		"too large a port":           {Config{Addr: "127.0.0.1:65536"}, "is not one such as"},
-		"nothing":                    {Config{}, "is not one such as"},
-		"no key":                     {Config{Addr: "127.0.0.1:0", CertFile: "c"}, "needs both"},
-		"no certificate":             {Config{Addr: "127.0.0.1:0", KeyFile: "k"}, "needs both"},
-		"clients' without our own":   {Config{Addr: "127.0.0.1:0", ClientCAFile: "a"}, "takes one of their own"},
-		"no such certificate":        {Config{Addr: "127.0.0.1:0", CertFile: "/nowhere/c", KeyFile: "/nowhere/k"}, "/nowhere/c"},
-		"TLS does not let others in": {Config{Addr: ":0", CertFile: "/nowhere/c", KeyFile: "/nowhere/k"}, "can be reached by others"},
+		"loopback":                 {Config{Addr: "127.0.0.1:8080"}, ""},
+		"another of loopback":      {Config{Addr: "127.9.9.9:0"}, ""},
+		"localhost":                {Config{Addr: "localhost:8080"}, ""},
+		"IPv6":                     {Config{Addr: "[::1]:8080"}, ""},
+		"IPv4 in IPv6":             {Config{Addr: "[::ffff:127.0.0.1]:8080"}, ""},
+		"all":                      {Config{Addr: ":8080"}, "can be reached by others"},
+		"all by name":              {Config{Addr: "0.0.0.0:8080"}, "can be reached by others"},
+		"all of IPv6":              {Config{Addr: "[::]:8080"}, "can be reached by others"},
+		"another":                  {Config{Addr: "192.0.2.1:8080"}, "can be reached by others"},
+		"a name":                   {Config{Addr: "localhost.example.com:8080"}, "can be reached by others"},
+		"another, with a token":    {Config{Addr: "192.0.2.1:8080", Token: token}, ""},
+		"no port":                  {Config{Addr: "127.0.0.1"}, "is not one such as"},
+		"port of words":            {Config{Addr: "127.0.0.1:http"}, "is not one such as"},
+		"too large a port":         {Config{Addr: "127.0.0.1:65536"}, "is not one such as"},
+		"nothing":                  {Config{}, "is not one such as"},
+		"no key":                   {Config{Addr: "127.0.0.1:0", CertFile: "c"}, "needs both"},
+		"no certificate":           {Config{Addr: "127.0.0.1:0", KeyFile: "k"}, "needs both"},
+		"clients' without our own": {Config{Addr: "127.0.0.1:0", ClientCAFile: "a"}, "takes one of their own"},
+		"no such certificate": {Config{Addr: "127.0.0.1:0", CertFile: "/nowhere/c", KeyFile: "/nowhere/k"},
+			"/nowhere/c"},
+		"TLS does not let others in": {Config{Addr: ":0", CertFile: "/nowhere/c", KeyFile: "/nowhere/k"},
+			"can be reached by others"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.cfg.Validate()

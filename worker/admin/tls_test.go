@@ -48,7 +48,8 @@ func (a authority) sign(c *x509.Certificate, key **ecdsa.PrivateKey) (keyDER, ce
 	if key != nil {
 		*key = made
 	}
-	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour),
+		time.Now().Add(time.Hour)
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = c, made
@@ -73,7 +74,8 @@ func (a authority) write(path, kind string, der []byte) {
 func (a authority) issue(cert, key string, usage x509.ExtKeyUsage) {
 	a.t.Helper()
 	keyDER, certDER := a.sign(&x509.Certificate{
-		ExtKeyUsage: []x509.ExtKeyUsage{usage}, KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{usage}, KeyUsage: x509.KeyUsageDigitalSignature,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}, nil)
 	a.write(cert, "CERTIFICATE", certDER)
 	a.write(key, "PRIVATE KEY", keyDER)
@@ -102,7 +104,8 @@ func TestMutualTLS(t *testing.T) {
 	ours, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
 	dir := t.TempDir()
 	cfg := Config{
-		Addr: "0.0.0.0:0", CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key"), ClientCAFile: filepath.Join(dir, "clients"),
+		Addr: "0.0.0.0:0", CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key"),
+		ClientCAFile: filepath.Join(dir, "clients"),
 	}
 	ours.issue(cfg.CertFile, cfg.KeyFile, x509.ExtKeyUsageServerAuth)
 	clients.write(cfg.ClientCAFile, "CERTIFICATE", clients.cert.Raw)
@@ -132,8 +135,9 @@ func TestTokenOverTLS(t *testing.T) {
 	ours, clients := newAuthority(t), newAuthority(t)
 	dir := t.TempDir()
 	cfg := Config{
-		Addr: "0.0.0.0:0", CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key"), ClientCAFile: filepath.Join(dir, "clients"),
-		Token: file(filepath.Join(dir, "token")),
+		Addr: "0.0.0.0:0", CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key"),
+		ClientCAFile: filepath.Join(dir, "clients"),
+		Token:        file(filepath.Join(dir, "token")),
 	}
 	ours.issue(cfg.CertFile, cfg.KeyFile, x509.ExtKeyUsageServerAuth)
 	clients.write(cfg.ClientCAFile, "CERTIFICATE", clients.cert.Raw)
@@ -175,8 +179,9 @@ func TestCertificatesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	log := &lines{}
 	cfg := Config{
-		Addr: "127.0.0.1:0", CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key"), ClientCAFile: filepath.Join(dir, "clients"),
-		Log: slog.New(slog.NewTextHandler(log, nil)),
+		Addr: "127.0.0.1:0", CertFile: filepath.Join(dir, "cert"), KeyFile: filepath.Join(dir, "key"),
+		ClientCAFile: filepath.Join(dir, "clients"),
+		Log:          slog.New(slog.NewTextHandler(log, nil)),
 	}
 	ours.issue(cfg.CertFile, cfg.KeyFile, x509.ExtKeyUsageServerAuth)
 	ours.write(cfg.ClientCAFile, "CERTIFICATE", ours.cert.Raw)

@@ -21,7 +21,8 @@ func TestStructuredMode(t *testing.T) {
 		"application/cloudevents":                          "application/cloudevents+json",
 	} {
 		structured, fault := StructuredMode(contentType)
-		if structured != (want == "structured") || (fault == "") != (want == "" || structured) || fault != "" && !strings.Contains(fault, want) {
+		if structured != (want == "structured") || (fault == "") != (want == "" || structured) ||
+			fault != "" && !strings.Contains(fault, want) {
 			t.Errorf("%s: %v, %q", contentType, structured, fault)
 		}
 	}
@@ -35,25 +36,33 @@ func TestReadStructured(t *testing.T) {
 		// What becomes of it: the whole body is kept with a fault, unless payload says otherwise.
 		id, payload, fault string
 	}{
-		"usual":               {envelope(`,"data":` + good), "/s/i", good, ""},
-		"data first":          {`{"data": ` + good + ` ,"source":"/s","id":"i","specversion":"1.0"} `, "/s/i", good, ""},
-		"JSON of a kind":      {envelope(`,"datacontenttype":"Application/vnd.deal+JSON; charset=utf-8","data":` + good), "/s/i", good, ""},
-		"null is absent":      {envelope(`,"datacontenttype":null,"data_base64":null,"subject":null,"data":` + good), "/s/i", good, ""},
-		"extensions":          {envelope(`,"tenant":"eu","n":1,"x":{"specversion":[1]},"data":` + good), "/s/i", good, ""},
-		"escaped":             {envelope(`,"d\u0061ta":` + good), "/s/i", good, ""},
-		"slash in the id":     {`{"specversion":"1.0","id":"eu/1","source":"/s","data":` + good + `}`, "/s/eu%2F1", good, ""},
-		"bad data":            {envelope(`,"data":{"properties":{"n":[]}}`), "/s/i", `{"properties":{"n":[]}}`, "properties.n: found an array"},
-		"data is text":        {envelope(`,"data":"{\"properties\":{}}"`), "/s/i", `"{\"properties\":{}}"`, "found a string, want an object"},
-		"bytes":               {envelope(`,"data_base64":"eyJ9"`), "/s/i", "", "data_base64"},
-		"not JSON":            {envelope(`,"datacontenttype":"text/xml","data":"<a/>"`), "/s/i", "", `datacontenttype is "text/xml"`},
-		"no data":             {envelope(``), "/s/i", "", "data is missing"},
-		"null data":           {envelope(`,"data":null`), "/s/i", "", "data is missing"},
-		"another version":     {`{"specversion":"0.3","id":"i","source":"/s","data":` + good + `}`, "/s/i", "", `specversion is "0.3"`},
-		"no id":               {`{"specversion":"1.0","source":"/s","data":` + good + `}`, hereName, "", "id is missing"},
-		"no source":           {`{"specversion":"1.0","id":"i","data":` + good + `}`, hereName, "", "source is missing"},
-		"a number for an id":  {`{"specversion":"1.0","id":1,"source":"/s","data":` + good + `}`, hereName, "", "id: found a number, want a string"},
-		"id too long":         {`{"specversion":"1.0","id":"` + strings.Repeat("i", 254) + `","source":"/s","data":` + good + `}`, hereName, "", "257 bytes"},
-		"an attribute twice":  {envelope(`,"data":` + good + `,"data":` + good), "/s/i", "", "data: the member appears twice"},
+		"usual":      {envelope(`,"data":` + good), "/s/i", good, ""},
+		"data first": {`{"data": ` + good + ` ,"source":"/s","id":"i","specversion":"1.0"} `, "/s/i", good, ""},
+		"JSON of a kind": {envelope(`,"datacontenttype":"Application/vnd.deal+JSON; charset=utf-8","data":` + good), "/s/i",
+			good, ""},
+		"null is absent": {envelope(`,"datacontenttype":null,"data_base64":null,"subject":null,"data":` + good), "/s/i", good,
+			""},
+		"extensions":      {envelope(`,"tenant":"eu","n":1,"x":{"specversion":[1]},"data":` + good), "/s/i", good, ""},
+		"escaped":         {envelope(`,"d\u0061ta":` + good), "/s/i", good, ""},
+		"slash in the id": {`{"specversion":"1.0","id":"eu/1","source":"/s","data":` + good + `}`, "/s/eu%2F1", good, ""},
+		"bad data": {envelope(`,"data":{"properties":{"n":[]}}`), "/s/i", `{"properties":{"n":[]}}`,
+			"properties.n: found an array"},
+		"data is text": {envelope(`,"data":"{\"properties\":{}}"`), "/s/i", `"{\"properties\":{}}"`,
+			"found a string, want an object"},
+		"bytes":     {envelope(`,"data_base64":"eyJ9"`), "/s/i", "", "data_base64"},
+		"not JSON":  {envelope(`,"datacontenttype":"text/xml","data":"<a/>"`), "/s/i", "", `datacontenttype is "text/xml"`},
+		"no data":   {envelope(``), "/s/i", "", "data is missing"},
+		"null data": {envelope(`,"data":null`), "/s/i", "", "data is missing"},
+		"another version": {`{"specversion":"0.3","id":"i","source":"/s","data":` + good + `}`, "/s/i", "",
+			`specversion is "0.3"`},
+		"no id":     {`{"specversion":"1.0","source":"/s","data":` + good + `}`, hereName, "", "id is missing"},
+		"no source": {`{"specversion":"1.0","id":"i","data":` + good + `}`, hereName, "", "source is missing"},
+		"a number for an id": {`{"specversion":"1.0","id":1,"source":"/s","data":` + good + `}`, hereName, "",
+			"id: found a number, want a string"},
+		"id too long": {`{"specversion":"1.0","id":"` + strings.Repeat("i", 254) + `","source":"/s","data":` + good + `}`,
+			hereName, "", "257 bytes"},
+		"an attribute twice": {envelope(`,"data":` + good + `,"data":` + good), "/s/i", "",
+			"data: the member appears twice"},
 		"cut off":             {envelope(`,"data":` + good)[:60], "/s/i", "", "not JSON"},
 		"something behind it": {envelope(`,"data":`+good) + `{}`, "/s/i", "", "something follows"},
 		// Not of the kind, and what is wrong with it is what was wrong with it before.
@@ -63,13 +72,15 @@ func TestReadStructured(t *testing.T) {
 		"within":            {`{"data":{"specversion":"1.0"}}`, hereName, "", "data: unknown member"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &worker.Event{ID: hereName, Former: "S:7", Subject: "crm.create.deals", ObjectType: "deals", Payload: []byte(c.body),
-				Stream: here.Stream, StreamSeq: here.Seq, Published: here.Published}
+			e := &worker.Event{ID: hereName, Former: "S:7", Subject: "crm.create.deals", ObjectType: "deals",
+				Payload: []byte(c.body),
+				Stream:  here.Stream, StreamSeq: here.Seq, Published: here.Published}
 			content := Read(e, "key")
 			if c.payload == "" {
 				c.payload = c.body
 			}
-			if e.ID != c.id || string(e.Payload) != c.payload || (e.Invalid == "") != (c.fault == "") || !strings.Contains(e.Invalid, c.fault) {
+			if e.ID != c.id || string(e.Payload) != c.payload || (e.Invalid == "") != (c.fault == "") ||
+				!strings.Contains(e.Invalid, c.fault) {
 				t.Errorf("%s, %s, %q; want %s, %s, %q", e.ID, e.Payload, e.Invalid, c.id, c.payload, c.fault)
 			}
 			if e.Invalid == "" && (content.Hash != Hash(e.Subject, e.Payload) || content.Input.IDValue != c.id) {
@@ -99,7 +110,8 @@ func TestReadStructuredByItsHeader(t *testing.T) {
 }
 
 func FuzzCloudEvent(f *testing.F) {
-	f.Add([]byte(`{"specversion":"1.0","id":"i","source":"/s","datacontenttype":"application/json","data":{"properties":{}},"x":null}`))
+	f.Add([]byte(`{"specversion":"1.0","id":"i","source":"/s","datacontenttype":"application/json",` +
+		`"data":{"properties":{}},"x":null}`))
 	f.Add([]byte(`{"data_base64":"e30=","specversion":"1.0"}`))
 	f.Add([]byte(`{"\u0069d":"\ud83d\ude00","data": [ 1 ] ,"data":2}`))
 	f.Fuzz(func(t *testing.T, body []byte) {

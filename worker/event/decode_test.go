@@ -16,7 +16,8 @@ import (
 
 const usualEvent = `{"properties":{"hs_object_source":"billing","name":"Contract 2026-118","amount":"1250.00",` +
 	`"currency":"EUR","start_date":"2026-02-01","end_date":"2027-01-31","external_id":"c-000118","auto_renew":true},` +
-	`"associations":[{"to":{"id":"9876543210"},"types":[{"associationCategory":"HUBSPOT_DEFINED","associationTypeId":341}]}]}`
+	`"associations":[{"to":{"id":"9876543210"},"types":[{"associationCategory":"HUBSPOT_DEFINED",` +
+	`"associationTypeId":341}]}]}`
 
 func TestDecodeAccepts(t *testing.T) {
 	long := strings.Repeat("é", MaxPropertyChars)
@@ -28,8 +29,10 @@ func TestDecodeAccepts(t *testing.T) {
 			worker.Input{Body: []byte(`{"associations":[],"properties":{}}`)}},
 		"white space": {" \t\r\n{ \"properties\" : { \"a\" : \"b\" } } \n", "",
 			worker.Input{Body: []byte(`{"associations":[],"properties":{"a":"b"}}`)}},
-		"digits and letters stay": {`{"properties":{"a":1.10,"b":1e3,"c":-0,"d":true,"e":false,"f":12345678901234567890123}}`, "",
-			worker.Input{Body: []byte(`{"associations":[],"properties":{"a":"1.10","b":"1e3","c":"-0","d":"true","e":"false","f":"12345678901234567890123"}}`)}},
+		"digits and letters stay": {`{"properties":{"a":1.10,"b":1e3,"c":-0,"d":true,"e":false,"f":12345678901234567890123}}`,
+			"",
+			worker.Input{Body: []byte(`{"associations":[],"properties":{"a":"1.10","b":"1e3","c":"-0","d":"true","e":"false",` +
+				`"f":"12345678901234567890123"}}`)}},
 		"null is left out": {`{"properties":{"a":null,"b":"x","c":null,"d":"y"}}`, "",
 			worker.Input{Body: []byte(`{"associations":[],"properties":{"b":"x","d":"y"}}`)}},
 		"escapes stay": {`{"properties":{"a\n":"\"\u00e9\ud83d\ude00\\u0000"}}`, "",
@@ -43,9 +46,11 @@ func TestDecodeAccepts(t *testing.T) {
 		"associations null": {`{"associations":null,"properties":{}}`, "",
 			worker.Input{Body: []byte(`{"associations":[],"properties":{}}`)}},
 		"associations in order, ids as strings": {`{"properties":{},"associations":[
-			{"types":[{"associationTypeId":1,"associationCategory":"WORK"},{"associationCategory":"USER_DEFINED","associationTypeId":2}],"to":{"id":77}},
+			{"types":[{"associationTypeId":1,"associationCategory":"WORK"},
+				{"associationCategory":"USER_DEFINED","associationTypeId":2}],"to":{"id":77}},
 			{"to":{"id":"x\"y"},"types":[{"associationCategory":"INTEGRATOR_DEFINED","associationTypeId":2147483647}]}]}`, "",
-			worker.Input{Body: []byte(`{"associations":[{"to":{"id":"77"},"types":[{"associationCategory":"WORK","associationTypeId":1},` +
+			worker.Input{Body: []byte(`{"associations":[{"to":{"id":"77"},"types":[{"associationCategory":"WORK",` +
+				`"associationTypeId":1},` +
 				`{"associationCategory":"USER_DEFINED","associationTypeId":2}]},{"to":{"id":"x\"y"},"types":[` +
 				`{"associationCategory":"INTEGRATOR_DEFINED","associationTypeId":2147483647}]}],"properties":{}}`)}},
 		"id property carried": {`{"properties":{"i\u0064":"a\u00e9","b":"c"}}`, "id",
@@ -107,62 +112,84 @@ func TestDecodeRejects(t *testing.T) {
 	association := func(s string) string { return `{"properties":{},"associations":[` + s + `]}` }
 	typ := func(s string) string { return association(`{"to":{"id":"1"},"types":[` + s + `]}`) }
 	for name, c := range map[string]struct{ event, want string }{
-		"too large":           {strings.Repeat(" ", worker.MaxEventBytes+1), "the event has 1048577 bytes, more than the 1048576 that are accepted"},
-		"byte-order mark":     {"\xef\xbb\xbf{}", "the event begins with a byte-order mark; want UTF-8 without one (byte 0)"},
-		"UTF-16":              {"\xff\xfe{\x00", "the event begins with a byte-order mark; want UTF-8 without one (byte 0)"},
-		"empty":               {"", "the event is empty"},
-		"white space":         {" \n", "the event is empty"},
-		"not JSON":            {`hello`, "the event: not JSON: invalid character 'h' at start of value (byte 0)"},
-		"cut off":             {`{"properties":{"a":"b`, "properties.a: not JSON: the event ends too early (byte 21)"},
-		"an array":            {`[{}]`, "the event: found an array, want an object (byte 0)"},
-		"a string":            {`"x"`, "the event: found a string, want an object (byte 2)"},
-		"trailing data":       {`{"properties":{}} {}`, "something follows the event's object (byte 18)"},
-		"trailing garbage":    {`{"properties":{}}}`, "something follows the event's object (byte 17)"},
-		"unknown member":      {`{"properties":{},"id":1}`, "id: unknown member; known are properties, associations and objectWriteTraceId (byte 20)"},
-		"doubled member":      {`{"properties":{},"properties":{}}`, "properties: the member appears twice (byte 17)"},
-		"doubled property":    {`{"properties":{"a":"1","\u0061":"2"}}`, "properties.a: the member appears twice (byte 23)"},
-		"doubled deep down":   {association(`{"to":{"id":"1","id":"2"}}`), "associations[0].to.id: the member appears twice (byte 49)"},
-		"no properties":       {`{}`, "properties is missing"},
-		"properties null":     {`{"properties":null}`, "properties: found null, want an object (byte 17)"},
-		"property an object":  {`{"properties":{"amount":{"v":1}}}`, "properties.amount: found an object, want a string, number, boolean or null (byte 24)"},
-		"property an array":   {`{"properties":{"7":[]}}`, "properties.7: found an array, want a string, number, boolean or null (byte 19)"},
-		"empty name":          {`{"properties":{"":"x"}}`, `properties[""]: the name is empty (byte 15)`},
-		"odd name":            {`{"properties":{"a.b\n":[]}}`, `properties["a.b\n"]: found an array, want a string, number, boolean or null (byte 23)`},
-		"NUL in a value":      {`{"properties":{"a":"x\u0000"}}`, `properties.a: \u0000 can't be stored by the CRM (byte 19)`},
-		"NUL in a name":       {`{"properties":{"a\u0000":"x"}}`, `properties["a\x00"]: \u0000 can't be stored by the CRM (byte 15)`},
-		"NUL in a trace id":   {`{"properties":{},"objectWriteTraceId":"\u0000"}`, `objectWriteTraceId: \u0000 can't be stored by the CRM (byte 38)`},
+		"too large": {strings.Repeat(" ", worker.MaxEventBytes+1),
+			"the event has 1048577 bytes, more than the 1048576 that are accepted"},
+		"byte-order mark":  {"\xef\xbb\xbf{}", "the event begins with a byte-order mark; want UTF-8 without one (byte 0)"},
+		"UTF-16":           {"\xff\xfe{\x00", "the event begins with a byte-order mark; want UTF-8 without one (byte 0)"},
+		"empty":            {"", "the event is empty"},
+		"white space":      {" \n", "the event is empty"},
+		"not JSON":         {`hello`, "the event: not JSON: invalid character 'h' at start of value (byte 0)"},
+		"cut off":          {`{"properties":{"a":"b`, "properties.a: not JSON: the event ends too early (byte 21)"},
+		"an array":         {`[{}]`, "the event: found an array, want an object (byte 0)"},
+		"a string":         {`"x"`, "the event: found a string, want an object (byte 2)"},
+		"trailing data":    {`{"properties":{}} {}`, "something follows the event's object (byte 18)"},
+		"trailing garbage": {`{"properties":{}}}`, "something follows the event's object (byte 17)"},
+		"unknown member": {`{"properties":{},"id":1}`,
+			"id: unknown member; known are properties, associations and objectWriteTraceId (byte 20)"},
+		"doubled member":   {`{"properties":{},"properties":{}}`, "properties: the member appears twice (byte 17)"},
+		"doubled property": {`{"properties":{"a":"1","\u0061":"2"}}`, "properties.a: the member appears twice (byte 23)"},
+		"doubled deep down": {association(`{"to":{"id":"1","id":"2"}}`),
+			"associations[0].to.id: the member appears twice (byte 49)"},
+		"no properties":   {`{}`, "properties is missing"},
+		"properties null": {`{"properties":null}`, "properties: found null, want an object (byte 17)"},
+		"property an object": {`{"properties":{"amount":{"v":1}}}`,
+			"properties.amount: found an object, want a string, number, boolean or null (byte 24)"},
+		"property an array": {`{"properties":{"7":[]}}`,
+			"properties.7: found an array, want a string, number, boolean or null (byte 19)"},
+		"empty name": {`{"properties":{"":"x"}}`, `properties[""]: the name is empty (byte 15)`},
+		"odd name": {`{"properties":{"a.b\n":[]}}`,
+			`properties["a.b\n"]: found an array, want a string, number, boolean or ` +
+				`null (byte 23)`},
+		"NUL in a value": {`{"properties":{"a":"x\u0000"}}`, `properties.a: \u0000 can't be stored by the CRM (byte 19)`},
+		"NUL in a name": {`{"properties":{"a\u0000":"x"}}`,
+			`properties["a\x00"]: \u0000 can't be stored by the CRM (byte 15)`},
+		"NUL in a trace id": {`{"properties":{},"objectWriteTraceId":"\u0000"}`,
+			`objectWriteTraceId: \u0000 can't be stored by the CRM (byte 38)`},
 		"invalid UTF-8":       {"{\"properties\":{\"a\":\"\xff\"}}", "properties.a: not JSON: invalid UTF-8 (byte 20)"},
 		"lone surrogate":      {`{"properties":{"a":"\ud800"}}`, "properties.a: not JSON: invalid"},
 		"surrogates reversed": {`{"properties":{"a":"\ude00\ud83d"}}`, "properties.a: not JSON: invalid"},
-		"a value too long":    {`{"properties":{"a":"` + strings.Repeat("é", MaxPropertyChars+1) + `"}}`, "properties.a: the value has 65537 characters, more than the 65536 that the API keeps (byte 19)"},
-		"a number too long":   {`{"properties":{"a":` + strings.Repeat("1", MaxPropertyChars+1) + `}}`, "properties.a: the value has 65537 characters, more than the 65536 that the API keeps (byte 19)"},
-		"leading zero":        {`{"properties":{"a":01}}`, "properties"},
-		"trace id a number":   {`{"objectWriteTraceId":1,"properties":{}}`, "objectWriteTraceId: found a number, want a string (byte 22)"},
-		"trace id null":       {`{"objectWriteTraceId":null,"properties":{}}`, "objectWriteTraceId: found null, want a string (byte 25)"},
-		"deep":                {`{"properties":{"a":` + deep, "properties.a: found an array, want a string, number, boolean or null (byte 19)"},
-		"deep, unknown":       {`{"x":` + deep, "x: unknown member"},
-		"deep association":    {`{"associations":` + deep, "associations[0]: found an array, want an object (byte 17)"},
+		"a value too long": {`{"properties":{"a":"` + strings.Repeat("é", MaxPropertyChars+1) + `"}}`,
+			"properties.a: the value has 65537 characters, more than the 65536 that the API keeps (byte 19)"},
+		"a number too long": {`{"properties":{"a":` + strings.Repeat("1", MaxPropertyChars+1) + `}}`,
+			"properties.a: the value has 65537 characters, more than the 65536 that the API keeps (byte 19)"},
+		"leading zero": {`{"properties":{"a":01}}`, "properties"},
+		"trace id a number": {`{"objectWriteTraceId":1,"properties":{}}`,
+			"objectWriteTraceId: found a number, want a string (byte 22)"},
+		"trace id null": {`{"objectWriteTraceId":null,"properties":{}}`,
+			"objectWriteTraceId: found null, want a string (byte 25)"},
+		"deep": {`{"properties":{"a":` + deep, "properties.a: found an array, want a string, number, boolean or null (byte " +
+			"19)"},
+		"deep, unknown":    {`{"x":` + deep, "x: unknown member"},
+		"deep association": {`{"associations":` + deep, "associations[0]: found an array, want an object (byte 17)"},
 
-		"associations an object": {`{"associations":{},"properties":{}}`, "associations: found an object, want an array or null (byte 16)"},
-		"association a string":   {association(`"x"`), "associations[0]: found a string, want an object"},
-		"association unknown":    {association(`{"x":1}`), "associations[0].x: unknown member; known are to and types"},
-		"to missing":             {association(`{"types":[{"associationCategory":"WORK","associationTypeId":1}]}`), "associations[0]: to is missing (byte 33)"},
-		"types missing":          {association(`{"to":{"id":"1"}}`), "associations[0]: types is missing (byte 33)"},
-		"to a string":            {association(`{"to":"1"}`), "associations[0].to: found a string, want an object"},
-		"to unknown":             {association(`{"to":{"x":1}}`), "associations[0].to.x: unknown member; known are id"},
-		"id missing":             {association(`{"to":{}}`), "associations[0].to: id is missing"},
-		"id null":                {association(`{"to":{"id":null}}`), "associations[0].to.id: found null, want a string or a number"},
-		"id empty":               {association(`{"to":{"id":""}}`), "associations[0].to.id: the id is empty"},
-		"id a fraction":          {association(`{"to":{"id":1.5}}`), "associations[0].to.id: want an id of digits only"},
-		"no types":               {typ(``), "associations[0].types: want at least one type"},
-		"category unknown":       {typ(`{"associationCategory":"X","associationTypeId":1}`), "associations[0].types[0].associationCategory: want HUBSPOT_DEFINED"},
-		"category missing":       {typ(`{"associationTypeId":1}`), "associations[0].types[0]: associationCategory is missing"},
-		"type id missing":        {typ(`{"associationCategory":"WORK"}`), "associations[0].types[0]: associationTypeId is missing"},
-		"type id a string":       {typ(`{"associationCategory":"WORK","associationTypeId":"1"}`), "associations[0].types[0].associationTypeId: found a string, want an integer"},
-		"type id zero":           {typ(`{"associationCategory":"WORK","associationTypeId":0}`), "associations[0].types[0].associationTypeId: want an integer from 1 to 2147483647"},
-		"type id a fraction":     {typ(`{"associationCategory":"WORK","associationTypeId":1.5}`), "associations[0].types[0].associationTypeId: want an integer from 1 to"},
-		"type id too large":      {typ(`{"associationCategory":"WORK","associationTypeId":2147483648}`), "associations[0].types[0].associationTypeId: want an integer from 1 to"},
-		"second type unknown":    {typ(`{"associationCategory":"WORK","associationTypeId":1},{"x":1}`), "associations[0].types[1].x: unknown member"},
+		"associations an object": {`{"associations":{},"properties":{}}`,
+			"associations: found an object, want an array or null (byte 16)"},
+		"association a string": {association(`"x"`), "associations[0]: found a string, want an object"},
+		"association unknown":  {association(`{"x":1}`), "associations[0].x: unknown member; known are to and types"},
+		"to missing": {association(`{"types":[{"associationCategory":"WORK","associationTypeId":1}]}`),
+			"associations[0]: to is missing (byte 33)"},
+		"types missing": {association(`{"to":{"id":"1"}}`), "associations[0]: types is missing (byte 33)"},
+		"to a string":   {association(`{"to":"1"}`), "associations[0].to: found a string, want an object"},
+		"to unknown":    {association(`{"to":{"x":1}}`), "associations[0].to.x: unknown member; known are id"},
+		"id missing":    {association(`{"to":{}}`), "associations[0].to: id is missing"},
+		"id null":       {association(`{"to":{"id":null}}`), "associations[0].to.id: found null, want a string or a number"},
+		"id empty":      {association(`{"to":{"id":""}}`), "associations[0].to.id: the id is empty"},
+		"id a fraction": {association(`{"to":{"id":1.5}}`), "associations[0].to.id: want an id of digits only"},
+		"no types":      {typ(``), "associations[0].types: want at least one type"},
+		"category unknown": {typ(`{"associationCategory":"X","associationTypeId":1}`),
+			"associations[0].types[0].associationCategory: want HUBSPOT_DEFINED"},
+		"category missing": {typ(`{"associationTypeId":1}`), "associations[0].types[0]: associationCategory is missing"},
+		"type id missing":  {typ(`{"associationCategory":"WORK"}`), "associations[0].types[0]: associationTypeId is missing"},
+		"type id a string": {typ(`{"associationCategory":"WORK","associationTypeId":"1"}`),
+			"associations[0].types[0].associationTypeId: found a string, want an integer"},
+		"type id zero": {typ(`{"associationCategory":"WORK","associationTypeId":0}`),
+			"associations[0].types[0].associationTypeId: want an integer from 1 to 2147483647"},
+		"type id a fraction": {typ(`{"associationCategory":"WORK","associationTypeId":1.5}`),
+			"associations[0].types[0].associationTypeId: want an integer from 1 to"},
+		"type id too large": {typ(`{"associationCategory":"WORK","associationTypeId":2147483648}`),
+			"associations[0].types[0].associationTypeId: want an integer from 1 to"},
+		"second type unknown": {typ(`{"associationCategory":"WORK","associationTypeId":1},{"x":1}`),
+			"associations[0].types[1].x: unknown member"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Decode([]byte(c.event), "", "ev")
@@ -180,7 +207,8 @@ func TestDecodeRejects(t *testing.T) {
 // A decoder that is used again carries nothing over, least of all after a fault.
 func TestDecodeReuse(t *testing.T) {
 	for range 20 {
-		if _, err := Decode([]byte(`{"associations":[{"to":{"id":"1"},"types":[{"associationCategory":"WORK","associationTypeId":1}]}],"objectWriteTraceId":"t","properties":{"id":"v","x":[`), "id", "e"); err == nil {
+		if _, err := Decode([]byte(`{"associations":[{"to":{"id":"1"},"types":[{"associationCategory":"WORK",`+
+			`"associationTypeId":1}]}],"objectWriteTraceId":"t","properties":{"id":"v","x":[`), "id", "e"); err == nil {
 			t.Fatal("accepted")
 		}
 		for _, event := range []string{`{"properties":{}}`, `{"properties":{"a":1}}`, `{"properties":{"\u0061":"1"}}`} {
@@ -207,22 +235,27 @@ func TestSchemaAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const work = `{"associationCategory":"WORK","associationTypeId":1}`
 	typ := func(s string) string {
 		return `{"properties":{},"associations":[{"to":{"id":"1"},"types":[` + s + `]}]}`
+	}
+	to := func(id string) string {
+		return `{"properties":{},"associations":[{"to":{"id":` + id + `},"types":[` + work + `]}]}`
 	}
 	const good, bad, decoderOnly = "good", "bad", "bad, but not to the schema"
 	for event, want := range map[string]string{
 		usualEvent:          good,
 		`{"properties":{}}`: good,
-		`{"properties":{"a":null,"b":1.5,"c":false}}`:                                                                        good,
-		`{"properties":{},"associations":null}`:                                                                              good,
-		`{"properties":{},"associations":[]}`:                                                                                good,
-		`{"properties":{},"objectWriteTraceId":""}`:                                                                          good,
-		`{"properties":{"a":"` + strings.Repeat("é", MaxPropertyChars) + `"}}`:                                               good,
-		`{"properties":{"a":"line\nbreak"}}`:                                                                                 good,
-		typ(`{"associationCategory":"WORK","associationTypeId":1}`):                                                          good,
-		typ(`{"associationCategory":"WORK","associationTypeId":2147483647}`):                                                 good,
-		`{"properties":{},"associations":[{"to":{"id":12},"types":[{"associationCategory":"WORK","associationTypeId":1}]}]}`: good,
+		`{"properties":{"a":null,"b":1.5,"c":false}}`: good,
+		`{"properties":{},"associations":null}`:       good,
+		`{"properties":{},"associations":[]}`:         good,
+		`{"properties":{},"objectWriteTraceId":""}`:   good,
+		`{"properties":{"a":"` + strings.Repeat("é", MaxPropertyChars) +
+			`"}}`: good,
+		`{"properties":{"a":"line\nbreak"}}`:                                 good,
+		typ(`{"associationCategory":"WORK","associationTypeId":1}`):          good,
+		typ(`{"associationCategory":"WORK","associationTypeId":2147483647}`): good,
+		to(`12`): good,
 
 		`{}`:                             bad,
 		`[]`:                             bad,
@@ -250,9 +283,9 @@ func TestSchemaAgrees(t *testing.T) {
 		typ(`{"associationCategory":"WORK","associationTypeId":1.5}`):            bad,
 		typ(`{"associationCategory":"WORK","associationTypeId":2147483648}`):     bad,
 		typ(`{"associationCategory":"WORK","associationTypeId":1,"x":1}`):        bad,
-		`{"properties":{},"associations":[{"to":{"id":""},"types":[{"associationCategory":"WORK","associationTypeId":1}]}]}`:   bad,
-		`{"properties":{},"associations":[{"to":{"id":-1},"types":[{"associationCategory":"WORK","associationTypeId":1}]}]}`:   bad,
-		`{"properties":{},"associations":[{"to":{"id":null},"types":[{"associationCategory":"WORK","associationTypeId":1}]}]}`: bad,
+		to(`""`):   bad,
+		to(`-1`):   bad,
+		to(`null`): bad,
 
 		// A schema sees values: not how they are written, nor what a parser made of them.
 		`{"properties":{},"properties":{}}`:                           decoderOnly, // doubled members
@@ -260,9 +293,13 @@ func TestSchemaAgrees(t *testing.T) {
 		`{"properties":{"a":"\ud800"}}`:                               decoderOnly, // lone surrogates
 		"{\"properties\":{\"a\":\"\xff\"}}":                           decoderOnly, // invalid UTF-8
 		typ(`{"associationCategory":"WORK","associationTypeId":1.0}`): decoderOnly, // an integer, to a schema
-		`{"properties":{},"associations":[{"to":{"id":1e2},"types":[{"associationCategory":"WORK","associationTypeId":1}]}]}`: decoderOnly,
-		`{"properties":{"a":` + strings.Repeat("1", MaxPropertyChars+1) + `}}`:                                                decoderOnly, // a number's digits
-		`{"properties":{}}` + strings.Repeat(" ", worker.MaxEventBytes):                                                       decoderOnly, // size
+		to(`1e2`): decoderOnly,
+		// a number's digits
+		`{"properties":{"a":` + strings.Repeat("1", MaxPropertyChars+1) +
+			`}}`: decoderOnly,
+		// size
+		`{"properties":{}}` +
+			strings.Repeat(" ", worker.MaxEventBytes): decoderOnly,
 	} {
 		value, err := jsonschema.UnmarshalJSON(strings.NewReader(event))
 		if err != nil {
@@ -302,7 +339,8 @@ func FuzzDecode(f *testing.F) {
 		// What goes out is an event itself, and one that stays as it is.
 		out := sent(got)
 		again, err := Decode(out, idProperty, "another")
-		if len(out) <= worker.MaxEventBytes && (err != nil || !bytes.Equal(sent(again), out) || again.IDValue != got.IDValue) {
+		if len(out) <= worker.MaxEventBytes && (err != nil || !bytes.Equal(sent(again), out) ||
+			again.IDValue != got.IDValue) {
 			t.Fatalf("decoded again: %v\n%s\n%s", err, out, sent(again))
 		}
 	})

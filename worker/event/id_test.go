@@ -20,21 +20,23 @@ func TestEventID(t *testing.T) {
 		former  string
 		fault   string // what invalid holds; "" for a good id
 	}{
-		"none":             {nil, hereName, "S:7", ""},
-		"message id":       {map[string]string{"Nats-Msg-Id": "a", "ce-source": "s", "ce-id": "i"}, "a", "", ""},
-		"CloudEvents":      {map[string]string{"ce-source": "/billing", "ce-id": "i"}, "/billing/i", "", ""},
-		"slash in the id":  {map[string]string{"ce-source": "/s", "ce-id": "eu/1%"}, "/s/eu%2F1%25", "/s/eu/1%", ""},
-		"source alone":     {map[string]string{"ce-source": "s"}, hereName, "S:7", ""},
-		"ce-id alone":      {map[string]string{"ce-id": "i"}, hereName, "S:7", ""},
-		"longest":          {map[string]string{"Nats-Msg-Id": strings.Repeat("a", 256)}, strings.Repeat("a", 256), "", ""},
-		"too long":         {map[string]string{"Nats-Msg-Id": strings.Repeat("a", 257)}, hereName, "S:7", "257 bytes"},
-		"too long, joined": {map[string]string{"ce-source": strings.Repeat("a", 128), "ce-id": strings.Repeat("a", 128)}, hereName, "S:7", "ce-source/ce-id has 257 bytes"},
-		"too long now":     {map[string]string{"ce-source": "s", "ce-id": strings.Repeat("/", 100)}, hereName, "s/" + strings.Repeat("/", 100), "302 bytes"},
-		"NUL":              {map[string]string{"Nats-Msg-Id": "a\x00"}, hereName, "S:7", "control character at byte 1"},
-		"line break":       {map[string]string{"Nats-Msg-Id": "ab\n"}, hereName, "S:7", "control character at byte 2"},
-		"C1 control":       {map[string]string{"Nats-Msg-Id": "\u0085"}, hereName, "S:7", "control character"},
-		"invalid UTF-8":    {map[string]string{"Nats-Msg-Id": "\xff"}, hereName, "S:7", "not valid UTF-8"},
-		"beyond ASCII":     {map[string]string{"Nats-Msg-Id": "é 😀"}, "é 😀", "", ""},
+		"none":            {nil, hereName, "S:7", ""},
+		"message id":      {map[string]string{"Nats-Msg-Id": "a", "ce-source": "s", "ce-id": "i"}, "a", "", ""},
+		"CloudEvents":     {map[string]string{"ce-source": "/billing", "ce-id": "i"}, "/billing/i", "", ""},
+		"slash in the id": {map[string]string{"ce-source": "/s", "ce-id": "eu/1%"}, "/s/eu%2F1%25", "/s/eu/1%", ""},
+		"source alone":    {map[string]string{"ce-source": "s"}, hereName, "S:7", ""},
+		"ce-id alone":     {map[string]string{"ce-id": "i"}, hereName, "S:7", ""},
+		"longest":         {map[string]string{"Nats-Msg-Id": strings.Repeat("a", 256)}, strings.Repeat("a", 256), "", ""},
+		"too long":        {map[string]string{"Nats-Msg-Id": strings.Repeat("a", 257)}, hereName, "S:7", "257 bytes"},
+		"too long, joined": {map[string]string{"ce-source": strings.Repeat("a", 128), "ce-id": strings.Repeat("a", 128)},
+			hereName, "S:7", "ce-source/ce-id has 257 bytes"},
+		"too long now": {map[string]string{"ce-source": "s", "ce-id": strings.Repeat("/", 100)}, hereName,
+			"s/" + strings.Repeat("/", 100), "302 bytes"},
+		"NUL":           {map[string]string{"Nats-Msg-Id": "a\x00"}, hereName, "S:7", "control character at byte 1"},
+		"line break":    {map[string]string{"Nats-Msg-Id": "ab\n"}, hereName, "S:7", "control character at byte 2"},
+		"C1 control":    {map[string]string{"Nats-Msg-Id": "\u0085"}, hereName, "S:7", "control character"},
+		"invalid UTF-8": {map[string]string{"Nats-Msg-Id": "\xff"}, hereName, "S:7", "not valid UTF-8"},
+		"beyond ASCII":  {map[string]string{"Nats-Msg-Id": "é 😀"}, "é 😀", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, former, fault := ID(func(h string) (string, bool) { return c.headers[h], true }, here)
@@ -81,7 +83,9 @@ func TestPlace(t *testing.T) {
 		t.Error(got)
 	}
 	for what, other := range map[string]worker.Place{
-		"made anew": {Stream: "S", Seq: 7, Published: here.Published.Add(1)}, "at once": {Stream: "S", Seq: 8, Published: here.Published}, "another stream": {Stream: "S@1", Seq: 7, Published: here.Published},
+		"made anew":      {Stream: "S", Seq: 7, Published: here.Published.Add(1)},
+		"at once":        {Stream: "S", Seq: 8, Published: here.Published},
+		"another stream": {Stream: "S@1", Seq: 7, Published: here.Published},
 	} {
 		if other.String() == hereName {
 			t.Errorf("%s: the same place", what)
@@ -123,7 +127,8 @@ func TestContentHash(t *testing.T) {
 	if base != Hash("crm.create.a", []byte("b")) {
 		t.Error("the same content gives different hashes")
 	}
-	for _, other := range [][2]string{{"crm.create.", "ab"}, {"crm.create.ab", ""}, {"crm.create.a", "b "}, {"crm.create.a", "B"}, {"", "crm.create.ab"}} {
+	for _, other := range [][2]string{{"crm.create.", "ab"}, {"crm.create.ab", ""}, {"crm.create.a", "b "},
+		{"crm.create.a", "B"}, {"", "crm.create.ab"}} {
 		if Hash(other[0], []byte(other[1])) == base {
 			t.Errorf("%q has the same hash", other)
 		}

@@ -16,33 +16,39 @@ import (
 // does not.
 func TestPerhapsOneInput(t *testing.T) {
 	const unable = `"message":"Unable to infer object type from: leases"`
-	sensitive := `{"category":"MISSING_SCOPES","message":"no","errors":[{"context":{"propertyName":["ssn"],"requiredGranularScopes":["crm.objects.contacts.sensitive.write"]}}]}`
+	sensitive := `{"category":"MISSING_SCOPES","message":"no","errors":[{"context":{"propertyName":["ssn"],` +
+		`"requiredGranularScopes":["crm.objects.contacts.sensitive.write"]}}]}`
 	for name, c := range map[string]struct {
 		status  int
 		body    string
 		class   worker.Class
 		perhaps bool
 	}{
-		"403":                                    {403, sensitive, worker.PauseObjectType, true},
-		"403 HTML":                               {403, html, worker.PauseObjectType, false},
-		"404 of an association's target":         {404, `{"category":"OBJECT_NOT_FOUND","message":"The associated object does not exist"}`, worker.PauseObjectType, true},
-		"404 that is cut short":                  {404, `{"category":"OBJECT_NOT_FOUND","mess`, worker.PauseObjectType, true},
-		"404 HTML":                               {404, html, worker.PauseObjectType, false},
-		"404 without a body":                     {404, ``, worker.PauseObjectType, false},
-		"404 of the object type":                 {404, `{"category":"OBJECT_NOT_FOUND",` + unable + `}`, worker.PauseObjectType, false},
-		"405":                                    {405, sensitive, worker.PauseObjectType, false},
-		"301":                                    {301, sensitive, worker.PauseObjectType, false},
-		"400 of the object type":                 {400, `{"status":"error",` + unable + `,"correlationId":"c"}`, worker.PauseObjectType, false},
-		"400 of a type named for an association": {400, `{"message":"Unable to infer object type from: associates"}`, worker.PauseObjectType, false},
-		"400 in other words":                     {400, `{"message":"Object type 2-7 does not exist"}`, worker.PauseObjectType, false},
-		"400 in others":                          {400, `{"message":"Invalid object type: leases"}`, worker.PauseObjectType, false},
-		"400 with a category":                    {400, `{"category":"VALIDATION_ERROR",` + unable + `}`, worker.Refused, false},
-		"400 that names an input":                {400, `{` + unable + `,"context":{"objectWriteTraceId":["ta"]}}`, worker.Refused, false},
-		"400 that names a stranger":              {400, `{` + unable + `,"context":{"objectWriteTraceId":["zz"]}}`, worker.Refused, false},
-		"400 with an error that has a category":  {400, `{` + unable + `,"errors":[{"category":"VALIDATION_ERROR"}]}`, worker.Refused, false},
-		"400 of an association":                  {400, `{"message":"Invalid object type for association: leases"}`, worker.Refused, false},
-		"400 of a value":                         {400, `{"message":"Property \"x\": Unable to infer object type from: leases"}`, worker.Refused, false},
-		"500":                                    {500, `{` + unable + `}`, worker.Ambiguous, false},
+		"403":      {403, sensitive, worker.PauseObjectType, true},
+		"403 HTML": {403, html, worker.PauseObjectType, false},
+		"404 of an association's target": {404, `{"category":"OBJECT_NOT_FOUND","message":"The associated object does not ` +
+			`exist"}`, worker.PauseObjectType, true},
+		"404 that is cut short":  {404, `{"category":"OBJECT_NOT_FOUND","mess`, worker.PauseObjectType, true},
+		"404 HTML":               {404, html, worker.PauseObjectType, false},
+		"404 without a body":     {404, ``, worker.PauseObjectType, false},
+		"404 of the object type": {404, `{"category":"OBJECT_NOT_FOUND",` + unable + `}`, worker.PauseObjectType, false},
+		"405":                    {405, sensitive, worker.PauseObjectType, false},
+		"301":                    {301, sensitive, worker.PauseObjectType, false},
+		"400 of the object type": {400, `{"status":"error",` + unable + `,"correlationId":"c"}`, worker.PauseObjectType,
+			false},
+		"400 of a type named for an association": {400, `{"message":"Unable to infer object type from: associates"}`,
+			worker.PauseObjectType, false},
+		"400 in other words":        {400, `{"message":"Object type 2-7 does not exist"}`, worker.PauseObjectType, false},
+		"400 in others":             {400, `{"message":"Invalid object type: leases"}`, worker.PauseObjectType, false},
+		"400 with a category":       {400, `{"category":"VALIDATION_ERROR",` + unable + `}`, worker.Refused, false},
+		"400 that names an input":   {400, `{` + unable + `,"context":{"objectWriteTraceId":["ta"]}}`, worker.Refused, false},
+		"400 that names a stranger": {400, `{` + unable + `,"context":{"objectWriteTraceId":["zz"]}}`, worker.Refused, false},
+		"400 with an error that has a category": {400, `{` + unable + `,"errors":[{"category":"VALIDATION_ERROR"}]}`,
+			worker.Refused, false},
+		"400 of an association": {400, `{"message":"Invalid object type for association: leases"}`, worker.Refused, false},
+		"400 of a value": {400, `{"message":"Property \"x\": Unable to infer object type from: leases"}`, worker.Refused,
+			false},
+		"500": {500, `{` + unable + `}`, worker.Ambiguous, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl := client(t, fixed(c.status, nil, c.body))
@@ -51,7 +57,8 @@ func TestPerhapsOneInput(t *testing.T) {
 				if a.Class != c.class || a.Call.PerhapsOneInput != c.perhaps {
 					t.Errorf("%d inputs: class %v, perhaps one input %v: %s", n, a.Class, a.Call.PerhapsOneInput, a.Call.Detail)
 				}
-				if told := len(a.Outcomes[0].Errors) > 0; a.Class == worker.PauseObjectType && (told != (c.perhaps && n == 1) || a.Outcomes[0].Verdict != worker.NotApplied) {
+				if told := len(a.Outcomes[0].Errors) > 0; a.Class == worker.PauseObjectType &&
+					(told != (c.perhaps && n == 1) || a.Outcomes[0].Verdict != worker.NotApplied) {
 					t.Errorf("%d inputs: %+v", n, a.Outcomes[0])
 				}
 				checkLaws(t, a, n)
@@ -62,7 +69,8 @@ func TestPerhapsOneInput(t *testing.T) {
 		})
 	}
 	got := client(t, fixed(403, nil, sensitive)).Create(t.Context(), "contacts", three()[:1]).Outcomes[0]
-	want := worker.Outcome{Verdict: worker.NotApplied, Errors: []worker.APIError{{Category: "MISSING_SCOPES", Message: "no", Property: "ssn", Raw: []byte(sensitive)}}}
+	want := worker.Outcome{Verdict: worker.NotApplied,
+		Errors: []worker.APIError{{Category: "MISSING_SCOPES", Message: "no", Property: "ssn", Raw: []byte(sensitive)}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -70,20 +78,26 @@ func TestPerhapsOneInput(t *testing.T) {
 
 // What surrounds the verdicts.
 func TestCreateDetails(t *testing.T) {
-	result := `{ "id":"1","properties":{"email":"ann@x"},"url":"https://app/1","objectWriteTraceId":"ta","warnings":[{"m":1}]}`
-	raw := `{"status":"error", "category":"VALIDATION_ERROR","message":"a\u0000b ` + "\xff" + `","context":{"objectWriteTraceId":["tb"],"p":["q"]}}`
+	result := `{ "id":"1","properties":{"email":"ann@x"},"url":"https://app/1","objectWriteTraceId":"ta",` +
+		`"warnings":[{"m":1}]}`
+	raw := `{"status":"error", "category":"VALIDATION_ERROR","message":"a\u0000b ` + "\xff" +
+		`","context":{"objectWriteTraceId":["tb"],"p":["q"]}}`
 	nameless := `{"category":"OTHER","message":"x"}`
-	header := http.Header{"X-HubSpot-Correlation-Id": {"corr-1"}, "X-HubSpot-RateLimit-Max": {"190"}, "X-HubSpot-RateLimit-Remaining": {"x"},
+	header := http.Header{"X-HubSpot-Correlation-Id": {"corr-1"}, "X-HubSpot-RateLimit-Max": {"190"},
+		"X-HubSpot-RateLimit-Remaining":             {"x"},
 		"X-HubSpot-RateLimit-Interval-Milliseconds": {"10000"}, "X-HubSpot-RateLimit-Daily": {"250000"},
 		"Date": {"Sun, 01 Feb 2026 00:00:10 GMT"}}
-	a := client(t, fixed(207, header, complete(`"results":[`+result+`],"errors":[`+raw+`,`+nameless+`]`)), func(c *Config) { c.KeepResult = true }).
+	a := client(t, fixed(207, header, complete(`"results":[`+result+`],"errors":[`+raw+`,`+nameless+`]`)),
+		func(c *Config) { c.KeepResult = true }).
 		Create(t.Context(), "contacts", three())
 	a.Call.Duration = 0
 	want := worker.Answer{
 		Class: worker.Answered,
 		Outcomes: []worker.Outcome{
-			{Verdict: worker.Created, RecordID: "1", URL: "https://app/1", Warnings: []byte(`[{"m":1}]`), Result: []byte(result)},
-			{Verdict: worker.Rejected, Errors: []worker.APIError{{Category: "VALIDATION_ERROR", Message: "a\x00b \uFFFD", Raw: []byte(raw)}}},
+			{Verdict: worker.Created, RecordID: "1", URL: "https://app/1", Warnings: []byte(`[{"m":1}]`),
+				Result: []byte(result)},
+			{Verdict: worker.Rejected, Errors: []worker.APIError{{Category: "VALIDATION_ERROR", Message: "a\x00b \uFFFD",
+				Raw: []byte(raw)}}},
 			{Verdict: worker.Unknown, Errors: []worker.APIError{{Category: "OTHER", Message: "x", Raw: []byte(nameless)}}},
 		},
 		Call: worker.Call{Status: 207, Success: true, CorrelationID: "corr-1",
@@ -98,7 +112,8 @@ func TestCreateDetails(t *testing.T) {
 }
 
 func TestErrorAnswerDetails(t *testing.T) {
-	body := `{"category":"VALIDATION_ERROR","correlationId":"corr-2","message":"one\n two\u0000` + strings.Repeat("é", 1000) + `"}`
+	body := `{"category":"VALIDATION_ERROR","correlationId":"corr-2","message":"one\n two\u0000` +
+		strings.Repeat("é", 1000) + `"}`
 	call := client(t, fixed(400, nil, body)).Create(t.Context(), "contacts", three()).Call
 	if call.CorrelationID != "corr-2" || string(call.Raw) != body {
 		t.Errorf("correlation id %q, raw %q", call.CorrelationID, call.Raw)
@@ -136,7 +151,8 @@ func TestTraceIDWithComma(t *testing.T) {
 // A contradiction keeps what was said.
 func TestContradictionKeepsItsParts(t *testing.T) {
 	first, second := `{"id":"1","objectWriteTraceId":"ta"}`, `{"id":"9","objectWriteTraceId":"ta"}`
-	a := client(t, fixed(201, nil, complete(`"results":[`+first+`,`+second+`]`))).Create(t.Context(), "contacts", three()[:1])
+	a := client(t, fixed(201, nil, complete(`"results":[`+first+`,`+second+`]`))).Create(t.Context(), "contacts",
+		three()[:1])
 	var kept []string
 	for _, e := range a.Outcomes[0].Errors {
 		kept = append(kept, string(e.Raw))

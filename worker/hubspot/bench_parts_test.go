@@ -14,12 +14,14 @@ import (
 func contracts() (inputs []worker.Input, body []byte) {
 	var results bytes.Buffer
 	for i := range MaxInputs {
-		properties := fmt.Sprintf(`{"name":"Contract 2026-%d","amount":"1250.00","currency":"EUR","start_date":"2026-02-01","external_id":"c-%06d"}`, i, i)
+		properties := fmt.Sprintf(`{"name":"Contract 2026-%d","amount":"1250.00","currency":"EUR","start_date":"2026-02-01",`+
+			`"external_id":"c-%06d"}`, i, i)
 		inputs = append(inputs, worker.Input{Body: []byte(`{"properties":` + properties + `,"associations":[]}`)})
 		if i > 0 {
 			results.WriteByte(',')
 		}
-		fmt.Fprintf(&results, `{"id":"%d","properties":%s,"createdAt":"2026-02-01T00:00:00.000Z","updatedAt":"2026-02-01T00:00:00.000Z",`+
+		fmt.Fprintf(&results, `{"id":"%d","properties":%s,"createdAt":"2026-02-01T00:00:00.000Z",`+
+			`"updatedAt":"2026-02-01T00:00:00.000Z",`+
 			`"archived":false,"objectWriteTraceId":"i%d"}`, 171591000198+i, properties, MaxInputs-1-i)
 	}
 	return inputs, []byte(complete(`"results":[` + results.String() + `]`))

@@ -16,14 +16,17 @@ func BenchmarkCreateAccount(b *testing.B) {
 	var inputs []worker.Input
 	var results bytes.Buffer
 	for i := range MaxInputs {
-		properties := fmt.Sprintf(`{"hs_object_source":"billing","name":"Contract 2026-%d","amount":"1250.00","currency":"EUR",`+
+		properties := fmt.Sprintf(`{"hs_object_source":"billing","name":"Contract 2026-%d","amount":"1250.00",`+
+			`"currency":"EUR",`+
 			`"start_date":"2026-02-01","end_date":"2027-01-31","external_id":"c-%06d","auto_renew":"true"}`, i, i)
-		inputs = append(inputs, worker.Input{Body: []byte(`{"associations":[{"to":{"id":"9876543210"},"types":[{"associationCategory":` +
+		inputs = append(inputs, worker.Input{Body: []byte(`{"associations":[{"to":{"id":"9876543210"},` +
+			`"types":[{"associationCategory":` +
 			`"HUBSPOT_DEFINED","associationTypeId":341}]}],"properties":` + properties + `}`)})
 		if i > 0 {
 			results.WriteByte(',')
 		}
-		fmt.Fprintf(&results, `{"id":"%d","properties":%s,"createdAt":"2026-02-01T00:00:00.000Z","updatedAt":"2026-02-01T00:00:00.000Z",`+
+		fmt.Fprintf(&results, `{"id":"%d","properties":%s,"createdAt":"2026-02-01T00:00:00.000Z",`+
+			`"updatedAt":"2026-02-01T00:00:00.000Z",`+
 			`"archived":false,"url":"https://app.hubspot.com/contacts/1/record/0-721/%d","objectWriteTraceId":"i%d"}`,
 			171591000198+i, properties, 171591000198+i, MaxInputs-1-i)
 	}

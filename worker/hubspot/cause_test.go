@@ -48,7 +48,8 @@ func TestCause(t *testing.T) {
 		})
 	}
 	c := client(t, fixed(404, nil, `{"category":"OBJECT_NOT_FOUND","context":{"ids":["1"]}}`))
-	if call := c.Read(t.Context(), "contacts", "", []string{"1"}, nil).Call; call.Cause != worker.NoCause || !call.Success || call.AboutAccount {
+	if call := c.Read(t.Context(), "contacts", "", []string{"1"}, nil).Call; call.Cause != worker.NoCause ||
+		!call.Success || call.AboutAccount {
 		t.Errorf("a read of a record that is not there: %+v", call)
 	}
 	gone := client(t, fixed(200, nil, ""), func(cfg *Config) { cfg.BaseURL = "http://127.0.0.1:1" })

@@ -15,7 +15,8 @@ import (
 // A token that is echoed is in nothing that an answer has.
 func TestTokenIsHidden(t *testing.T) {
 	echo := `{"id":"1","objectWriteTraceId":"ta","url":"u` + marker + `","warnings":["` + marker + `"]}`
-	fault := `{"category":"` + marker + `","message":"` + strings.ReplaceAll(marker, "=", `\u003d`) + `","context":{"objectWriteTraceId":["tb"]}}`
+	fault := `{"category":"` + marker + `","message":"` + strings.ReplaceAll(marker, "=", `\u003d`) +
+		`","context":{"objectWriteTraceId":["tb"]}}`
 	for status, body := range map[int]string{
 		201: complete(`"results":[` + echo + `],"errors":[` + fault + `,` + strings.Replace(fault, "tb", "zz", 1) + `]`),
 		200: marker,
@@ -26,7 +27,8 @@ func TestTokenIsHidden(t *testing.T) {
 		504: strings.NewReplacer("/", `\/`, "=", `\u003d`).Replace(marker),
 		502: strings.Repeat("x", maxRaw-10) + strings.ReplaceAll(marker, "/", `\/`),
 	} {
-		header := http.Header{"Location": {"http://" + marker}, "Content-Type": {marker}, "X-Hubspot-Correlation-Id": {marker}}
+		header := http.Header{"Location": {"http://" + marker}, "Content-Type": {marker},
+			"X-Hubspot-Correlation-Id": {marker}}
 		c := client(t, fixed(status, header, body), func(c *Config) { c.Token = StaticToken(marker); c.KeepResult = true })
 		a := c.Create(t.Context(), "contacts", three())
 		read := c.Read(t.Context(), "contacts", "p", []string{"x"}, nil)
@@ -87,7 +89,8 @@ func TestTokenRotation(t *testing.T) {
 	call(worker.Answered)
 	write("other-token")
 	call(worker.Answered)
-	if want := "Bearer first-token Bearer first-token Bearer first-token Bearer other-token"; strings.Join(got, " ") != want {
+	if want := "Bearer first-token Bearer first-token Bearer first-token Bearer other-token"; strings.Join(got,
+		" ") != want {
 		t.Errorf("sent %q", got)
 	}
 	if len(versions) != 3 { // none, first, other

@@ -36,7 +36,8 @@ func agree(body []byte) (taken bool, err error) {
 	if rest := strings.Trim(string(body[long.in.json.InputOffset():]), " \t\r\n"); rest != "" {
 		return true, fmt.Errorf("taken, though %q follows", rest)
 	}
-	if diff := cmp.Diff(long.read(), short.read(), cmp.AllowUnexported(result{}, apiError{}, detail{}, absent{})); diff != "" {
+	if diff := cmp.Diff(long.read(), short.read(),
+		cmp.AllowUnexported(result{}, apiError{}, detail{}, absent{})); diff != "" {
 		return true, fmt.Errorf("something else is read: %s", diff)
 	}
 	if short.policy+short.correlation != "" || short.numErrors || long.numErrors {
@@ -49,7 +50,8 @@ var plainAnswers = []string{
 	`{"status":"COMPLETE"}`,
 	complete(`"results":[]`),
 	complete(`"results":[{"x":[]}]`),
-	complete(`"results":[{"id":"1","properties":{"a":"x \"y\"","n":null},"createdAt":"2026-02-01T00:00:00.000Z","archived":false,` +
+	complete(`"results":[{"id":"1","properties":{"a":"x \"y\"","n":null},"createdAt":"2026-02-01T00:00:00.000Z",` +
+		`"archived":false,` +
 		`"url":"https://app/1","objectWriteTraceId":"i0"},{"id":2,"warnings":[{"a":[1]}],"objectWriteTraceId":"i1"}]`),
 	" {\n\"results\" : [ { \"id\" : \"1\" , \"x\" : [ 1 , { } ] } ] , \"status\" : \"PENDING\" } \r\n",
 }
@@ -91,7 +93,8 @@ func TestPlainDeclines(t *testing.T) {
 // Answers that were changed a little are what they are for the long way, too.
 func TestPlainAgrees(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
-	pieces := []string{`{`, `}`, `[`, `]`, `"`, `,`, `:`, `\`, ` `, "\n", `0`, `-`, `null`, `true`, `""`, `"id":"1",`, `"id":7,`, `"results":[],`,
+	pieces := []string{`{`, `}`, `[`, `]`, `"`, `,`, `:`, `\`, ` `, "\n", `0`, `-`, `null`, `true`, `""`, `"id":"1",`,
+		`"id":7,`, `"results":[],`,
 		`"status":"X",`, `"objectWriteTraceId":"i2",`, `"properties":{},`, `"url":null,`, `\u0041`, `\n`, "é", "\x00", "\xff"}
 	taken := 0
 	for range 30_000 {

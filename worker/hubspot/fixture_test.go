@@ -47,7 +47,8 @@ func words(outcomes []worker.Outcome) string {
 func client(t testing.TB, handler http.HandlerFunc, configure ...func(*Config)) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
-	cfg := Config{BaseURL: server.URL, Token: StaticToken("pat-test"), IDProperty: map[string]string{"contacts": idProperty}}
+	cfg := Config{BaseURL: server.URL, Token: StaticToken("pat-test"),
+		IDProperty: map[string]string{"contacts": idProperty}}
 	for _, f := range configure {
 		f(&cfg)
 	}
@@ -71,8 +72,9 @@ func fixed(status int, header http.Header, body string) http.HandlerFunc {
 
 var (
 	html     = "<html><body><h1>Bad Gateway</h1>\x00\xff</body></html>"
-	conflict = `{"status":"error","category":"CONFLICT","message":"Contact already exists. Existing ID: 171591000198","context":{"objectWriteTraceId":["tb"]}}`
-	invalid  = `{"status":"error","category":"VALIDATION_ERROR","message":"bad","context":{"objectWriteTraceId":["tb"]}}`
+	conflict = `{"status":"error","category":"CONFLICT","message":"Contact already exists. Existing ID: 171591000198",` +
+		`"context":{"objectWriteTraceId":["tb"]}}`
+	invalid = `{"status":"error","category":"VALIDATION_ERROR","message":"bad","context":{"objectWriteTraceId":["tb"]}}`
 )
 
 // checkLaws are the promises that hold for any answer.

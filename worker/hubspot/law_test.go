@@ -31,10 +31,13 @@ func FuzzAnswer(f *testing.F) {
 	for _, body := range []string{ok, ok[:len(ok)-9], html, "", "null", "[]", "{}", conflict, invalid, "\x1f\x8b\x08",
 		complete(`"results":[],"errors":[` + conflict + `,` + invalid + `]`),
 		complete(`"results":[{"id":1,"id":2,"objectWriteTraceId":"ta"},{"id":"1","objectWriteTraceId":"tb"}]`),
-		`{"errors":[{"category":"CONFLICT","context":"{objectWriteTraceId=[ta, i2], existingId=[5]}","errors":[{"errors":[7]}]}]}`,
+		`{"errors":[{"category":"CONFLICT","context":"{objectWriteTraceId=[ta, i2], existingId=[5]}",` +
+			`"errors":[{"errors":[7]}]}]}`,
 		`{"category":"VALIDATION_ERROR","message":"` + coordinatesMessage("hs_sku", "x", "12") + `"}`,
-		`{"category":"VALIDATION_ERROR","message":"Property values were not valid: [{\"error\":\"CONTACT_EXISTS\",\"message\":\"Existing ID: 7\"}]"}`,
-		complete(`"results":[{"id":"1","properties":{"email":"Ann@x","n":null}}],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["bob@x"]}}]`),
+		`{"category":"VALIDATION_ERROR","message":"Property values were not valid: [{\"error\":\"CONTACT_EXISTS\",` +
+			`\"message\":\"Existing ID: 7\"}]"}`,
+		complete(`"results":[{"id":"1","properties":{"email":"Ann@x","n":null}}],"errors":[{"category":"OBJECT_NOT_FOUND",` +
+			`"context":{"ids":["bob@x"]}}]`),
 		`{"category":"OBJECT_NOT_FOUND","errors":[{"context":"{ids=[Ann@x, bob@x]}"}]}`,
 		`{"status":"error","message":"Unable to infer object type from: leases"}`,
 		`{"category":"MISSING_SCOPES","errors":[{"context":{"requiredGranularScopes":["crm.objects.deals.write"]}}]}`,
@@ -135,7 +138,8 @@ func TestAnswerLaw(t *testing.T) {
 					facts[at].fault = facts[at].fault || category == "VALIDATION_ERROR"
 				}
 			}
-			errs = append(errs, fmt.Sprintf(`{"category":%q,"context":{"objectWriteTraceId":[%s]}}`, category, strings.Join(words, ",")))
+			errs = append(errs, fmt.Sprintf(`{"category":%q,"context":{"objectWriteTraceId":[%s]}}`, category,
+				strings.Join(words, ",")))
 		}
 		for at := range facts {
 			for id := range facts[at].ids {
@@ -153,7 +157,8 @@ func TestAnswerLaw(t *testing.T) {
 				}
 			}
 		}
-		a := answered(inputs, 207, nil, []byte(complete(`"errors":[`+strings.Join(errs, ",")+`],"results":[`+strings.Join(results, ",")+`]`)), nil)
+		a := answered(inputs, 207, nil, []byte(complete(`"errors":[`+strings.Join(errs, ",")+`],"results":[`+
+			strings.Join(results, ",")+`]`)), nil)
 		checkLaws(t, a, n)
 		for at, f := range facts {
 			want := worker.Unknown

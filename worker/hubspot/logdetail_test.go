@@ -20,12 +20,16 @@ func TestLogDetail(t *testing.T) {
 		"conflict":  {409, strings.ReplaceAll(fault, "VALIDATION_ERROR", "CONFLICT"), "409 CONFLICT"},
 		"failed":    {500, fault, "500 VALIDATION_ERROR"},
 		"forbidden": {403, fault, "403 VALIDATION_ERROR (grant the credential"},
-		"missing scopes": {403, `{"category":"MISSING_SCOPES","message":"` + value + `","errors":[{"context":{"requiredGranularScopes":["crm.b.write","crm.a.write","` +
+		"missing scopes": {403, `{"category":"MISSING_SCOPES","message":"` + value +
+			`","errors":[{"context":{"requiredGranularScopes":["crm.b.write","crm.a.write","` +
 			value + `"]}}]}`, "403 MISSING_SCOPES (grant the credential the scopes crm.a.write, crm.b.write)"},
-		"missing scopes, in Java": {403, `{"category":"MISSING_SCOPES","message":"` + value + `","context":"{missingScopes=[crm.b.write, crm.a.write]}"}`,
+		"missing scopes, in Java": {403, `{"category":"MISSING_SCOPES","message":"` + value +
+			`","context":"{missingScopes=[crm.b.write, crm.a.write]}"}`,
 			"403 MISSING_SCOPES (grant the credential the scopes crm.a.write, crm.b.write)"},
-		"object type":      {400, `{"message":"Unable to infer object type from: ` + value + `"}`, "400 Bad Request (the account does not know the object type)"},
-		"not found":        {404, `{"category":"OBJECT_NOT_FOUND","message":"` + value + `"}`, "404 OBJECT_NOT_FOUND (check the object type"},
+		"object type": {400, `{"message":"Unable to infer object type from: ` + value + `"}`,
+			"400 Bad Request (the account does not know the object type)"},
+		"not found": {404, `{"category":"OBJECT_NOT_FOUND","message":"` + value + `"}`,
+			"404 OBJECT_NOT_FOUND (check the object type"},
 		"an error unnamed": {207, complete(`"results":[],"numErrors":1,"errors":[` + fault + `]`), "207: 0 created"},
 	} {
 		t.Run(name, func(t *testing.T) {

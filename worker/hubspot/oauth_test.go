@@ -24,7 +24,8 @@ type memory struct {
 
 func newMemory() *memory { return &memory{values: map[string][]byte{}, at: map[string]time.Time{}} }
 
-func (m *memory) ChangeSecret(_ context.Context, name string, change func([]byte, time.Duration) ([]byte, error)) error {
+func (m *memory) ChangeSecret(_ context.Context, name string,
+	change func([]byte, time.Duration) ([]byte, error)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	value, err := change(m.values[name], time.Since(m.at[name]))
@@ -45,7 +46,8 @@ func (e endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func oauth(t *testing.T, vault Vault, secret, refresh string, e endpoint) *OAuth {
 	t.Helper()
-	o, err := NewOAuth(OAuthConfig{ClientID: "app", ClientSecret: StaticToken(secret), RefreshToken: StaticToken(refresh), Vault: vault})
+	o, err := NewOAuth(OAuthConfig{ClientID: "app", ClientSecret: StaticToken(secret), RefreshToken: StaticToken(refresh),
+		Vault: vault})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +113,8 @@ func TestOAuthAheadOfTime(t *testing.T) {
 func TestOAuthRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made, vault := 0, newMemory()
-		one, two := oauth(t, vault, "secret", "refresh", numbered(&made)), oauth(t, vault, "secret", "refresh", numbered(&made))
+		one, two := oauth(t, vault, "secret", "refresh", numbered(&made)),
+			oauth(t, vault, "secret", "refresh", numbered(&made))
 		ask := func(o *OAuth, want string) {
 			t.Helper()
 			if got, err := o.Token(t.Context()); got != want || err != nil {
@@ -120,7 +123,8 @@ func TestOAuthRefused(t *testing.T) {
 		}
 		ask(one, "access-1")
 		ask(two, "access-1")
-		if err := one.Refused(t.Context(), "access-1"); err == nil || errors.Is(err, ErrTokenLater) || !strings.Contains(err.Error(), "as soon as it was made") {
+		if err := one.Refused(t.Context(), "access-1"); err == nil || errors.Is(err, ErrTokenLater) ||
+			!strings.Contains(err.Error(), "as soon as it was made") {
 			t.Errorf("error %v", err)
 		}
 		time.Sleep(young)
@@ -203,7 +207,8 @@ func TestOAuthAnswers(t *testing.T) {
 			if token != "t" || err != nil {
 				t.Errorf("%d %s: %q, %v", x.status, x.body, token, err)
 			}
-		case err == nil || errors.Is(err, ErrTokenLater) != (x.want == later) || x.want != later && !strings.Contains(err.Error(), x.want):
+		case err == nil || errors.Is(err, ErrTokenLater) != (x.want == later) ||
+			x.want != later && !strings.Contains(err.Error(), x.want):
 			t.Errorf("%d %s: %v, want %s", x.status, x.body, err, x.want)
 		case strings.Contains(err.Error(), "MARKER"):
 			t.Errorf("%d %s: it tells a secret: %v", x.status, x.body, err)
@@ -216,11 +221,13 @@ func TestOAuthRequest(t *testing.T) {
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = []string{r.Method + " " + r.RequestURI, r.Header.Get("Content-Type"), r.UserAgent(), r.Header.Get("Authorization"), string(body)}
+		got = []string{r.Method + " " + r.RequestURI, r.Header.Get("Content-Type"), r.UserAgent(),
+			r.Header.Get("Authorization"), string(body)}
 		_, _ = io.WriteString(w, `{"access_token":"t","expires_in":1800}`)
 	}))
 	defer server.Close()
-	o, err := NewOAuth(OAuthConfig{BaseURL: server.URL + "/base/", Version: "2026-03", ClientID: "a&b", ClientSecret: StaticToken("s=+"),
+	o, err := NewOAuth(OAuthConfig{BaseURL: server.URL + "/base/", Version: "2026-03", ClientID: "a&b",
+		ClientSecret: StaticToken("s=+"),
 		RefreshToken: StaticToken("r"), Vault: newMemory(), UserAgent: "me"})
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,8 @@ func TestPropertyRequest(t *testing.T) {
 		t.Errorf("%s %q", got, body)
 	}
 	for _, name := range [][2]string{{"contacts", "a/b"}, {"con tacts", "a"}, {"", "a"}, {"a", ""}} {
-		if _, class, call := c.Property(t.Context(), name[0], name[1]); class != worker.PauseObjectType || !strings.Contains(call.Detail, "nothing was sent") {
+		if _, class, call := c.Property(t.Context(), name[0], name[1]); class != worker.PauseObjectType ||
+			!strings.Contains(call.Detail, "nothing was sent") {
 			t.Errorf("%q: %v %v", name, class, call)
 		}
 	}
@@ -35,8 +36,10 @@ func TestPropertyAnswers(t *testing.T) {
 	}{
 		"unique": {200, `{"name":"p","type":"string","fieldType":"text","hasUniqueValue":true,"archived":false,"more":[1]}`,
 			worker.Answered, Property{Name: "p", Type: "string", FieldType: "text", HasUniqueValue: true}},
-		"read-only":      {200, `{"name":"p","type":"number","modificationMetadata":{"readOnlyValue":true}}`, worker.Answered, Property{Name: "p", Type: "number", ReadOnly: true}},
-		"calculated":     {200, `{"name":"p","calculated":true,"archived":true}`, worker.Answered, Property{Name: "p", ReadOnly: true, Archived: true}},
+		"read-only": {200, `{"name":"p","type":"number","modificationMetadata":{"readOnlyValue":true}}`, worker.Answered,
+			Property{Name: "p", Type: "number", ReadOnly: true}},
+		"calculated": {200, `{"name":"p","calculated":true,"archived":true}`, worker.Answered,
+			Property{Name: "p", ReadOnly: true, Archived: true}},
 		"another":        {200, `{"name":"q","hasUniqueValue":true}`, worker.Ambiguous, Property{}},
 		"another's type": {200, `{"name":"p","hasUniqueValue":"yes"}`, worker.Ambiguous, Property{}},
 		"nothing":        {200, ``, worker.Ambiguous, Property{}},

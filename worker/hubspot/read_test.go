@@ -19,10 +19,13 @@ func TestReadRequest(t *testing.T) {
 		idProperty         string
 		values, properties []string
 	}{
-		`{"idProperty":"p\"q","inputs":[{"id":"a"},{"id":"b\n"}],"properties":["p\"q"],"propertiesWithHistory":[]}`: {`p"q`, []string{"a", "b\n"}, nil},
-		`{"idProperty":"p","inputs":[{"id":"a"}],"properties":["p","x","y"],"propertiesWithHistory":[]}`:            {"p", []string{"a"}, []string{"x", "p", "y", "x"}},
-		`{"inputs":[{"id":"7"}],"properties":[],"propertiesWithHistory":[]}`:                                        {"", []string{"7"}, nil},
-		`{"inputs":[{"id":"7"},{"id":"8"}],"properties":["x"],"propertiesWithHistory":[]}`:                          {"", []string{"7", "8"}, []string{"x"}},
+		`{"idProperty":"p\"q","inputs":[{"id":"a"},{"id":"b\n"}],"properties":["p\"q"],"propertiesWithHistory":[]}`: {`p"q`,
+			[]string{"a", "b\n"}, nil},
+		`{"idProperty":"p","inputs":[{"id":"a"}],"properties":["p","x","y"],"propertiesWithHistory":[]}`: {"p", []string{"a"},
+			[]string{"x", "p", "y", "x"}},
+		`{"inputs":[{"id":"7"}],"properties":[],"propertiesWithHistory":[]}`: {"", []string{"7"}, nil},
+		`{"inputs":[{"id":"7"},{"id":"8"}],"properties":["x"],"propertiesWithHistory":[]}`: {"", []string{"7", "8"},
+			[]string{"x"}},
 	} {
 		var path, body string
 		cl := client(t, func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +60,8 @@ func TestReadAnswers(t *testing.T) {
 	const (
 		ann     = `{"id":"1","properties":{"email":"ann@x"}}`
 		bob     = `{"id":2,"properties":{"x":null,"email":"bob@x"},"createdAt":"yesterday"}`
-		missing = `{"status":"error","category":"OBJECT_NOT_FOUND","message":"Could not get some objects","context":{"ids":["cy@x"]}}`
+		missing = `{"status":"error","category":"OBJECT_NOT_FOUND","message":"Could not get some objects",` +
+			`"context":{"ids":["cy@x"]}}`
 		nothing = "- - - - -"
 		others  = "- - missing - -"
 	)
@@ -70,36 +74,57 @@ func TestReadAnswers(t *testing.T) {
 		want   string
 	}{
 		{"some, case changed", 200, complete(`"results":[` + bob + `,` + ann + `]`), worker.Answered, "1 2 - - -"},
-		{"some missing, 207", 207, complete(`"numErrors":1,"results":[` + ann + `,` + bob + `],"errors":[` + missing + `]`), worker.Answered, "1 2 missing - -"},
-		{"one missing, 207 without results", 207, complete(`"results":[],"errors":[` + missing + `]`), worker.Answered, others},
+		{"some missing, 207", 207, complete(`"numErrors":1,"results":[` + ann + `,` + bob + `],"errors":[` + missing + `]`),
+			worker.Answered, "1 2 missing - -"},
+		{"one missing, 207 without results", 207, complete(`"results":[],"errors":[` + missing + `]`), worker.Answered,
+			others},
 		{"the same in a 200", 200, complete(`"results":[],"errors":[` + missing + `]`), worker.Answered, others},
-		{"one string", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":"cy@x"}}]`), worker.Answered, others},
-		{"in Java", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","context":"{ids=[cy@x, bob@x]}"}]`), worker.Answered, "- missing missing - -"},
-		{"an error within", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","errors":[{"context":{"ids":["cy@x"]}}]}]`), worker.Answered, others},
-		{"an error within, of another category", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","errors":[{"category":"VALIDATION_ERROR","context":{"ids":["cy@x"]}}]}]`),
+		{"one string", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":"cy@x"}}]`), worker.Answered,
+			others},
+		{"in Java", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","context":"{ids=[cy@x, bob@x]}"}]`),
+			worker.Answered, "- missing missing - -"},
+		{"an error within", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND",` +
+			`"errors":[{"context":{"ids":["cy@x"]}}]}]`), worker.Answered, others},
+		{"an error within, of another category", 207,
+			complete(`"errors":[{"category":"OBJECT_NOT_FOUND","errors":[{"category":"VALIDATION_ERROR",` +
+				`"context":{"ids":["cy@x"]}}]}]`),
 			worker.Answered, nothing},
-		{"case changed", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["CY@x","dee@x"]}}]`), worker.Answered, others},
-		{"all missing, each named", 207, complete(`"results":[],"errors":[` + all + `]`), worker.Answered, "missing missing missing missing missing"},
+		{"case changed", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["CY@x","dee@x"]}}]`),
+			worker.Answered, others},
+		{"all missing, each named", 207, complete(`"results":[],"errors":[` + all + `]`), worker.Answered,
+			"missing missing missing missing missing"},
 		{"one twice", 200, complete(`"results":[` + ann + `,` + ann + `,` + bob + `]`), worker.Answered, "1 2 - - -"},
 
 		// What proves nothing about what it leaves out.
 		{"none, 200", 200, complete(`"results":[]`), worker.Answered, nothing},
-		{"another error", 207, complete(`"results":[` + ann + `],"errors":[{"category":"INTERNAL_ERROR","context":{"ids":["cy@x"]}}]`), worker.Answered, "1 - - - -"},
-		{"an error without a category", 207, complete(`"results":[` + ann + `],"errors":[` + missing + `,{"context":{"ids":["bob@x"]}}]`), worker.Answered, "1 - missing - -"},
-		{"a category without ids", 207, complete(`"results":[],"errors":[{"category":"OBJECT_NOT_FOUND","message":"cy@x"}]`), worker.Answered, nothing},
-		{"errors counted and not told", 207, complete(`"numErrors":2,"results":[` + ann + `]`), worker.Answered, "1 - - - -"},
-		{"two records of one value", 200, complete(`"results":[` + ann + `,{"id":"9","properties":{"email":"ANN@X"}}]`), worker.Answered, nothing},
-		{"two values of one record", 200, complete(`"results":[` + ann + `,{"id":"1","properties":{"email":"bob@x"}}]`), worker.Answered, nothing},
-		{"found and missing", 207, complete(`"results":[` + ann + `,` + bob + `],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["bob@x"]}}]`), worker.Answered, "1 - - - -"},
-		{"two records, and missing", 207, complete(`"results":[` + ann + `,{"id":"9","properties":{"email":"ANN@X"}}],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["Ann@x"]}}]`),
+		{"another error", 207, complete(`"results":[` + ann +
+			`],"errors":[{"category":"INTERNAL_ERROR","context":{"ids":["cy@x"]}}]`), worker.Answered, "1 - - - -"},
+		{"an error without a category", 207, complete(`"results":[` + ann + `],"errors":[` + missing +
+			`,{"context":{"ids":["bob@x"]}}]`), worker.Answered, "1 - missing - -"},
+		{"a category without ids", 207, complete(`"results":[],"errors":[{"category":"OBJECT_NOT_FOUND","message":"cy@x"}]`),
 			worker.Answered, nothing},
-		{"another value is normalised", 200, complete(`"results":[{"id":"9","properties":{"email":"0"}},` + ann + `]`), worker.Answered, "1 - - - -"},
-		{"a value nobody asked for", 200, complete(`"results":[{"id":"9","properties":{"email":"zoe@x"}}]`), worker.Answered, nothing},
-		{"missing what nobody asked for", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["zoe@x"]}}]`), worker.Answered, nothing},
+		{"errors counted and not told", 207, complete(`"numErrors":2,"results":[` + ann + `]`), worker.Answered, "1 - - - -"},
+		{"two records of one value", 200, complete(`"results":[` + ann + `,{"id":"9","properties":{"email":"ANN@X"}}]`),
+			worker.Answered, nothing},
+		{"two values of one record", 200, complete(`"results":[` + ann + `,{"id":"1","properties":{"email":"bob@x"}}]`),
+			worker.Answered, nothing},
+		{"found and missing", 207, complete(`"results":[` + ann + `,` + bob +
+			`],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["bob@x"]}}]`), worker.Answered, "1 - - - -"},
+		{"two records, and missing", 207, complete(`"results":[` + ann +
+			`,{"id":"9","properties":{"email":"ANN@X"}}],` +
+			`"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["Ann@x"]}}]`),
+			worker.Answered, nothing},
+		{"another value is normalised", 200, complete(`"results":[{"id":"9","properties":{"email":"0"}},` + ann + `]`),
+			worker.Answered, "1 - - - -"},
+		{"a value nobody asked for", 200, complete(`"results":[{"id":"9","properties":{"email":"zoe@x"}}]`), worker.Answered,
+			nothing},
+		{"missing what nobody asked for", 207, complete(`"errors":[{"category":"OBJECT_NOT_FOUND",` +
+			`"context":{"ids":["zoe@x"]}}]`), worker.Answered, nothing},
 		{"a result without the property", 200, complete(`"results":[{"id":"9","properties":{}}]`), worker.Answered, nothing},
 		{"a result that is no object", 200, complete(`"results":[null]`), worker.Answered, nothing},
 		{"a result without an id", 200, complete(`"results":[{"properties":{"email":"bob@x"}}]`), worker.Answered, nothing},
-		{"two values it could be", 200, complete(`"results":[{"id":"9","properties":{"email":"DEE@x"}}]`), worker.Answered, nothing},
+		{"two values it could be", 200, complete(`"results":[{"id":"9","properties":{"email":"DEE@x"}}]`), worker.Answered,
+			nothing},
 		{"PENDING", 200, `{"status":"PENDING","results":[` + ann + `]}`, worker.Answered, "1 - - - -"},
 		{"no status", 200, `{"results":[]}`, worker.Answered, nothing},
 		{"no results", 200, complete(`"errors":[]`), worker.Answered, nothing},
@@ -107,13 +132,16 @@ func TestReadAnswers(t *testing.T) {
 		{"an empty object", 200, `{}`, worker.Answered, nothing},
 
 		{"404, all named at the top", 404, all, worker.Answered, "missing missing missing missing missing"},
-		{"404, all named within", 404, `{"category":"OBJECT_NOT_FOUND","errors":[{"context":{"ids":["cy@x","bob@x"]}}]}`, worker.Answered, "- missing missing - -"},
+		{"404, all named within", 404, `{"category":"OBJECT_NOT_FOUND","errors":[{"context":{"ids":["cy@x","bob@x"]}}]}`,
+			worker.Answered, "- missing missing - -"},
 		{"404, named in an error of its own", 404, `{"message":"x","errors":[` + missing + `]}`, worker.Answered, others},
 		{"404, some named", 404, missing, worker.Answered, others},
 		{"404 without a name", 404, `{"category":"OBJECT_NOT_FOUND","message":"no"}`, worker.Answered, nothing},
-		{"404 in words", 404, `{"message":"Could not get some CONTACT objects, they may be deleted or not exist"}`, worker.Answered, nothing},
+		{"404 in words", 404, `{"message":"Could not get some CONTACT objects, they may be deleted or not exist"}`,
+			worker.Answered, nothing},
 		{"404 of a wrong path", 404, `{"message":"Resource not found"}`, worker.PauseObjectType, nothing},
-		{"404 of the object type", 404, `{"category":"OBJECT_NOT_FOUND","message":"Unable to infer object type from: x","context":{"ids":["cy@x"]}}`, worker.PauseObjectType, nothing},
+		{"404 of the object type", 404, `{"category":"OBJECT_NOT_FOUND","message":"Unable to infer object type from: x",` +
+			`"context":{"ids":["cy@x"]}}`, worker.PauseObjectType, nothing},
 		{"404 HTML", 404, html, worker.PauseObjectType, nothing},
 		{"404 cut", 404, all[:len(all)-9], worker.Answered, nothing},
 		{"400 of the object type", 400, `{"message":"Unable to infer object type from: x"}`, worker.PauseObjectType, nothing},
@@ -129,12 +157,14 @@ func TestReadAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := client(t, fixed(c.status, nil, c.body)).Read(t.Context(), "contacts", idProperty, values, nil)
-			if got := tells(a, values); got != c.want || a.Class != c.class || len(a.Found)+len(a.Missing)+strings.Count(got, "-") != len(values) {
+			if got := tells(a, values); got != c.want || a.Class != c.class ||
+				len(a.Found)+len(a.Missing)+strings.Count(got, "-") != len(values) {
 				t.Errorf("class %v, want %v; %s, want %s; %s", a.Class, c.class, got, c.want, a.Call.Detail)
 			}
 			open := fmt.Sprintf("%d that tells nothing of %d of 5 values", c.status, strings.Count(c.want, "-"))
 			switch complete := !strings.Contains(c.want, "-"); {
-			case c.class == worker.Answered && !complete && (a.Call.LogDetail != open || !strings.HasPrefix(a.Call.Detail, open+": ") || string(a.Call.Raw) != c.body),
+			case c.class == worker.Answered && !complete &&
+				(a.Call.LogDetail != open || !strings.HasPrefix(a.Call.Detail, open+": ") || string(a.Call.Raw) != c.body),
 				c.class == worker.Answered && complete && (a.Call.Detail != "" || a.Call.Raw != nil):
 				t.Errorf("gist %q, detail %q, raw %s", a.Call.LogDetail, a.Call.Detail, a.Call.Raw)
 			}
@@ -149,16 +179,19 @@ func TestReadOne(t *testing.T) {
 		body  string
 		want  string
 	}{
-		"no echo":              {"007", `"results":[{"id":"9"}]`, "9"},
-		"another echo":         {"007", `"results":[{"id":"9","archived":true,"properties":{"email":"7"}}]`, "9"},
-		"another echo, twice":  {"007", `"results":[{"id":"9","properties":{"email":"7"}},{"id":"9"}]`, "9"},
-		"two records":          {"007", `"results":[{"id":"9","properties":{"email":"7"}},{"id":"8","properties":{"email":"8"}}]`, "-"},
-		"two, one of which it": {"007", `"results":[{"id":"9","properties":{"email":"7"}},{"id":"8","properties":{"email":"007"}}]`, "8"},
-		"no record id":         {"007", `"results":[{"properties":{"email":"007"}}]`, "-"},
-		"two record ids":       {"007", `"results":[{"id":"9","id":"8"}]`, "-"},
-		"missing, too":         {"007", `"results":[{"id":"9"}],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["007"]}}]`, "-"},
-		"another missing":      {"007", `"results":[],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["7"]}}]`, "-"},
-		"missing, in Java":     {"a, b", `"errors":[{"category":"OBJECT_NOT_FOUND","context":"{ids=[a, b]}"}]`, "missing"},
+		"no echo":             {"007", `"results":[{"id":"9"}]`, "9"},
+		"another echo":        {"007", `"results":[{"id":"9","archived":true,"properties":{"email":"7"}}]`, "9"},
+		"another echo, twice": {"007", `"results":[{"id":"9","properties":{"email":"7"}},{"id":"9"}]`, "9"},
+		"two records": {"007", `"results":[{"id":"9","properties":{"email":"7"}},{"id":"8","properties":{"email":"8"}}]`,
+			"-"},
+		"two, one of which it": {"007", `"results":[{"id":"9","properties":{"email":"7"}},{"id":"8",` +
+			`"properties":{"email":"007"}}]`, "8"},
+		"no record id":   {"007", `"results":[{"properties":{"email":"007"}}]`, "-"},
+		"two record ids": {"007", `"results":[{"id":"9","id":"8"}]`, "-"},
+		"missing, too": {"007", `"results":[{"id":"9"}],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["007"]}}]`,
+			"-"},
+		"another missing":  {"007", `"results":[],"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["7"]}}]`, "-"},
+		"missing, in Java": {"a, b", `"errors":[{"category":"OBJECT_NOT_FOUND","context":"{ids=[a, b]}"}]`, "missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := client(t, fixed(200, nil, complete(c.body))).Read(t.Context(), "contacts", idProperty, []string{c.value}, nil)
@@ -181,14 +214,18 @@ func TestReadAmbiguousJava(t *testing.T) {
 }
 
 func TestReadByRecordID(t *testing.T) {
-	body := complete(`"results":[{"id":"8","properties":{"a":"x","n":null,"e":""}},{"id":"10","properties":{"hs_object_id":"9"}}],` +
+	body := complete(`"results":[{"id":"8","properties":{"a":"x","n":null,"e":""}},{"id":"10",` +
+		`"properties":{"hs_object_id":"9"}}],` +
 		`"errors":[{"category":"OBJECT_NOT_FOUND","context":{"ids":["7"]}}]`)
-	a := client(t, fixed(207, nil, body)).Read(t.Context(), "contacts", "", []string{"7", "8", "9"}, []string{"a", "n", "e", "z"})
+	a := client(t, fixed(207, nil, body)).Read(t.Context(), "contacts", "", []string{"7", "8", "9"},
+		[]string{"a", "n", "e", "z"})
 	want := map[string]worker.Found{"8": {RecordID: "8", Properties: map[string]string{"a": "x", "e": ""}}}
 	if diff := cmp.Diff(want, a.Found); diff != "" || tells(a, []string{"7", "8", "9"}) != "missing 8 -" {
 		t.Errorf("%s %v", diff, a.Missing)
 	}
-	one := client(t, fixed(200, nil, complete(`"results":[{"id":"10"}]`))).Read(t.Context(), "contacts", "", []string{"9"}, nil) // merged into another
+	// merged into another
+	one := client(t, fixed(200, nil, complete(`"results":[{"id":"10"}]`))).Read(t.Context(), "contacts", "", []string{"9"},
+		nil)
 	if one.Found["9"].RecordID != "10" {
 		t.Errorf("%+v", one)
 	}
@@ -196,11 +233,13 @@ func TestReadByRecordID(t *testing.T) {
 
 // What surrounds a record that was found.
 func TestReadDetails(t *testing.T) {
-	body := complete(`"results":[{"id":"1","properties":{"n":7,"deep":{"x":1},"email":"ann@x","e":"\u00e9","e":"f"},"createdAt":"2026-02-01T01:02:03.004Z","url":"https://app/1"}]`)
+	body := complete(`"results":[{"id":"1","properties":{"n":7,"deep":{"x":1},"email":"ann@x","e":"\u00e9","e":"f"},` +
+		`"createdAt":"2026-02-01T01:02:03.004Z","url":"https://app/1"}]`)
 	cl := client(t, fixed(200, http.Header{"Date": {"Sun, 01 Feb 2026 00:00:10 GMT"}}, body))
 	want := worker.Found{RecordID: "1", URL: "https://app/1", CreatedAt: time.Date(2026, 2, 1, 1, 2, 3, 4e6, time.UTC)}
 	a := cl.Read(t.Context(), "contacts", idProperty, []string{"Ann@x"}, nil)
-	if diff := cmp.Diff(want, a.Found["Ann@x"]); diff != "" || !a.Call.Date.Equal(time.Date(2026, 2, 1, 0, 0, 10, 0, time.UTC)) {
+	if diff := cmp.Diff(want, a.Found["Ann@x"]); diff != "" ||
+		!a.Call.Date.Equal(time.Date(2026, 2, 1, 0, 0, 10, 0, time.UTC)) {
 		t.Error(diff, a.Call)
 	}
 	want.Properties = map[string]string{"email": "ann@x", "n": "7", "e": "é"}
@@ -212,9 +251,10 @@ func TestReadDetails(t *testing.T) {
 
 // The simulated CRM, which takes nothing that is not in order, takes these requests.
 func TestReadSimulated(t *testing.T) {
-	crm, err := hubspottest.Start(hubspottest.Config{Token: "pat-test", KeepProperties: true, ObjectTypes: map[string]hubspottest.ObjectType{
-		"contacts": {Unique: []string{"event_id"}},
-	}})
+	crm, err := hubspottest.Start(hubspottest.Config{Token: "pat-test", KeepProperties: true,
+		ObjectTypes: map[string]hubspottest.ObjectType{
+			"contacts": {Unique: []string{"event_id"}},
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

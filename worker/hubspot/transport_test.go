@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const okBody = `{"status":"COMPLETE","results":[{"id":"1","objectWriteTraceId":"ta"},{"id":"2","objectWriteTraceId":"tb"},{"id":"3","objectWriteTraceId":"i2"}]}`
+const okBody = `{"status":"COMPLETE","results":[{"id":"1","objectWriteTraceId":"ta"},{"id":"2",` +
+	`"objectWriteTraceId":"tb"},{"id":"3","objectWriteTraceId":"i2"}]}`
 
 // The request, to the byte.
 func TestCreateRequest(t *testing.T) {
@@ -52,7 +53,8 @@ func TestCreateRequest(t *testing.T) {
 			r.Header.Get("Accept-Encoding"), r.UserAgent(), string(body))
 	}, func(c *Config) { c.BaseURL += "/base/"; c.Version = "v3"; c.UserAgent = "me" })
 	c.Create(t.Context(), "2-123", inputs)
-	for i, w := range []string{"POST /base/crm/objects/v3/2-123/batch/create HTTP/1.1", "Bearer pat-test", "application/json", "", "me", want} {
+	for i, w := range []string{"POST /base/crm/objects/v3/2-123/batch/create HTTP/1.1", "Bearer pat-test",
+		"application/json", "", "me", want} {
 		if i >= len(got) || got[i] != w {
 			t.Errorf("got %q, want %q", got, w)
 		}
@@ -420,8 +422,10 @@ func TestNewRefusesBadConfig(t *testing.T) {
 // What was never sent is told apart from a call that came to nothing.
 func TestUnsent(t *testing.T) {
 	gone := client(t, func(http.ResponseWriter, *http.Request) {}, func(c *Config) { c.BaseURL = "http://127.0.0.1:1" })
-	without := client(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }, func(c *Config) { c.Token = failing{io.EOF} })
-	later := client(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") }, func(c *Config) { c.Token = failing{ErrTokenLater} })
+	without := client(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") },
+		func(c *Config) { c.Token = failing{io.EOF} })
+	later := client(t, func(http.ResponseWriter, *http.Request) { t.Error("it was sent") },
+		func(c *Config) { c.Token = failing{ErrTokenLater} })
 	inputs := []worker.Input{{Body: []byte(`{"properties":{}}`)}}
 	for name, c := range map[string]struct {
 		answer worker.Answer

@@ -10,13 +10,17 @@ import (
 // plain is taken whole, and other is declined though some of it is JSON.
 var (
 	plain = []string{
-		`{}`, `[]`, `""`, `0`, `-0`, `10`, `1.50`, `-1e9`, `1E+05`, `2.0e-7`, `true`, `false`, `null`, ` { "a" : [ 1 , "b" ] } `,
-		`{"a":{"b":[{"c":null}]},"d":"é and more than eight bytes"}`, `"a \"quoted\" word, \\ \/ \b\f\n\r\t"`, "\"\x7f\"", `{"":""}`,
+		`{}`, `[]`, `""`, `0`, `-0`, `10`, `1.50`, `-1e9`, `1E+05`, `2.0e-7`, `true`, `false`, `null`,
+		` { "a" : [ 1 , "b" ] } `,
+		`{"a":{"b":[{"c":null}]},"d":"é and more than eight bytes"}`, `"a \"quoted\" word, \\ \/ \b\f\n\r\t"`, "\"\x7f\"",
+		`{"":""}`,
 		strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth),
 	}
 	other = []string{
-		``, ` `, `{`, `}`, `[`, `[1`, `[1,`, `[,1]`, `[1 2]`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,}`, `{a:1}`, `{"a":1]`, `[1}`, `{"a":1`, `{1:1}`,
-		`01`, `-`, `+1`, `.5`, `1.`, `1.e1`, `1e`, `1e+`, `0x1`, `tru`, `nul`, `True`, `truer`, `"`, `"a`, `"\`, `"\"`, `"\x"`, `"\u0041"`,
+		``, ` `, `{`, `}`, `[`, `[1`, `[1,`, `[,1]`, `[1 2]`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,}`, `{a:1}`, `{"a":1]`, `[1}`,
+		`{"a":1`, `{1:1}`,
+		`01`, `-`, `+1`, `.5`, `1.`, `1.e1`, `1e`, `1e+`, `0x1`, `tru`, `nul`, `True`, `truer`, `"`, `"a`, `"\`, `"\"`,
+		`"\x"`, `"\u0041"`,
 		"\"\n\"", "\"12345678\x1f\"", "\"\x00\"", "\x00", "{}\x00", `{} {}`, `""""`, "\u00a0{}",
 		strings.Repeat("[", 2*maxDepth) + strings.Repeat("]", 2*maxDepth),
 	}

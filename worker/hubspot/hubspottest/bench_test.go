@@ -24,7 +24,8 @@ func BenchmarkCreate100(b *testing.B) {
 	const mark = "00000000"
 	var inputs []string
 	for i := range 100 {
-		inputs = append(inputs, fmt.Sprintf(`"event_id":"%s-%02d","email":"someone.%d@example.com","firstname":"Some","lastname":"One",`+
+		inputs = append(inputs, fmt.Sprintf(`"event_id":"%s-%02d","email":"someone.%d@example.com","firstname":"Some",`+
+			`"lastname":"One",`+
 			`"city":"Wherever it is that they live","note":"%s"`, mark, i, i, strings.Repeat("n", 80)))
 	}
 	template := []byte(batch(inputs...))

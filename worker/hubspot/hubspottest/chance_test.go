@@ -73,7 +73,8 @@ func TestScript(t *testing.T) {
 	s.Script(hubspottest.Answer500, hubspottest.None)
 	s.Script(hubspottest.Answer409)
 	create := func(body string) int { return post(t, s, "contacts/batch/create", body).status }
-	got := []int{create(batch(`"name":"a"`)), create(`{}`), create(batch(`"name":"a"`)), create(batch(`"name":"a"`)), create(batch(`"name":"a"`))}
+	got := []int{create(batch(`"name":"a"`)), create(`{}`), create(batch(`"name":"a"`)), create(batch(`"name":"a"`)),
+		create(batch(`"name":"a"`))}
 	if diff := cmp.Diff([]int{500, 400, 201, 409, 503}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -110,7 +111,8 @@ func TestChance(t *testing.T) {
 	run := func(seed uint64) (statuses []int) {
 		c, err := hubspottest.New(hubspottest.Config{
 			Token: token, Seed: seed, ObjectTypes: map[string]hubspottest.ObjectType{"deals": {}},
-			Rates: map[hubspottest.Fault]float64{hubspottest.Answer500: 0.25, hubspottest.Answer503: 0.05, hubspottest.Answer409: 0},
+			Rates: map[hubspottest.Fault]float64{hubspottest.Answer500: 0.25, hubspottest.Answer503: 0.05,
+				hubspottest.Answer409: 0},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -119,7 +121,8 @@ func TestChance(t *testing.T) {
 			statuses = append(statuses, inProcess(t.Context(), c, "deals/batch/create", batch(`"name":"a"`)).Code)
 		}
 		st := c.Stats()
-		for fault, want := range map[hubspottest.Fault]int{hubspottest.Answer500: n / 4, hubspottest.Answer503: n / 20, hubspottest.Answer409: 0} {
+		for fault, want := range map[hubspottest.Fault]int{hubspottest.Answer500: n / 4, hubspottest.Answer503: n / 20,
+			hubspottest.Answer409: 0} {
 			if got := st.Faults[fault]; got < want-want/3 || got > want+want/3 {
 				t.Errorf("%s: %d of %d calls, want about %d", fault, got, n, want)
 			}

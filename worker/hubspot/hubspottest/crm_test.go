@@ -42,10 +42,12 @@ func TestCreate(t *testing.T) {
 		if null, ok := r.Properties["hs_merged_object_ids"]; !ok || null != nil {
 			t.Error("no property is null")
 		}
-		if r.CreatedAt != "2026-03-01T12:00:00.123Z" || *r.Properties["hs_object_id"] != r.ID || *r.Properties["createdate"] != r.CreatedAt {
+		if r.CreatedAt != "2026-03-01T12:00:00.123Z" || *r.Properties["hs_object_id"] != r.ID ||
+			*r.Properties["createdate"] != r.CreatedAt {
 			t.Errorf("result %+v", r)
 		}
-		want := hubspottest.Record{ID: r.ID, CreatedAt: now, Properties: map[string]string{"event_id": "e" + n, "origin": "o" + n}}
+		want := hubspottest.Record{ID: r.ID, CreatedAt: now,
+			Properties: map[string]string{"event_id": "e" + n, "origin": "o" + n}}
 		if diff := cmp.Diff(want, records[r.ID]); diff != "" {
 			t.Errorf("record -want +got:\n%s", diff)
 		}
@@ -92,7 +94,8 @@ func TestPartialFailure(t *testing.T) {
 		`"colour":"red","shape":"\"round\""`,
 		`"name":"`+strings.Repeat("é", 65537)+`"`,
 	))
-	if a.status != 207 || a.Status != "COMPLETE" || a.NumErrors != 2 || len(a.Results) != 1 || *a.Results[0].ObjectWriteTraceID != "t0" {
+	if a.status != 207 || a.Status != "COMPLETE" || a.NumErrors != 2 || len(a.Results) != 1 ||
+		*a.Results[0].ObjectWriteTraceID != "t0" {
 		t.Fatalf("answered %d %.2000s", a.status, a.raw)
 	}
 	names("t1", "t2")(t, a)
@@ -105,7 +108,8 @@ func TestPartialFailure(t *testing.T) {
 	for _, e := range a.Errors {
 		hidden, ok := strings.CutPrefix(e.Message, "Property values were not valid: ")
 		var faults []fault
-		if err := json.Unmarshal([]byte(hidden), &faults); err != nil || !ok || e.Category != "VALIDATION_ERROR" || e.Status != "error" {
+		if err := json.Unmarshal([]byte(hidden), &faults); err != nil || !ok || e.Category != "VALIDATION_ERROR" ||
+			e.Status != "error" {
 			t.Errorf("error %+v: %v", e, err)
 		}
 		for _, f := range faults {
@@ -130,7 +134,8 @@ func TestPartialFailure(t *testing.T) {
 // TestWithoutTraceIDs: the first bad input fails the whole batch; nothing is written, nothing is claimed.
 func TestWithoutTraceIDs(t *testing.T) {
 	s := start(t, hubspottest.Config{})
-	if a := post(t, s, "contacts/batch/create", untraced(`"email":"old@x.y"`)); a.status != 201 || a.Results[0].ObjectWriteTraceID != nil {
+	if a := post(t, s, "contacts/batch/create", untraced(`"email":"old@x.y"`)); a.status != 201 ||
+		a.Results[0].ObjectWriteTraceID != nil {
 		t.Fatalf("answered %d %s", a.status, a.raw)
 	}
 	id := a0(t, s)
@@ -139,10 +144,12 @@ func TestWithoutTraceIDs(t *testing.T) {
 		status  int
 		message string
 	}{
-		"an unknown property":        {untraced(`"email":"a@x.y"`, `"colour":"x"`, `"shape":"y"`), 400, "colour"},
-		"a conflict":                 {untraced(`"email":"a@x.y"`, `"email":"old@x.y"`), 409, "Contact already exists. Existing ID: " + id},
-		"a conflict within":          {untraced(`"email":"a@x.y"`, `"email":"a@x.y"`), 409, "Contact already exists."},
-		"one trace id is missing":    {strings.Replace(batch(`"email":"a@x.y"`, `"colour":"x"`), `"t1"`, `""`, 1), 400, "colour"},
+		"an unknown property": {untraced(`"email":"a@x.y"`, `"colour":"x"`, `"shape":"y"`), 400, "colour"},
+		"a conflict": {untraced(`"email":"a@x.y"`, `"email":"old@x.y"`), 409,
+			"Contact already exists. Existing ID: " + id},
+		"a conflict within": {untraced(`"email":"a@x.y"`, `"email":"a@x.y"`), 409, "Contact already exists."},
+		"one trace id is missing": {strings.Replace(batch(`"email":"a@x.y"`, `"colour":"x"`), `"t1"`, `""`, 1), 400,
+			"colour"},
 		"the first of both counts":   {untraced(`"email":"old@x.y"`, `"colour":"x"`), 409, "already exists"},
 		"an address in upper case":   {untraced(`"email":"OLD@X.Y"`), 409, "already exists"},
 		"and a scripted rejection":   {untraced(`"email":"a@x.y"`), 400, "rejected"},
@@ -156,7 +163,8 @@ func TestWithoutTraceIDs(t *testing.T) {
 				s.Script(hubspottest.WholeBatch)
 			}
 			a := post(t, s, "contacts/batch/create", c.body)
-			if a.status != c.status || !strings.Contains(a.Message, c.message) || strings.Contains(a.Message, "shape") || len(a.Results) > 0 {
+			if a.status != c.status || !strings.Contains(a.Message, c.message) || strings.Contains(a.Message, "shape") ||
+				len(a.Results) > 0 {
 				t.Errorf("answered %d %s, want %d %s", a.status, a.raw, c.status, c.message)
 			}
 			if name == "a conflict within" && strings.Contains(a.Message, "ID") {
@@ -185,7 +193,8 @@ func a0(t *testing.T, s *hubspottest.Server) string {
 func TestCount(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		s := start(t, hubspottest.Config{KeepProperties: kept})
-		for _, b := range []string{batch(`"origin":"a","name":"x"`, `"origin":"b","name":"x"`), batch(`"origin":"a"`), untraced(`"origin":"\u0061"`)} {
+		for _, b := range []string{batch(`"origin":"a","name":"x"`, `"origin":"b","name":"x"`), batch(`"origin":"a"`),
+			untraced(`"origin":"\u0061"`)} {
 			post(t, s, "contacts/batch/create", b)
 		}
 		if diff := cmp.Diff(map[string]int{"a": 3, "b": 1}, s.Count("contacts", "origin")); diff != "" {
@@ -225,18 +234,22 @@ func TestRead(t *testing.T) {
 	}{
 		"by its id property": {readBody("event_id", "e7"), 200, "", map[string]*string{"event_id": new("e7")}},
 		"by its address":     {readBody("email", "a@X.Y"), 200, "", map[string]*string{"email": new("a@x.y")}},
-		"by its id": {`{"inputs":[{"id":"` + id + `"}],"properties":["name","city","name"],"propertiesWithHistory":[]}`, 200, "",
+		"by its id": {`{"inputs":[{"id":"` + id + `"}],"properties":["name","city","name"],"propertiesWithHistory":[]}`, 200,
+			"",
 			map[string]*string{"name": new("Ann"), "city": nil}},
-		"and not others": {readBody("event_id", "e8", "e7"), 207, `{"ids":["e8"]}`, map[string]*string{"event_id": new("e7")}},
-		"only others":    {readBody("event_id", "e8"), 207, `{"ids":["e8"]}`, nil},
-		"by no id":       {`{"inputs":[{"id":"x"}],"properties":[],"propertiesWithHistory":["name"]}`, 207, `{"ids":["x"]}`, nil},
+		"and not others": {readBody("event_id", "e8", "e7"), 207, `{"ids":["e8"]}`,
+			map[string]*string{"event_id": new("e7")}},
+		"only others": {readBody("event_id", "e8"), 207, `{"ids":["e8"]}`, nil},
+		"by no id": {`{"inputs":[{"id":"x"}],"properties":[],"propertiesWithHistory":["name"]}`, 207, `{"ids":["x"]}`,
+			nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := post(t, s, "contacts/batch/read", c.body)
 			if a.status != c.status || a.Status != "COMPLETE" || !strings.Contains(string(a.raw), `"results":[`) {
 				t.Fatalf("answered %d %s", a.status, a.raw)
 			}
-			if missing := len(a.Errors) == 1 && a.Errors[0].Category == "OBJECT_NOT_FOUND" && string(a.Errors[0].Context) == c.missing; missing != (c.missing != "") {
+			if missing := len(a.Errors) == 1 && a.Errors[0].Category == "OBJECT_NOT_FOUND" &&
+				string(a.Errors[0].Context) == c.missing; missing != (c.missing != "") {
 				t.Errorf("errors %+v, want %s missing", a.Errors, c.missing)
 			}
 			if c.want == nil {
@@ -271,7 +284,8 @@ func TestConcurrentCreates(t *testing.T) {
 	}
 	wg.Wait()
 	st := s.Stats()
-	if s.Len("contacts") != 100 || len(s.Count("contacts", "event_id")) != 100 || st.Created != 100 || st.Creates != 32 || st.Inputs != 3200 {
+	if s.Len("contacts") != 100 || len(s.Count("contacts", "event_id")) != 100 || st.Created != 100 || st.Creates != 32 ||
+		st.Inputs != 3200 {
 		t.Errorf("%d records; stats %+v", s.Len("contacts"), st)
 	}
 	for origin, n := range s.Count("contacts", "origin") {
@@ -285,7 +299,8 @@ func TestConcurrentCreates(t *testing.T) {
 func TestOwnProperties(t *testing.T) {
 	s := start(t, hubspottest.Config{Now: at(now)})
 	a := post(t, s, "deals/batch/create", batch(`"name":"x","createdate":"2001-01-01"`))
-	if n := strings.Count(string(a.raw), `"createdate"`); n != 1 || *a.Results[0].Properties["createdate"] != "2026-03-01T12:00:00.123Z" {
+	if n := strings.Count(string(a.raw), `"createdate"`); n != 1 ||
+		*a.Results[0].Properties["createdate"] != "2026-03-01T12:00:00.123Z" {
 		t.Errorf("%d times createdate: %s", n, a.raw)
 	}
 	read := fmt.Sprintf(`{"inputs":[{"id":%q}],"properties":["createdate"],"propertiesWithHistory":[]}`, a.Results[0].ID)
@@ -303,7 +318,8 @@ func TestDate(t *testing.T) {
 			t.Errorf("%s: answered %d, dated %q", name, a.status, got)
 		}
 	}
-	for n, fault := range []hubspottest.Fault{hubspottest.None, hubspottest.Answer502, hubspottest.TruncatedBody, hubspottest.LargeBody} {
+	for n, fault := range []hubspottest.Fault{hubspottest.None, hubspottest.Answer502, hubspottest.TruncatedBody,
+		hubspottest.LargeBody} {
 		s.Script(fault)
 		dated(string(fault), post(t, s, "deals/batch/create", batch(fmt.Sprintf(`"name":"x%d"`, n))))
 	}

@@ -160,7 +160,8 @@ func TestFaults(t *testing.T) {
 	}
 	for fault, c := range rows {
 		t.Run(string(fault), func(t *testing.T) {
-			s := start(t, hubspottest.Config{Delay: time.Millisecond, LargeAnswer: 1 << 20, Limit: hubspottest.Limit{Calls: 5, Window: time.Hour}})
+			s := start(t, hubspottest.Config{Delay: time.Millisecond, LargeAnswer: 1 << 20,
+				Limit: hubspottest.Limit{Calls: 5, Window: time.Hour}})
 			s.Script(fault)
 			a, err := do(request(t, s, "contacts/batch/create", batch(many(4)...)))
 			if (err != nil) != (c.want.Status == 0) {
@@ -291,7 +292,8 @@ func throttle(policy, wait string) func(*testing.T, answer) {
 }
 
 func html(t *testing.T, a answer) {
-	if !strings.HasPrefix(string(a.raw), "<!DOCTYPE html>") || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+	if !strings.HasPrefix(string(a.raw), "<!DOCTYPE html>") ||
+		!strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
 		t.Errorf("%s: %s", a.header.Get("Content-Type"), a.raw)
 	}
 	if a.status >= 500 && a.header.Get("X-HubSpot-RateLimit-Max") != "" {

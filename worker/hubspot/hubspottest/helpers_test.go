@@ -92,7 +92,8 @@ func (e apiError) names(t testing.TB) []string {
 // request makes a good request, which tests then spoil.
 func request(t testing.TB, s *hubspottest.Server, path, body string) *http.Request {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/crm/objects/2026-03/"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/crm/objects/2026-03/"+path,
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

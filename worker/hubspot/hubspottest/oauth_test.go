@@ -20,9 +20,11 @@ type grantAnswer struct {
 }
 
 // refresh asks for an access token, with what change does to the request; status is 0 if there is no answer.
-func refresh(t *testing.T, s *hubspottest.Server, token string, change func(r *http.Request, form url.Values)) (status int, a grantAnswer) {
+func refresh(t *testing.T, s *hubspottest.Server, token string,
+	change func(r *http.Request, form url.Values)) (status int, a grantAnswer) {
 	t.Helper()
-	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {"app"}, "client_secret": {"secret"}, "refresh_token": {token}}
+	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {"app"}, "client_secret": {"secret"},
+		"refresh_token": {token}}
 	r, err := http.NewRequest(http.MethodPost, s.URL+"/oauth/2026-03/token", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -78,21 +80,27 @@ func TestOAuthIsStrict(t *testing.T) {
 		error     string
 		malformed bool
 	}{
-		"method":             {func(r *http.Request, _ url.Values) { r.Method = "PUT" }, 405, "", true},
-		"type":               {func(r *http.Request, _ url.Values) { r.Header.Set("Content-Type", "application/json") }, 415, "", true},
-		"query":              {func(r *http.Request, _ url.Values) { r.URL.RawQuery = "client_id=app" }, 400, "invalid_request", true},
-		"authorization":      {func(r *http.Request, _ url.Values) { r.SetBasicAuth("app", "secret") }, 400, "invalid_request", true},
-		"none":               {func(_ *http.Request, f url.Values) { f.Del("client_id") }, 400, "invalid_request", true},
-		"twice":              {func(_ *http.Request, f url.Values) { f.Add("client_id", "app") }, 400, "invalid_request", true},
-		"empty":              {func(_ *http.Request, f url.Values) { f.Set("refresh_token", "") }, 400, "invalid_request", true},
-		"more":               {func(_ *http.Request, f url.Values) { f.Set("code", "c") }, 400, "invalid_request", true},
-		"grant type":         {func(_ *http.Request, f url.Values) { f.Set("grant_type", "password") }, 400, "invalid_request", true},
-		"another client":     {func(_ *http.Request, f url.Values) { f.Set("client_id", "x") }, 400, "invalid_client", false},
-		"another secret":     {func(_ *http.Request, f url.Values) { f.Set("client_secret", "x") }, 400, "invalid_client", false},
-		"another grant":      {func(_ *http.Request, f url.Values) { f.Set("refresh_token", "x") }, 400, "invalid_grant", false},
-		"nothing is wrong":   {nil, 200, "", false},
-		"another version":    {func(r *http.Request, _ url.Values) { r.URL.Path = "/oauth/v1/token" }, 404, "", true},
-		"parameters at once": {func(_ *http.Request, f url.Values) { f.Del("client_id"); f.Del("refresh_token") }, 400, "invalid_request", true},
+		"method": {func(r *http.Request, _ url.Values) { r.Method = "PUT" }, 405, "", true},
+		"type":   {func(r *http.Request, _ url.Values) { r.Header.Set("Content-Type", "application/json") }, 415, "", true},
+		"query":  {func(r *http.Request, _ url.Values) { r.URL.RawQuery = "client_id=app" }, 400, "invalid_request", true},
+		"authorization": {func(r *http.Request, _ url.Values) { r.SetBasicAuth("app", "secret") }, 400, "invalid_request",
+			true},
+		"none":  {func(_ *http.Request, f url.Values) { f.Del("client_id") }, 400, "invalid_request", true},
+		"twice": {func(_ *http.Request, f url.Values) { f.Add("client_id", "app") }, 400, "invalid_request", true},
+		"empty": {func(_ *http.Request, f url.Values) { f.Set("refresh_token", "") }, 400, "invalid_request",
+			true},
+		"more": {func(_ *http.Request, f url.Values) { f.Set("code", "c") }, 400, "invalid_request", true},
+		"grant type": {func(_ *http.Request, f url.Values) { f.Set("grant_type", "password") }, 400, "invalid_request",
+			true},
+		"another client": {func(_ *http.Request, f url.Values) { f.Set("client_id", "x") }, 400, "invalid_client", false},
+		"another secret": {func(_ *http.Request, f url.Values) { f.Set("client_secret", "x") }, 400, "invalid_client",
+			false},
+		"another grant": {func(_ *http.Request, f url.Values) { f.Set("refresh_token", "x") }, 400, "invalid_grant",
+			false},
+		"nothing is wrong": {nil, 200, "", false},
+		"another version":  {func(r *http.Request, _ url.Values) { r.URL.Path = "/oauth/v1/token" }, 404, "", true},
+		"parameters at once": {func(_ *http.Request, f url.Values) { f.Del("client_id"); f.Del("refresh_token") }, 400,
+			"invalid_request", true},
 	} {
 		if x.malformed {
 			malformed++
@@ -110,7 +118,8 @@ func TestOAuthLife(t *testing.T) {
 	now := time.Now()
 	s := granted(t, hubspottest.OAuth{}, func() time.Time { return now })
 	_, a := refresh(t, s, "first", nil)
-	if a.Refresh != "first" || a.Expires != 1800 || use(t, s, a.Access) != 201 || use(t, s, token) != 201 || use(t, s, "") != 401 {
+	if a.Refresh != "first" || a.Expires != 1800 || use(t, s, a.Access) != 201 || use(t, s, token) != 201 ||
+		use(t, s, "") != 401 {
 		t.Errorf("%+v", a)
 	}
 	now = now.Add(30 * time.Minute)
@@ -124,7 +133,8 @@ func TestOAuthLife(t *testing.T) {
 	}
 	_, a = refresh(t, s, "first", nil)
 	s.RevokeGrant()
-	if status, b := refresh(t, s, "first", nil); use(t, s, a.Access) != 401 || status != 400 || b.Error != "invalid_grant" {
+	if status, b := refresh(t, s, "first", nil); use(t, s, a.Access) != 401 || status != 400 ||
+		b.Error != "invalid_grant" {
 		t.Errorf("%d %+v after RevokeGrant", status, b)
 	}
 	s.Grant("second")
@@ -167,17 +177,21 @@ func TestOAuthRotation(t *testing.T) {
 func TestOAuthFaults(t *testing.T) {
 	s := granted(t, hubspottest.OAuth{}, nil)
 	for fault, want := range map[hubspottest.Fault]struct{ status, made int }{
-		hubspottest.None: {200, 1}, hubspottest.Answer503: {503, 0}, hubspottest.Answer429: {429, 0}, hubspottest.BreakBefore: {0, 0},
-		hubspottest.BreakAfter: {0, 1}, hubspottest.TruncatedBody: {0, 1}, hubspottest.HTMLBody: {200, 1}, hubspottest.EmptyBody: {200, 1},
+		hubspottest.None: {200, 1}, hubspottest.Answer503: {503, 0}, hubspottest.Answer429: {429, 0},
+		hubspottest.BreakBefore: {0, 0},
+		hubspottest.BreakAfter:  {0, 1}, hubspottest.TruncatedBody: {0, 1}, hubspottest.HTMLBody: {200, 1},
+		hubspottest.EmptyBody: {200, 1},
 	} {
 		before := s.Stats().Refreshes
 		s.ScriptTokens(fault)
 		status, a := refresh(t, s, "first", nil)
-		if made := s.Stats().Refreshes - before; status != want.status || made != want.made || (a.Access != "") != (fault == hubspottest.None) {
+		if made := s.Stats().Refreshes - before; status != want.status || made != want.made ||
+			(a.Access != "") != (fault == hubspottest.None) {
 			t.Errorf("%s: %d, %d made, %+v", fault, status, made, a)
 		}
 	}
-	for name, app := range map[string]hubspottest.OAuth{"no secret": {ClientID: "a", RefreshToken: "r"}, "life": {ClientID: "a", ClientSecret: "s", RefreshToken: "r", Lifetime: -1}} {
+	for name, app := range map[string]hubspottest.OAuth{"no secret": {ClientID: "a", RefreshToken: "r"},
+		"life": {ClientID: "a", ClientSecret: "s", RefreshToken: "r", Lifetime: -1}} {
 		if _, err := hubspottest.New(hubspottest.Config{OAuth: &app}); err == nil {
 			t.Errorf("%s: no error", name)
 		}

@@ -11,13 +11,14 @@ import (
 )
 
 func TestProperty(t *testing.T) {
-	s := start(t, hubspottest.Config{Limit: hubspottest.Limit{Calls: 100, Window: 1e10}, ObjectTypes: map[string]hubspottest.ObjectType{
-		"contacts": {
-			Properties: []string{"name"}, Unique: []string{"event_id"},
-			Types: map[string]hubspottest.PropertyType{"phone": {Type: "string", FieldType: "phonenumber"}},
-		},
-		"deals": {},
-	}})
+	s := start(t, hubspottest.Config{Limit: hubspottest.Limit{Calls: 100, Window: 1e10},
+		ObjectTypes: map[string]hubspottest.ObjectType{
+			"contacts": {
+				Properties: []string{"name"}, Unique: []string{"event_id"},
+				Types: map[string]hubspottest.PropertyType{"phone": {Type: "string", FieldType: "phonenumber"}},
+			},
+			"deals": {},
+		}})
 	get := func(path string, spoil func(*http.Request)) answer {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/crm/properties/2026-03/"+path, nil)
@@ -38,7 +39,8 @@ func TestProperty(t *testing.T) {
 		unique, readOnly bool
 		fieldType        string
 	}{
-		"contacts/event_id": {unique: true}, "contacts/name": {}, "contacts/hs_object_id": {readOnly: true}, "deals/anything": {},
+		"contacts/event_id": {unique: true}, "contacts/name": {}, "contacts/hs_object_id": {readOnly: true},
+		"deals/anything": {},
 		"contacts/phone": {fieldType: "phonenumber"},
 	} {
 		a := get(name, nil)
@@ -63,14 +65,20 @@ func TestProperty(t *testing.T) {
 		want  int
 		bad   bool // in form
 	}{
-		"no such property":   {path: "contacts/nobody", want: 404},
-		"no such type":       {path: "tickets/name", want: 404},
-		"no credential":      {path: "contacts/name", spoil: func(r *http.Request) { r.Header.Del("Authorization") }, want: 401},
-		"POST":               {path: "contacts/name", spoil: func(r *http.Request) { r.Method = "POST" }, want: 405, bad: true},
-		"a query":            {path: "contacts/name", spoil: func(r *http.Request) { r.URL.RawQuery = "a=b" }, want: 400, bad: true},
+		"no such property": {path: "contacts/nobody", want: 404},
+		"no such type":     {path: "tickets/name", want: 404},
+		"no credential": {path: "contacts/name", spoil: func(r *http.Request) { r.Header.Del("Authorization") },
+			want: 401},
+		"POST": {path: "contacts/name", spoil: func(r *http.Request) { r.Method = "POST" }, want: 405,
+			bad: true},
+		"a query": {path: "contacts/name", spoil: func(r *http.Request) { r.URL.RawQuery = "a=b" }, want: 400,
+			bad: true},
 		"a property of two":  {path: "contacts/a/b", want: 404, bad: true},
 		"no property at all": {path: "contacts", want: 404, bad: true},
-		"another version":    {path: "contacts/name", spoil: func(r *http.Request) { r.URL.Path = "/crm/v3/properties/contacts/name" }, want: 404, bad: true},
+		"another version": {path: "contacts/name", spoil: func(r *http.Request) {
+			r.URL.Path = "/crm/v3/properties/contacts/" +
+				"name"
+		}, want: 404, bad: true},
 	} {
 		a := get(c.path, c.spoil)
 		malformed := s.Stats().Malformed

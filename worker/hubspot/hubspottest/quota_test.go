@@ -128,7 +128,8 @@ func TestQuotaAnswer(t *testing.T) {
 	if err := s.SetLimit(hubspottest.Limit{Calls: 4, Window: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if a := post(t, s, "contacts/batch/create", batch(`"name":"a"`)); a.status != 201 || a.header.Get("X-HubSpot-RateLimit-Max") != "4" {
+	if a := post(t, s, "contacts/batch/create", batch(`"name":"a"`)); a.status != 201 ||
+		a.header.Get("X-HubSpot-RateLimit-Max") != "4" {
 		t.Errorf("after the limit rose: %d %v", a.status, a.header)
 	}
 	if err := s.SetLimit(hubspottest.Limit{Calls: 1}); err == nil {
@@ -144,7 +145,8 @@ func TestDaily(t *testing.T) {
 		t.Helper()
 		a := post(t, s, "contacts/batch/create", batch(`"name":"a"`))
 		h := a.header
-		if a.status != status || h.Get("X-HubSpot-RateLimit-Daily") != "2" || h.Get("X-HubSpot-RateLimit-Daily-Remaining") != left {
+		if a.status != status || h.Get("X-HubSpot-RateLimit-Daily") != "2" ||
+			h.Get("X-HubSpot-RateLimit-Daily-Remaining") != left {
 			t.Errorf("answered %d %v, want %d and %s left", a.status, h, status, left)
 		}
 		if status == 429 {
@@ -184,7 +186,8 @@ func TestLatency(t *testing.T) {
 // TestTransit: a request counts when it has arrived, not when it was sent.
 func TestTransit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := inBubble(t, hubspottest.Config{MinTransit: time.Second, MaxTransit: 3 * time.Second, Limit: hubspottest.Limit{Calls: 1, Window: 10 * time.Second}})
+		c := inBubble(t, hubspottest.Config{MinTransit: time.Second, MaxTransit: 3 * time.Second,
+			Limit: hubspottest.Limit{Calls: 1, Window: 10 * time.Second}})
 		for _, status := range []int{http.StatusCreated, http.StatusTooManyRequests} {
 			began := time.Now()
 			if w := call(t, c, 0); w.Code != status {
