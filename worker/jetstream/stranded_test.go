@@ -3,13 +3,11 @@ package jetstream
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -253,35 +251,5 @@ func TestStrandedWhereAckedMessagesStay(t *testing.T) {
 	wantStranded(t, s, 2, "then 'crmintake init'; all that the stream keeps then comes again")
 	if _, err := Open(t.Context(), e.nc, Config{}); err == nil || !strings.Contains(err.Error(), "2 times at most") {
 		t.Errorf("open: %v", err)
-	}
-}
-
-func TestStoredAs(t *testing.T) {
-	t.Parallel()
-	var got []string
-	for _, destination := range []string{"made.>", "a.{{wildcard(1)}}.b", "a.$2.>", ""} {
-		got = append(got, storedAs(destination))
-	}
-	if diff := cmp.Diff([]string{"made.>", "a.*.b", "a.*.>", ">"}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestOverlap(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		a, b string
-		want bool
-	}{
-		{"a.>", "a.b", true}, {"a.>", "b.>", false}, {"*.b", "a.*", true}, {"a.b", "a.b.c", false}, {"a.*", "a.b.c",
-			false}, {">", "a", true}, {"a", "a", true},
-	} {
-		if overlap(c.a, c.b) != c.want || overlap(c.b, c.a) != c.want {
-			t.Errorf("%s and %s: want %v", c.a, c.b, c.want)
-		}
-	}
-	if !slices.Equal([]string{quoted("a.>"), quoted("a-b_c.d"), quoted("$KV.`x`")}, []string{`"a.>"`, "a-b_c.d",
-		"\"\\$KV.\\`x\\`\""}) {
-		t.Error(quoted("a.>"), quoted("a-b_c.d"), quoted("$KV.`x`"))
 	}
 }
