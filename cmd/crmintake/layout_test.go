@@ -61,17 +61,20 @@ func imports(t *testing.T) map[string][]string {
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
+	internal := func(p string) bool { return slices.Contains(strings.Split(p, "/"), "internal") }
 	all := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
+		packages := strings.Fields(line)
+		if len(packages) == 0 || internal(packages[0]) {
+			continue
+		}
 		var ours []string
-		for _, p := range strings.Fields(line) {
-			if p, ok := strings.CutPrefix(p, "crmintake/"); ok && !slices.Contains(strings.Split(p, "/"), "internal") {
+		for _, p := range packages {
+			if p, ok := strings.CutPrefix(p, "crmintake/"); ok && !internal(p) {
 				ours = append(ours, p)
 			}
 		}
-		if len(ours) > 0 {
-			all[ours[0]] = ours[1:]
-		}
+		all[ours[0]] = ours[1:]
 	}
 	return all
 }
