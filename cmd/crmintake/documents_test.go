@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -11,6 +12,10 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"crmintake/outbox/outboxtest"
 )
 
 // document is a Markdown file of the project.
@@ -159,5 +164,63 @@ func TestDocumentsColumns(t *testing.T) {
 				t.Errorf("%s:%d has %d columns", d.path, i+1, n)
 			}
 		}
+	}
+}
+
+// A file that a document names by its path from the root is there.
+func TestDocumentsFiles(t *testing.T) {
+	files := 0
+	for _, d := range documents(t) {
+		for _, m := range regexp.MustCompile("`([a-z_]+(?:/[\\w.]+)+)/?`").FindAllStringSubmatch(d.text, -1) {
+			top, _, _ := strings.Cut(m[1], "/")
+			if _, err := os.Stat(path.Join("../..", top)); err != nil || path.Ext(m[1]) != ".go" {
+				continue
+			}
+			files++
+			if _, err := os.Stat(path.Join("../..", m[1])); err != nil {
+				t.Errorf("%s: there is no %s", d.path, m[1])
+			}
+		}
+	}
+	if files < 7 {
+		t.Errorf("%d files were found", files)
+	}
+}
+
+// The columns that outbox/README.md lists are there, and Postgres takes each query of the documents.
+func TestDocumentsSQL(t *testing.T) {
+	t.Parallel()
+	conn, err := pgx.Connect(t.Context(), outboxtest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	explain := func(where, query string) {
+		if _, err := conn.Exec(t.Context(), "EXPLAIN "+query); err != nil {
+			t.Errorf("%s: %s: %v", where, query, err)
+		}
+	}
+	columns, queries := 0, 0
+	for _, d := range documents(t) {
+		for _, block := range regexp.MustCompile("(?ms)^```sql\n(.*?)^```").FindAllStringSubmatch(d.text, -1) {
+			for _, query := range regexp.MustCompile(`(?ms)^SELECT .*?;$`).FindAllString(block[1], -1) {
+				queries++
+				explain(d.path, query)
+			}
+		}
+		if d.path != "outbox/README.md" {
+			continue
+		}
+		view, rest, _ := strings.Cut(d.text, "\n## Statuses\n")
+		_, tables, _ := strings.Cut(rest, "\n## Tables\n")
+		for from, text := range map[string]string{"outbox": view, "event": tables} {
+			for _, line := range regexp.MustCompile("(?m)^- (`[a-z_]+`(?:, `[a-z_]+`)*):").FindAllStringSubmatch(text, -1) {
+				columns++
+				explain(d.path, "SELECT "+strings.ReplaceAll(line[1], "`", "")+" FROM "+from)
+			}
+		}
+	}
+	if columns < 20 || queries < 5 {
+		t.Errorf("%d lists of columns and %d queries were found", columns, queries)
 	}
 }
