@@ -10,6 +10,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // nodeSnippet is the example for Node in worker/event/README.md, with what it has one install.
@@ -46,8 +50,8 @@ func TestNodeSnippet(t *testing.T) {
 		}
 	}
 	must(run(strings.Fields(npmInstall.FindStringSubmatch(snippet)[1])...))
-	nats, crmintake := filepath.Join(dir, "nats-server"), filepath.Join(dir, "crmintake")
-	for out, pkg := range map[string]string{nats: "github.com/nats-io/nats-server/v2", crmintake: "./cmd/crmintake"} {
+	natsServer, crmintake := filepath.Join(dir, "nats-server"), filepath.Join(dir, "crmintake")
+	for out, pkg := range map[string]string{natsServer: "github.com/nats-io/nats-server/v2", crmintake: "./cmd/crmintake"} {
 		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, pkg)
 		cmd.Dir = root
 		if said, err := cmd.CombinedOutput(); err != nil {
@@ -55,7 +59,7 @@ func TestNodeSnippet(t *testing.T) {
 		}
 	}
 	said := filepath.Join(dir, "said")
-	start(t, said, nats, "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-js", "-sd", filepath.Join(dir, "data"))
+	start(t, said, natsServer, "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-js", "-sd", filepath.Join(dir, "data"))
 	var port, monitor string
 	await(t, "the NATS server listens", func() error {
 		if err := contains(said, regexp.MustCompile(`Listening for client connections on 127.0.0.1:(\d+)`), &port); err != nil {
@@ -69,6 +73,18 @@ func TestNodeSnippet(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "CRM_EVENTS  created") {
 		t.Fatal(err)
 	}
+	// Two runs of node may take longer than the window that init makes.
+	client, err := nats.Connect(url)
+	must(err)
+	defer client.Close()
+	js, err := jetstream.New(client)
+	must(err)
+	stream, err := js.Stream(t.Context(), "CRM_EVENTS")
+	must(err)
+	config := stream.CachedInfo().Config
+	config.Duplicates = time.Hour
+	_, err = js.UpdateStream(t.Context(), config)
+	must(err)
 	if !strings.Contains(snippet, "nats://127.0.0.1:4222") {
 		t.Fatal("it connects to another server")
 	}
