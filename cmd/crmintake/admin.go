@@ -5,13 +5,14 @@ import (
 	"log/slog"
 	"sync"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/worker/admin"
 )
 
-// serve serves the admin endpoints, if they are wanted, until stop. They are there before what the worker has to wait for, and
-// until after its end.
-func (f adminFlags) serve(ctx context.Context, log *slog.Logger, seen *seen) (stop func(), err error) {
-	cfg, err := f.config()
+// serveAdmin serves the admin endpoints, if they are wanted, until stop. They are there before what the worker has to
+// wait for, and until after its end.
+func serveAdmin(ctx context.Context, f flags.Admin, log *slog.Logger, seen *seen) (stop func(), err error) {
+	cfg, err := f.Config()
 	if err != nil || cfg == nil {
 		return func() {}, err
 	}

@@ -122,7 +122,7 @@ func (a *adviser) typeIn(t *testing.T, text string) {
 	t.Log(script)
 	file := filepath.Join(t.TempDir(), "subject")
 	bash := exec.CommandContext(t.Context(), "bash", "-c", script+`printf %s "$CRMINTAKE_SUBJECT" >`+file)
-	bash.Env = environmentIn(t).list()
+	bash.Env = environmentIn(t).List()
 	if said, err := bash.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, said)
 	}
@@ -326,7 +326,7 @@ func TestDocumentsTyped(t *testing.T) {
 			typed++
 			crmintake(t, "", "init").want(t, 0)
 			bash := exec.CommandContext(t.Context(), "bash", "-c", m[1])
-			bash.Env = environmentIn(t).list()
+			bash.Env = environmentIn(t).List()
 			if said, err := bash.CombinedOutput(); err != nil && !bytes.Contains(said, []byte(oneServer)) {
 				t.Errorf("%s: %s: %v\n%s", d.path, m[1], err, said)
 			}

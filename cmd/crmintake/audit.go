@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
@@ -34,18 +35,18 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		p.redactAction(&list[i])
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, list)
+		return view.JSON(p.out, list)
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(p.out, "Nothing was done by hand.")
 		return nil
 	}
-	t := newTable(column{title: "ACTION", right: true}, column{title: "TIME"}, column{title: "EVENTS", right: true}, column{title: "SKIPPED", right: true},
-		column{title: "WHAT", long: true}, column{title: "FILTER", long: true})
+	t := view.NewTable(view.Column{Title: "ACTION", Right: true}, view.Column{Title: "TIME"}, view.Column{Title: "EVENTS", Right: true}, view.Column{Title: "SKIPPED", Right: true},
+		view.Column{Title: "WHAT", Long: true}, view.Column{Title: "FILTER", Long: true})
 	for _, a := range list {
-		t.row(a.ID, localTime(a.At), grouped(a.Events), grouped(a.Skipped), actionWords(a), filterWords(a.Filter))
+		t.Row(a.ID, view.Time(a.At), view.Grouped(a.Events), view.Grouped(a.Skipped), actionWords(a), filterWords(a.Filter))
 	}
-	if err := t.print(p.out, p.screen()); err != nil {
+	if err := t.Print(p.out, p.screen()); err != nil {
 		return err
 	}
 	if more {

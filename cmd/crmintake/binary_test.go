@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/deploy/local"
 )
 
@@ -61,7 +62,7 @@ func TestVersionOfABuild(t *testing.T) {
 func TestProfile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	stop, err := profileFlags{dir}.start()
+	stop, err := flags.Profiling{Profile: dir}.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,14 +8,16 @@ import (
 	"io"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
 // confirm asks a question, on standard error, to which yes must be the answer, before ctx ends. Without a terminal to
 // ask on it is a usageError.
 func (p *program) confirm(ctx context.Context, question string) error {
-	if !isTerminal(p.in) {
-		return usagef("there is no terminal to ask on: say --yes to go on without being asked, or --dry-run to see the plan only; nothing was changed")
+	if !view.IsTerminal(p.in) {
+		return flags.Usagef("there is no terminal to ask on: say --yes to go on without being asked, or --dry-run to see the plan only; nothing was changed")
 	}
 	fmt.Fprint(p.err, question+" [y/N] ")
 	type reply struct {
@@ -83,7 +85,7 @@ func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, fla
 	v := changeView{Plan: plan, DryRun: flags.DryRun}
 	if plan.TotalEvents > 0 && !flags.DryRun {
 		if !flags.Yes {
-			question := fmt.Sprintf("Should crmintake %s %s?", what, count(int(plan.TotalEvents), "event"))
+			question := fmt.Sprintf("Should crmintake %s %s?", what, view.Count(int(plan.TotalEvents), "event"))
 			if err := p.confirm(ctx, question); err != nil {
 				return err
 			}
@@ -96,25 +98,25 @@ func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, fla
 		printResult(text, r)
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	return nil
 }
 
 func printPlan(w io.Writer, plan operator.Plan, note string) {
 	if plan.NotDead > 0 {
-		fmt.Fprintf(w, "Not dead, or not any more, and so skipped: %s.\n", count(int(plan.NotDead), "event"))
+		fmt.Fprintf(w, "Not dead, or not any more, and so skipped: %s.\n", view.Count(int(plan.NotDead), "event"))
 	}
 	if plan.TotalEvents == 0 {
 		fmt.Fprintln(w, "No dead events to do this to.")
 		return
 	}
-	fmt.Fprintf(w, "%s in %s:\n", count(int(plan.TotalEvents), "event"), count(int(plan.TotalGroups), "group"))
+	fmt.Fprintf(w, "%s in %s:\n", view.Count(int(plan.TotalEvents), "event"), view.Count(int(plan.TotalGroups), "group"))
 	for _, g := range plan.List {
-		fmt.Fprintf(w, "  %s  %s  %s\n", g.Fingerprint, count(int(g.Events), "event"), groupWords(g))
+		fmt.Fprintf(w, "  %s  %s  %s\n", g.Fingerprint, view.Count(int(g.Events), "event"), groupWords(g))
 	}
 	if more := int(plan.TotalGroups) - len(plan.List); more > 0 {
-		fmt.Fprintf(w, "  and %s more\n", count(more, "group"))
+		fmt.Fprintf(w, "  and %s more\n", view.Count(more, "group"))
 	}
 	if note != "" {
 		fmt.Fprintln(w, note)
@@ -122,7 +124,7 @@ func printPlan(w io.Writer, plan operator.Plan, note string) {
 }
 
 func printResult(w io.Writer, r operator.Result) {
-	fmt.Fprintf(w, "Done to %s", count(int(r.Done), "event"))
+	fmt.Fprintf(w, "Done to %s", view.Count(int(r.Done), "event"))
 	for _, part := range []struct {
 		n    int64
 		what string
@@ -132,7 +134,7 @@ func printResult(w io.Writer, r operator.Result) {
 		}
 	}
 	if r.Why != "" {
-		fmt.Fprintf(w, " (%s)", printable(r.Why))
+		fmt.Fprintf(w, " (%s)", view.Printable(r.Why))
 	}
 	fmt.Fprintln(w, ".")
 }

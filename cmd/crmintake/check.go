@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/migrations"
 	"crmintake/outbox/operator"
 	"crmintake/worker"
@@ -45,7 +46,7 @@ type finding struct {
 type findings []finding
 
 func (f *findings) add(l level, subject, format string, args ...any) {
-	*f = append(*f, finding{l, subject, oneLine(fmt.Sprintf(format, args...))})
+	*f = append(*f, finding{l, subject, view.OneLine(fmt.Sprintf(format, args...))})
 }
 
 // fail adds a failure for each error that is joined in err. It reports whether there is one.
@@ -77,8 +78,8 @@ func (c *checkCmd) Run(ctx context.Context, p *program) error {
 		func(ctx context.Context, _ *program, f *findings) {
 			if crm != nil {
 				defer crm.Close()
-				if c.given() { // an app's tokens are the fleet's
-					if store, err := c.open(ctx, 1); err == nil {
+				if c.Given() { // an app's tokens are the fleet's
+					if store, err := c.Open(ctx, 1); err == nil {
 						defer store.Close()
 						vault.store.Store(store)
 					}
@@ -103,13 +104,13 @@ func (c *checkCmd) Run(ctx context.Context, p *program) error {
 
 func (f findings) print(p *program) error {
 	if p.Output == "json" {
-		return printJSON(p.out, f)
+		return view.JSON(p.out, f)
 	}
-	t := newTable(column{}, column{}, column{})
+	t := view.NewTable(view.Column{}, view.Column{}, view.Column{})
 	for _, one := range f {
-		t.row(map[level]colour{fine: green, warning: yellow, failure: red}[one.Level].cell(string(one.Level)), one.Subject, one.Text)
+		t.Row(map[level]view.Colour{fine: view.Green, warning: view.Yellow, failure: view.Red}[one.Level].Cell(string(one.Level)), one.Subject, one.Text)
 	}
-	return t.print(p.out, p.screen().uncut()) // what to do is worth more than one line
+	return t.Print(p.out, p.screen().Uncut()) // what to do is worth more than one line
 }
 
 // settings looks at what can be known to be wrong without the servers. It returns nil if the CRM can't be called so.
@@ -119,10 +120,10 @@ func (c *checkCmd) settings(f *findings, vault hubspot.Vault) *hubspot.Client {
 		bad = f.fail("settings", c.config(c.BatchWait+time.Hour).Validate())
 	}
 	bad = f.fail("settings", c.source().Validate()) || bad
-	_, err := c.adminFlags.config()
+	_, err := c.Admin.Config()
 	bad = f.fail("settings", err) || bad
-	bad = f.fail("settings", c.durableFlags.validate()) || bad
-	token, _, err := c.token(vault, userAgent())
+	bad = f.fail("settings", c.Monitor.Check()) || bad
+	token, _, err := c.Token(vault, userAgent())
 	if f.fail("settings", err) {
 		return nil
 	}
@@ -139,10 +140,10 @@ func (c *checkCmd) settings(f *findings, vault hubspot.Vault) *hubspot.Client {
 }
 
 func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
-	if f.fail("NATS", c.natsFlags.validate()) || c.source().Validate() != nil {
+	if f.fail("NATS", c.NATS.Check()) || c.source().Validate() != nil {
 		return
 	}
-	nc, err := c.connect("crmintake check", p.log)
+	nc, err := c.Connect("crmintake check", p.log)
 	if f.fail("NATS", err) {
 		return
 	}
@@ -166,8 +167,8 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 	if source.Lanes() {
 		lanes = "; each object type has a consumer of its own now, as one was paused: there is one again once the stream was empty"
 	}
-	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, grouped(pending), grouped(unacked), lanes)
-	if c.durableFlags.validate() == nil {
+	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, view.Grouped(pending), view.Grouped(unacked), lanes)
+	if c.Monitor.Check() == nil {
 		f.streamDurable(ctx, source, c.NATSMonitorURL)
 	}
 	if n, what, err := source.Stranded(ctx); !f.fail("stream", err) && n > 0 {
@@ -183,10 +184,10 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 const testedVersion = 150000
 
 func (c *checkCmd) database(ctx context.Context, p *program, times *clocks, f *findings) {
-	if f.fail("database", c.databaseFlags.validate()) {
+	if f.fail("database", c.Database.Check()) {
 		return
 	}
-	store, err := c.open(ctx, 2)
+	store, err := c.Open(ctx, 2)
 	if wrong := corrected(err); wrong != nil {
 		f.add(failure, "database", "%v", wrong)
 		return
@@ -210,7 +211,7 @@ func (c *checkCmd) database(ctx context.Context, p *program, times *clocks, f *f
 		return
 	}
 	if schema.Newer > 0 {
-		f.add(fine, "schema", "newer by %s than this program, which can work with it", count(schema.Newer, "migration"))
+		f.add(fine, "schema", "newer by %s than this program, which can work with it", view.Count(schema.Newer, "migration"))
 	} else {
 		f.add(fine, "schema", "up to date")
 	}
@@ -262,7 +263,7 @@ func areThere(workers int) string {
 	if workers == 1 {
 		return "1 worker is"
 	}
-	return count(workers, "worker") + " are"
+	return view.Count(workers, "worker") + " are"
 }
 
 const unencrypted = "the connection is not encrypted"
@@ -359,7 +360,7 @@ func (f *findings) rewritten(objectType string, property hubspot.Property) {
 func (c *checkCmd) quota(l worker.Limits, f *findings) {
 	const subject = "quota"
 	if l.DailyMax > 0 && l.DailyRemain >= 0 && l.DailyRemain < l.DailyMax/10 {
-		f.add(warning, subject, "%s of today's %s calls are left to all apps of the account", grouped(l.DailyRemain), grouped(l.DailyMax))
+		f.add(warning, subject, "%s of today's %s calls are left to all apps of the account", view.Grouped(l.DailyRemain), view.Grouped(l.DailyMax))
 	}
 	if l.Max <= 0 || l.Interval <= 0 {
 		f.add(warning, subject, "the CRM does not tell how many calls the account may make; ours is %s", quotaText(pipeline.Quota(c.Quota)))

@@ -9,6 +9,9 @@ import (
 	"os"
 
 	"github.com/alecthomas/kong"
+
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 // Exit codes.
@@ -24,12 +27,12 @@ const (
 type system struct {
 	in       io.Reader
 	out, err io.Writer
-	env      environment
+	env      flags.Environment
 }
 
 // screen is the standard output.
-func (s system) screen() screen {
-	return screenOf(s.out, s.env["NO_COLOR"] == "" && s.env["TERM"] != "dumb") // https://no-color.org
+func (s system) screen() view.Screen {
+	return view.ScreenOf(s.out, s.env["NO_COLOR"] == "" && s.env["TERM"] != "dumb") // https://no-color.org
 }
 
 // cli is the whole command line. A flag has an environment variable, CRMINTAKE_ and its name in capitals, unless it
@@ -88,7 +91,7 @@ var errNeeds = errors.New("something needs a person; see above")
 // execute runs the program and returns its exit code.
 func execute(ctx context.Context, args []string, s system) int {
 	var c cli
-	env := variables{given: s.env}
+	env := flags.Variables{Given: s.env}
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("crmintake"),
@@ -96,11 +99,11 @@ func execute(ctx context.Context, args []string, s system) int {
 			"and keeps in Postgres what became of each event."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 110}),
-		kong.DefaultEnvars(envPrefix),
-		kong.PostBuild(env.take),
+		kong.DefaultEnvars(flags.EnvPrefix),
+		kong.PostBuild(env.Take),
 		kong.Resolvers(&env),
 		kong.PostBuild(addExamples),
-		kong.ValueFormatter(env.help),
+		kong.ValueFormatter(env.Help),
 		kong.Writers(s.out, s.err),
 		kong.Exit(func(code int) { exited = code }), // after --help
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -120,7 +123,7 @@ func execute(ctx context.Context, args []string, s system) int {
 	if exited >= 0 {
 		return exited
 	}
-	if wrong := env.check(); wrong != nil {
+	if wrong := env.Check(); wrong != nil {
 		fmt.Fprintln(s.err, "crmintake:", wrong)
 		return exitUsage
 	}
@@ -144,11 +147,11 @@ func (p *program) report(err error) int {
 	if errors.Is(err, errNeeds) {
 		return exitNeeds
 	}
-	if usage := (usageError{}); errors.As(err, &usage) {
+	if usage := (flags.UsageError{}); errors.As(err, &usage) {
 		fmt.Fprintln(p.err, "crmintake:", err)
 		return exitUsage
 	}
-	fmt.Fprintln(p.err, "crmintake:", oneLine(err.Error()))
+	fmt.Fprintln(p.err, "crmintake:", view.OneLine(err.Error()))
 	return exitFailed
 }
 

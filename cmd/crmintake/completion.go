@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 // completeWord is the hidden first argument by which a shell's script asks what a line can go on with. The words of the
@@ -144,5 +146,5 @@ func flagOf(node *kong.Node, word string) *kong.Flag {
 
 func firstSentence(s string) string {
 	s, _, _ = strings.Cut(s, ". ")
-	return strings.TrimSuffix(printable(s), ".")
+	return strings.TrimSuffix(view.Printable(s), ".")
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
@@ -18,7 +20,7 @@ type proposal struct{ word, help string }
 const completionPatience = 2 * time.Second
 
 // known are the groups and object types that the outbox has, where the value is one; nil if that can't be known.
-func known(ctx context.Context, at databaseFlags, v *kong.Value) (list []proposal) {
+func known(ctx context.Context, at flags.Database, v *kong.Value) (list []proposal) {
 	group := v.Name == "group"
 	if !group && v.Name != "object-type" && v.Name != "type" {
 		return nil
@@ -35,8 +37,8 @@ func known(ctx context.Context, at databaseFlags, v *kong.Value) (list []proposa
 		groups, _ := o.DeadLetters.Groups(ctx, operator.Filter{}, 100)
 		for _, g := range groups.List {
 			// Without the error's words, which can hold values.
-			words := []string{count(int(g.Events), "event"), g.ObjectType, string(g.Reason), g.Rule, g.Property}
-			list = append(list, proposal{g.Fingerprint, oneLine(strings.Join(words, " "))})
+			words := []string{view.Count(int(g.Events), "event"), g.ObjectType, string(g.Reason), g.Rule, g.Property}
+			list = append(list, proposal{g.Fingerprint, view.OneLine(strings.Join(words, " "))})
 		}
 		return list
 	}
@@ -48,7 +50,7 @@ func known(ctx context.Context, at databaseFlags, v *kong.Value) (list []proposa
 }
 
 // databaseOf is where a line that is being typed says that the outbox is, or the environment.
-func databaseOf(words []string, env environment) databaseFlags {
+func databaseOf(words []string, env flags.Environment) flags.Database {
 	of := func(flag, variable string) string {
 		for i, w := range words {
 			if value, ok := strings.CutPrefix(w, flag+"="); ok {
@@ -58,9 +60,9 @@ func databaseOf(words []string, env environment) databaseFlags {
 				return words[i+1]
 			}
 		}
-		return env[envPrefix+"_"+variable]
+		return env[flags.EnvPrefix+"_"+variable]
 	}
-	return databaseFlags{
+	return flags.Database{
 		DatabaseURL:          of("--database-url", "DATABASE_URL"),
 		DatabasePasswordFile: of("--database-password-file", "DATABASE_PASSWORD_FILE"),
 	}
@@ -68,7 +70,7 @@ func databaseOf(words []string, env environment) databaseFlags {
 
 // valuesOf are the words that a value can be: those of its list, else those that the outbox knows. What was typed of
 // several, separated by commas, stays before them.
-func valuesOf(ctx context.Context, at databaseFlags, v *kong.Value, typed string) (list []proposal) {
+func valuesOf(ctx context.Context, at flags.Database, v *kong.Value, typed string) (list []proposal) {
 	for one := range strings.SplitSeq(v.Enum, ",") {
 		if one = strings.TrimSpace(one); one != "" {
 			list = append(list, proposal{one, ""})

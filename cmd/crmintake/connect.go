@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/outbox"
 	"crmintake/worker/jetstream"
 )
@@ -75,7 +76,7 @@ func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, seen *seen)
 
 func (c *runCmd) awaitStore(ctx context.Context, log *slog.Logger) (*outbox.Store, error) {
 	store, err := await(ctx, log, "Postgres", outbox.IsTransient, func(ctx context.Context) (*outbox.Store, error) {
-		return openWorker(ctx, c.databaseFlags, min(c.InFlight+2, sqlConns))
+		return openWorker(ctx, c.Database, min(c.InFlight+2, sqlConns))
 	})
 	if wrong := corrected(err); wrong != nil {
 		return nil, wrong
@@ -85,14 +86,14 @@ func (c *runCmd) awaitStore(ctx context.Context, log *slog.Logger) (*outbox.Stor
 
 func (c *runCmd) awaitNATS(ctx context.Context, log *slog.Logger) (*nats.Conn, error) {
 	nc, err := await(ctx, log, "NATS", jetstream.MayPass, func(ctx context.Context) (*nats.Conn, error) {
-		auth, err := c.auth()
+		auth, err := c.Auth()
 		if err != nil {
 			return nil, err
 		}
 		return jetstream.ConnectContext(ctx, c.NATSURL, "crmintake "+workerName(), log, auth)
 	})
 	if err != nil && !errors.Is(err, errStopped) {
-		return nil, asUsage(err) // what is not waited for is wrong in the address or the credentials
+		return nil, flags.Usage(err) // what is not waited for is wrong in the address or the credentials
 	}
 	return nc, err
 }

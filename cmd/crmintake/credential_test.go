@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/outbox/outboxtest"
 	"crmintake/worker/hubspot/hubspottest"
 )
@@ -67,16 +68,16 @@ func TestRunWithOAuth(t *testing.T) {
 
 func TestBreakerFlag(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]breakerFlag{
+	for text, want := range map[string]flags.Breaker{
 		"50%/500": {Share: 0.5, Window: 500}, "12.5%/1": {Share: 0.125, Window: 1}, "off": {Off: true},
 	} {
-		var f breakerFlag
+		var f flags.Breaker
 		if err := f.UnmarshalText([]byte(text)); err != nil || f != want {
 			t.Errorf("%s: %+v, %v", text, f, err)
 		}
 	}
 	for _, text := range []string{"", "on", "50/500", "50%", "0%/500", "100%/500", "NaN%/500", "50%/0", "50%/x", "0.5/500"} {
-		var f breakerFlag
+		var f flags.Breaker
 		if err := f.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "50%/500, or off") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/migrations"
 	"crmintake/outbox"
 )
@@ -34,17 +35,17 @@ func mayWork(ctx context.Context, store *outbox.Store) error {
 }
 
 // openStore connects to the outbox, whose schema must be one that this program can work with.
-func openStore(ctx context.Context, f databaseFlags, maxConns int) (*outbox.Store, error) {
-	if err := f.validate(); err != nil {
+func openStore(ctx context.Context, f flags.Database, maxConns int) (*outbox.Store, error) {
+	if err := f.Check(); err != nil {
 		return nil, err
 	}
-	store, err := f.open(ctx, maxConns)
+	store, err := f.Open(ctx, maxConns)
 	return fitting(ctx, store, err)
 }
 
 // openWorker connects a worker to the outbox, which is the primary's, and with which it can work.
-func openWorker(ctx context.Context, f databaseFlags, maxConns int) (*outbox.Store, error) {
-	store, err := outbox.OpenWorker(ctx, f.DatabaseURL, maxConns, f.prepare)
+func openWorker(ctx context.Context, f flags.Database, maxConns int) (*outbox.Store, error) {
+	store, err := outbox.OpenWorker(ctx, f.DatabaseURL, maxConns, f.Prepare)
 	if store, err = fitting(ctx, store, err); err != nil {
 		return nil, err
 	}
@@ -76,19 +77,19 @@ func fitting(ctx context.Context, store *outbox.Store, err error) (*outbox.Store
 func corrected(err error) error {
 	switch outbox.DenialOf(err) {
 	case outbox.BadLogin:
-		return usagef("%w; check user and password in --database-url or --database-password-file, "+
+		return flags.Usagef("%w; check user and password in --database-url or --database-password-file, "+
 			"and that the server lets this user in from here", err)
 	case outbox.NoSuchDatabase:
-		return usagef("%w; create the database, or correct its name in --database-url", err)
+		return flags.Usagef("%w; create the database, or correct its name in --database-url", err)
 	case outbox.BadParameter:
-		return usagef("%w; take that out of --database-url and give it to the role, "+
+		return flags.Usagef("%w; take that out of --database-url and give it to the role, "+
 			"as by ALTER ROLE intake IN DATABASE crm SET search_path = crm", err)
 	}
 	switch {
 	case errors.Is(err, outbox.ErrPooler):
-		return asUsage(err)
+		return flags.Usage(err)
 	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return usagef("%w; check sslrootcert in --database-url, and that the name in it is one of the certificate's", err)
+		return flags.Usagef("%w; check sslrootcert in --database-url, and that the name in it is one of the certificate's", err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/deploy/local/pgcluster"
 	"crmintake/deploy/local/pki"
 	"crmintake/migrations"
@@ -128,8 +129,8 @@ func TestDatabaseTLS(t *testing.T) {
 		})
 	}
 	// Certificates that are replaced are those of the next connection.
-	f := databaseFlags{DatabaseURL: query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile)}
-	store, err := f.open(t.Context(), 1)
+	f := flags.Database{DatabaseURL: query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile)}
+	store, err := f.Open(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,17 +256,6 @@ func TestOnThisMachine(t *testing.T) {
 	} {
 		if onThisMachine(addr) != want {
 			t.Errorf("%s: %v", addr, !want)
-		}
-	}
-}
-
-func TestHasPassword(t *testing.T) {
-	t.Parallel()
-	for address, want := range map[string]bool{
-		"postgres://u:p@h/d": true, "postgres://u@h/d": false, "postgres://h/d?password=p": true, "host=h user=u": false, "host=h password=p": true,
-	} {
-		if hasPassword(address) != want {
-			t.Errorf("%s: %v", address, !want)
 		}
 	}
 }

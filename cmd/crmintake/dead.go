@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
@@ -23,14 +25,14 @@ type deadCmd struct {
 
 // deadFilterFlags choose dead events. All that are given must hold.
 type deadFilterFlags struct {
-	EventIDs   []string `arg:"" optional:"" name:"event-id" help:"Only these events."`
-	Group      []string `help:"Only these groups, as dead groups names them." placeholder:"GROUP"`
-	DeadReason string   `help:"Only what is dead for this reason: invalid_event, rejected, conflict, exhausted, unknown_outcome or id_reused." enum:",invalid_event,rejected,conflict,exhausted,unknown_outcome,id_reused" default:"" placeholder:"REASON"`
-	ObjectType string   `help:"Only this object type." placeholder:"TYPE"`
-	Category   string   `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
-	Text       string   `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
-	Since      moment   `help:"Only what died since: a time such as 2026-03-01T10:00:00Z, a day, or how long ago, such as 2h." placeholder:"TIME"`
-	Until      moment   `help:"Only what died before: a time, a day, or how long ago." placeholder:"TIME"`
+	EventIDs   []string     `arg:"" optional:"" name:"event-id" help:"Only these events."`
+	Group      []string     `help:"Only these groups, as dead groups names them." placeholder:"GROUP"`
+	DeadReason string       `help:"Only what is dead for this reason: invalid_event, rejected, conflict, exhausted, unknown_outcome or id_reused." enum:",invalid_event,rejected,conflict,exhausted,unknown_outcome,id_reused" default:"" placeholder:"REASON"`
+	ObjectType string       `help:"Only this object type." placeholder:"TYPE"`
+	Category   string       `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
+	Text       string       `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
+	Since      flags.Moment `help:"Only what died since: a time such as 2026-03-01T10:00:00Z, a day, or how long ago, such as 2h." placeholder:"TIME"`
+	Until      flags.Moment `help:"Only what died before: a time, a day, or how long ago." placeholder:"TIME"`
 }
 
 // groupForm is what dead groups calls one.
@@ -41,10 +43,10 @@ func (f deadFilterFlags) AfterApply() error {
 	for _, g := range f.Group {
 		if !groupForm.MatchString(g) {
 			return fmt.Errorf("--group: %q is no group: want twelve characters such as 3f2a9c1b04d7, as 'crmintake dead groups' "+
-				"names them", shorten(g, 50))
+				"names them", view.Shorten(g, 50))
 		}
 	}
-	return f.Since.past("--since")
+	return f.Since.Past("--since")
 }
 
 // none says that it chose nothing.

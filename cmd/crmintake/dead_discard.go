@@ -4,11 +4,12 @@ import (
 	"context"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/outbox/operator"
 )
 
 type deadDiscardCmd struct {
-	databaseFlags
+	flags.Database
 	deadFilterFlags
 	bulkFlags
 	Reason string `help:"Why, for whoever asks later." required:"" placeholder:"TEXT"`
@@ -20,7 +21,7 @@ func (deadDiscardCmd) Help() string {
 }
 
 func (c *deadDiscardCmd) Run(ctx context.Context, p *program) error {
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}

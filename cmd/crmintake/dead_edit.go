@@ -12,12 +12,14 @@ import (
 	"os/exec"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
 
 type deadEditCmd struct {
-	databaseFlags
+	flags.Database
 	deadFilterFlags
 	bulkFlags
 	File     string            `env:"-" help:"Take the event from this file; - is standard input." placeholder:"FILE"`
@@ -42,13 +44,13 @@ func (c *deadEditCmd) Run(ctx context.Context, p *program) error {
 	bulk := len(change.Set)+len(change.Unset)+len(change.Rename) > 0
 	switch one := len(c.EventIDs) == 1 && !c.All; {
 	case bulk && (c.File != "" || c.Revision != nil):
-		return usagef("--file and --revision are for one event, and --set, --unset and --rename change it another way: use one of both")
+		return flags.Usagef("--file and --revision are for one event, and --set, --unset and --rename change it another way: use one of both")
 	case !bulk && !one:
-		return usagef("name one event to edit, or say with --set, --unset or --rename what to change")
+		return flags.Usagef("name one event to edit, or say with --set, --unset or --rename what to change")
 	case !bulk && (c.DryRun || c.Yes):
-		return usagef("--dry-run and --yes go with --set, --unset and --rename")
+		return flags.Usagef("--dry-run and --yes go with --set, --unset and --rename")
 	}
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -73,7 +75,7 @@ func tryWords(r operator.Result) string {
 	}
 	s := fmt.Sprintf("Of these, %d would change, and %d are so already", r.Done, r.Unchanged)
 	if r.Unfit > 0 {
-		s += fmt.Sprintf("; %d would be left, because they could not be sent then (%s)", r.Unfit, printable(r.Why))
+		s += fmt.Sprintf("; %d would be left, because they could not be sent then (%s)", r.Unfit, view.Printable(r.Why))
 	}
 	return s + "."
 }
@@ -83,7 +85,7 @@ func (c *deadEditCmd) change() (change operator.Change, err error) {
 	name := func(path string) string {
 		n, ok := strings.CutPrefix(path, "properties.")
 		if !ok || n == "" {
-			err = usagef("%q is no property: want properties.NAME", path)
+			err = flags.Usagef("%q is no property: want properties.NAME", path)
 		}
 		return n
 	}
@@ -149,13 +151,13 @@ func (c *deadEditCmd) one(ctx context.Context, p *program, d *desk, id string) e
 	}
 	v := editView{id, now, now != story.Revision}
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	if !v.Changed {
 		fmt.Fprintln(p.out, "Nothing was changed.")
 		return nil
 	}
-	fmt.Fprintf(p.out, "%s is edited, revision %d. Its original stays; 'crmintake dead replay' sends it again.\n", printable(id), now)
+	fmt.Fprintf(p.out, "%s is edited, revision %d. Its original stays; 'crmintake dead replay' sends it again.\n", view.Printable(id), now)
 	return nil
 }
 
@@ -172,11 +174,11 @@ func compact(b []byte) []byte {
 // back without. What was edited is lost unless keep is called.
 func edited(ctx context.Context, p *program, payload []byte) (after []byte, keep func(), err error) {
 	editor := cmp.Or(p.env["VISUAL"], p.env["EDITOR"])
-	if _, err := exec.LookPath("vi"); editor == "" && err == nil && isTerminal(p.in) {
+	if _, err := exec.LookPath("vi"); editor == "" && err == nil && view.IsTerminal(p.in) {
 		editor = "vi"
 	}
 	if editor == "" {
-		return nil, nil, usagef("there is no editor to edit it in: set VISUAL or EDITOR, or use --file or --set")
+		return nil, nil, flags.Usagef("there is no editor to edit it in: set VISUAL or EDITOR, or use --file or --set")
 	}
 	var shown bytes.Buffer
 	if json.Indent(&shown, payload, "", "  ") != nil {
@@ -193,9 +195,9 @@ func edited(ctx context.Context, p *program, payload []byte) (after []byte, keep
 		return nil, nil, errors.Join(err, os.Remove(file.Name()))
 	}
 	command := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", file.Name()) // which may have arguments
-	command.Env = p.env.list()
+	command.Env = p.env.List()
 	command.Stdin, command.Stdout, command.Stderr = p.in, p.err, p.err
-	if isTerminal(p.out) {
+	if view.IsTerminal(p.out) {
 		command.Stdout = p.out
 	}
 	if err = command.Run(); err != nil {

@@ -11,11 +11,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
 type deadExportCmd struct {
-	databaseFlags
+	flags.Database
 	deadFilterFlags
 	Format string `help:"json: an event a line; csv: with a line of names first." enum:"json,csv" default:"json" placeholder:"json|csv"`
 }
@@ -47,9 +49,9 @@ var exportColumns = []string{"event_id", "object_type", "reason", "group", "erro
 
 func (c *deadExportCmd) Run(ctx context.Context, p *program) error {
 	if p.Redact {
-		return usagef("dead export writes events out whole, which --redact (or CRMINTAKE_REDACT) forbids; --no-redact allows it")
+		return flags.Usagef("dead export writes events out whole, which --redact (or CRMINTAKE_REDACT) forbids; --no-redact allows it")
 	}
-	d, err := readDesk(ctx, c.databaseFlags)
+	d, err := readDesk(ctx, c.Database)
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func (c *deadExportCmd) Run(ctx context.Context, p *program) error {
 	if err := finish(); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.err, "Exported %s.\n", count(n, "event"))
+	fmt.Fprintf(p.err, "Exported %s.\n", view.Count(n, "event"))
 	return nil
 }
 

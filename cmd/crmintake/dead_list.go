@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 type deadListCmd struct {
@@ -25,19 +27,19 @@ func (c *deadListCmd) Run(ctx context.Context, p *program) error {
 		p.redact(&page.Events[i].Error)
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, page)
+		return view.JSON(p.out, page)
 	}
 	if len(page.Events) == 0 {
 		fmt.Fprintln(p.out, c.none())
 		return nil
 	}
-	t := newTable(column{title: "EVENT", long: true}, column{title: "OBJECT TYPE", fit: true},
-		column{title: "REASON"}, column{title: "GROUP"}, column{title: "SINCE"},
-		column{title: "EDITS", right: true}, column{title: "ERROR", long: true})
+	t := view.NewTable(view.Column{Title: "EVENT", Long: true}, view.Column{Title: "OBJECT TYPE", Fit: true},
+		view.Column{Title: "REASON"}, view.Column{Title: "GROUP"}, view.Column{Title: "SINCE"},
+		view.Column{Title: "EDITS", Right: true}, view.Column{Title: "ERROR", Long: true})
 	for _, e := range page.Events {
-		t.row(e.EventID, e.ObjectType, e.Reason, e.Group, localTime(e.DeadAt), e.Revision, shorten(e.Error, 100))
+		t.Row(e.EventID, e.ObjectType, e.Reason, e.Group, view.Time(e.DeadAt), e.Revision, view.Shorten(e.Error, 100))
 	}
-	if err := t.print(p.out, p.screen()); err != nil {
+	if err := t.Print(p.out, p.screen()); err != nil {
 		return err
 	}
 	if page.Next != "" {

@@ -9,21 +9,23 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 	"crmintake/worker/pipeline"
 )
 
 type deadReplayCmd struct {
-	databaseFlags
+	flags.Database
 	deadFilterFlags
 	bulkFlags
-	AllowDuplicate bool              `env:"-" help:"Send again, too, what may have a record already where nothing tells, and mark it as a possible duplicate."`
-	Rate           float64           `help:"Events a second at most; without it, as fast as the quota lets the workers." placeholder:"N"`
-	Detach         bool              `help:"Don't wait for a bulk replay; replay show tells how far it is."`
-	Reason         string            `help:"Why, for whoever asks later." placeholder:"TEXT"`
-	Quota          quotaFlag         `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
-	IDProperty     idPropertyOfTypes `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." placeholder:"TYPE=NAME,…"`
+	AllowDuplicate bool               `env:"-" help:"Send again, too, what may have a record already where nothing tells, and mark it as a possible duplicate."`
+	Rate           float64            `help:"Events a second at most; without it, as fast as the quota lets the workers." placeholder:"N"`
+	Detach         bool               `help:"Don't wait for a bulk replay; replay show tells how far it is."`
+	Reason         string             `help:"Why, for whoever asks later." placeholder:"TEXT"`
+	Quota          flags.Quota        `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
+	IDProperty     flags.IDProperties `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." placeholder:"TYPE=NAME,…"`
 }
 
 func (deadReplayCmd) Help() string {
@@ -45,9 +47,9 @@ type replayView struct {
 
 func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 	if err := operator.CheckRate(c.Rate); err != nil {
-		return usagef("--rate: %v", err)
+		return flags.Usagef("--rate: %v", err)
 	}
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -73,9 +75,9 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 		switch {
 		case c.DryRun:
 		case plan.Sent == 0 && plan.Risk > 0:
-			return usagef("what may have a record already is sent again only with --allow-duplicate; nothing was changed")
+			return flags.Usagef("what may have a record already is sent again only with --allow-duplicate; nothing was changed")
 		case plan.Sent == 0 && plan.Never > 0:
-			return usagef("none of this can be sent; nothing was changed")
+			return flags.Usagef("none of this can be sent; nothing was changed")
 		case plan.Sent == 0:
 			fmt.Fprintln(text, "All of it was replayed, edited or discarded just now by somebody else; nothing is left to do.")
 		default:
@@ -85,7 +87,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	return nil
 }
@@ -94,7 +96,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 func (c *deadReplayCmd) notes(ctx context.Context, d *desk, plan operator.ReplayPlan) (notes []string, err error) {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if plan.Sent > 0 {
-		note("%s to send in %s, %s.", count(int(plan.Sent), "event"), count(int(plan.Calls), "call"), c.duration(plan))
+		note("%s to send in %s, %s.", view.Count(int(plan.Sent), "event"), view.Count(int(plan.Calls), "call"), c.duration(plan))
 	}
 	if plan.Ask > 0 {
 		note("%d may have a record already, and are asked about first.", plan.Ask)
@@ -115,9 +117,9 @@ func (c *deadReplayCmd) notes(ctx context.Context, d *desk, plan operator.Replay
 	for _, pause := range pauses {
 		what := "Calls"
 		if pause.ObjectType != outbox.Account {
-			what = "Calls for " + printable(pause.ObjectType)
+			what = "Calls for " + view.Printable(pause.ObjectType)
 		}
-		note("%s are paused, and events wait until that ends: %s", what, shorten(printable(pause.Reason), 200))
+		note("%s are paused, and events wait until that ends: %s", what, view.Shorten(view.Printable(pause.Reason), 200))
 	}
 	workers, err := d.store.Fleet.List(ctx)
 	if err != nil {
@@ -155,7 +157,7 @@ func seconds(s float64) time.Duration {
 
 func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io.Writer, v *replayView) error {
 	if !c.Yes {
-		if err := p.confirm(ctx, fmt.Sprintf("Should crmintake replay %s?", count(int(v.Plan.Sent), "event"))); err != nil {
+		if err := p.confirm(ctx, fmt.Sprintf("Should crmintake replay %s?", view.Count(int(v.Plan.Sent), "event"))); err != nil {
 			return err
 		}
 	}
@@ -169,7 +171,7 @@ func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io
 			return operatorError(err)
 		}
 		v.Done = &done
-		fmt.Fprintf(text, "Sent again: %s", count(int(done.Replayed), "event"))
+		fmt.Fprintf(text, "Sent again: %s", view.Count(int(done.Replayed), "event"))
 		if done.Skipped > 0 {
 			fmt.Fprintf(text, "; %d skipped, because they changed meanwhile or can't be sent", done.Skipped)
 		}
@@ -182,7 +184,7 @@ func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io
 	job, err := d.Replays.Start(ctx, r)
 	if errors.Is(err, operator.ErrNothing) {
 		v.Done = &operator.ReplayDone{Skipped: v.Plan.TotalEvents}
-		fmt.Fprintf(text, "Nothing is left of it: %s changed meanwhile.\n", count(int(v.Plan.TotalEvents), "event"))
+		fmt.Fprintf(text, "Nothing is left of it: %s changed meanwhile.\n", view.Count(int(v.Plan.TotalEvents), "event"))
 		return nil
 	}
 	if err != nil {
@@ -207,7 +209,7 @@ func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *desk, id int64)
 		begin := time.Now()
 		job, err = d.Replays.Get(ctx, id)
 		if err == nil {
-			if bar == nil && isTerminal(p.err) {
+			if bar == nil && view.IsTerminal(p.err) {
 				bar = progressbar.NewOptions64(job.Events, progressbar.OptionSetWriter(p.err), progressbar.OptionSetDescription(fmt.Sprintf("replay %d", id)),
 					progressbar.OptionShowCount(), progressbar.OptionSetItsString("events"), progressbar.OptionClearOnFinish())
 			}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
 type deadRestoreCmd struct {
-	databaseFlags
+	flags.Database
 	EventIDs []string `arg:"" optional:"" name:"event-id" help:"These events."`
 	Discard  int64    `env:"-" help:"All that this discard was done to: its number, as audit tells it." placeholder:"NUMBER"`
 	asFlag
@@ -31,29 +33,29 @@ type restoreView struct {
 }
 
 func (c *deadRestoreCmd) Run(ctx context.Context, p *program) error {
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
 	defer d.store.Close()
 	plan, err := d.DeadLetters.PlanRestore(ctx, operator.Discarded{EventIDs: c.EventIDs, Action: c.Discard})
 	if errors.Is(err, operator.ErrNoChoice) {
-		return usagef("name the events to restore, or say with --discard which one to take back; nothing was changed")
+		return flags.Usagef("name the events to restore, or say with --discard which one to take back; nothing was changed")
 	}
 	if err != nil {
 		return operatorError(err)
 	}
 	text := p.text()
 	if plan.NotSo > 0 {
-		fmt.Fprintf(text, "Not discarded, or not any more, and so skipped: %s.\n", count(int(plan.NotSo), "event"))
+		fmt.Fprintf(text, "Not discarded, or not any more, and so skipped: %s.\n", view.Count(int(plan.NotSo), "event"))
 	}
 	v := restoreView{Plan: plan, DryRun: c.DryRun}
-	what := count(int(plan.TotalEvents), "event")
+	what := view.Count(int(plan.TotalEvents), "event")
 	switch {
 	case plan.TotalEvents == 0:
 		fmt.Fprintln(text, "No discarded events to do this to.")
 	case c.DryRun:
-		fmt.Fprintf(text, "%s to restore, for example %s.\n", what, printable(plan.Example))
+		fmt.Fprintf(text, "%s to restore, for example %s.\n", what, view.Printable(plan.Example))
 	default:
 		if !c.Yes {
 			if err := p.confirm(ctx, fmt.Sprintf("Should crmintake restore %s?", what)); err != nil {
@@ -71,7 +73,7 @@ func (c *deadRestoreCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	return nil
 }

@@ -7,16 +7,18 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
 type deadShowCmd struct {
-	databaseFlags
+	flags.Database
 	EventID string `arg:"" name:"event-id" help:"The event's id, as in the outbox. It need not be dead (any more)."`
 }
 
 func (c *deadShowCmd) Run(ctx context.Context, p *program) error {
-	d, err := readDesk(ctx, c.databaseFlags)
+	d, err := readDesk(ctx, c.Database)
 	if err != nil {
 		return err
 	}
@@ -28,14 +30,14 @@ func (c *deadShowCmd) Run(ctx context.Context, p *program) error {
 	p.redactStory(&story)
 	v := storyViewOf(story)
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
-	return v.print(p.out, p.screen())
+	return v.Print(p.out, p.screen())
 }
 
 // storyView is a story as JSON: the row as outbox get shows it, and what else there is.
 type storyView struct {
-	view
+	view.Event
 	Group     string            `json:"group,omitempty"`
 	Advice    string            `json:"advice,omitempty"`
 	DeadAt    time.Time         `json:"dead_at,omitzero"`
@@ -61,62 +63,63 @@ type attemptView struct {
 }
 
 type storyErrorView struct {
-	At       time.Time  `json:"at"`
-	Category string     `json:"category,omitempty"`
-	Property string     `json:"property,omitempty"`
-	Rule     string     `json:"rule,omitempty"`
-	Value    string     `json:"value,omitempty"`
-	Message  string     `json:"message"`
-	Raw      *bytesJSON `json:"raw,omitempty"`
+	At       time.Time   `json:"at"`
+	Category string      `json:"category,omitempty"`
+	Property string      `json:"property,omitempty"`
+	Rule     string      `json:"rule,omitempty"`
+	Value    string      `json:"value,omitempty"`
+	Message  string      `json:"message"`
+	Raw      *view.Bytes `json:"raw,omitempty"`
 }
 
 type revisionView struct {
-	Revision int        `json:"revision"`
-	Action   int64      `json:"action,omitempty"`
-	At       time.Time  `json:"at,omitzero"`
-	Payload  *eventJSON `json:"payload"`
+	Revision int           `json:"revision"`
+	Action   int64         `json:"action,omitempty"`
+	At       time.Time     `json:"at,omitzero"`
+	Payload  *view.Payload `json:"payload"`
 }
 
 func storyViewOf(s operator.Story) storyView {
-	v := storyView{view: viewOf(s.Record), Group: s.Group, Advice: s.Advice, DeadAt: s.DeadAt, Revision: s.Revision, Actions: s.Actions}
+	v := storyView{Event: view.EventOf(s.Record), Group: s.Group, Advice: s.Advice, DeadAt: s.DeadAt, Revision: s.Revision, Actions: s.Actions}
 	for _, a := range s.Attempts {
 		av := attemptView{
-			ID: idView(a.ID), Parent: idView(a.Parent), Kind: a.Kind, Worker: a.Worker, State: a.State, StartedAt: a.StartedAt, ClosedAt: a.ClosedAt,
+			ID: view.ID(a.ID), Parent: view.ID(a.Parent), Kind: a.Kind, Worker: a.Worker, State: a.State, StartedAt: a.StartedAt, ClosedAt: a.ClosedAt,
 			Inputs: a.Inputs, Status: a.Status, CorrelationID: a.CorrelationID, Detail: a.Detail,
 		}
 		for _, e := range a.Errors {
-			av.Errors = append(av.Errors, storyErrorView{e.At, e.Category, e.Property, e.Rule, e.Value, e.Message, bytesView(e.Raw)})
+			av.Errors = append(av.Errors, storyErrorView{e.At, e.Category, e.Property, e.Rule, e.Value, e.Message, view.BytesOf(e.Raw)})
 		}
 		v.Attempts = append(v.Attempts, av)
 	}
 	for _, r := range s.Revisions {
-		v.Revisions = append(v.Revisions, revisionView{r.Number, r.Action, r.At, eventView(r.Payload)})
+		v.Revisions = append(v.Revisions, revisionView{r.Number, r.Action, r.At, view.PayloadOf(r.Payload)})
 	}
 	return v
 }
 
-func (v storyView) print(out io.Writer, s screen) error {
-	if err := v.view.print(out, s); err != nil {
+// Print prints it for people.
+func (v storyView) Print(out io.Writer, s view.Screen) error {
+	if err := v.Event.Print(out, s); err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, printable(value))
+			fmt.Fprintf(t, "%s\t%s\n", name, view.Printable(value))
 		}
 	}
 	line("group", v.Group)
 	line("what to do", v.Advice)
-	seen := told{v.Error}
+	seen := view.Shown{v.Error}
 	for i, a := range v.Attempts {
 		line(fmt.Sprintf("attempt %d", i+1), a.headline())
 		for _, e := range a.Errors {
-			line("  error", seen.once(errorView{Category: e.Category, Message: e.Message}.headline()))
+			line("  error", seen.Once(view.EventError{Category: e.Category, Message: e.Message}.Headline()))
 			line("  property", e.Property)
 			line("  rule", e.Rule)
 			line("  value", e.Value)
 			if e.Raw != nil {
-				line("  as received", seen.without(e.Raw.String(), e.Message))
+				line("  as received", seen.Without(e.Raw.String(), e.Message))
 			}
 		}
 	}
@@ -132,17 +135,17 @@ func (v storyView) print(out io.Writer, s screen) error {
 		line(name, r.Payload.String())
 	}
 	for _, a := range v.Actions {
-		line("done on "+localTime(a.At), actionWords(a))
+		line("done on "+view.Time(a.At), actionWords(a))
 	}
 	return t.Flush()
 }
 
 func (a attemptView) headline() string {
-	s := localTime(a.StartedAt)
+	s := view.Time(a.StartedAt)
 	if a.Kind == "" {
 		return s + ", without a call"
 	}
-	s += fmt.Sprintf(", %s with %s by %s, %s", a.Kind, count(a.Inputs, "event"), a.Worker, a.State)
+	s += fmt.Sprintf(", %s with %s by %s, %s", a.Kind, view.Count(a.Inputs, "event"), a.Worker, a.State)
 	if a.Status != 0 {
 		s += fmt.Sprintf(", HTTP %d", a.Status)
 	}

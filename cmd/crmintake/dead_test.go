@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
@@ -279,24 +278,4 @@ func TestPublishBadExports(t *testing.T) {
 	crmintake(t, "event_id,object_type\na,b\n", csv...).want(t, 1, "the columns event_id, object_type and event")
 	crmintake(t, "event_id,object_type,event,event_base64\na,b,,?\nb,c,,\nc,d\n", csv...).
 		want(t, 1, "line 2: event_base64", "line 3: the event is empty", "wrong number of fields")
-}
-
-// A day begins with its first moment, also where clocks go forward at midnight.
-func TestMomentOfADay(t *testing.T) {
-	t.Parallel()
-	zone, err := time.LoadLocation("America/Santiago")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for text, want := range map[string]string{
-		"2026-09-06": "2026-09-06T04:00:00Z", "2026-09-07": "2026-09-07T03:00:00Z", "2026-03-01": "2026-03-01T03:00:00Z",
-	} {
-		var m moment
-		if err := m.parse(text, zone); err != nil || time.Time(m).UTC().Format(time.RFC3339) != want {
-			t.Errorf("%s is %v, want %s; %v", text, time.Time(m), want, err)
-		}
-	}
-	if err := new(moment).UnmarshalText([]byte("2026-02-30")); err == nil {
-		t.Error("a day that there is not")
-	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/outboxtest"
 )
 
@@ -59,11 +61,11 @@ var forTheLine = []string{"all", "yes", "dead", "allow-duplicate", "set", "unset
 
 func TestWhatHasAVariable(t *testing.T) {
 	t.Parallel()
-	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))
+	parser, err := kong.New(&cli{}, kong.DefaultEnvars(flags.EnvPrefix))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range flagsOf(parser.Model.Node) {
+	for _, f := range flags.Of(parser.Model.Node) {
 		if slices.Contains(forTheLine, f.Name) != (len(f.Envs) == 0) {
 			t.Errorf("--%s has the variables %q", f.Name, f.Envs)
 		}
@@ -109,7 +111,7 @@ func TestExamples(t *testing.T) {
 			t.Errorf("there is no command %s", command)
 		}
 	}
-	if help := crmintake(t, "", "run", "--help"); !strings.Contains(oneLine(help.out), "(default 100/10s, $CRMINTAKE_QUOTA)") {
+	if help := crmintake(t, "", "run", "--help"); !strings.Contains(view.OneLine(help.out), "(default 100/10s, $CRMINTAKE_QUOTA)") {
 		t.Errorf("no default: %s", help.out)
 	}
 }

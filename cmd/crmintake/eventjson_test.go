@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 // What dead show prints for programs as the payload is what dead edit --file takes.
@@ -30,10 +32,10 @@ func TestShownPayloadIsTakenByEdit(t *testing.T) {
 	if v.Payload.Text != `{"properties":{"n":1.10,"a":"é"}}` || len(v.Revisions) != 2 {
 		t.Errorf("%+v", v.Payload)
 	}
-	for id, want := range map[string]bytesJSON{"b": {Base64: "bm8g/w=="}, "c": {Text: `{"text": "x"}`}, "d": {Text: `[1]`}} {
+	for id, want := range map[string]view.Bytes{"b": {Base64: "bm8g/w=="}, "c": {Text: `{"text": "x"}`}, "d": {Text: `[1]`}} {
 		var v storyView
 		crmintake(t, "", "dead", "show", id, "--output", "json").json(t, &v)
-		if v.Payload.bytesJSON != want {
+		if v.Payload.Bytes != want {
 			t.Errorf("%s: %+v", id, v.Payload)
 		}
 	}
@@ -51,7 +53,7 @@ func TestShowTellsALongErrorOnce(t *testing.T) {
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	var v storyView
 	crmintake(t, "", "dead", "show", "a", "--output", "json").json(t, &v)
-	if len(v.Attempts) != 2 || len(v.Attempts[0].Errors) == 0 || len(v.Error) < longText {
+	if len(v.Attempts) != 2 || len(v.Attempts[0].Errors) == 0 || len(v.Error) < view.LongText {
 		t.Fatalf("%+v", v)
 	}
 	shown := crmintake(t, "", "dead", "show", "a")

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/deploy/local"
 	"crmintake/migrations"
 	"crmintake/outbox/outboxtest"
@@ -271,7 +272,7 @@ func TestOutboxListAndTail(t *testing.T) {
 	}
 	told := map[string]string{}
 	for dec := json.NewDecoder(strings.NewReader(tail.String())); dec.More(); {
-		var v view
+		var v view.Event
 		if err := dec.Decode(&v); err != nil {
 			t.Fatal(err)
 		}

@@ -60,18 +60,3 @@ func commandOf(n *kong.Node) string {
 	}
 	return strings.Join(words, " ")
 }
-
-// help is a flag's help with its default and its variable.
-func (e *variables) help(v *kong.Value) string {
-	var parts []string
-	if v.HasDefault && v.Default != "" {
-		parts = append(parts, "default "+v.Default)
-	}
-	for _, name := range e.of[v] {
-		parts = append(parts, "$"+name)
-	}
-	if parts == nil {
-		return v.Help
-	}
-	return strings.TrimSuffix(v.Help, ".") + " (" + strings.Join(parts, ", ") + ")."
-}

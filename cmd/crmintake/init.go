@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/worker/jetstream"
 )
 
 type initCmd struct {
-	natsFlags
-	consumerFlags
-	databaseFlags
+	flags.NATS
+	flags.ConsumerName
+	flags.Database
 	rolesFlag
 	Replicas int           `help:"How many servers of a NATS cluster keep a copy of the stream, 1 to 5; 3 survive the loss of one." default:"1" placeholder:"N"`
 	AckWait  time.Duration `help:"How long an event may be in a worker's hands before JetStream gives it to another one." default:"60s" placeholder:"DURATION"`
@@ -36,15 +38,15 @@ func (c *initCmd) jetStream() jetstream.InitConfig {
 // validate finds a wrong setting before anything is touched.
 func (c *initCmd) validate() error {
 	if c.Replicas < 1 {
-		return usagef("--replicas %d: want 1 to 5", c.Replicas)
+		return flags.Usagef("--replicas %d: want 1 to 5", c.Replicas)
 	}
 	if c.AckWait <= 0 {
-		return usagef("--ack-wait %v: want more than that", c.AckWait)
+		return flags.Usagef("--ack-wait %v: want more than that", c.AckWait)
 	}
 	if err := c.jetStream().Validate(); err != nil {
-		return asUsage(err)
+		return flags.Usage(err)
 	}
-	return errors.Join(c.natsFlags.validate(), c.databaseFlags.validate())
+	return errors.Join(c.NATS.Check(), c.Database.Check())
 }
 
 // initReport is what init found and did.
@@ -61,7 +63,7 @@ func (c *initCmd) Run(ctx context.Context, p *program) error {
 	// One part's fault does not keep the other from being created: each run gets as far as it can.
 	var report initReport
 	natsErr := c.initNATS(ctx, p, &report)
-	schema, schemaErr := migrateUp(ctx, c.databaseFlags, c.rolesFlag)
+	schema, schemaErr := migrateUp(ctx, c.Database, c.rolesFlag)
 	if schemaErr == nil {
 		report.Schema = &schema
 	}
@@ -69,7 +71,7 @@ func (c *initCmd) Run(ctx context.Context, p *program) error {
 }
 
 func (c *initCmd) initNATS(ctx context.Context, p *program, report *initReport) (err error) {
-	nc, err := c.connect("crmintake init", p.log)
+	nc, err := c.Connect("crmintake init", p.log)
 	if err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ const unsure = "not made; why is told below"
 
 func (r *initReport) print(p *program, c *initCmd) error {
 	if p.Output == "json" {
-		return printJSON(p.out, r)
+		return view.JSON(p.out, r)
 	}
 	for _, one := range []struct {
 		kind, name string
@@ -118,7 +120,7 @@ func (r *initReport) print(p *program, c *initCmd) error {
 	} else {
 		state := "was there"
 		if n := len(r.Schema.Applied); n > 0 {
-			state = "created or updated: " + count(n, "migration") + " applied"
+			state = "created or updated: " + view.Count(n, "migration") + " applied"
 		}
 		fmt.Fprintf(p.out, "%-8s  version %d  %s\n", "schema", r.Schema.Version, state)
 		if r.Schema.Roles != nil {

@@ -5,16 +5,18 @@ import (
 	"fmt"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/migrations"
 )
 
-type migrateStatusCmd struct{ databaseFlags }
+type migrateStatusCmd struct{ flags.Database }
 
 func (c *migrateStatusCmd) Run(ctx context.Context, p *program) error {
-	if err := c.databaseFlags.validate(); err != nil {
+	if err := c.Database.Check(); err != nil {
 		return err
 	}
-	schema, err := migrations.Inspect(ctx, c.DatabaseURL, c.prepare)
+	schema, err := migrations.Inspect(ctx, c.DatabaseURL, c.Prepare)
 	if err != nil {
 		return err
 	}
@@ -26,19 +28,19 @@ func (c *migrateStatusCmd) Run(ctx context.Context, p *program) error {
 
 func printMigrations(p *program, schema migrations.Schema) error {
 	if p.Output == "json" {
-		return printJSON(p.out, schema.Migrations)
+		return view.JSON(p.out, schema.Migrations)
 	}
-	t := newTable(column{title: "VERSION", right: true}, column{title: "APPLIED"}, column{title: "MIGRATION", fit: true})
+	t := view.NewTable(view.Column{Title: "VERSION", Right: true}, view.Column{Title: "APPLIED"}, view.Column{Title: "MIGRATION", Fit: true})
 	for _, m := range schema.Migrations {
 		applied := "no"
 		if !m.AppliedAt.IsZero() {
 			applied = m.AppliedAt.UTC().Format(time.RFC3339)
 		}
-		t.row(m.Version, applied, m.Name)
+		t.Row(m.Version, applied, m.Name)
 	}
-	if err := t.print(p.out, p.screen()); err != nil || schema.Newer == 0 {
+	if err := t.Print(p.out, p.screen()); err != nil || schema.Newer == 0 {
 		return err
 	}
-	_, err := fmt.Fprintf(p.out, "and %s of a newer crmintake\n", count(schema.Newer, "migration"))
+	_, err := fmt.Fprintf(p.out, "and %s of a newer crmintake\n", view.Count(schema.Newer, "migration"))
 	return err
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/migrations"
 )
 
 type migrateUpCmd struct {
-	databaseFlags
+	flags.Database
 	rolesFlag
 }
 
@@ -25,15 +27,15 @@ func (migrateUpCmd) Help() string {
 }
 
 func (c *migrateUpCmd) Run(ctx context.Context, p *program) error {
-	if err := c.databaseFlags.validate(); err != nil {
+	if err := c.Database.Check(); err != nil {
 		return err
 	}
-	report, err := migrateUp(ctx, c.databaseFlags, c.rolesFlag)
+	report, err := migrateUp(ctx, c.Database, c.rolesFlag)
 	if err != nil {
 		return err
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, report)
+		return view.JSON(p.out, report)
 	}
 	for _, name := range report.Applied {
 		fmt.Fprintln(p.out, "applied", name)
@@ -57,8 +59,8 @@ func (r schemaReport) roles() string {
 }
 
 // migrateUp brings the schema up to date, and the roles if they are wanted, and tells what it did.
-func migrateUp(ctx context.Context, f databaseFlags, roles rolesFlag) (report schemaReport, err error) {
-	before, err := migrations.Inspect(ctx, f.DatabaseURL, f.prepareChange)
+func migrateUp(ctx context.Context, f flags.Database, roles rolesFlag) (report schemaReport, err error) {
+	before, err := migrations.Inspect(ctx, f.DatabaseURL, f.PrepareChange)
 	if err != nil {
 		return report, err
 	}
@@ -68,16 +70,16 @@ func migrateUp(ctx context.Context, f databaseFlags, roles rolesFlag) (report sc
 	if before.Newer > 0 && roles.Roles {
 		return report, errors.New("the database's schema is newer than this crmintake, which does not know what the roles need now; give --roles to the newest one")
 	}
-	applied, err := migrations.Apply(ctx, f.DatabaseURL, f.prepareChange)
+	applied, err := migrations.Apply(ctx, f.DatabaseURL, f.PrepareChange)
 	if err != nil {
 		return report, err
 	}
-	if err := migrations.Check(ctx, f.DatabaseURL, f.prepareChange); err != nil {
+	if err := migrations.Check(ctx, f.DatabaseURL, f.PrepareChange); err != nil {
 		return report, err
 	}
 	report = schemaReport{Version: before.Latest(), Applied: append([]string{}, applied...)}
 	if roles.Roles {
-		report.Roles, err = migrations.Roles(ctx, f.DatabaseURL, f.prepareChange)
+		report.Roles, err = migrations.Roles(ctx, f.DatabaseURL, f.PrepareChange)
 	}
 	return report, err
 }

@@ -7,17 +7,19 @@ import (
 	"strings"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
 type outboxDoubtCmd struct {
-	databaseFlags
+	flags.Database
 	EventIDs   []string          `arg:"" optional:"" name:"event-id" help:"Only these events."`
-	Since      moment            `help:"The moment of the backup, or of the last commit that survived: what was committed later is lost." required:"" placeholder:"TIME"`
+	Since      flags.Moment      `help:"The moment of the backup, or of the last commit that survived: what was committed later is lost." required:"" placeholder:"TIME"`
 	ObjectType string            `help:"Only this object type." placeholder:"TYPE"`
-	OlderThan  moment            `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
+	OlderThan  flags.Moment      `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
 	Dead       bool              `env:"-" help:"Dead letters, too, that died since then: what workers sent again without asking, before this command, is refused as a conflict with itself."`
-	NewUntil   moment            `help:"From now on have events asked about first, too, that this outbox has no row of, if they were published before then: those that come again because their rows were lost. A time in the future takes what publishers are about to publish again; a past one ends it." placeholder:"TIME"`
+	NewUntil   flags.Moment      `help:"From now on have events asked about first, too, that this outbox has no row of, if they were published before then: those that come again because their rows were lost. A time in the future takes what publishers are about to publish again; a past one ends it." placeholder:"TIME"`
 	IDProperty map[string]string `name:"id-property" help:"For each object type a property with unique values, by which its records can be found: objectType=property. Where an event has no value for it, the event's id goes there." mapsep:"," placeholder:"TYPE=NAME,…"`
 	asFlag
 	Yes    bool   `help:"Don't ask; for scripts." env:"-"`
@@ -52,7 +54,7 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 	if strings.TrimSpace(c.Reason) == "" {
 		return operatorError(operator.ErrNoReason)
 	}
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -70,14 +72,14 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 	if !until.IsZero() {
 		fmt.Fprintf(text, "Events that have no row here and were published before %s are to be asked about first as they "+
 			"come; without an id property they are parked, "+
-			"or sent and marked, as --on-unknown says.\n", localTime(until))
+			"or sent and marked, as --on-unknown says.\n", view.Time(until))
 	}
 	v := doubtView{Plan: plan, DryRun: c.DryRun}
 	if (plan.TotalEvents > 0 || !until.IsZero()) && !c.DryRun {
 		if !c.Yes {
-			question := fmt.Sprintf("Should crmintake put %s in doubt?", count(int(plan.TotalEvents), "event"))
+			question := fmt.Sprintf("Should crmintake put %s in doubt?", view.Count(int(plan.TotalEvents), "event"))
 			if !until.IsZero() {
-				question = fmt.Sprintf("Should crmintake put %s in doubt, and what is new?", count(int(plan.TotalEvents), "event"))
+				question = fmt.Sprintf("Should crmintake put %s in doubt, and what is new?", view.Count(int(plan.TotalEvents), "event"))
 			}
 			if err := p.confirm(ctx, question); err != nil {
 				return err
@@ -89,7 +91,7 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 			}
 			v.NewUntil = until
 		}
-		tell, end := progress(p.err, "doubt", plan.TotalEvents)
+		tell, end := view.Progress(p.err, "doubt", plan.TotalEvents)
 		r, err := d.Waiting.Doubt(ctx, plan, c.Reason, tell)
 		end()
 		if err != nil {
@@ -103,7 +105,7 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	return nil
 }
@@ -117,32 +119,32 @@ func printDoubtPlan(w io.Writer, plan operator.DoubtPlan) {
 		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s, after %s: workers ran on it since, or "+
 			"nothing of that time is lost. "+
 			"Stop them first; what they sent without asking is taken in with --dead.\n",
-			localTime(plan.Newest), localTime(from))
+			view.Time(plan.Newest), view.Time(from))
 	default:
 		fmt.Fprintf(w, "The newest call that this outbox knows of began at %s: what came after it, and what became of it, "+
 			"is not here.\n",
-			localTime(plan.Newest))
+			view.Time(plan.Newest))
 	}
 	if plan.InCall > 0 {
 		fmt.Fprintf(w, "In an open call, and so left alone: %s. If no worker runs, the next one to start takes them for "+
 			"in doubt; else type this again when the calls are over.\n",
-			count(int(plan.InCall), "event"))
+			view.Count(int(plan.InCall), "event"))
 	}
 	if plan.TotalEvents == 0 {
 		fmt.Fprintln(w, "No events wait that this could be done to.")
 		return
 	}
-	fmt.Fprintf(w, "%s:\n", count(int(plan.TotalEvents), "event"))
+	fmt.Fprintf(w, "%s:\n", view.Count(int(plan.TotalEvents), "event"))
 	for _, g := range plan.List {
 		by := "nothing to ask by: parked, or sent again and marked, as --on-unknown says"
 		if g.AskBy != "" {
-			by = "to be asked about by " + printable(g.AskBy)
+			by = "to be asked about by " + view.Printable(g.AskBy)
 		}
 		if g.Status == "dead" && g.AskBy == "" {
 			by = "nothing to ask by: it stays dead unless a person decides"
 		}
 		fmt.Fprintf(w, "  %s  %s %s, %s; for example %s\n",
-			count(int(g.Events), "event"), printable(g.ObjectType), g.Status, by, printable(g.Example))
+			view.Count(int(g.Events), "event"), view.Printable(g.ObjectType), g.Status, by, view.Printable(g.Example))
 	}
 	if more := plan.TotalGroups - int64(len(plan.List)); more > 0 {
 		fmt.Fprintf(w, "  and %d more such lines\n", more)

@@ -8,13 +8,15 @@ import (
 	"strings"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/worker/jetstream"
 )
 
 type outboxGetCmd struct {
-	natsFlags
-	databaseFlags
+	flags.NATS
+	flags.Database
 	EventIDs []string `arg:"" name:"event-id" help:"The events' ids, as in the outbox."`
 }
 
@@ -31,12 +33,12 @@ const (
 )
 
 func (c *outboxGetCmd) Run(ctx context.Context, p *program) error {
-	store, err := openStore(ctx, c.databaseFlags, 2)
+	store, err := openStore(ctx, c.Database, 2)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	var views []any
+	var views []answer
 	var absent []string
 	for _, id := range c.EventIDs {
 		v, err := viewEvent(ctx, p, store, id)
@@ -51,27 +53,32 @@ func (c *outboxGetCmd) Run(ctx context.Context, p *program) error {
 	}
 	var lost error
 	if absent != nil {
-		var found []any
+		var found []answer
 		found, lost = c.inStream(ctx, p, absent)
 		views = append(views, found...)
 	}
 	return errors.Join(c.print(p, views), lost)
 }
 
-func (c *outboxGetCmd) print(p *program, views []any) error {
+// answer is what JSON or Print shows.
+type answer interface {
+	Print(io.Writer, view.Screen) error
+}
+
+func (c *outboxGetCmd) print(p *program, views []answer) error {
 	switch {
 	case views == nil:
 		return nil
 	case p.Output == "json" && len(c.EventIDs) == 1:
-		return printJSON(p.out, views[0])
+		return view.JSON(p.out, views[0])
 	case p.Output == "json":
-		return printJSON(p.out, views)
+		return view.JSON(p.out, views)
 	}
 	for i, v := range views {
 		if i > 0 {
 			fmt.Fprintln(p.out)
 		}
-		if err := v.(interface{ print(io.Writer, screen) error }).print(p.out, p.screen()); err != nil {
+		if err := v.Print(p.out, p.screen()); err != nil {
 			return err
 		}
 	}
@@ -79,25 +86,25 @@ func (c *outboxGetCmd) print(p *program, views []any) error {
 }
 
 // viewEvent shows a row with its errors.
-func viewEvent(ctx context.Context, p *program, store *outbox.Store, id string) (view, error) {
+func viewEvent(ctx context.Context, p *program, store *outbox.Store, id string) (view.Event, error) {
 	record, err := store.Read.Get(ctx, id)
 	if err != nil {
-		return view{}, err
+		return view.Event{}, err
 	}
 	history, err := store.Read.History(ctx, id)
 	if err != nil {
-		return view{}, err
+		return view.Event{}, err
 	}
 	p.redactRecord(&record)
-	v := viewOf(record)
+	v := view.EventOf(record)
 	for _, h := range history {
 		p.redact(&h.Message)
 		if p.Redact {
 			h.Raw = nil
 		}
-		v.Errors = append(v.Errors, errorView{
-			At: h.At, AttemptID: idView(h.AttemptID), HTTPStatus: h.Status, CorrelationID: h.CorrelationID,
-			Category: h.Category, Message: h.Message, Raw: bytesView(h.Raw),
+		v.Errors = append(v.Errors, view.EventError{
+			At: h.At, AttemptID: view.ID(h.AttemptID), HTTPStatus: h.Status, CorrelationID: h.CorrelationID,
+			Category: h.Category, Message: h.Message, Raw: view.BytesOf(h.Raw),
 		})
 	}
 	return v, nil
@@ -114,20 +121,21 @@ type waitingView struct {
 	PublishedAt time.Time `json:"published_at"`
 }
 
-func (v waitingView) print(out io.Writer, s screen) error {
-	t := newTable(column{}, column{})
+// Print prints it for people.
+func (v waitingView) Print(out io.Writer, s view.Screen) error {
+	t := view.NewTable(view.Column{}, view.Column{})
 	for _, line := range [][2]string{
 		{"event", v.EventID}, {"object type", v.ObjectType},
-		{"status", fmt.Sprintf("waiting in the stream, %s before it", grouped(v.Before))},
-		{"message", fmt.Sprintf("%s:%d", v.Stream, v.StreamSeq)}, {"published", localTime(v.PublishedAt)},
+		{"status", fmt.Sprintf("waiting in the stream, %s before it", view.Grouped(v.Before))},
+		{"message", fmt.Sprintf("%s:%d", v.Stream, v.StreamSeq)}, {"published", view.Time(v.PublishedAt)},
 	} {
-		t.row(faint.cell(line[0]), line[1])
+		t.Row(view.Faint.Cell(line[0]), line[1])
 	}
-	return t.print(out, s.uncut())
+	return t.Print(out, s.Uncut())
 }
 
 // inStream looks for events that the outbox has not. The error tells which are not there either.
-func (c *outboxGetCmd) inStream(ctx context.Context, p *program, ids []string) (views []any, err error) {
+func (c *outboxGetCmd) inStream(ctx context.Context, p *program, ids []string) (views []answer, err error) {
 	s, err := c.find(ctx, p, ids)
 	if err != nil {
 		return nil, fmt.Errorf("%s, and in the stream it could not be looked for: %w", noEvent(ids), err)
@@ -148,10 +156,10 @@ func (c *outboxGetCmd) inStream(ctx context.Context, p *program, ids []string) (
 	case len(ids) == 0:
 		return views, nil
 	case s.Ended:
-		return views, usagef("%s, nor has the stream %s", noEvent(ids), c.Stream)
+		return views, flags.Usagef("%s, nor has the stream %s", noEvent(ids), c.Stream)
 	}
 	return views, fmt.Errorf("%s, nor is it among the first %s of some %s events in the stream %s; "+
-		"the others were not looked at", noEvent(ids), grouped(s.Looked), grouped(s.All), c.Stream)
+		"the others were not looked at", noEvent(ids), view.Grouped(s.Looked), view.Grouped(s.All), c.Stream)
 }
 
 func noEvent(ids []string) string {
@@ -164,10 +172,10 @@ func noEvent(ids []string) string {
 
 func (c *outboxGetCmd) find(ctx context.Context, p *program, ids []string) (jetstream.Search, error) {
 	cfg := jetstream.Config{Stream: c.Stream, Subject: c.Subject}
-	if err := errors.Join(c.natsFlags.validate(), cfg.Validate()); err != nil {
+	if err := errors.Join(c.NATS.Check(), cfg.Validate()); err != nil {
 		return jetstream.Search{}, err
 	}
-	nc, err := c.connect("crmintake outbox get", p.log)
+	nc, err := c.Connect("crmintake outbox get", p.log)
 	if err != nil {
 		return jetstream.Search{}, err
 	}

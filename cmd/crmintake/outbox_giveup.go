@@ -6,11 +6,13 @@ import (
 	"io"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
 type outboxGiveUpCmd struct {
-	databaseFlags
+	flags.Database
 	undecidedFlags
 	Reason string `help:"Why: it becomes each event's error, before what that was." required:"" placeholder:"TEXT"`
 }
@@ -35,7 +37,7 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 	if strings.TrimSpace(c.Reason) == "" {
 		return operatorError(operator.ErrNoReason)
 	}
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -52,12 +54,12 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 	v := giveUpView{Plan: plan, DryRun: c.DryRun}
 	if plan.TotalEvents > 0 && !c.DryRun {
 		if !c.Yes {
-			question := fmt.Sprintf("Should crmintake give up on %s?", count(int(plan.TotalEvents), "event"))
+			question := fmt.Sprintf("Should crmintake give up on %s?", view.Count(int(plan.TotalEvents), "event"))
 			if err := p.confirm(ctx, question); err != nil {
 				return err
 			}
 		}
-		tell, end := progress(p.err, "give up", plan.TotalEvents)
+		tell, end := view.Progress(p.err, "give up", plan.TotalEvents)
 		r, err := d.Waiting.GiveUp(ctx, plan, c.Reason, tell)
 		end()
 		if err != nil {
@@ -70,7 +72,7 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	return nil
 }
@@ -78,20 +80,20 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 func printGiveUpPlan(w io.Writer, plan operator.GiveUpPlan) {
 	if plan.NotUndecided > 0 {
 		fmt.Fprintf(w, "Neither retry nor unknown, or not any more, and so skipped: %s.\n",
-			count(int(plan.NotUndecided), "event"))
+			view.Count(int(plan.NotUndecided), "event"))
 	}
 	if plan.InCall > 0 {
-		fmt.Fprintf(w, "In a call right now, and so left alone: %s.\n", count(int(plan.InCall), "event"))
+		fmt.Fprintf(w, "In a call right now, and so left alone: %s.\n", view.Count(int(plan.InCall), "event"))
 	}
 	if plan.TotalEvents == 0 {
 		fmt.Fprintln(w, "No events in retry or unknown to do this to.")
 		return
 	}
-	fmt.Fprintf(w, "%s:\n", count(int(plan.TotalEvents), "event"))
+	fmt.Fprintf(w, "%s:\n", view.Count(int(plan.TotalEvents), "event"))
 	for _, g := range plan.List {
 		fmt.Fprintf(w, "  %s  %s %s, to be dead as %s; the oldest for %s, for example %s: %s\n",
-			count(int(g.Events), "event"), printable(g.ObjectType), g.Status, g.Becomes,
-			short(plan.Filter.AsOf.Sub(g.Oldest)), printable(g.Example), shorten(printable(g.Error), 80))
+			view.Count(int(g.Events), "event"), view.Printable(g.ObjectType), g.Status, g.Becomes,
+			view.Short(plan.Filter.AsOf.Sub(g.Oldest)), view.Printable(g.Example), view.Shorten(view.Printable(g.Error), 80))
 	}
 	if more := plan.TotalGroups - int64(len(plan.List)); more > 0 {
 		fmt.Fprintf(w, "  and %d more such lines\n", more)

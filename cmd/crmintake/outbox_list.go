@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 )
 
@@ -17,13 +19,13 @@ type rowFlags struct {
 }
 
 type outboxListCmd struct {
-	databaseFlags
+	flags.Database
 	rowFlags
-	Newest bool   `help:"What came last first."`
-	Since  moment `help:"What came since, the last first: a time, a day, or how long ago, such as 2h." placeholder:"TIME"`
-	Until  moment `help:"What came before, the last first: a time, a day, or how long ago." placeholder:"TIME"`
-	After  string `help:"Where to go on: the last id of the page before." placeholder:"EVENT_ID"`
-	Limit  int    `help:"How many at most." default:"50" placeholder:"N"`
+	Newest bool         `help:"What came last first."`
+	Since  flags.Moment `help:"What came since, the last first: a time, a day, or how long ago, such as 2h." placeholder:"TIME"`
+	Until  flags.Moment `help:"What came before, the last first: a time, a day, or how long ago." placeholder:"TIME"`
+	After  string       `help:"Where to go on: the last id of the page before." placeholder:"EVENT_ID"`
+	Limit  int          `help:"How many at most." default:"50" placeholder:"N"`
 }
 
 func (outboxListCmd) Help() string {
@@ -37,12 +39,12 @@ const maxLimit = 10_000
 
 // pageView is a page as JSON.
 type pageView struct {
-	Events []view `json:"events"`
-	Next   string `json:"next,omitempty"` // --after for the next page; absent at the end
+	Events []view.Event `json:"events"`
+	Next   string       `json:"next,omitempty"` // --after for the next page; absent at the end
 }
 
 // AfterApply implements kong's hook.
-func (c *outboxListCmd) AfterApply() error { return c.Since.past("--since") }
+func (c *outboxListCmd) AfterApply() error { return c.Since.Past("--since") }
 
 func (c *outboxListCmd) byTime() bool {
 	return c.Newest || !time.Time(c.Since).IsZero() || !time.Time(c.Until).IsZero()
@@ -50,9 +52,9 @@ func (c *outboxListCmd) byTime() bool {
 
 func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 	if c.Limit < 1 || c.Limit > maxLimit {
-		return usagef("--limit %d: want 1 to %d", c.Limit, maxLimit)
+		return flags.Usagef("--limit %d: want 1 to %d", c.Limit, maxLimit)
 	}
-	store, err := openStore(ctx, c.databaseFlags, 2)
+	store, err := openStore(ctx, c.Database, 2)
 	if err != nil {
 		return err
 	}
@@ -62,7 +64,7 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		ByTime: c.byTime(), Since: time.Time(c.Since), Until: time.Time(c.Until),
 	})
 	if errors.Is(err, outbox.ErrNoSuchPlace) {
-		return usagef("--after: the outbox has no event with the id %q", c.After)
+		return flags.Usagef("--after: the outbox has no event with the id %q", c.After)
 	}
 	if err != nil {
 		return err
@@ -71,27 +73,27 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		p.redactRecord(&page.Records[i])
 	}
 	if p.Output == "json" {
-		v := pageView{Events: make([]view, len(page.Records)), Next: page.Next}
+		v := pageView{Events: make([]view.Event, len(page.Records)), Next: page.Next}
 		for i, r := range page.Records {
-			v.Events[i] = viewOf(r)
+			v.Events[i] = view.EventOf(r)
 		}
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	if len(page.Records) > 0 {
-		t := newTable(column{title: "EVENT", fit: true}, column{title: "OBJECT TYPE"}, column{title: "STATUS"},
-			column{title: c.timeTitle()}, column{title: "RECORD OR ERROR", fit: true})
+		t := view.NewTable(view.Column{Title: "EVENT", Fit: true}, view.Column{Title: "OBJECT TYPE"}, view.Column{Title: "STATUS"},
+			view.Column{Title: c.timeTitle()}, view.Column{Title: "RECORD OR ERROR", Fit: true})
 		for _, r := range page.Records {
-			t.row(r.EventID, r.ObjectType, shownStatus(string(r.Status)), localTime(c.timeOf(r)), became(r))
+			t.Row(r.EventID, r.ObjectType, view.Status(string(r.Status)), view.Time(c.timeOf(r)), became(r))
 		}
-		if err := t.print(p.out, p.screen()); err != nil {
+		if err := t.Print(p.out, p.screen()); err != nil {
 			return err
 		}
 	}
 	switch {
 	case page.Next != "" && len(page.Records) < c.Limit:
-		_, err = fmt.Fprintf(p.out, "Of %s events looked at, %d are such. The next: --after %s\n", grouped(page.Looked), len(page.Records), quoted(page.Next))
+		_, err = fmt.Fprintf(p.out, "Of %s events looked at, %d are such. The next: --after %s\n", view.Grouped(page.Looked), len(page.Records), view.Quoted(page.Next))
 	case page.Next != "":
-		_, err = fmt.Fprintf(p.out, "There are more: --after %s\n", quoted(page.Next))
+		_, err = fmt.Fprintf(p.out, "There are more: --after %s\n", view.Quoted(page.Next))
 	case len(page.Records) == 0:
 		_, err = fmt.Fprintln(p.out, "No such events.")
 	}

@@ -6,12 +6,14 @@ import (
 	"io"
 	"slices"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
 
 type outboxRetryNowCmd struct {
-	databaseFlags
+	flags.Database
 	undecidedFlags
 	Reason string `help:"Why, for whoever asks later." placeholder:"TEXT"`
 }
@@ -31,7 +33,7 @@ type retryNowView struct {
 }
 
 func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -48,7 +50,7 @@ func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
 	v := retryNowView{Plan: plan, DryRun: c.DryRun}
 	if plan.TotalEvents > 0 && !c.DryRun {
 		if !c.Yes && (c.All || len(c.EventIDs) == 0) {
-			question := fmt.Sprintf("Should crmintake have %s tried at once?", count(int(plan.TotalEvents), "event"))
+			question := fmt.Sprintf("Should crmintake have %s tried at once?", view.Count(int(plan.TotalEvents), "event"))
 			if err := p.confirm(ctx, question); err != nil {
 				return err
 			}
@@ -61,7 +63,7 @@ func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
 		printResult(text, r)
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, v)
+		return view.JSON(p.out, v)
 	}
 	return nil
 }
@@ -77,13 +79,13 @@ func printRetryNowPlan(w io.Writer, plan operator.RetryNowPlan) {
 		{plan.Asked, "In doubt, and to be asked about in a moment, when their settle time is over"},
 	} {
 		if part.n > 0 {
-			fmt.Fprintf(w, "%s: %s.\n", part.what, count(int(part.n), "event"))
+			fmt.Fprintf(w, "%s: %s.\n", part.what, view.Count(int(part.n), "event"))
 		}
 	}
 	if plan.TotalEvents == 0 {
 		fmt.Fprintln(w, "No events that wait to do this to.")
 	} else {
-		fmt.Fprintf(w, "%s to be tried at once.\n", count(int(plan.TotalEvents), "event"))
+		fmt.Fprintf(w, "%s to be tried at once.\n", view.Count(int(plan.TotalEvents), "event"))
 	}
 }
 
@@ -99,7 +101,7 @@ func (c *outboxRetryNowCmd) tellPauses(ctx context.Context, d *desk, text io.Wri
 	for _, one := range pauses {
 		p := pausedName(one.ObjectType)
 		fmt.Fprintf(text, "%s is paused, and waits until that ends ('crmintake resume %s'): %s\n",
-			capital(printable(p)), resumeArgument(one.ObjectType), shorten(printable(one.Reason), 200))
+			view.Capital(view.Printable(p)), resumeArgument(one.ObjectType), view.Shorten(view.Printable(one.Reason), 200))
 	}
 	return nil
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 )
 
 type outboxTailCmd struct {
-	databaseFlags
+	flags.Database
 	rowFlags
 }
 
@@ -21,7 +23,7 @@ func (outboxTailCmd) Help() string {
 }
 
 func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
-	store, err := openStore(ctx, c.databaseFlags, 2)
+	store, err := openStore(ctx, c.Database, 2)
 	if err != nil {
 		return err
 	}
@@ -31,12 +33,12 @@ func (c *outboxTailCmd) Run(ctx context.Context, p *program) error {
 	return store.Read.Follow(ctx, outbox.ListFilter{Status: outbox.Status(c.Status), ObjectType: c.ObjectType}, began, func(r outbox.Record) error {
 		p.redactRecord(&r)
 		if p.Output == "json" {
-			return printLine(p.out, viewOf(r))
+			return view.JSONLine(p.out, view.EventOf(r))
 		}
-		t := newTable(column{}, column{}, column{}, column{fit: true}, column{fit: true})
-		status := shownStatus(string(r.Status))
-		status.text = fmt.Sprintf("%-9s", status.text) // each line is a table of its own
-		t.row(r.UpdatedAt.Local().Format(time.TimeOnly+" MST"), status, r.ObjectType, r.EventID, became(r))
-		return t.print(p.out, s)
+		t := view.NewTable(view.Column{}, view.Column{}, view.Column{}, view.Column{Fit: true}, view.Column{Fit: true})
+		status := view.Status(string(r.Status))
+		status.Text = fmt.Sprintf("%-9s", status.Text) // each line is a table of its own
+		t.Row(r.UpdatedAt.Local().Format(time.TimeOnly+" MST"), status, r.ObjectType, r.EventID, became(r))
+		return t.Print(p.out, s)
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 )
 
@@ -19,14 +21,14 @@ type pausable struct {
 func (p pausable) key() (string, error) {
 	switch {
 	case p.All && p.ObjectType != "":
-		return "", usagef("an object type and --all are both given; give one")
+		return "", flags.Usagef("an object type and --all are both given; give one")
 	case p.All:
 		return outbox.Account, nil
 	case p.ObjectType == "":
-		return "", usagef("give an object type, or --all for everything")
+		return "", flags.Usagef("give an object type, or --all for everything")
 	}
-	if err := objectTypeFault(p.ObjectType); err != nil {
-		return "", usagef("%q is not an object type: %w", shorten(p.ObjectType, 50), err)
+	if err := flags.ObjectTypeFault(p.ObjectType); err != nil {
+		return "", flags.Usagef("%q is not an object type: %w", view.Shorten(p.ObjectType, 50), err)
 	}
 	return p.ObjectType, nil
 }
@@ -48,7 +50,7 @@ func resumeArgument(key string) string {
 }
 
 type pauseCmd struct {
-	databaseFlags
+	flags.Database
 	asFlag
 	pausable
 	Reason string `help:"Why, for whoever asks later." required:"" placeholder:"TEXT"`
@@ -77,9 +79,9 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 	}
 	reason := strings.TrimSpace(c.Reason)
 	if reason == "" {
-		return usagef("--reason: say why, in a few words")
+		return flags.Usagef("--reason: say why, in a few words")
 	}
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -93,13 +95,13 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 		p.log.Debug("it is not known whether there are events of it", "error", err)
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, r)
+		return view.JSON(p.out, r)
 	}
 	how := "is paused"
 	if already {
 		how = "was paused already, and is so now for this reason"
 	}
-	fmt.Fprintf(p.out, "%s %s. Events wait; type 'crmintake resume %s' to go on.\n", capital(pausedName(key)), how, resumeArgument(key))
+	fmt.Fprintf(p.out, "%s %s. Events wait; type 'crmintake resume %s' to go on.\n", view.Capital(pausedName(key)), how, resumeArgument(key))
 	if r.Unmet {
 		fmt.Fprintf(p.out, "No call was ever made for %s, and no event of it waits or is dead.", key)
 		if r.Nearest != "" {
@@ -129,6 +131,6 @@ func (r *pauseReport) doubt(ctx context.Context, d *desk) error {
 	if err != nil {
 		return err
 	}
-	r.Nearest = nearest(r.ObjectType, s.ObjectTypes())
+	r.Nearest = flags.Nearest(r.ObjectType, s.ObjectTypes())
 	return nil
 }

@@ -12,13 +12,15 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/worker"
 	"crmintake/worker/event"
 	"crmintake/worker/jetstream"
 )
 
 type publishCmd struct {
-	natsFlags
+	flags.NATS
 	File       string `arg:"" help:"File with one event a line; - is standard input." placeholder:"FILE"`
 	ObjectType string `help:"Object type of all the events, the last part of their subject: deals, 0-3, 2-123456… Exported events have their own." placeholder:"TYPE"`
 	IDField    string `help:"Property whose value is the event's id, such as source_event_id. Without it events have no id, and publishing a file twice makes two records of each line." placeholder:"PROPERTY"`
@@ -57,18 +59,18 @@ type publishReport struct {
 
 func (r publishReport) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Published %s on %s", count(r.Published, "event"), r.Subject)
+	fmt.Fprintf(&b, "Published %s on %s", view.Count(r.Published, "event"), r.Subject)
 	if r.Duplicates > 0 {
 		fmt.Fprintf(&b, "; %d more were in the stream already", r.Duplicates)
 	}
 	if r.Dropped > 0 {
-		fmt.Fprintf(&b, "; %s dropped by the stream for the id", count(r.Dropped, "event"))
+		fmt.Fprintf(&b, "; %s dropped by the stream for the id", view.Count(r.Dropped, "event"))
 	}
 	if r.Bad > 0 {
-		fmt.Fprintf(&b, "; %s not published", count(r.Bad, "bad line"))
+		fmt.Fprintf(&b, "; %s not published", view.Count(r.Bad, "bad line"))
 	}
 	if r.Unconfirmed > 0 {
-		fmt.Fprintf(&b, "; %s sent after line %d, not confirmed", count(r.Unconfirmed, "event"), r.LastLine)
+		fmt.Fprintf(&b, "; %s sent after line %d, not confirmed", view.Count(r.Unconfirmed, "event"), r.LastLine)
 	}
 	return b.String() + "."
 }
@@ -90,14 +92,14 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 		}
 		in = file
 	}
-	nc, err := c.connect("crmintake publish", p.log)
+	nc, err := c.Connect("crmintake publish", p.log)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	opening, cancel := context.WithTimeout(ctx, natsPatience)
 	defer cancel()
-	f := &feed{publishCmd: c, program: p, subject: subject, bar: newBar(p.err, size)}
+	f := &feed{publishCmd: c, program: p, subject: subject, bar: view.Bar(p.err, size)}
 	f.publisher, err = jetstream.OpenPublisher(opening, nc, jetstream.PublisherConfig{Stream: c.Stream,
 		Domain: c.Domain, Subject: subject, Dropped: f.told})
 	if err != nil {
@@ -107,7 +109,7 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 	err = f.run(ctx, in)
 	report := f.report()
 	if p.Output == "json" {
-		return errors.Join(err, printJSON(p.out, report))
+		return errors.Join(err, view.JSON(p.out, report))
 	}
 	_, printErr := fmt.Fprintln(p.out, report.String()+report.Sent.words(c.Stream))
 	return errors.Join(err, printErr)
@@ -117,16 +119,16 @@ func (c *publishCmd) Run(ctx context.Context, p *program) error {
 func (c *publishCmd) validate() (string, error) {
 	cfg := jetstream.Config{Stream: c.Stream, Subject: c.Subject}
 	if err := cfg.Validate(); err != nil {
-		return "", asUsage(err)
+		return "", flags.Usage(err)
 	}
-	if err := c.natsFlags.validate(); err != nil {
+	if err := c.NATS.Check(); err != nil {
 		return "", err
 	}
 	if c.ObjectType == "" {
 		return c.Subject, nil
 	}
-	if err := objectTypeFault(c.ObjectType); err != nil {
-		return "", usagef("--object-type %q: %w", shorten(c.ObjectType, 50), err)
+	if err := flags.ObjectTypeFault(c.ObjectType); err != nil {
+		return "", flags.Usagef("--object-type %q: %w", view.Shorten(c.ObjectType, 50), err)
 	}
 	return cfg.Prefix() + c.ObjectType, nil
 }
@@ -193,11 +195,11 @@ func (f *feed) run(ctx context.Context, in io.Reader) error {
 	case err != nil:
 		return fmt.Errorf("%w; %s", err, f.resume())
 	case f.dropped() > 0 && f.bad > 0:
-		return fmt.Errorf("%s not published, and %s dropped by the stream", count(f.bad, "bad line"), count(f.dropped(), "event"))
+		return fmt.Errorf("%s not published, and %s dropped by the stream", view.Count(f.bad, "bad line"), view.Count(f.dropped(), "event"))
 	case f.dropped() > 0:
-		return fmt.Errorf("%s dropped by the stream", count(f.dropped(), "event"))
+		return fmt.Errorf("%s dropped by the stream", view.Count(f.dropped(), "event"))
 	case f.bad > 0:
-		return fmt.Errorf("%s not published", count(f.bad, "bad line"))
+		return fmt.Errorf("%s not published", view.Count(f.bad, "bad line"))
 	}
 	return nil
 }
@@ -232,7 +234,7 @@ func (f *feed) resume() string {
 		return done + ". To go on, type the same command again: events that are there already are known by their ids"
 	case f.publisher.Unconfirmed() > 0:
 		return done + fmt.Sprintf(". Of %s after it, without ids, it is not known: publishing them again may make two records of one line",
-			count(f.publisher.Unconfirmed(), "event"))
+			view.Count(f.publisher.Unconfirmed(), "event"))
 	default:
 		return done + fmt.Sprintf(". To go on, publish what follows: 'tail -n +%d FILE | crmintake publish - …'", last+1)
 	}
@@ -279,7 +281,7 @@ func (f *feed) one(ctx context.Context, l line) error {
 		return fmt.Errorf("the stream drops events, and nothing from line %d on was published; mend their ids, or go on past them with --on-bad skip", l.number)
 	}
 	subject, id, err := f.check(&l)
-	if errors.As(err, new(usageError)) {
+	if errors.As(err, new(flags.UsageError)) {
 		return err
 	}
 	if err == nil {
@@ -320,7 +322,7 @@ func (f *feed) check(l *line) (subject, id string, err error) {
 		return f.checkExported(l)
 	}
 	if f.ObjectType == "" {
-		return "", "", usagef("line %d names no object type, as an exported event does: say it with --object-type", l.number)
+		return "", "", flags.Usagef("line %d names no object type, as an exported event does: say it with --object-type", l.number)
 	}
 	if f.IDField == "" {
 		return f.subject, "", nil
@@ -340,9 +342,9 @@ func (f *feed) checkExported(l *line) (subject, id string, err error) {
 	if f.ObjectType != "" {
 		subject = f.subject
 	}
-	if err := objectTypeFault(strings.TrimPrefix(subject, cfg.Prefix())); err != nil {
+	if err := flags.ObjectTypeFault(strings.TrimPrefix(subject, cfg.Prefix())); err != nil {
 		return "", "", fmt.Errorf("its object type is %q: %w, or say it with --object-type",
-			shorten(l.objectType, 50), err)
+			view.Shorten(l.objectType, 50), err)
 	}
 	id, err = f.checkID(l.id+f.IDSuffix, "event_id")
 	return subject, id, err

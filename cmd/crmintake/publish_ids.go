@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 // Sent is under which names one finds again what was sent: its ids, or its place in the stream if it has none.
@@ -49,9 +51,9 @@ func (s Sent) words(stream string) string {
 	case s.First == 0:
 		return ""
 	case s.FirstID != "":
-		return fmt.Sprintf("\nTheir ids are from %s to %s.", printable(s.FirstID), printable(s.LastID))
+		return fmt.Sprintf("\nTheir ids are from %s to %s.", view.Printable(s.FirstID), view.Printable(s.LastID))
 	case s.IDs != nil:
-		return "\nBy id: " + printable(strings.Join(s.IDs, ", ")) + "."
+		return "\nBy id: " + view.Printable(strings.Join(s.IDs, ", ")) + "."
 	case s.First == s.Last:
 		return fmt.Sprintf("\nIt has no id; it is the message %d of %s.", s.First, stream)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/worker"
 )
 
@@ -314,7 +315,7 @@ func TestNoBarWithoutTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if newBar(file, 10) != nil || newBar(new(bytes.Buffer), 10) != nil {
+	if view.Bar(file, 10) != nil || view.Bar(new(bytes.Buffer), 10) != nil {
 		t.Error("a bar that nobody sees")
 	}
 }

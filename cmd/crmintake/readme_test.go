@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/outbox/outboxtest"
 	"crmintake/worker/hubspot/hubspottest"
 )
@@ -91,7 +92,7 @@ func item(heading, text string) string {
 // model is the program's grammar.
 func model(t *testing.T) *kong.Application {
 	t.Helper()
-	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))
+	parser, err := kong.New(&cli{}, kong.DefaultEnvars(flags.EnvPrefix))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
@@ -22,22 +24,22 @@ type replayCmd struct {
 
 // replayArg names a bulk replay.
 type replayArg struct {
-	databaseFlags
+	flags.Database
 	ID int64 `arg:"" name:"replay" help:"The replay's number, as replay list tells."`
 }
 
 func (a replayArg) error(err error) error {
 	if errors.Is(err, operator.ErrNoReplay) {
-		return usagef("there is no replay %d; 'crmintake replay list' tells which there are", a.ID)
+		return flags.Usagef("there is no replay %d; 'crmintake replay list' tells which there are", a.ID)
 	}
 	return err
 }
 
 // printJob tells all of a replay. What was sent again is not created before the CRM has answered.
 func printJob(w io.Writer, j *operator.ReplayJob) {
-	fmt.Fprintf(w, "Replay %d is %s; started %s by %s", j.ID, j.State, localTime(j.StartedAt), printable(j.Operator))
+	fmt.Fprintf(w, "Replay %d is %s; started %s by %s", j.ID, j.State, view.Time(j.StartedAt), view.Printable(j.Operator))
 	if !j.EndedAt.IsZero() {
-		fmt.Fprintf(w, ", ended %s", localTime(j.EndedAt))
+		fmt.Fprintf(w, ", ended %s", view.Time(j.EndedAt))
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -47,9 +49,9 @@ func printJob(w io.Writer, j *operator.ReplayJob) {
 		}
 	}
 	if j.Reason != "" {
-		fmt.Fprintf(t, "reason\t%s\n", printable(j.Reason))
+		fmt.Fprintf(t, "reason\t%s\n", view.Printable(j.Reason))
 	}
-	fmt.Fprintf(t, "filter\t%s\n", printable(filterWords(&j.Filter)))
+	fmt.Fprintf(t, "filter\t%s\n", view.Printable(filterWords(&j.Filter)))
 	if j.Rate > 0 {
 		fmt.Fprintf(t, "rate\t%v events/s\n", j.Rate)
 	}
@@ -59,10 +61,10 @@ func printJob(w io.Writer, j *operator.ReplayJob) {
 	line("held", j.Held, "may have a record already; --allow-duplicate sends such all the same")
 	line("left", j.Left(), "")
 	if j.Failures > 0 {
-		line("failed steps", int64(j.Failures), "in a row; the last: "+printable(j.Failure))
+		line("failed steps", int64(j.Failures), "in a row; the last: "+view.Printable(j.Failure))
 	}
 	if !j.RetryAt.IsZero() {
-		fmt.Fprintf(t, "tried again\t%s\n", localTime(j.RetryAt))
+		fmt.Fprintf(t, "tried again\t%s\n", view.Time(j.RetryAt))
 	}
 	_ = t.Flush()
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 type replayListCmd struct{ listFlags }
@@ -21,26 +23,26 @@ func (c *replayListCmd) Run(ctx context.Context, p *program) error {
 		p.redactFilter(&list[i].Filter)
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, list)
+		return view.JSON(p.out, list)
 	}
 	if len(list) == 0 {
 		fmt.Fprintln(p.out, "No bulk replays.")
 		return nil
 	}
-	columns := []column{{title: "REPLAY", right: true}, {title: "STATE"}}
+	columns := []view.Column{{Title: "REPLAY", Right: true}, {Title: "STATE"}}
 	for _, title := range []string{"EVENTS", "SENT AGAIN", "SKIPPED", "HELD", "LEFT"} {
-		columns = append(columns, column{title: title, right: true})
+		columns = append(columns, view.Column{Title: title, Right: true})
 	}
-	t := newTable(append(columns, column{title: "STARTED", long: true}, column{title: "REASON", long: true},
-		column{title: "FAILS", long: true})...)
+	t := view.NewTable(append(columns, view.Column{Title: "STARTED", Long: true}, view.Column{Title: "REASON", Long: true},
+		view.Column{Title: "FAILS", Long: true})...)
 	for _, j := range list {
 		fails := "-"
 		if j.Failures > 0 {
-			fails = fmt.Sprintf("%s; 'crmintake replay show %d' tells why", count(j.Failures, "step"), j.ID)
+			fails = fmt.Sprintf("%s; 'crmintake replay show %d' tells why", view.Count(j.Failures, "step"), j.ID)
 		}
-		t.row(j.ID, j.State, grouped(j.Events), grouped(j.Replayed), grouped(j.Skipped), grouped(j.Held),
-			grouped(j.Left()),
-			localTime(j.StartedAt)+" by "+j.Operator, j.Reason, fails)
+		t.Row(j.ID, j.State, view.Grouped(j.Events), view.Grouped(j.Replayed), view.Grouped(j.Skipped), view.Grouped(j.Held),
+			view.Grouped(j.Left()),
+			view.Time(j.StartedAt)+" by "+j.Operator, j.Reason, fails)
 	}
-	return t.print(p.out, p.screen())
+	return t.Print(p.out, p.screen())
 }

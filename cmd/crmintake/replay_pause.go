@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
@@ -40,7 +41,7 @@ type steerView struct {
 
 func (c *steerFlags) steer(ctx context.Context, p *program,
 	do func(*operator.Replays, context.Context, int64, string) (operator.ReplayJob, bool, error)) error {
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -51,12 +52,12 @@ func (c *steerFlags) steer(ctx context.Context, p *program,
 	}
 	p.redactFilter(&job.Filter)
 	if p.Output == "json" {
-		return printJSON(p.out, steerView{changed, job})
+		return view.JSON(p.out, steerView{changed, job})
 	}
 	was := "is"
 	if !changed {
 		was = "was already"
 	}
-	fmt.Fprintf(p.out, "Replay %d %s %s: %d of %s sent again, %d left.\n", job.ID, was, job.State, job.Replayed, count(int(job.Events), "event"), job.Left())
+	fmt.Fprintf(p.out, "Replay %d %s %s: %d of %s sent again, %d left.\n", job.ID, was, job.State, job.Replayed, view.Count(int(job.Events), "event"), job.Left())
 	return nil
 }

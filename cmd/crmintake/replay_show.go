@@ -1,11 +1,15 @@
 package main
 
-import "context"
+import (
+	"context"
+
+	"crmintake/cmd/crmintake/internal/view"
+)
 
 type replayShowCmd struct{ replayArg }
 
 func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
-	d, err := readDesk(ctx, c.databaseFlags)
+	d, err := readDesk(ctx, c.Database)
 	if err != nil {
 		return err
 	}
@@ -16,7 +20,7 @@ func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
 	}
 	p.redactFilter(&job.Filter)
 	if p.Output == "json" {
-		return printJSON(p.out, job)
+		return view.JSON(p.out, job)
 	}
 	printJob(p.out, &job)
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 	"crmintake/outbox/outboxtest"
@@ -41,7 +42,7 @@ func deadEvents(t testing.TB, reason outbox.Reason, n int) {
 // status tells where an event stands.
 func status(t testing.TB, id string) string {
 	t.Helper()
-	var v view
+	var v view.Event
 	crmintake(t, "", "outbox", "get", id, "--output", "json").json(t, &v)
 	return v.Status
 }
@@ -98,7 +99,7 @@ func TestDeadReplayInDoubt(t *testing.T) {
 	crmintake(t, "", "dead", "replay", "e-1", "--yes", "--id-property", "contracts=name").want(t, 0, "asked about first", "Sent again: 1 event.")
 	crmintake(t, "", "dead", "replay", "e-2", "--yes", "--allow-duplicate").want(t, 0, "possible duplicates", "Sent again: 1 event.")
 	for id, want := range map[string]string{"e-0": "dead false", "e-1": "unknown false", "e-2": "retry true", "e-3": "dead false"} {
-		var v view
+		var v view.Event
 		crmintake(t, "", "outbox", "get", id, "--output", "json").json(t, &v)
 		if got := fmt.Sprint(v.Status, " ", v.PossibleDuplicate); got != want {
 			t.Errorf("%s is %s, want %s", id, got, want)

@@ -38,7 +38,7 @@ func TestWalkThrough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := slices.DeleteFunc(environmentIn(t).list(), func(v string) bool { return strings.HasPrefix(v, "CRMINTAKE_") })
+	env := slices.DeleteFunc(environmentIn(t).List(), func(v string) bool { return strings.HasPrefix(v, "CRMINTAKE_") })
 	env = append(env, "PATH="+dir+":"+getenv(t, "PATH"), "USER=anna",
 		"CRMINTAKE_NATS_URL="+server.URL(), "CRMINTAKE_DATABASE_URL="+outboxtest.New(t), "CRMINTAKE_HUBSPOT_URL="+crm.URL,
 		"CRMINTAKE_HUBSPOT_TOKEN="+secret, "CRMINTAKE_ADMIN_ADDR=127.0.0.1:0", "CRMINTAKE_ID_PROPERTY=deals=source_event_id",

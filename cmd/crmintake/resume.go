@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox/operator"
 )
 
 type resumeCmd struct {
-	databaseFlags
+	flags.Database
 	asFlag
 	pausable
 }
@@ -31,7 +33,7 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	d, err := openDesk(ctx, c.databaseFlags, c.asFlag)
+	d, err := openDesk(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -44,19 +46,19 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if p.Output == "json" {
-		return printJSON(p.out, r)
+		return view.JSON(p.out, r)
 	}
 	switch e := r.Ended; {
 	case e == nil:
-		fmt.Fprintf(p.out, "%s was not paused.\n", capital(pausedName(key)))
+		fmt.Fprintf(p.out, "%s was not paused.\n", view.Capital(pausedName(key)))
 	case e.Since.IsZero():
-		fmt.Fprintf(p.out, "%s goes on. The CRM wanted no call until %s: %s\n", capital(pausedName(key)), localTime(e.BlockedUntil), printable(e.Reason))
+		fmt.Fprintf(p.out, "%s goes on. The CRM wanted no call until %s: %s\n", view.Capital(pausedName(key)), view.Time(e.BlockedUntil), view.Printable(e.Reason))
 	default:
-		fmt.Fprintf(p.out, "%s goes on. It was paused for %s: %s\n", capital(pausedName(key)), short(time.Since(e.Since)), printable(e.Reason))
+		fmt.Fprintf(p.out, "%s goes on. It was paused for %s: %s\n", view.Capital(pausedName(key)), view.Short(time.Since(e.Since)), view.Printable(e.Reason))
 	}
 	for _, left := range r.Left {
 		fmt.Fprintf(p.out, "Still paused: %s (%s); type 'crmintake resume %s' to end that.\n",
-			pausedName(left.ObjectType), printable(left.Reason), resumeArgument(left.ObjectType))
+			pausedName(left.ObjectType), view.Printable(left.Reason), resumeArgument(left.ObjectType))
 	}
 	return nil
 }

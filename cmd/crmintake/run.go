@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"crmintake/batcher"
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/worker"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
@@ -17,15 +18,15 @@ import (
 )
 
 type runCmd struct {
-	natsFlags
-	consumerFlags
-	databaseFlags
-	hubspotFlags
-	callFlags
-	outcomeFlags
-	adminFlags
-	profileFlags
-	durableFlags
+	flags.NATS
+	flags.ConsumerName
+	flags.Database
+	flags.HubSpot
+	flags.Calls
+	flags.Outcome
+	flags.Admin
+	flags.Profiling
+	flags.Monitor
 
 	Drain           bool          `help:"Exit with 0 once the consumer has nothing pending or unacknowledged, the stream nothing that is delivered to nobody, and no row is sending, retry or unknown."`
 	ShutdownTimeout time.Duration `help:"How long to finish what is under way after SIGTERM or Ctrl-C; a second one exits at once." default:"20s" placeholder:"TIME"`
@@ -40,19 +41,19 @@ func (c *runCmd) config(ackWait time.Duration) pipeline.Config {
 		CallTimeout:   c.CallTimeout,
 		Lease:         c.Lease,
 		AckWait:       ackWait,
-		Quota:         c.quota(),
+		Quota:         c.QuotaConfig(),
 		TrialInterval: c.TrialInterval,
 		Breaker:       pipeline.Breaker(c.Breaker),
 		IDProperty:    c.IDProperty,
-		OnUnknown:     c.OnUnknown.others(),
-		OnUnknownOf:   c.OnUnknown.byType(),
+		OnUnknown:     c.OnUnknown.Others(),
+		OnUnknownOf:   c.OnUnknown.ByType(),
 		OnConflict:    pipeline.OnConflict(c.OnConflict),
 		Settle:        c.Settle,
 		Retry: pipeline.Retry{
 			Initial: c.RetryInitial, Max: c.RetryMax, Attempts: c.RetryAttempts, Age: c.RetryAge,
 		},
 		KeepPayload:     c.KeepPayload,
-		KeepCreated:     c.KeepCreated.orForEver(),
+		KeepCreated:     c.KeepCreated.OrForEver(),
 		ShutdownTimeout: c.ShutdownTimeout,
 		Drain:           c.Drain,
 	}
@@ -83,25 +84,25 @@ func (c *runCmd) positive() error {
 const sqlConns = 12
 
 func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
-	if err := errors.Join(c.positive(), c.OnUnknown.validate()); err != nil {
-		return asUsage(err)
+	if err := errors.Join(c.positive(), c.OnUnknown.Check()); err != nil {
+		return flags.Usage(err)
 	}
 	// All that can be known to be wrong without the servers is told first. The ack wait is the consumer's: see below.
 	if err := c.config(c.BatchWait + time.Hour).Validate(); err != nil {
-		return asUsage(err)
+		return flags.Usage(err)
 	}
-	if err := errors.Join(c.natsFlags.validate(), c.source().Validate(), c.databaseFlags.validate(),
-		c.durableFlags.validate()); err != nil {
-		return asUsage(err)
+	if err := errors.Join(c.NATS.Check(), c.source().Validate(), c.Database.Check(),
+		c.Monitor.Check()); err != nil {
+		return flags.Usage(err)
 	}
 	seen := newSeen()
 	vault := &lateVault{}
-	token, closeToken, err := c.token(vault, userAgent())
+	token, closeToken, err := c.Token(vault, userAgent())
 	if err != nil {
 		return err
 	}
 	defer closeToken()
-	stopProfile, err := c.profileFlags.start()
+	stopProfile, err := c.Profiling.Start()
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 		IDProperty: c.IDProperty, UserAgent: userAgent(), KeepResult: c.KeepResult,
 	})
 	if err != nil {
-		return asUsage(err)
+		return flags.Usage(err)
 	}
 	defer crm.Close()
 	tracer, stopTraces, err := traces(ctx, p.log)
@@ -119,7 +120,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer stopTraces()
-	stopAdmin, err := c.serve(ctx, p.log, seen)
+	stopAdmin, err := serveAdmin(ctx, c.Admin, p.log, seen)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 	cfg.Metrics, cfg.Tracer = seen.metrics, tracer
 	w, err := pipeline.New(cfg, source, store, crm, p.log)
 	if err != nil {
-		return asUsage(err)
+		return flags.Usage(err)
 	}
 	seen.worker.Store(w)
 	defer context.AfterFunc(ctx, func() { seen.stopping.Store(true) })()

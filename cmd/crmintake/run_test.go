@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/migrations"
 	"crmintake/outbox/operator"
 	"crmintake/outbox/outboxtest"
@@ -60,7 +61,7 @@ func TestInitPublishRunGet(t *testing.T) {
 	crmintake(t, "", "outbox", "get", idAt(t, 1)).want(t, 0, idAt(t, 1), "created", "contracts")
 	crmintake(t, "", "outbox", "get", idAt(t, 2)).want(t, 0, "dead (rejected)", "PROPERTY_DOESNT_EXIST", "nmae", "correlation id")
 	crmintake(t, "", "outbox", "get", "nobody").want(t, 2, `no event with the id "nobody"`)
-	var got view
+	var got view.Event
 	crmintake(t, "", "outbox", "get", idAt(t, 2), "--output", "json").json(t, &got)
 	if got.Status != "dead" || got.Payload.Text != `{"properties":{"nmae":"b"}}` || len(got.Errors) != 1 || got.Errors[0].Raw == nil {
 		t.Errorf("%+v", got)

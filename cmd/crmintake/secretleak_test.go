@@ -13,6 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5"
+
+	"crmintake/cmd/crmintake/internal/flags"
 )
 
 // slots are the flags that hold a secret, or name a file with one. Each of them is in some form of marker_rig_test.go.
@@ -31,7 +33,7 @@ var soundsSecret = regexp.MustCompile(`(?i)token|secret|passw|credential|creds|s
 // Whoever adds a flag for a secret has it marked, too; whoever adds a command has it run.
 func TestEverySecretIsMarked(t *testing.T) {
 	t.Parallel()
-	parser, err := kong.New(&cli{}, kong.DefaultEnvars(envPrefix))
+	parser, err := kong.New(&cli{}, kong.DefaultEnvars(flags.EnvPrefix))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +136,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
 	forms := newForms(t)
 	for _, slot := range slots {
-		variable := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(slot, "-", "_"))
+		variable := flags.EnvPrefix + "_" + strings.ToUpper(strings.ReplaceAll(slot, "-", "_"))
 		if !slices.ContainsFunc(forms, func(f form) bool { return f.env[variable] != "" }) {
 			t.Errorf("no form has --%s", slot)
 		}

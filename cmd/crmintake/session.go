@@ -6,6 +6,7 @@ import (
 	"os/user"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 	"crmintake/worker/event"
@@ -23,7 +24,7 @@ func (f asFlag) operator() (string, error) {
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		return u.Username, nil
 	}
-	return "", usagef("the system does not say who you are: say it with --as NAME")
+	return "", flags.Usagef("the system does not say who you are: say it with --as NAME")
 }
 
 // desk is where an operator works: the outbox, opened.
@@ -33,7 +34,7 @@ type desk struct {
 }
 
 // openDesk opens the outbox for whoever is at work. Close the store.
-func openDesk(ctx context.Context, f databaseFlags, as asFlag) (*desk, error) {
+func openDesk(ctx context.Context, f flags.Database, as asFlag) (*desk, error) {
 	name, err := as.operator()
 	if err != nil {
 		return nil, err
@@ -46,21 +47,21 @@ func openDesk(ctx context.Context, f databaseFlags, as asFlag) (*desk, error) {
 }
 
 // readDesk is for commands that only read, for which it doesn't matter who asks.
-func readDesk(ctx context.Context, f databaseFlags) (*desk, error) {
+func readDesk(ctx context.Context, f flags.Database) (*desk, error) {
 	return openDesk(ctx, f, asFlag{As: "reader"})
 }
 
 // listFlags are those of commands that list what persons look for.
 type listFlags struct {
-	databaseFlags
+	flags.Database
 	Limit int `help:"How many at most." default:"50" placeholder:"N"`
 }
 
 func (f listFlags) desk(ctx context.Context) (*desk, error) {
 	if f.Limit < 1 {
-		return nil, usagef("--limit %d: want at least 1", f.Limit)
+		return nil, flags.Usagef("--limit %d: want at least 1", f.Limit)
 	}
-	return readDesk(ctx, f.databaseFlags)
+	return readDesk(ctx, f.Database)
 }
 
 // sendable says why a worker would not send an event.
@@ -78,19 +79,19 @@ func operatorError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, operator.ErrEverything):
-		return usagef("this would take every dead event: name events or give a filter, or say --all; nothing was changed")
+		return flags.Usagef("this would take every dead event: name events or give a filter, or say --all; nothing was changed")
 	case errors.Is(err, operator.ErrNoReason):
-		return usagef("say why, with --reason; nothing was changed")
+		return flags.Usagef("say why, with --reason; nothing was changed")
 	case errors.Is(err, operator.ErrNotDead):
-		return usagef("the event is not dead, and only dead events are changed by hand; " +
+		return flags.Usagef("the event is not dead, and only dead events are changed by hand; " +
 			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one that waits in retry " +
 			"or unknown, 'crmintake dead restore' of a discarded one")
 	case errors.Is(err, operator.ErrEdited):
 		return errors.New("somebody else edited the event after you read it; nothing was changed. Look at it with 'crmintake dead show', and edit it anew")
 	case errors.As(err, new(*operator.UnfitError)):
-		return usagef("the edited event could not be sent: %w; nothing was changed", err)
+		return flags.Usagef("the edited event could not be sent: %w; nothing was changed", err)
 	case errors.As(err, new(*operator.FilterError)), errors.As(err, new(*operator.ChangeError)), errors.As(err, new(*operator.UnknownEventError)):
-		return asUsage(err)
+		return flags.Usage(err)
 	}
 	return err
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 	"crmintake/worker/hubspot"
@@ -23,11 +25,11 @@ import (
 )
 
 type statusCmd struct {
-	natsFlags
-	consumerFlags
-	databaseFlags
-	ExitCode bool      `help:"Exit with 3 when something needs a person, or nothing moves."`
-	Watch    watchFlag `help:"Show it again every so often (2s if no time is given), in place on a terminal, until interrupted." placeholder:"TIME"`
+	flags.NATS
+	flags.ConsumerName
+	flags.Database
+	ExitCode bool           `help:"Exit with 3 when something needs a person, or nothing moves."`
+	Watch    flags.Interval `help:"Show it again every so often (2s if no time is given), in place on a terminal, until interrupted." placeholder:"TIME"`
 }
 
 func (statusCmd) Help() string {
@@ -80,8 +82,8 @@ type statusFail struct {
 
 func (c *statusCmd) Run(ctx context.Context, p *program) error {
 	source := jetstream.Config{Stream: c.Stream, Domain: c.Domain, Subject: c.Subject, Consumer: c.Consumer}
-	if err := errors.Join(c.natsFlags.validate(), source.Validate(), c.databaseFlags.validate()); err != nil {
-		return asUsage(err)
+	if err := errors.Join(c.NATS.Check(), source.Validate(), c.Database.Check()); err != nil {
+		return flags.Usage(err)
 	}
 	q := &statusQuestion{statusCmd: c, config: source, log: p.log}
 	defer q.close()
@@ -105,7 +107,7 @@ func (c *statusCmd) Run(ctx context.Context, p *program) error {
 // watch shows the status again and again.
 func (q *statusQuestion) watch(ctx context.Context, p *program) error {
 	s := p.screen()
-	if s.terminal {
+	if s.Terminal {
 		fmt.Fprint(p.out, "\x1b[?25l\x1b[2J") // the cursor hidden, the screen cleared
 		defer fmt.Fprint(p.out, "\x1b[?25h")
 	}
@@ -123,7 +125,7 @@ func (q *statusQuestion) watch(ctx context.Context, p *program) error {
 		}
 		text := b.String()
 		switch {
-		case s.terminal: // over what is there, line by line, so that nothing flickers
+		case s.Terminal: // over what is there, line by line, so that nothing flickers
 			text = "\x1b[H" + strings.ReplaceAll(text, "\n", "\x1b[K\n") + "\x1b[J"
 		case p.Output == "text":
 			text += "\n"
@@ -166,7 +168,7 @@ func (q *statusQuestion) ask(ctx context.Context, p *program) *statusReport {
 		err  error
 	}{{"database", databaseErr}, {"NATS", natsErr}} {
 		if part.err != nil {
-			r.Faults = append(r.Faults, statusFail{part.name, oneLine(part.err.Error())})
+			r.Faults = append(r.Faults, statusFail{part.name, view.OneLine(part.err.Error())})
 		}
 	}
 	if r.Faults == nil {
@@ -190,7 +192,7 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 		s.At = r.At
 	}
 	if databaseErr != nil {
-		s.FaultWhy = oneLine(databaseErr.Error())
+		s.FaultWhy = view.OneLine(databaseErr.Error())
 	}
 	if b := r.Backlog; b != nil {
 		s.Stream = &operator.Stream{Name: b.Stream, Pending: b.Pending, Unacked: b.Unacked, Stranded: b.Stranded, StrandedDo: b.Advice}
@@ -199,7 +201,7 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 		}
 	}
 	if natsErr != nil {
-		s.StreamWhy, s.StreamDo = oneLine(natsErr.Error()), "do what it says; workers go on by themselves then"
+		s.StreamWhy, s.StreamDo = view.OneLine(natsErr.Error()), "do what it says; workers go on by themselves then"
 		if q.nc == nil || !q.nc.IsConnected() {
 			s.StreamDo = startNATSDo
 		}
@@ -253,7 +255,7 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 
 func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 	if q.nc == nil {
-		if q.nc, err = q.connect("crmintake status", q.log); err != nil {
+		if q.nc, err = q.Connect("crmintake status", q.log); err != nil {
 			return nil, err
 		}
 	}
@@ -278,7 +280,7 @@ func (q *statusQuestion) backlog(ctx context.Context) (b *backlog, err error) {
 
 func (q *statusQuestion) database(ctx context.Context) (s *operator.Status, err error) {
 	if q.store == nil {
-		if q.store, err = openStore(ctx, q.databaseFlags, 2); err != nil {
+		if q.store, err = openStore(ctx, q.Database, 2); err != nil {
 			return nil, err
 		}
 	}

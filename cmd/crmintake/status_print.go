@@ -7,36 +7,37 @@ import (
 	"slices"
 	"strings"
 
+	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
 
-func (r *statusReport) print(w io.Writer, p *program, s screen) error {
+func (r *statusReport) print(w io.Writer, p *program, s view.Screen) error {
 	if p.Output == "json" {
-		return printLine(w, r)
+		return view.JSONLine(w, r)
 	}
 	var head, foot bytes.Buffer
-	t := newTable(column{}, column{fit: true})
+	t := view.NewTable(view.Column{}, view.Column{Fit: true})
 	if b := r.Backlog; b != nil {
-		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", grouped(b.Pending), grouped(b.Unacked), b.Stream)
+		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", view.Grouped(b.Pending), view.Grouped(b.Unacked), b.Stream)
 		if b.Lanes {
 			text += "; object types are fetched apart"
 		}
-		t.row("backlog", text)
+		t.Row("backlog", text)
 	}
 	if r.Status != nil {
 		r.tell(t, s)
 	}
-	if err := t.print(&foot, s); err != nil {
+	if err := t.Print(&foot, s); err != nil {
 		return err
 	}
 	rows := 0 // as many as there are
 	r.printVerdict(&head, s, len(r.Verdict.Findings))
-	if s.height > 0 {
+	if s.Height > 0 {
 		for most := min(mostFindings, len(r.Verdict.Findings)); ; most-- {
 			head.Reset()
 			r.printVerdict(&head, s, most)
-			if rows = s.height - lines(head) - lines(foot) - roomAround; rows > 0 || most <= 1 {
+			if rows = s.Height - lines(head) - lines(foot) - roomAround; rows > 0 || most <= 1 {
 				break
 			}
 		}
@@ -64,27 +65,27 @@ func lines(b bytes.Buffer) int { return bytes.Count(b.Bytes(), []byte{'\n'}) }
 const mostFindings = 3
 
 // printVerdict prints the first line, and what there is to know and to do about it, and about so many findings.
-func (r *statusReport) printVerdict(w io.Writer, s screen, most int) {
+func (r *statusReport) printVerdict(w io.Writer, s view.Screen, most int) {
 	v := r.Verdict
-	c := map[operator.State]colour{operator.Moving: green, operator.Idle: green, operator.Held: yellow,
-		operator.Trouble: red}[v.State]
-	s.indented(w, c, "", v.Text)
+	c := map[operator.State]view.Colour{operator.Moving: view.Green, operator.Idle: view.Green, operator.Held: view.Yellow,
+		operator.Trouble: view.Red}[v.State]
+	s.Indented(w, c, "", v.Text)
 	for i, f := range v.Findings {
 		if i == most {
 			fmt.Fprintf(w, "and %d more: crmintake status | less\n", len(v.Findings)-i)
 			break
 		}
 		if i > 0 || !strings.HasSuffix(v.Text, f.What) && f.State == operator.Moving { // else it is the first line's
-			s.indented(w, plain, "- ", f.Line(r.Verdict.At))
+			s.Indented(w, view.Plain, "- ", f.Line(r.Verdict.At))
 		}
 		if f.Why != "" {
 			why := f.Why
-			if s.height > 0 {
-				why = shorten(why, whyMost)
+			if s.Height > 0 {
+				why = view.Shorten(why, whyMost)
 			}
-			s.indented(w, plain, "  why: ", why)
+			s.Indented(w, view.Plain, "  why: ", why)
 		}
-		s.indented(w, plain, "  do:  ", f.Do)
+		s.Indented(w, view.Plain, "  do:  ", f.Do)
 	}
 	fmt.Fprintln(w)
 }
@@ -96,13 +97,13 @@ const whyMost = 300
 var shownStatuses = []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead, outbox.Created, outbox.Discarded}
 
 // printEvents prints so many rows at most, those first that are not done; 0: all.
-func (r *statusReport) printEvents(w io.Writer, s screen, most int) error {
+func (r *statusReport) printEvents(w io.Writer, s view.Screen, most int) error {
 	if len(r.Events) == 0 && r.Left == "" {
 		_, err := fmt.Fprint(w, "The outbox is empty.\n\n")
 		return err
 	}
 	t, estimated := r.eventTable(true)
-	if s.width > 0 && t.width() > s.width {
+	if s.Width > 0 && t.Width() > s.Width {
 		t, estimated = r.eventTable(false) // without how old the oldest is
 	}
 	note := "In brackets: the oldest."
@@ -113,33 +114,33 @@ func (r *statusReport) printEvents(w io.Writer, s screen, most int) error {
 		note = "Some figures are left out: somebody's lock is in the way."
 	}
 	if most > 0 {
-		if more := t.keep(most); more > 0 {
+		if more := t.Keep(most); more > 0 {
 			note += fmt.Sprintf(" And %d more object types: crmintake status | less", more)
 		}
 	}
-	if !t.isEmpty() {
-		if err := t.print(w, s); err != nil {
+	if !t.IsEmpty() {
+		if err := t.Print(w, s); err != nil {
 			return err
 		}
 	}
-	foot := newTable(column{fit: true})
-	foot.row(faint.cell(note))
-	foot.row("")
-	return foot.print(w, s)
+	foot := view.NewTable(view.Column{Fit: true})
+	foot.Row(view.Faint.Cell(note))
+	foot.Row("")
+	return foot.Print(w, s)
 }
 
 // eventTable has a row for each object type, what is not done first, and a column for each status that some events
 // have.
-func (r *statusReport) eventTable(ages bool) (t *table, estimated bool) {
-	columns := []column{{title: "OBJECT TYPE", fit: true}}
+func (r *statusReport) eventTable(ages bool) (t *view.Table, estimated bool) {
+	columns := []view.Column{{Title: "OBJECT TYPE", Fit: true}}
 	var statuses []outbox.Status
 	for _, status := range shownStatuses {
 		if slices.ContainsFunc(r.Events, func(e operator.Events) bool { return e.Status == status }) {
 			statuses = append(statuses, status)
-			columns = append(columns, column{title: strings.ToUpper(string(status)), right: true})
+			columns = append(columns, view.Column{Title: strings.ToUpper(string(status)), Right: true})
 		}
 	}
-	t = newTable(columns...)
+	t = view.NewTable(columns...)
 	var done [][]any
 	for rest := r.Events; len(rest) > 0; { // they are sorted
 		n := slices.IndexFunc(rest, func(e operator.Events) bool { return e.ObjectType != rest[0].ObjectType })
@@ -159,73 +160,73 @@ func (r *statusReport) eventTable(ages bool) (t *table, estimated bool) {
 		for _, status := range statuses {
 			i := slices.IndexFunc(group, func(e operator.Events) bool { return e.Status == status })
 			if i < 0 {
-				row = append(row, faint.cell("-"))
+				row = append(row, view.Faint.Cell("-"))
 				continue
 			}
 			e := group[i]
-			c := shownStatus(string(status))
-			c.text = grouped(e.Events)
+			c := view.Status(string(status))
+			c.Text = view.Grouped(e.Events)
 			if e.Estimated {
-				c.text, estimated = "~"+c.text, true
+				c.Text, estimated = "~"+c.Text, true
 			}
 			if ages && !e.Oldest.IsZero() {
-				c.text += " (" + short(r.At.Sub(e.Oldest)) + ")"
+				c.Text += " (" + view.Short(r.At.Sub(e.Oldest)) + ")"
 			}
 			open = open || status != outbox.Created && status != outbox.Discarded
 			row = append(row, c)
 		}
 		if open {
-			t.row(row...)
+			t.Row(row...)
 		} else {
 			done = append(done, row)
 		}
 	}
 	for _, row := range done {
-		t.row(row...)
+		t.Row(row...)
 	}
 	return t, estimated
 }
 
 // tell adds what the database knows beside the rows.
-func (r *statusReport) tell(t *table, s screen) {
+func (r *statusReport) tell(t *view.Table, s view.Screen) {
 	calls := "none in flight"
 	if n := r.Calls.Create + r.Calls.Read; n > 0 {
-		calls = fmt.Sprintf("%d in flight (%d create, %d read), the oldest for %s", n, r.Calls.Create, r.Calls.Read, short(r.At.Sub(r.Calls.Oldest)))
+		calls = fmt.Sprintf("%d in flight (%d create, %d read), the oldest for %s", n, r.Calls.Create, r.Calls.Read, view.Short(r.At.Sub(r.Calls.Oldest)))
 	}
-	t.row("calls", calls)
+	t.Row("calls", calls)
 	if q := r.Quota; q != nil {
 		text := fmt.Sprintf("%d of %d calls used in the last %s, %d left", q.Used, q.Calls, q.Window, q.Left)
 		if q.Others > 0 {
 			text += fmt.Sprintf(", about %d used by other apps", q.Others)
 		}
-		c := plain.cell(text)
+		c := view.Plain.Cell(text)
 		if !q.BlockedUntil.IsZero() {
-			c = yellow.cell(fmt.Sprintf("%s; the CRM wants no call for another %s, until %s (%s); 'crmintake resume --all' ends that", text,
-				short(q.BlockedUntil.Sub(r.At)), localTime(q.BlockedUntil), shorten(printable(q.BlockedWhy), 200)))
+			c = view.Yellow.Cell(fmt.Sprintf("%s; the CRM wants no call for another %s, until %s (%s); 'crmintake resume --all' ends that", text,
+				view.Short(q.BlockedUntil.Sub(r.At)), view.Time(q.BlockedUntil), view.Shorten(view.Printable(q.BlockedWhy), 200)))
 		}
-		t.row("quota", c)
-		t.row("today", today(q))
+		t.Row("quota", c)
+		t.Row("today", today(q))
 	} else {
-		t.row("quota", "no call was made under one yet")
+		t.Row("quota", "no call was made under one yet")
 	}
 	if x := r.Scaling; x != nil {
-		t.row("load", x.String())
+		t.Row("load", x.String())
 	}
-	if s.height > 0 && len(r.Pauses) > 0 { // by whom, why and until when is said above
+	if s.Height > 0 && len(r.Pauses) > 0 { // by whom, why and until when is said above
 		var names []string
 		for _, p := range r.Pauses {
 			names = append(names, pausedName(p.ObjectType))
 		}
-		t.row(red.cell("paused"), red.cell(strings.Join(names, ", ")))
+		t.Row(view.Red.Cell("paused"), view.Red.Cell(strings.Join(names, ", ")))
 	} else {
 		r.tellPauses(t)
 	}
 	waits := func(e operator.Events) bool { return e.Status == outbox.Retry || e.Status == outbox.Unknown }
 	switch {
 	case len(r.Pauses) == 0:
-		t.row("paused", "nothing")
-	case s.height == 0 && slices.ContainsFunc(r.Events, waits):
-		t.row("", "what waits in retry or unknown ages on; 'crmintake outbox give-up' makes dead letters of it at once")
+		t.Row("paused", "nothing")
+	case s.Height == 0 && slices.ContainsFunc(r.Events, waits):
+		t.Row("", "what waits in retry or unknown ages on; 'crmintake outbox give-up' makes dead letters of it at once")
 	}
 	alive := 0
 	var silent []string
@@ -233,51 +234,51 @@ func (r *statusReport) tell(t *table, s screen) {
 		if w.Alive {
 			alive++
 		} else {
-			silent = append(silent, fmt.Sprintf("%s for %s", w.Name, short(r.At.Sub(w.SeenAt))))
+			silent = append(silent, fmt.Sprintf("%s for %s", w.Name, view.Short(r.At.Sub(w.SeenAt))))
 		}
 	}
 	text := fmt.Sprintf("%d alive", alive)
 	if len(silent) > 0 {
 		text += "; silent: " + strings.Join(silent, ", ")
 	}
-	c := plain.cell(text)
+	c := view.Plain.Cell(text)
 	if alive == 0 {
-		c.colour = yellow
+		c.Colour = view.Yellow
 	}
-	t.row("workers", c)
+	t.Row("workers", c)
 }
 
 // tellPauses adds a row for each pause.
-func (r *statusReport) tellPauses(t *table) {
+func (r *statusReport) tellPauses(t *view.Table) {
 	name := "paused"
 	for _, p := range r.Pauses {
-		text := fmt.Sprintf("%s, for %s", pausedName(p.ObjectType), short(r.At.Sub(p.Since)))
+		text := fmt.Sprintf("%s, for %s", pausedName(p.ObjectType), view.Short(r.At.Sub(p.Since)))
 		if p.By != "" {
 			text += ", by " + p.By
 		}
 		if !p.TrialAt.IsZero() {
-			text += ", next trial in " + short(p.TrialAt.Sub(r.At))
+			text += ", next trial in " + view.Short(p.TrialAt.Sub(r.At))
 		}
-		t.row(red.cell(name), red.cell(text+": "+p.Reason))
+		t.Row(view.Red.Cell(name), view.Red.Cell(text+": "+p.Reason))
 		name = ""
 	}
 }
 
 // today is what was used of the day.
 func today(q *operator.QuotaUse) string {
-	text := count(q.UsedToday, "call")
+	text := view.Count(q.UsedToday, "call")
 	if q.DayLimit > 0 {
-		text = fmt.Sprintf("%s of %s calls, %s left", grouped(q.UsedToday), grouped(q.DayLimit), grouped(max(q.DayLimit-q.UsedToday, 0)))
+		text = fmt.Sprintf("%s of %s calls, %s left", view.Grouped(q.UsedToday), view.Grouped(q.DayLimit), view.Grouped(max(q.DayLimit-q.UsedToday, 0)))
 	}
 	if q.DayMax != nil && q.DayLeft != nil {
-		text += fmt.Sprintf("; the account's day has %s left of %s", grouped(*q.DayLeft), grouped(*q.DayMax))
+		text += fmt.Sprintf("; the account's day has %s left of %s", view.Grouped(*q.DayLeft), view.Grouped(*q.DayMax))
 	}
 	return text
 }
 
 // String says in words what the fleet has to do.
 func (x *scaling) String() string {
-	text := count(x.Events, "event") + " wait"
+	text := view.Count(x.Events, "event") + " wait"
 	switch x.Events {
 	case 0:
 		text = "nothing waits"
@@ -289,7 +290,7 @@ func (x *scaling) String() string {
 	}
 	switch {
 	case x.QuotaLimits && x.Workers > 0:
-		return fmt.Sprintf("%s; the quota limits (%s events/s), more workers would not help", text, grouped(int(x.QuotaRate)))
+		return fmt.Sprintf("%s; the quota limits (%s events/s), more workers would not help", text, view.Grouped(int(x.QuotaRate)))
 	case x.Events > 0 && x.Workers == 0:
 		return text + "; no worker is there"
 	case x.Events > 0 && x.WorkersWanted > x.Workers:

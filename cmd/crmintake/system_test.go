@@ -7,14 +7,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"crmintake/cmd/crmintake/internal/flags"
 )
 
 // owned are the variables that tests set for themselves, by the tests' names. t.Setenv would set them for all, so
 // that no two tests could run at once.
 var owned = struct {
 	mu sync.Mutex
-	of map[string]environment
-}{of: map[string]environment{}}
+	of map[string]flags.Environment
+}{of: map[string]flags.Environment{}}
 
 // setenv sets a variable for the program that a test and its subtests run, until the test ends.
 func setenv(t testing.TB, name, value string) {
@@ -22,7 +24,7 @@ func setenv(t testing.TB, name, value string) {
 	owned.mu.Lock()
 	defer owned.mu.Unlock()
 	if owned.of[t.Name()] == nil {
-		owned.of[t.Name()] = environment{}
+		owned.of[t.Name()] = flags.Environment{}
 		t.Cleanup(func() {
 			owned.mu.Lock()
 			defer owned.mu.Unlock()
@@ -34,8 +36,8 @@ func setenv(t testing.TB, name, value string) {
 
 // environmentIn is what the program sees that a test runs: what the test and those around it have set, over what the
 // process has.
-func environmentIn(t testing.TB) environment {
-	env := environmentOf(os.Environ())
+func environmentIn(t testing.TB) flags.Environment {
+	env := flags.EnvironmentOf(os.Environ())
 	env["CRMINTAKE_ADMIN_ADDR"] = "127.0.0.1:0" // workers of several tests and packages run at once
 	owned.mu.Lock()
 	defer owned.mu.Unlock()

@@ -21,6 +21,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"crmintake/cmd/crmintake/internal/flags"
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 // Traces are configured by OpenTelemetry's own variables, which its SDK reads: endpoint, headers, certificates, sampling. They have
@@ -52,7 +55,7 @@ func traces(ctx context.Context, log *slog.Logger) (tracer trace.Tracer, stop fu
 		return nil, func() {}, nil
 	}
 	if p := cmp.Or(os.Getenv(tracesWords), os.Getenv(otlpProtocol), "http/protobuf"); p != "http/protobuf" {
-		return nil, nil, usagef("%s: traces go out as http/protobuf only", otlpProtocol)
+		return nil, nil, flags.Usagef("%s: traces go out as http/protobuf only", otlpProtocol)
 	}
 	if err := tracesReadable(); err != nil {
 		return nil, nil, err
@@ -60,13 +63,13 @@ func traces(ctx context.Context, log *slog.Logger) (tracer trace.Tracer, stop fu
 	otel.SetLogger(logr.Discard())
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
-		return nil, nil, usagef("traces: %w", err)
+		return nil, nil, flags.Usagef("traces: %w", err)
 	}
 	b := thisBuild()
 	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "crmintake"),
 		attribute.String("service.version", b.Version), attribute.String("service.instance.id", workerName())), resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
-		return nil, nil, usagef("traces: %w", err)
+		return nil, nil, flags.Usagef("traces: %w", err)
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&toldExporter{SpanExporter: exporter, log: log}), sdktrace.WithResource(about))
 	log.Info("traces are exported")
@@ -81,14 +84,14 @@ func traces(ctx context.Context, log *slog.Logger) (tracer trace.Tracer, stop fu
 func tracesReadable() error {
 	for _, name := range []string{otlpEndpoint, otlpTraces} {
 		if _, err := url.Parse(os.Getenv(name)); err != nil {
-			return usagef("%s: want a URL such as http://127.0.0.1:4318", name)
+			return flags.Usagef("%s: want a URL such as http://127.0.0.1:4318", name)
 		}
 	}
 	for _, name := range []string{otlpHeaders, tracesHeaders} {
 		for header := range strings.SplitSeq(os.Getenv(name), ",") {
 			key, value, found := strings.Cut(header, "=")
 			if _, err := url.PathUnescape(value); header != "" && (!found || err != nil || strings.TrimSpace(key) == "") {
-				return usagef("%s: want name=value, several separated by commas, with special characters written as %%20 and the like", name)
+				return flags.Usagef("%s: want name=value, several separated by commas, with special characters written as %%20 and the like", name)
 			}
 		}
 	}
@@ -114,12 +117,12 @@ func tracesFilesReadable(prefix string) error {
 			err = about.Err
 		}
 		if err != nil {
-			return usagef("%s: want a file that can be read: %w", prefix+what, err)
+			return flags.Usagef("%s: want a file that can be read: %w", prefix+what, err)
 		}
 		contents[what] = b
 	}
 	if pem, given := contents["CERTIFICATE"]; given && !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return usagef("%s: the file has no certificate", prefix+"CERTIFICATE")
+		return flags.Usagef("%s: the file has no certificate", prefix+"CERTIFICATE")
 	}
 	cert, given := contents["CLIENT_CERTIFICATE"]
 	key, too := contents["CLIENT_KEY"]
@@ -127,7 +130,7 @@ func tracesFilesReadable(prefix string) error {
 		return nil
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		return usagef("%s and %s: want a certificate and its key: %w", prefix+"CLIENT_CERTIFICATE", prefix+"CLIENT_KEY", err)
+		return flags.Usagef("%s and %s: want a certificate and its key: %w", prefix+"CLIENT_CERTIFICATE", prefix+"CLIENT_KEY", err)
 	}
 	return nil
 }
@@ -151,7 +154,7 @@ func (e *toldExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnl
 	case err != nil:
 		e.lost += len(spans)
 		if e.failures++; e.failures == 1 {
-			e.log.Warn("traces can't be sent; they are dropped until they can", "error", shorten(oneLine(err.Error()), longestTracesError))
+			e.log.Warn("traces can't be sent; they are dropped until they can", "error", view.Shorten(view.OneLine(err.Error()), longestTracesError))
 		}
 	case e.failures > 0:
 		e.log.Info("traces are sent again", "failures", e.failures, "lost_spans", e.lost)

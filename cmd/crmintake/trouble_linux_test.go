@@ -248,7 +248,7 @@ func TestKilledWorkerOnAScreen(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: path, Args: []string{"run"},
-		Env: environmentIn(t).list()})
+		Env: environmentIn(t).List()})
 	if err != nil {
 		t.Fatal(err)
 	}

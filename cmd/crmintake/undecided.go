@@ -4,18 +4,19 @@ import (
 	"errors"
 	"time"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
 
 // undecidedFlags choose events that wait in retry or unknown.
 type undecidedFlags struct {
-	EventIDs   []string `arg:"" optional:"" name:"event-id" help:"Only these events."`
-	Status     string   `help:"Only this status: retry or unknown." enum:",retry,unknown" default:"" placeholder:"STATUS"`
-	ObjectType string   `help:"Only this object type." placeholder:"TYPE"`
-	OlderThan  moment   `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
-	Category   string   `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
-	Text       string   `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
+	EventIDs   []string     `arg:"" optional:"" name:"event-id" help:"Only these events."`
+	Status     string       `help:"Only this status: retry or unknown." enum:",retry,unknown" default:"" placeholder:"STATUS"`
+	ObjectType string       `help:"Only this object type." placeholder:"TYPE"`
+	OlderThan  flags.Moment `help:"Only what came, or was last replayed, so long ago: 24h, or a time." placeholder:"TIME"`
+	Category   string       `help:"Only what the CRM refused with this category, such as VALIDATION_ERROR." placeholder:"CATEGORY"`
+	Text       string       `help:"Only events with this text in their error (in whichever case) or in themselves." placeholder:"TEXT"`
 	asFlag
 	All    bool `env:"-" help:"Take every event in retry or unknown: without it, a filter is wanted."`
 	Yes    bool `env:"-" help:"Don't ask; for scripts."`
@@ -23,7 +24,7 @@ type undecidedFlags struct {
 }
 
 // AfterApply implements kong's hook.
-func (f undecidedFlags) AfterApply() error { return f.OlderThan.past("--older-than") }
+func (f undecidedFlags) AfterApply() error { return f.OlderThan.Past("--older-than") }
 
 func (f undecidedFlags) undecided() operator.Undecided {
 	return operator.Undecided{
@@ -37,7 +38,7 @@ func (f undecidedFlags) undecided() operator.Undecided {
 // undecidedError tells what is the fault of what was typed.
 func undecidedError(err error) error {
 	if errors.Is(err, operator.ErrEverything) {
-		return usagef("this would take every event in retry or unknown: name events or give a filter, or say --all; " +
+		return flags.Usagef("this would take every event in retry or unknown: name events or give a filter, or say --all; " +
 			"nothing was changed")
 	}
 	return operatorError(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
+	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/worker/pipeline"
 )
 
@@ -33,8 +34,8 @@ func TestOnUnknown(t *testing.T) {
 				setenv(t, "CRMINTAKE_ON_UNKNOWN", c.env)
 			}
 			var cli cli
-			env := variables{given: environmentIn(t)}
-			parser, err := kong.New(&cli, kong.DefaultEnvars(envPrefix), kong.PostBuild(env.take), kong.Resolvers(&env),
+			env := flags.Variables{Given: environmentIn(t)}
+			parser, err := kong.New(&cli, kong.DefaultEnvars(flags.EnvPrefix), kong.PostBuild(env.Take), kong.Resolvers(&env),
 				kong.Writers(new(bytes.Buffer), new(bytes.Buffer)))
 			if err != nil {
 				t.Fatal(err)
@@ -42,7 +43,7 @@ func TestOnUnknown(t *testing.T) {
 			if _, err := parser.Parse(append([]string{"run", "--database-url", "postgres://h/d"}, c.args...)); err != nil {
 				t.Fatal(err)
 			}
-			if err := cli.Run.OnUnknown.validate(); err != nil {
+			if err := cli.Run.OnUnknown.Check(); err != nil {
 				t.Error(err)
 			}
 			cfg := cli.Run.config(cli.Run.BatchWait)

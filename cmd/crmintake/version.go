@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
+
+	"crmintake/cmd/crmintake/internal/view"
 )
 
 // version and commit are for builds from sources without a git repository, as in a container, which name them by
@@ -59,7 +61,7 @@ func thisBuild() build {
 func (versionCmd) Run(p *program) error {
 	b := thisBuild()
 	if p.Output == "json" {
-		return printJSON(p.out, b)
+		return view.JSON(p.out, b)
 	}
 	_, err := fmt.Fprintln(p.out, b)
 	return err

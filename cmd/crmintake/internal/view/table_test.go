@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"slices"
@@ -9,17 +9,17 @@ import (
 
 func TestTable(t *testing.T) {
 	t.Parallel()
-	build := func() *table {
-		tab := newTable(column{title: "EVENT", fit: true}, column{title: "N", right: true}, column{title: "ERROR", fit: true})
-		tab.row("a", 7, "short")
-		tab.row("an event's id", grouped(1234567), red.cell("日本語 and a tab\tand\x1b[2J more than fits"))
-		tab.row("b", "", "")
+	build := func() *Table {
+		tab := NewTable(Column{Title: "EVENT", Fit: true}, Column{Title: "N", Right: true}, Column{Title: "ERROR", Fit: true})
+		tab.Row("a", 7, "short")
+		tab.Row("an event's id", Grouped(1234567), Red.Cell("日本語 and a tab\tand\x1b[2J more than fits"))
+		tab.Row("b", "", "")
 		return tab
 	}
-	print := func(tab *table, s screen) string {
+	print := func(tab *Table, s Screen) string {
 		t.Helper()
 		var b strings.Builder
-		if err := tab.print(&b, s); err != nil {
+		if err := tab.Print(&b, s); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()
@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 		"a                      7  short\n" +
 		"an event's id  1,234,567  日本語 and a tab and\uFFFD[2J more than fits\n" +
 		"b\n"
-	if got := print(build(), screen{}); got != wide {
+	if got := print(build(), Screen{}); got != wide {
 		t.Errorf("got\n%s\nwant\n%s", got, wide)
 	}
 	const narrow = "" +
@@ -37,15 +37,15 @@ func TestTable(t *testing.T) {
 		"a                      7  short\n" +
 		"an event's id  1,234,567  日本語 and a…\n" +
 		"b\n"
-	if got := print(build(), screen{width: 39}); got != narrow {
+	if got := print(build(), Screen{Width: 39}); got != narrow {
 		t.Errorf("got\n%s\nwant\n%s", got, narrow)
 	}
-	for _, line := range strings.Split(print(build(), screen{width: 10}), "\n") {
+	for _, line := range strings.Split(print(build(), Screen{Width: 10}), "\n") {
 		if strings.Contains(line, "short") && !strings.Contains(line, "7") {
 			t.Error("a number is cut: " + line)
 		}
 	}
-	coloured := print(build(), screen{colour: true})
+	coloured := print(build(), Screen{Colour: true})
 	if !strings.Contains(coloured, "\x1b[31m日本語") || !strings.Contains(coloured, "\x1b[1mEVENT\x1b[0m") || strings.Contains(coloured, "\x1b[2J") {
 		t.Errorf("%q", coloured)
 	}
@@ -54,17 +54,17 @@ func TestTable(t *testing.T) {
 func TestForPeople(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -100: "-100", 1234567: "1,234,567"} {
-		if got := grouped(n); got != want {
+		if got := Grouped(n); got != want {
 			t.Errorf("%d: %s", n, got)
 		}
 	}
 	for d, want := range map[time.Duration]string{-time.Second: "0s", 59 * time.Second: "59s", time.Hour - 1: "59m", 47 * time.Hour: "47h", 48 * time.Hour: "2d"} {
-		if got := short(d); got != want {
+		if got := Short(d); got != want {
 			t.Errorf("%v: %s", d, got)
 		}
 	}
 	for s, want := range map[string]string{"S:1": "S:1", "c d": "'c d'", "it's": `'it'\''s'`, "": "''", "a;b": "'a;b'"} {
-		if got := quoted(s); got != want {
+		if got := Quoted(s); got != want {
 			t.Errorf("%s: %s", s, got)
 		}
 	}
@@ -87,7 +87,7 @@ func TestWrapped(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	screen{width: 20}.indented(&b, plain, "  do: ", "type this and then that")
+	Screen{Width: 20}.Indented(&b, Plain, "  do: ", "type this and then that")
 	if got := b.String(); got != "  do: type this and\n      then that\n" {
 		t.Errorf("%q", got)
 	}

@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"bytes"
@@ -16,83 +16,83 @@ import (
 )
 
 // screen is what a command prints on.
-type screen struct {
-	terminal bool
-	width    int // in characters; 0: as wide as it has to be
-	height   int // in lines; 0: as high as it has to be
-	colour   bool
+type Screen struct {
+	Terminal bool
+	Width    int // in characters; 0: as wide as it has to be
+	Height   int // in lines; 0: as high as it has to be
+	Colour   bool
 }
 
 // screenOf looks at a stream. What is no terminal gets everything, and without colour: a program or a file reads it.
-func screenOf(w io.Writer, colour bool) screen {
-	if !isTerminal(w) {
-		return screen{}
+func ScreenOf(w io.Writer, colour bool) Screen {
+	if !IsTerminal(w) {
+		return Screen{}
 	}
-	s := screen{terminal: true, colour: colour}
+	s := Screen{Terminal: true, Colour: colour}
 	if file, ok := w.(*os.File); ok {
 		if width, height, err := term.GetSize(int(file.Fd())); err == nil {
-			s.width, s.height = width, height
+			s.Width, s.Height = width, height
 		}
 	}
 	return s
 }
 
 // uncut is the screen for what is shown whole, however wide that is.
-func (s screen) uncut() screen { return screen{colour: s.colour} }
+func (s Screen) Uncut() Screen { return Screen{Colour: s.Colour} }
 
 // colour is what SGR, the terminals' language of colours, calls it.
-type colour string
+type Colour string
 
 const (
-	plain  colour = ""
-	bold   colour = "1"
-	faint  colour = "2"
-	red    colour = "31"
-	green  colour = "32"
-	yellow colour = "33"
+	Plain  Colour = ""
+	Bold   Colour = "1"
+	Faint  Colour = "2"
+	Red    Colour = "31"
+	Green  Colour = "32"
+	Yellow Colour = "33"
 )
 
-func (s screen) paint(c colour, text string) string {
-	if !s.colour || c == plain || text == "" {
+func (s Screen) Paint(c Colour, text string) string {
+	if !s.Colour || c == Plain || text == "" {
 		return text
 	}
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
 }
 
 // column is one of a table.
-type column struct {
-	title string // a table without titles has no head
-	right bool   // numbers
-	fit   bool   // is cut where the table is wider than the terminal
-	long  bool   // is whole, on lines of its own, where it is wider
+type Column struct {
+	Title string // a table without titles has no head
+	Right bool   // numbers
+	Fit   bool   // is cut where the table is wider than the terminal
+	Long  bool   // is whole, on lines of its own, where it is wider
 }
 
 // cell is a text in the colour.
-func (c colour) cell(text string) cell { return cell{c, text} }
+func (c Colour) Cell(text string) Cell { return Cell{c, text} }
 
 // cell is a text in a colour. Rows take it beside what fmt prints.
-type cell struct {
-	colour colour
-	text   string
+type Cell struct {
+	Colour Colour
+	Text   string
 }
 
 // table is what commands print for people: aligned, and as wide as the terminal at most. What events and answers bring
 // is made printable here.
-type table struct {
-	columns []column
-	rows    [][]cell
+type Table struct {
+	columns []Column
+	rows    [][]Cell
 }
 
-func newTable(columns ...column) *table { return &table{columns: columns} }
+func NewTable(columns ...Column) *Table { return &Table{columns: columns} }
 
-func (t *table) row(values ...any) {
-	cells := make([]cell, len(values))
+func (t *Table) Row(values ...any) {
+	cells := make([]Cell, len(values))
 	for i, v := range values {
-		c, ok := v.(cell)
+		c, ok := v.(Cell)
 		if !ok {
-			c.text = fmt.Sprint(v)
+			c.Text = fmt.Sprint(v)
 		}
-		c.text = printable(c.text)
+		c.Text = Printable(c.Text)
 		cells[i] = c
 	}
 	t.rows = append(t.rows, cells)
@@ -104,29 +104,29 @@ const gap = 2 // blanks between columns
 const leastFit = 8
 
 // keep leaves the first rows, so many, and returns how many are gone.
-func (t *table) keep(rows int) (gone int) {
+func (t *Table) Keep(rows int) (gone int) {
 	gone = max(len(t.rows)-rows, 0)
 	t.rows = t.rows[:len(t.rows)-gone]
 	return gone
 }
 
 // isEmpty reports whether it has no rows.
-func (t *table) isEmpty() bool { return len(t.rows) == 0 }
+func (t *Table) IsEmpty() bool { return len(t.rows) == 0 }
 
 // withHead are the rows, after that with the titles if there are some.
-func (t *table) withHead() [][]cell {
-	if len(t.columns) == 0 || t.columns[0].title == "" {
+func (t *Table) withHead() [][]Cell {
+	if len(t.columns) == 0 || t.columns[0].Title == "" {
 		return t.rows
 	}
-	head := make([]cell, len(t.columns))
+	head := make([]Cell, len(t.columns))
 	for i, c := range t.columns {
-		head[i] = bold.cell(c.title)
+		head[i] = Bold.Cell(c.Title)
 	}
-	return append([][]cell{head}, t.rows...)
+	return append([][]Cell{head}, t.rows...)
 }
 
 // width is how wide it is where nothing limits it.
-func (t *table) width() int {
+func (t *Table) Width() int {
 	n := gap * (len(t.columns) - 1)
 	for _, width := range t.widths(t.withHead(), 0) {
 		n += width
@@ -134,23 +134,23 @@ func (t *table) width() int {
 	return n
 }
 
-func (t *table) print(w io.Writer, s screen) error {
-	if s.width > 0 && t.width() > s.width && slices.ContainsFunc(t.columns, func(c column) bool { return c.long }) {
+func (t *Table) Print(w io.Writer, s Screen) error {
+	if s.Width > 0 && t.Width() > s.Width && slices.ContainsFunc(t.columns, func(c Column) bool { return c.Long }) {
 		return t.printApart(w, s)
 	}
 	rows := t.withHead()
-	widths := t.widths(rows, s.width)
+	widths := t.widths(rows, s.Width)
 	var b strings.Builder
 	for _, r := range rows {
 		pending := 0 // blanks that stand only before something
 		for i, c := range r {
-			text := cut(c.text, widths[i])
+			text := cut(c.Text, widths[i])
 			blanks := widths[i] - uniseg.StringWidth(text)
-			if t.columns[i].right {
+			if t.columns[i].Right {
 				pending, blanks = pending+blanks, 0
 			}
 			if text != "" {
-				b.WriteString(strings.Repeat(" ", pending) + s.paint(c.colour, text))
+				b.WriteString(strings.Repeat(" ", pending) + s.Paint(c.Colour, text))
 				pending = 0
 			} else {
 				blanks = widths[i]
@@ -164,28 +164,28 @@ func (t *table) print(w io.Writer, s screen) error {
 }
 
 // printApart prints the long columns below the others of each row.
-func (t *table) printApart(w io.Writer, s screen) error {
-	var others []column
+func (t *Table) printApart(w io.Writer, s Screen) error {
+	var others []Column
 	for _, c := range t.columns {
-		if !c.long {
+		if !c.Long {
 			others = append(others, c)
 		}
 	}
-	upper := newTable(others...)
+	upper := NewTable(others...)
 	for _, r := range t.rows {
-		var cells []cell
+		var cells []Cell
 		for i, c := range t.columns {
-			if !c.long {
+			if !c.Long {
 				cells = append(cells, r[i])
 			}
 		}
 		upper.rows = append(upper.rows, cells)
 	}
 	var b bytes.Buffer
-	if err := upper.print(&b, s); err != nil {
+	if err := upper.Print(&b, s); err != nil {
 		return err
 	}
-	if upper.columns[0].title != "" {
+	if upper.columns[0].Title != "" {
 		head, _ := b.ReadString('\n')
 		if _, err := io.WriteString(w, head); err != nil {
 			return err
@@ -197,8 +197,8 @@ func (t *table) printApart(w io.Writer, s screen) error {
 			return err
 		}
 		for i, c := range t.columns {
-			if c.long && r[i].text != "" && r[i].text != "-" {
-				s.indented(w, r[i].colour, "  "+strings.ToLower(c.title)+": ", r[i].text)
+			if c.Long && r[i].Text != "" && r[i].Text != "-" {
+				s.Indented(w, r[i].Colour, "  "+strings.ToLower(c.Title)+": ", r[i].Text)
 			}
 		}
 	}
@@ -207,13 +207,13 @@ func (t *table) printApart(w io.Writer, s screen) error {
 
 // widths are those of the columns, cut down where all together are wider than the screen: always the widest of those
 // that may be.
-func (t *table) widths(rows [][]cell, screen int) []int {
+func (t *Table) widths(rows [][]Cell, screen int) []int {
 	widths := make([]int, len(t.columns))
 	total := gap * (len(widths) - 1)
 	for i := range widths {
 		for _, r := range rows {
 			if i < len(r) {
-				widths[i] = max(widths[i], uniseg.StringWidth(r[i].text))
+				widths[i] = max(widths[i], uniseg.StringWidth(r[i].Text))
 			}
 		}
 		total += widths[i]
@@ -221,7 +221,7 @@ func (t *table) widths(rows [][]cell, screen int) []int {
 	for screen > 0 && total > screen {
 		widest := -1
 		for i, c := range t.columns {
-			if c.fit && widths[i] > leastFit && (widest < 0 || widths[i] > widths[widest]) {
+			if c.Fit && widths[i] > leastFit && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
@@ -242,7 +242,7 @@ func wrapped(text string, width int) (lines []string) {
 		lines = append(lines, line)
 		line, used = "", 0
 	}
-	for _, word := range strings.Fields(printable(text)) {
+	for _, word := range strings.Fields(Printable(text)) {
 		n := uniseg.StringWidth(word)
 		if used > 0 && width > 0 && used+1+n > width {
 			end()
@@ -267,14 +267,14 @@ func wrapped(text string, width int) (lines []string) {
 }
 
 // indented prints a text in lines that begin under each other, after what stands before the first.
-func (s screen) indented(w io.Writer, c colour, before, text string) {
+func (s Screen) Indented(w io.Writer, c Colour, before, text string) {
 	blanks := uniseg.StringWidth(before)
 	width := 0
-	if s.width > 0 {
-		width = max(s.width-blanks, 2*leastFit)
+	if s.Width > 0 {
+		width = max(s.Width-blanks, 2*leastFit)
 	}
 	for _, line := range wrapped(text, width) {
-		fmt.Fprintln(w, before+s.paint(c, line))
+		fmt.Fprintln(w, before+s.Paint(c, line))
 		before = strings.Repeat(" ", blanks)
 	}
 }
@@ -296,7 +296,7 @@ func cut(s string, most int) string {
 }
 
 // grouped writes a number for people: 1,234,567.
-func grouped[N int | int64](n N) string {
+func Grouped[N int | int64](n N) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
@@ -305,25 +305,25 @@ func grouped[N int | int64](n N) string {
 }
 
 // short writes a time that has passed or is to pass, for people.
-func short(d time.Duration) string { return operator.Short(d) }
+func Short(d time.Duration) string { return operator.Short(d) }
 
 // shownStatus colours a status.
-func shownStatus(status string) cell {
+func Status(status string) Cell {
 	switch status {
 	case "created":
-		return green.cell(status)
+		return Green.Cell(status)
 	case "retry", "unknown":
-		return yellow.cell(status)
+		return Yellow.Cell(status)
 	case "dead":
-		return red.cell(status)
+		return Red.Cell(status)
 	case "discarded":
-		return faint.cell(status)
+		return Faint.Cell(status)
 	}
-	return plain.cell(status)
+	return Plain.Cell(status)
 }
 
 // isTerminal tells whether a person is at the other end of a stream. Tests have streams that say so themselves.
-func isTerminal(stream any) bool {
+func IsTerminal(stream any) bool {
 	if s, ok := stream.(interface{ IsTerminal() bool }); ok {
 		return s.IsTerminal()
 	}

@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"io"
@@ -10,8 +10,8 @@ import (
 )
 
 // progress shows on a person's terminal how many of so many events are done, until its end.
-func progress(w io.Writer, what string, events int64) (tell func(done int64), end func()) {
-	if !isTerminal(w) {
+func Progress(w io.Writer, what string, events int64) (tell func(done int64), end func()) {
+	if !IsTerminal(w) {
 		return func(int64) {}, func() {}
 	}
 	bar := progressbar.NewOptions64(events, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
@@ -20,7 +20,7 @@ func progress(w io.Writer, what string, events int64) (tell func(done int64), en
 }
 
 // newBar returns nil unless w is a terminal: a bar would spoil a file. The size is -1 if it is not known.
-func newBar(w io.Writer, size int64) *progressbar.ProgressBar {
+func Bar(w io.Writer, size int64) *progressbar.ProgressBar {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return nil

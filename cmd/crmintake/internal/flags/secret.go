@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"errors"
@@ -10,34 +10,34 @@ import (
 
 // secretFlag is a flag's value or, of its twin, a file, which is read anew each time that the secret is wanted: it may have been
 // replaced meanwhile.
-type secretFlag struct{ flag, value, file string }
+type Secret struct{ flag, value, file string }
 
 // mostSecret is far above any password or token.
 const mostSecret = 16 << 10
 
-func (s secretFlag) given() bool { return s.value != "" || s.file != "" }
+func (s Secret) given() bool { return s.value != "" || s.file != "" }
 
 // twins reports a value and its file together: nobody could say which of them counts.
-func (s secretFlag) twins() error {
+func (s Secret) twins() error {
 	if s.value != "" && s.file != "" {
-		return usagef("--%s and --%s-file are both given; give one", s.flag, s.flag)
+		return Usagef("--%s and --%s-file are both given; give one", s.flag, s.flag)
 	}
 	return nil
 }
 
 // validate tells what is wrong with it before anything is done.
-func (s secretFlag) validate() error {
+func (s Secret) validate() error {
 	if err := s.twins(); err != nil || s.file == "" {
 		return err
 	}
 	if _, err := s.read(); err != nil {
-		return usagef("--%s-file: %w", s.flag, err)
+		return Usagef("--%s-file: %w", s.flag, err)
 	}
 	return nil
 }
 
 // read returns the secret. Its errors name the file, and nothing of what is in it.
-func (s secretFlag) read() (string, error) {
+func (s Secret) read() (string, error) {
 	if s.file == "" {
 		return s.value, nil
 	}
@@ -64,7 +64,7 @@ func (s secretFlag) read() (string, error) {
 }
 
 // latest is for who can't fail: where the file can't be read, perhaps because it is being replaced, the secret is what it was.
-func (s secretFlag) latest() func() string {
+func (s Secret) latest() func() string {
 	var mu sync.Mutex
 	var last string
 	return func() string {

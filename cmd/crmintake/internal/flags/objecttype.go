@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 var objectTypeLetters = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // objectTypeFault says why a name is no object type's; nil if it is one.
-func objectTypeFault(name string) error {
+func ObjectTypeFault(name string) error {
 	_, invalid := event.ObjectType(name, "")
 	switch {
 	case invalid == "":

@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"bytes"
@@ -9,14 +9,14 @@ import (
 
 // eventJSON is an event's bytes in JSON: as they are where they are an object, which dead edit --file then takes; else
 // as bytesJSON.
-type eventJSON struct{ bytesJSON }
+type Payload struct{ Bytes }
 
-func eventView(b []byte) *eventJSON {
-	v := bytesView(b)
+func PayloadOf(b []byte) *Payload {
+	v := BytesOf(b)
 	if v == nil {
 		return nil
 	}
-	return &eventJSON{*v}
+	return &Payload{*v}
 }
 
 // isObject tells of an object, but for one that looks as bytesJSON does.
@@ -31,18 +31,18 @@ func isObject(b []byte) bool {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (e eventJSON) MarshalJSON() ([]byte, error) {
+func (e Payload) MarshalJSON() ([]byte, error) {
 	if isObject([]byte(e.Text)) {
 		return []byte(e.Text), nil
 	}
-	return json.Marshal(e.bytesJSON)
+	return json.Marshal(e.Bytes)
 }
 
 // UnmarshalJSON implements json.Unmarshaler. White space between the members of an object is not kept.
-func (e *eventJSON) UnmarshalJSON(b []byte) error {
-	e.bytesJSON = bytesJSON{}
+func (e *Payload) UnmarshalJSON(b []byte) error {
+	e.Bytes = Bytes{}
 	if !isObject(b) {
-		return json.Unmarshal(b, &e.bytesJSON)
+		return json.Unmarshal(b, &e.Bytes)
 	}
 	var compact bytes.Buffer
 	err := json.Compact(&compact, b)
@@ -51,23 +51,23 @@ func (e *eventJSON) UnmarshalJSON(b []byte) error {
 }
 
 // bytesJSON is any bytes in JSON: as a string where they are text, else in base64.
-type bytesJSON struct {
+type Bytes struct {
 	Text   string `json:"text,omitempty"`
 	Base64 string `json:"base64,omitempty"`
 }
 
-func bytesView(b []byte) *bytesJSON {
+func BytesOf(b []byte) *Bytes {
 	switch {
 	case b == nil:
 		return nil
 	case utf8.Valid(b):
-		return &bytesJSON{Text: string(b)}
+		return &Bytes{Text: string(b)}
 	default:
-		return &bytesJSON{Base64: base64.StdEncoding.EncodeToString(b)}
+		return &Bytes{Base64: base64.StdEncoding.EncodeToString(b)}
 	}
 }
 
-func (b *bytesJSON) String() string {
+func (b *Bytes) String() string {
 	if b.Base64 != "" {
 		return "base64:" + b.Base64
 	}

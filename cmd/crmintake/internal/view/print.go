@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 )
 
 // printJSON prints a value as JSON for programs, indented.
-func printJSON(w io.Writer, v any) error {
+func JSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
@@ -17,14 +17,14 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // printLine prints a value as a line of newline-delimited JSON.
-func printLine(w io.Writer, v any) error {
+func JSONLine(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
 // printable replaces what would disturb a terminal or a table: events and answers can hold any character.
-func printable(s string) string {
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
@@ -37,7 +37,7 @@ func printable(s string) string {
 }
 
 // quoted writes an argument so that a shell takes it for one word.
-func quoted(s string) string {
+func Quoted(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/@%+,", r)
 	}
@@ -48,7 +48,7 @@ func quoted(s string) string {
 }
 
 // shorten cuts s to so many characters.
-func shorten(s string, most int) string {
+func Shorten(s string, most int) string {
 	runes := []rune(s)
 	if len(runes) <= most {
 		return s
@@ -57,15 +57,15 @@ func shorten(s string, most int) string {
 }
 
 // localTime is a time for people, with the zone that it is meant in.
-func localTime(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
+func Time(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
 
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+func Capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-func count(n int, what string) string {
+func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return grouped(n) + " " + what + "s"
+	return Grouped(n) + " " + what + "s"
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

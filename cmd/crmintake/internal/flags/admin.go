@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 )
 
 // adminFlags say who may look at a worker.
-type adminFlags struct {
+type Admin struct {
 	AdminAddr      string `help:"Where /metrics, /livez, /readyz and /debug/pprof are served. Port 0 takes a free one, and the log says which; or off. Any address but a loopback one wants --admin-token-file or --admin-client-ca." default:"127.0.0.1:8080" placeholder:"HOST:PORT|off"`
 	AdminTokenFile string `help:"A file with the bearer token that /metrics and /debug/pprof want then. It is read again when it changes." placeholder:"FILE"`
 	AdminCert      string `help:"A file with the certificate of the admin endpoints, for TLS. It is read again for each connection, as its key is." placeholder:"FILE"`
@@ -17,7 +17,7 @@ type adminFlags struct {
 }
 
 // config is what the flags say, nil for no endpoints.
-func (f adminFlags) config() (*admin.Config, error) {
+func (f Admin) Config() (*admin.Config, error) {
 	if f.AdminAddr == "off" {
 		return nil, nil
 	}
@@ -25,12 +25,12 @@ func (f adminFlags) config() (*admin.Config, error) {
 	if f.AdminTokenFile != "" {
 		token := hubspot.NewFileToken(f.AdminTokenFile) // a file of a token, whoever wants it
 		if _, err := token.Token(context.Background()); err != nil {
-			return nil, usagef("--admin-token-file: %w", err)
+			return nil, Usagef("--admin-token-file: %w", err)
 		}
 		c.Token = token
 	}
 	if err := c.Validate(); err != nil {
-		return nil, usagef("%w (--admin-addr, --admin-token-file, --admin-cert, --admin-key, --admin-client-ca)", err)
+		return nil, Usagef("%w (--admin-addr, --admin-token-file, --admin-cert, --admin-key, --admin-client-ca)", err)
 	}
 	return c, nil
 }

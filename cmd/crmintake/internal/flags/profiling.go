@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"errors"
@@ -8,12 +8,12 @@ import (
 )
 
 // profileFlags are for cmd/bench, which measures whole runs. A worker that runs tells its profiles by /debug/pprof.
-type profileFlags struct {
+type Profiling struct {
 	Profile string `hidden:"" help:"Leave a CPU and an allocation profile of the run in this directory: cpu.pprof and allocs.pprof." type:"existingdir" placeholder:"DIR"`
 }
 
 // start profiles until stop, which writes the files.
-func (f profileFlags) start() (stop func() error, err error) {
+func (f Profiling) Start() (stop func() error, err error) {
 	if f.Profile == "" {
 		return func() error { return nil }, nil
 	}

@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"log/slog"
@@ -10,16 +10,16 @@ import (
 )
 
 // natsFlags say where the events are, and who asks for them.
-type natsFlags struct {
+type NATS struct {
 	NATSURL string `name:"nats-url" help:"NATS server; several, of one cluster, separated by commas." default:"nats://127.0.0.1:4222" placeholder:"URL"`
 	Domain  string `name:"nats-domain" help:"JetStream domain that has the stream; without it, that of the NATS server. At a leaf node, to use the hub's." placeholder:"NAME"`
 	Stream  string `help:"JetStream stream that holds the events." default:"CRM_EVENTS" placeholder:"NAME"`
 	Subject string `help:"Subject of the events; the object type stands in place of the wildcard." default:"crm.create.>" placeholder:"SUBJECT"`
-	natsAuthFlags
+	NATSAuth
 }
 
 // natsAuthFlags say who we are, in one of four ways, and whom we trust. All files are read again at each connection.
-type natsAuthFlags struct {
+type NATSAuth struct {
 	NATSUser         string `name:"nats-user" help:"User of the NATS servers, with a password." placeholder:"USER"`
 	NATSPassword     string `name:"nats-password" help:"The user's password. Better given by its environment variable or by --nats-password-file." placeholder:"PASSWORD"`
 	NATSPasswordFile string `name:"nats-password-file" help:"A file with the password. It is read at each connection." placeholder:"FILE"`
@@ -33,10 +33,10 @@ type natsAuthFlags struct {
 }
 
 // auth says how to prove who we are. Its error is about the flags, and repeats none of their values.
-func (f natsFlags) auth() (jetstream.Auth, error) {
-	password := secretFlag{"nats-password", f.NATSPassword, f.NATSPasswordFile}
-	token := secretFlag{"nats-token", f.NATSToken, f.NATSTokenFile}
-	for _, s := range []secretFlag{password, token} {
+func (f NATS) Auth() (jetstream.Auth, error) {
+	password := Secret{"nats-password", f.NATSPassword, f.NATSPasswordFile}
+	token := Secret{"nats-token", f.NATSToken, f.NATSTokenFile}
+	for _, s := range []Secret{password, token} {
 		if err := s.validate(); err != nil {
 			return jetstream.Auth{}, err
 		}
@@ -51,11 +51,11 @@ func (f natsFlags) auth() (jetstream.Auth, error) {
 	}
 	switch {
 	case ways > 1:
-		return jetstream.Auth{}, usagef("there are several NATS credentials (in --nats-url, --nats-user, --nats-token, --nats-nkey-file, --nats-creds-file); give one")
+		return jetstream.Auth{}, Usagef("there are several NATS credentials (in --nats-url, --nats-user, --nats-token, --nats-nkey-file, --nats-creds-file); give one")
 	case (f.NATSUser != "") != password.given():
-		return jetstream.Auth{}, usagef("--nats-user and --nats-password-file (or --nats-password) go together")
+		return jetstream.Auth{}, Usagef("--nats-user and --nats-password-file (or --nats-password) go together")
 	case (f.NATSCertFile != "") != (f.NATSKeyFile != ""):
-		return jetstream.Auth{}, usagef("--nats-cert-file and --nats-key-file go together")
+		return jetstream.Auth{}, Usagef("--nats-cert-file and --nats-key-file go together")
 	}
 	a := jetstream.Auth{NKeyFile: f.NATSNKeyFile, CredsFile: f.NATSCredsFile, CAFile: f.NATSCAFile, CertFile: f.NATSCertFile, KeyFile: f.NATSKeyFile}
 	if password.given() {
@@ -65,14 +65,14 @@ func (f natsFlags) auth() (jetstream.Auth, error) {
 		a.Token = token.latest()
 	}
 	if err := a.Validate(); err != nil {
-		return jetstream.Auth{}, asUsage(err)
+		return jetstream.Auth{}, Usage(err)
 	}
 	return a, nil
 }
 
 // connect connects to the servers, under a name that their monitoring shows.
-func (f natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
-	auth, err := f.auth()
+func (f NATS) Connect(name string, log *slog.Logger) (*nats.Conn, error) {
+	auth, err := f.Auth()
 	if err != nil {
 		return nil, err
 	}
@@ -80,15 +80,15 @@ func (f natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
 }
 
 // validate tells what is wrong with the flags before anything is touched.
-func (f natsFlags) validate() error {
+func (f NATS) Check() error {
 	if err := jetstream.ValidateURL(f.NATSURL); err != nil {
-		return usagef("--nats-url: %w", err)
+		return Usagef("--nats-url: %w", err)
 	}
-	_, err := f.auth()
+	_, err := f.Auth()
 	return err
 }
 
 // consumerFlags name the durable consumer that all workers share.
-type consumerFlags struct {
+type ConsumerName struct {
 	Consumer string `help:"Durable consumer, shared by all workers." default:"crmintake" placeholder:"NAME"`
 }

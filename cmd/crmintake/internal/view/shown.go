@@ -1,4 +1,4 @@
-package main
+package view
 
 import (
 	"encoding/json"
@@ -7,14 +7,14 @@ import (
 )
 
 // told is what a page has shown: of a long text it shows the second time that it is above.
-type told []string
+type Shown []string
 
 // longText is from how many bytes on it is worth that.
-const longText = 60
+const LongText = 60
 
-func (t *told) once(text string) string {
+func (t *Shown) Once(text string) string {
 	switch {
-	case len(text) < longText:
+	case len(text) < LongText:
 		return text
 	case slices.ContainsFunc(*t, func(before string) bool { return strings.Contains(before, text) }):
 		return "as above"
@@ -24,13 +24,13 @@ func (t *told) once(text string) string {
 }
 
 // without is a text as received, with … in the place of a message that was shown.
-func (t *told) without(raw, message string) string {
+func (t *Shown) Without(raw, message string) string {
 	quoted, err := json.Marshal(message)
-	if err != nil || len(message) < longText {
-		return t.once(raw)
+	if err != nil || len(message) < LongText {
+		return t.Once(raw)
 	}
 	for _, form := range []string{strings.Trim(string(quoted), `"`), message} {
 		raw = strings.ReplaceAll(raw, form, "…")
 	}
-	return t.once(raw)
+	return t.Once(raw)
 }

@@ -1,11 +1,10 @@
-package main
+package flags
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // where the machine has no time zones, as in a container with nothing but the program
 
 	"github.com/alecthomas/units"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // callFlags bound batches and calls.
-type callFlags struct {
+type Calls struct {
 	BatchSize     int              `help:"Events a call at most; the API takes no more than 100." default:"100" placeholder:"N"`
 	BatchBytes    units.Base2Bytes `help:"Bytes a call at most; only a larger event goes alone." default:"4MiB" placeholder:"SIZE"`
 	BatchWait     time.Duration    `help:"How long an event waits at most for its batch to fill up." default:"500ms" placeholder:"TIME"`
@@ -21,21 +20,21 @@ type callFlags struct {
 	Memory        units.Base2Bytes `help:"What the events in hand take up, about." default:"64MiB" placeholder:"SIZE"`
 	CallTimeout   time.Duration    `help:"How long a call may take." default:"30s" placeholder:"TIME"`
 	Lease         time.Duration    `help:"How long no other worker touches the events of a call; must outlast the call." default:"60s" placeholder:"TIME"`
-	Quota         quotaFlag        `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
-	QuotaReserve  shareFlag        `help:"Share of the quota, and of the day's, that is left to other apps of the account, as 20%." default:"0%" placeholder:"SHARE"`
+	Quota         Quota            `help:"Calls that all workers together make in any such time, as 190/10s; or off." default:"100/10s" placeholder:"CALLS/TIME"`
+	QuotaReserve  Share            `help:"Share of the quota, and of the day's, that is left to other apps of the account, as 20%." default:"0%" placeholder:"SHARE"`
 	QuotaDaily    int              `help:"Calls that all workers together make in a day; 0 for any number." default:"0" placeholder:"N"`
-	QuotaZone     zoneFlag         `help:"Time zone of the account, at whose midnight the day begins, as Europe/Berlin." default:"UTC" placeholder:"ZONE"`
+	QuotaZone     Zone             `help:"Time zone of the account, at whose midnight the day begins, as Europe/Berlin." default:"UTC" placeholder:"ZONE"`
 	TrialInterval time.Duration    `help:"How often one call of the fleet tries whether a pause can end." default:"15s" placeholder:"TIME"`
-	Breaker       breakerFlag      `help:"Pause an object type when more than so much of its last inputs was rejected for the same reason, as 50%/500; or off." default:"50%/500" placeholder:"SHARE%/INPUTS"`
+	Breaker       Breaker          `help:"Pause an object type when more than so much of its last inputs was rejected for the same reason, as 50%/500; or off." default:"50%/500" placeholder:"SHARE%/INPUTS"`
 }
 
 // quotaFlag is so many calls in a time; the zero value is no limit.
-type quotaFlag pipeline.Quota
+type Quota pipeline.Quota
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (q *quotaFlag) UnmarshalText(text []byte) error {
+func (q *Quota) UnmarshalText(text []byte) error {
 	if string(text) == "off" {
-		*q = quotaFlag{}
+		*q = Quota{}
 		return nil
 	}
 	calls, window, _ := strings.Cut(string(text), "/")
@@ -44,29 +43,29 @@ func (q *quotaFlag) UnmarshalText(text []byte) error {
 	if err != nil || derr != nil || n < 1 || d <= 0 {
 		return fmt.Errorf("%q: want calls and a time, as 190/10s, or off", text)
 	}
-	*q = quotaFlag{Calls: n, Window: d}
+	*q = Quota{Calls: n, Window: d}
 	return nil
 }
 
 // shareFlag is a percentage; 0.2 is 20%.
-type shareFlag float64
+type Share float64
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (f *shareFlag) UnmarshalText(text []byte) error {
+func (f *Share) UnmarshalText(text []byte) error {
 	percent, ok := strings.CutSuffix(string(text), "%")
 	v, err := strconv.ParseFloat(percent, 64)
 	if !ok || err != nil || !(v >= 0 && v < 100) {
 		return fmt.Errorf("%q: want a share below 100%%, as 20%%", text)
 	}
-	*f = shareFlag(v / 100)
+	*f = Share(v / 100)
 	return nil
 }
 
 // zoneFlag is a time zone by its name.
-type zoneFlag struct{ *time.Location }
+type Zone struct{ *time.Location }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (f *zoneFlag) UnmarshalText(text []byte) (err error) {
+func (f *Zone) UnmarshalText(text []byte) (err error) {
 	if f.Location, err = time.LoadLocation(string(text)); err != nil || len(text) == 0 || string(text) == "Local" {
 		return fmt.Errorf("%q: want the name of a time zone, as Europe/Berlin", text)
 	}
@@ -74,19 +73,19 @@ func (f *zoneFlag) UnmarshalText(text []byte) (err error) {
 }
 
 // quota says what the account allows.
-func (f callFlags) quota() pipeline.Quota {
+func (f Calls) QuotaConfig() pipeline.Quota {
 	q := pipeline.Quota(f.Quota)
 	q.Reserve, q.Daily, q.Location = float64(f.QuotaReserve), f.QuotaDaily, f.QuotaZone.Location
 	return q
 }
 
 // breakerFlag is a share in percent of a number of inputs.
-type breakerFlag pipeline.Breaker
+type Breaker pipeline.Breaker
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (f *breakerFlag) UnmarshalText(text []byte) error {
+func (f *Breaker) UnmarshalText(text []byte) error {
 	if string(text) == "off" {
-		*f = breakerFlag{Off: true}
+		*f = Breaker{Off: true}
 		return nil
 	}
 	share, window, _ := strings.Cut(string(text), "/")
@@ -95,6 +94,6 @@ func (f *breakerFlag) UnmarshalText(text []byte) error {
 	if err != nil || werr != nil || !strings.HasSuffix(share, "%") || !(percent > 0 && percent < 100) || n < 1 {
 		return fmt.Errorf("%q: want a share of a number of inputs, as 50%%/500, or off", text)
 	}
-	*f = breakerFlag{Share: percent / 100, Window: n}
+	*f = Breaker{Share: percent / 100, Window: n}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"fmt"
@@ -8,14 +8,14 @@ import (
 )
 
 // watchFlag is how often to show it: never again if 0. Its value may be left out.
-type watchFlag time.Duration
+type Interval time.Duration
 
 // IsBool implements kong.BoolMapperValue: the flag needs no value.
-func (watchFlag) IsBool() bool { return true }
+func (Interval) IsBool() bool { return true }
 
 // Decode implements kong.MapperValue.
-func (w *watchFlag) Decode(ctx *kong.DecodeContext) error {
-	*w = watchFlag(2 * time.Second)
+func (w *Interval) Decode(ctx *kong.DecodeContext) error {
+	*w = Interval(2 * time.Second)
 	next := ctx.Scan.Peek()
 	text, _ := next.Value.(string)
 	d, err := time.ParseDuration(text)
@@ -27,7 +27,7 @@ func (w *watchFlag) Decode(ctx *kong.DecodeContext) error {
 		*w = 0
 	case err == nil && d >= 100*time.Millisecond:
 		ctx.Scan.Pop()
-		*w = watchFlag(d)
+		*w = Interval(d)
 	case err == nil || next.Type == kong.FlagValueToken:
 		return fmt.Errorf("%q: want a time of 100ms at least, such as 5s", text)
 	}
