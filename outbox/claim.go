@@ -164,7 +164,8 @@ WITH due AS (
 ended AS (
   UPDATE event o SET misses = NULL, untold = NULL, updated_at = now(),
     status = CASE WHEN due.again THEN 'retry' ELSE 'dead' END,
-    next_attempt_at = CASE WHEN due.again THEN now() + random() * least($7::interval, $6::interval * 2 ^ least(o.attempts - coalesce(o.attempts_before, 0), 30)) END,
+    next_attempt_at = CASE WHEN due.again THEN now()
+      + random() * coalesce(($6::interval[])[least(o.attempts - coalesce(o.attempts_before, 0) + 1, cardinality($6))], '0') END,
     possible_duplicate = o.possible_duplicate OR due.again,
     reason = CASE WHEN NOT due.again THEN 'unknown_outcome' END,
     error = coalesce(o.error, 'the call may or may not have created the record'),
@@ -176,9 +177,9 @@ SELECT count(*) FILTER (WHERE NOT again), count(*) FILTER (WHERE again) FROM end
 
 // Resend says when a row in doubt is sent again, at the risk of a duplicate.
 type Resend struct {
-	Attempts     int           // only with fewer attempts than these
-	Age          time.Duration // only if it is younger
-	Initial, Max time.Duration // after a random time, of up to Initial, doubled with each attempt, and of up to Max
+	Attempts int             // only with fewer attempts than these
+	Age      time.Duration   // only if it is younger
+	Waits    []time.Duration // with n attempts, after a random time of up to Waits[n], or the last of them; none: at once
 }
 
 // Park ends the doubt of up to limit due `unknown` rows of an object type that can be asked about by nothing, and returns how many of
@@ -189,7 +190,7 @@ func (s *Schedule) Park(ctx context.Context, objectType string, resend *Resend, 
 	if resend != nil {
 		r = *resend
 	}
-	err = s.pool.QueryRow(ctx, park, objectType, resend != nil, limit, r.Attempts, r.Age, r.Initial, r.Max).Scan(&dead, &again)
+	err = s.pool.QueryRow(ctx, park, objectType, resend != nil, limit, r.Attempts, r.Age, r.Waits).Scan(&dead, &again)
 	if err != nil {
 		return 0, 0, fmt.Errorf("outbox: park: %w", err)
 	}

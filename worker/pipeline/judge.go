@@ -1,9 +1,8 @@
 package pipeline
 
 import (
+	"math/rand/v2"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 
 	"crmintake/outbox"
 	"crmintake/worker"
@@ -214,15 +213,19 @@ func (j judge) spent(r *row, attempts int) bool {
 	return attempts >= j.retry.Attempts || r.age >= j.retry.Age
 }
 
-// wait draws how long to wait after so many attempts: full jitter, up to Max.
+// wait draws how long to wait after so many attempts: full jitter.
 func (j judge) wait(attempts int) time.Duration {
-	// The library draws from its interval, half of ours, plus or minus all of it.
-	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(max(j.retry.Initial/2, 1)), backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(max(j.retry.Max/2, 1)), backoff.WithRandomizationFactor(1), backoff.WithMaxElapsedTime(0))
-	for range attempts - 1 {
-		b.NextBackOff()
+	waits := j.retry.waits()
+	return rand.N(waits[min(attempts, len(waits))-1] + 1)
+}
+
+// waits are the longest waits after one attempt, after two, and so on; the last is for all further ones. This is the rule of backoff,
+// also for rows that the outbox sends again by itself.
+func (r Retry) waits() (waits []time.Duration) {
+	for wait := r.Initial; wait > 0 && wait < r.Max; wait *= 2 {
+		waits = append(waits, wait)
 	}
-	return b.NextBackOff()
+	return append(waits, r.Max)
 }
 
 // counts tells whether a call counts as an attempt of an event: the CRM has looked at it, or may have. What was

@@ -14,7 +14,7 @@ const parkBatch = 1000
 func (m *maintenance) parkUnknown(ctx context.Context, objectType string) error {
 	var how *outbox.Resend
 	if r := m.cfg.Retry; m.cfg.onUnknown(objectType) == Resend {
-		how = &outbox.Resend{Attempts: r.Attempts, Age: r.Age, Initial: r.Initial, Max: r.Max}
+		how = &outbox.Resend{Attempts: r.Attempts, Age: r.Age, Waits: r.waits()}
 	}
 	for {
 		dead, again, err := m.store.Schedule.Park(ctx, objectType, how, parkBatch)
