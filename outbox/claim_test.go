@@ -135,8 +135,8 @@ func TestPark(t *testing.T) {
 		resend *Resend
 		want   []string
 	}{
-		"dead":     {nil, []string{"a dead - unknown_outcome no answer t f - t", "b dead - unknown_outcome the call may or may not have created the record t f - t"}},
-		"resend":   {&Resend{Attempts: 2, Age: time.Hour}, []string{"a retry t - no answer - t - t", "b retry t - the call may or may not have created the record - t - t"}},
+		"dead":   {nil, []string{"a dead - unknown_outcome no answer t f - t", "b dead - unknown_outcome the call may or may not have created the record t f - t"}},
+		"resend": {&Resend{Attempts: 2, Age: time.Hour}, []string{"a retry t - no answer - t - t", "b retry t - the call may or may not have created the record - t - t"}},
 		"waits": {&Resend{Attempts: 2, Age: time.Hour, Waits: []time.Duration{0, 1e6 * time.Hour}}, // a has had an attempt
 			[]string{"a retry f - no answer - t - t", "b retry t - the call may or may not have created the record - t - t"}},
 		"attempts": {&Resend{Attempts: 1, Age: time.Hour}, []string{"a dead - unknown_outcome no answer t f - t", "b retry t - the call may or may not have created the record - t - t"}},
