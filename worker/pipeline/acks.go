@@ -55,7 +55,7 @@ func (a *acker) giveBack(key string, delay time.Duration) {
 	}
 }
 
-// extend tells the stream, for as long as it takes, that what is in hand is still being worked on.
+// extend keeps the stream from delivering again what is in hand, until ctx ends.
 func (a *acker) extend(ctx context.Context) error {
 	tick := time.NewTicker(min(time.Second, a.cfg.AckWait/6))
 	defer tick.Stop()

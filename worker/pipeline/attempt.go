@@ -15,7 +15,7 @@ import (
 	"crmintake/worker/pipeline/internal/limiter"
 )
 
-// reason is what was cut for one call.
+// cut is the fresh events of one call.
 type cut struct {
 	objectType string
 	items      []*item // nil once they are answered
@@ -28,7 +28,7 @@ type cut struct {
 	rows       *[]row     // lent to the batch that is made of it
 }
 
-// Attempt is one call's rows, durable under an open attempt.
+// attempt is one call's rows, durable under an open attempt.
 type attempt struct {
 	outbox.Attempt
 	kind     callKind
@@ -70,8 +70,8 @@ type row struct {
 	received  time.Time     // when it came to the outbox; by our clock
 }
 
-// explicit tells that other events may have the row's value of its id property, too: it is not the event's own id, or
-// another event in doubt brought that.
+// explicit reports whether other events may have the row's value of its id property, too: it is not the event's own id,
+// or another event in doubt brought that.
 func (r *row) explicit() bool {
 	return r.input.IDValue != "" && (r.input.IDValue != r.id || r.contested)
 }
@@ -193,8 +193,8 @@ func (a *attempts) intend(calls, writes context.Context, c *cut) (b *attempt, ok
 			}
 		}
 	}
-	// The messages are free. What is still to be sent of them is the attempt's; with calls that take their time, most of what is
-	// in hand is in one.
+	// The messages are free. What is still to be sent of them is the attempt's; with calls that take their time, most
+	// of what is in hand is in one.
 	c.items = nil
 	return b, len(b.rows) > 0
 }

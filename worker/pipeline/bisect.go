@@ -9,7 +9,7 @@ import (
 	"crmintake/worker"
 )
 
-// nobodyNamed tells of a batch that was refused as a whole without an input named: splitting it finds the culprit.
+// nobodyNamed reports whether a batch was refused as a whole without an input named: splitting it finds the culprit.
 // Never so after an ambiguous answer.
 func nobodyNamed(a *worker.Answer) bool {
 	if a.Class != worker.Refused && a.Class != worker.TooLarge {

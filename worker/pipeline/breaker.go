@@ -13,16 +13,17 @@ import (
 	"crmintake/worker"
 )
 
-// The breaker keeps an object type from filling the dead letters, when a property was renamed or an option taken away, say: once more
-// than a share of its last inputs, over the whole fleet, were rejected for the same reason, it is paused. What was rejected stays dead.
-// The database keeps the window (outbox.Weigh), and hears of it only when something was rejected; and once a second of what was not,
-// in a few numbers, if there is something to weigh it against.
+// The breaker keeps an object type from filling the dead letters, when a property was renamed or an option taken away,
+// say: once more than a share of its last inputs, over the whole fleet, were rejected for the same reason, it is
+// paused. What was rejected stays dead. The database keeps the window (outbox.Weigh), and hears of it only when
+// something was rejected; and once a second of what was not, in a few numbers, if there is something to weigh it
+// against.
 //
 // So that it is in time, an object type has a congestion window (window.go).
 //
-// A trial is one batch, and passes when no more than that share of it is rejected, for whatever reason. When it fails, the next is
-// twice as long after it, up to breakerTrialMost: what keeps coming and keeps being rejected makes a hundred dead letters in that time
-// at most.
+// A trial is one batch, and passes when no more than that share of it is rejected, for whatever reason. When it fails,
+// the next is twice as long after it, up to breakerTrialMost: what keeps coming and keeps being rejected makes a
+// hundred dead letters in that time at most.
 
 // breakerTrialMost is the longest time between two trials of a breaker's pause.
 const breakerTrialMost = 15 * time.Minute
@@ -61,7 +62,8 @@ func (f *feedback) recordOutcomes(writes context.Context, b *attempt, outcomes [
 		Reason: fmt.Sprintf("%d of the last %d inputs were rejected: %s", n, size, reason)}, "")
 }
 
-// sortOut counts what was not rejected, and what was, by reason. What is neither created nor dead has not come to its end.
+// sortOut counts what was not rejected, and what was, by reason. What is neither created nor dead has not come to its
+// end.
 func sortOut(outcomes []worker.Outcome, settlements []outbox.Settlement) (others int, rejected map[string]int) {
 	for k := range outcomes {
 		switch s := &settlements[k]; {
@@ -84,8 +86,8 @@ func sum(rejected map[string]int) (all int) {
 	return all
 }
 
-// rejection is a word for why an input was rejected, the same for all that were rejected for the same. It has no values of the
-// event, as a message may have.
+// rejection is a word for why an input was rejected, the same for all that were rejected for the same. It has no values
+// of the event, as a message may have.
 func rejection(o *worker.Outcome) string {
 	for _, e := range o.Errors {
 		if words := strings.Join(strings.Fields(e.Category+" "+e.Rule+" "+e.Property), " "); words != "" {
@@ -98,7 +100,8 @@ func rejection(o *worker.Outcome) string {
 	return "for a reason that has no name"
 }
 
-// probe gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has it.
+// probe gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has
+// it.
 type trial struct {
 	others   int
 	rejected map[string]int

@@ -48,7 +48,7 @@ func (c *caller) call(calls, writes context.Context, b *attempt) (answer worker.
 	return answer, true
 }
 
-// deadline says when a call must have ended, which lies inside the lease: if need be the lease is renewed before.
+// deadline is when a call must have ended. It lies inside the lease, which is renewed before if need be.
 func (c *caller) deadline(calls, writes context.Context, b *attempt) (at time.Time, ok bool) {
 	at = time.Now().Add(c.cfg.CallTimeout)
 	if at.Before(b.leaseEnd.Add(-leaseMargin)) {
@@ -90,8 +90,8 @@ func (c *caller) renewAll(calls, writes context.Context, batches []*attempt) (ke
 	return kept
 }
 
-// takeTokenFor waits until the call of the first of these batches may begin. Meanwhile it renews the leases of all; kept
-// are those that are still held. It reports false when the calls could not be made even with a token: because of a
+// takeTokenFor waits until the call of the first of these batches may begin. Meanwhile it renews the leases of all;
+// kept are those that are still held. It reports false when the calls could not be made even with a token: because of a
 // pause, a hold or a stop.
 func (c *caller) takeTokenFor(calls, writes context.Context, batches []*attempt) (kept []*attempt, ok bool) {
 	if len(batches) == 0 {
@@ -129,8 +129,8 @@ func (c *caller) pauseForTheDay(writes context.Context, err error) {
 	}
 }
 
-// awaitToken waits until the call of fresh events may begin. It reports false when it may not any more: then they were put
-// back.
+// awaitToken waits until the call of fresh events may begin. It reports false when it may not any more: then they were
+// put back.
 func (c *caller) awaitToken(calls, writes context.Context, b *attempt) bool {
 	if !c.limiter.On() {
 		return true

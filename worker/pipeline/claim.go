@@ -10,8 +10,8 @@ import (
 	"crmintake/worker/event"
 )
 
-// sendDue takes rows that are due the whole way: a claim, then a token, for which it waits while it keeps the claim alive, then
-// their call.
+// sendDue takes rows that are due the whole way: a claim, then a token, for which it waits while it keeps the claim
+// alive, then their call.
 func (a *attempts) sendDue(calls, writes context.Context, j *plannedCall) {
 	defer func() {
 		j.claim.Release()

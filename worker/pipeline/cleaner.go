@@ -10,8 +10,8 @@ import (
 // cleaner removes created rows. It has one goroutine.
 type cleaner struct{ *parts }
 
-// retentionSoon is how long a worker waits at least before it asks again: another may be at the step that is due. retentionRetry
-// is for when it could not ask.
+// retentionSoon is how long a worker waits at least before it asks again: another may be at the step that is due.
+// retentionRetry is for when it could not ask.
 const (
 	retentionSoon  = 100 * time.Millisecond
 	retentionRetry = time.Second

@@ -14,7 +14,8 @@ import (
 	"crmintake/worker/event"
 )
 
-// OnUnknown says what becomes of an event whose call may or may not have been applied, where nothing can be asked about it.
+// OnUnknown says what becomes of an event whose call may or may not have been applied, where nothing can be asked about
+// it.
 type OnUnknown string
 
 const (
@@ -36,8 +37,8 @@ type Config struct {
 	Name string
 	// Batch bounds a call.
 	Batch batcher.Config
-	// InFlight is how many calls are made at once. The default suits an account's quota of 19 calls a second with calls of up to
-	// a second and a half.
+	// InFlight is how many calls are made at once. The default suits an account's quota of 19 calls a second with calls
+	// of up to a second and a half.
 	InFlight int
 	// Memory is about how many bytes the events in hand may take up.
 	Memory int
@@ -64,8 +65,8 @@ type Config struct {
 	Retry  Retry
 	// KeepPayload keeps the event of a created record.
 	KeepPayload bool
-	// KeepCreated is how long the row of a created record stays; less than 0 for ever. It must outlast the time after which the
-	// same event may come again, which is a new one then.
+	// KeepCreated is how long the row of a created record stays; less than 0 for ever. It must outlast the time after
+	// which the same event may come again, which is a new one then.
 	KeepCreated time.Duration
 	// ShutdownTimeout is how long Run may take to return once it was told to stop.
 	ShutdownTimeout time.Duration
@@ -83,13 +84,14 @@ type Quota struct {
 	Window time.Duration
 	// Reserve is the share of all this that is left to other apps: from 0 to less than 1.
 	Reserve float64
-	// Daily is how many calls the fleet makes a day, which begins at midnight in Location (nil is UTC); 0 for any number.
+	// Daily is how many calls the fleet makes a day, which begins at midnight in Location (nil is UTC); 0 for any
+	// number.
 	Daily    int
 	Location *time.Location
 }
 
-// Breaker: an object type is paused when more than Share of its last Window inputs, of the whole fleet, were rejected for the same
-// reason. Off leaves out the congestion windows too, which are there for it.
+// Breaker: an object type is paused when more than Share of its last Window inputs, of the whole fleet, were rejected
+// for the same reason. Off leaves out the congestion windows too, which are there for it.
 type Breaker struct {
 	Off    bool
 	Share  float64 // above 0 and below 1

@@ -108,8 +108,8 @@ func (d *dispatcher) await(ctx context.Context) (j plannedCall, ok bool) {
 	return plannedCall{}, false
 }
 
-// begin takes what a call carries out of what waits. It reports false when that is not there any more, or may not be sent any more.
-// Only the dispatcher begins calls: where it found room, there is room.
+// begin takes what a call carries out of what waits. It reports false when that is not there any more, or may not be
+// sent any more. Only the dispatcher begins calls: where it found room, there is room.
 func (d *dispatcher) begin(j *plannedCall) bool {
 	now := time.Now()
 	ok, scout, _ := d.backoff.Lets(now)
@@ -149,8 +149,8 @@ func (d *dispatcher) makeCall(calls, writes context.Context, j *plannedCall) {
 	}
 }
 
-// cut takes fresh events for a call. Since it was planned, another object type may have become more urgent, and this one
-// paused; a trial is of its own object type.
+// cut takes fresh events for a call. Since it was planned, another object type may have become more urgent, and this
+// one paused; a trial is of its own object type.
 func (d *dispatcher) cut(j *plannedCall, now time.Time) (ok bool) {
 	if len(j.trials) == 0 {
 		open := slices.DeleteFunc(d.waiting.types(), func(objectType string) bool {

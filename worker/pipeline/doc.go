@@ -1,5 +1,5 @@
-// Package pipeline takes record-creation events from a stream, creates the records in a CRM batch by batch, and keeps in
-// the outbox what became of each.
+// Package pipeline takes record-creation events from a stream, creates the records in a CRM batch by batch, and keeps
+// in the outbox what became of each.
 //
 // # The promise
 //
@@ -22,42 +22,63 @@
 //
 // # The way of a batch
 //
-//	Source ─ intake ─► batcher ─ dispatch: [slot + quota token] ─► cut
-//	  Decode; what is invalid                                       │ 1 intent   commit: rows `sending`, an attempt with a lease
-//	  is buried and acked                                           │ 2 ack      the events are durable here now
-//	                                                                │ 3 call     deadline before the lease ends
-//	                                                                │ 4 judge    each input: created, dead, retry, unknown
-//	                                                                ▼ 5 outcome  commit: every row, its errors, the attempt closed
-//	outbox ── due in `retry` ── claim ──────────────────────────────► from 3 on
-//	       ── due in `unknown` ─ claim ─ read by id property ───────► from 4 on
+//	Source ─ intake ─► waiting ─ dispatch: [slot + quota token] ─► cut
+//	  Decode; what is invalid                                      │ 1 intent   commit: rows `sending`, an attempt with a lease
+//	  is dead, and acked                                           │ 2 ack      the events are durable here now
+//	                                                               │ 3 call     deadline before the lease ends
+//	                                                               │ 4 judge    each input: created, dead, retry, unknown
+//	                                                               ▼ 5 outcome  commit: every row, its errors, the attempt closed
+//	outbox ── due in `retry` ── claim ───────────────────────────────► from 3 on
+//	       ── due in `unknown` ─ claim ─ read by id property ────────► from 4 on
 //	       ── lease ran out ──► `unknown`
+//
+// The files follow it; each stage is a type of its own, named as its file or nearly so:
+//
+//	intake.go       takes events in hand            dead_letters.go  keeps those that are never sent
+//	waiting.go      fresh events, by object type    due.go           what is due in the outbox
+//	plan.go         what is sent next               dispatch.go      starts the call
+//	attempt.go      intent, ack; then the call      claim.go         the same for rows that are due
+//	call.go         token, lease and call           outcome.go       commits what became of each row
+//	judge.go        what an answer means for a row  feedback.go      and for other calls; breaker.go: mass rejection
+//	bisect.go       splits what was refused         hunt.go          an input that seems to be its object type's fault
+//	reconcile.go    asks about rows in doubt        rivals.go        whose record it is; alike.go
+//	acks.go         answers the stream              pause.go         begins and ends pauses
+//
+// Beside it, once a second: follow.go (pauses and what else people write), maintenance.go, rescuer.go (leases that ran
+// out), park.go (rows in doubt that nothing can be asked about), aged.go (what becomes too old in a pause), replay.go;
+// and cleaner.go (retention). retry_write.go repeats what fails in the database.
 //
 // Where the outbox lost commits (a backup was restored), an event without a row may have been sent: until a time that a
 // person sets (lost.go) what is new goes from intake to `unknown`.
 //
-// The files follow it: intake.go, dispatch.go (what is sent next, and when), attempt.go, claim.go, bisect.go, reconcile.go
-// (reads, and what an answer teaches), judge.go, rivals.go (whose a record is), pause.go and gates.go, hunt.go (a
-// refusal in words about an object type that one event brings about), breaker.go and window.go (mass rejection), maintenance.go
-// (what is done once a second, and how writes are repeated), aged.go (what becomes too old in a pause), retention.go
-// (created rows go in the end). How it goes is in metrics.go, snapshot.go (the fleet's figures), told.go (what a worker
-// tells the others), health.go and trace.go.
-//
 // # Who owns what
 //
-// Run starts a goroutine each for intake, dispatch, house-keeping, what is in hand and the fleet's metrics, and one for
-// each call. What they share is under Worker.mu, and nothing waits for an answer while holding it: acks and their like
-// are written to the stream's client, which buffers them. Three contexts order a stop: the first ends intake and
-// dispatch, the second cuts off calls, the third gives up on commits. Whatever a worker still holds when it ends,
-// however it ends, is delivered again by the stream or found by its lease.
+// Run starts a goroutine each for intake, dispatch, pauses, maintenance, retention, acks and the fleet's metrics, and
+// one for each call. What they share is in parts (worker.go). Each part that changes has a lock of its own:
+//
+//	internal/inflight  what is in hand: memory, and the ack deadlines of what is not acked
+//	internal/pauses    which calls may be made: pauses, backoff, windows, and what the breaker counts
+//	internal/limiter   this worker's part of the quota
+//	waiting, dueList   what is there to be sent
+//
+// Nobody asks one part while he holds another's lock, and nobody waits for an answer while he holds one: acks and their
+// like are written to the stream's client, which buffers them. A stage asks one part after the other. What changes in
+// between, it sees when it asks again: a call's pauses and backoff are looked at when it is planned, begun, and given
+// its token. Whoever changes what intake or dispatch wait for wakes them afterwards (parts.wakeUp); a wake before the
+// wait is kept.
+//
+// Three contexts order a stop: the first ends intake and dispatch, the second cuts off calls, the third gives up on
+// commits. Whatever a worker still holds when it ends, however it ends, is delivered again by the stream or found by
+// its lease.
 //
 // # The quota
 //
-// A call of any kind has a token of the fleet's (outbox.Store.Take), and begins at the token's time. internal/limiter is
-// this worker's part of it: one queue for all that want a token, in which reads of what is in doubt go first. It asks
-// for up to four at once, as many as there are full batches, and has a batch cut as long before its time as intents have
-// lately taken. A call that is not ready in time gives its token back and takes another. Fresh events and those that are
-// to be sent again take turns; so do object types. While the quota limits, full batches go first: events of a rare object
-// type wait for theirs to fill up for two windows at most, and few rows that are due for one.
+// A call of any kind has a token of the fleet's (outbox.Quotas.Take), and begins at the token's time. internal/limiter
+// is this worker's part of it: one queue for all that want a token, in which reads of what is in doubt go first. It
+// asks for up to four at once, as many as there are full batches, and has a batch cut as long before its time as
+// intents have lately taken. A call that is not ready in time gives its token back and takes another. Fresh events and
+// those that are to be sent again take turns; so do object types. While the quota limits, full batches go first: events
+// of a rare object type wait for theirs to fill up for two windows at most, and few rows that are due for one.
 //
 // Headers, refusals and the day's count are the outbox's to judge. A 429 that the headers explain, because others use
 // the account, holds nobody: the next tokens are fewer. Any other refusal holds this worker for as long as the answer

@@ -8,8 +8,8 @@ import (
 	"crmintake/outbox"
 )
 
-// dueList is the object types that have rows which are due in the outbox, in the order of their turns. Its methods may be called
-// by any goroutine.
+// dueList is the object types that have rows which are due in the outbox, in the order of their turns. Its methods may
+// be called by any goroutine.
 type dueList struct {
 	mu   sync.Mutex
 	list []outbox.Due
@@ -32,8 +32,8 @@ func (l *dueList) set(due []outbox.Due) {
 	l.list = rotate(due, l.list)
 }
 
-// take leaves out rows that are being claimed, until the claim finds that there are more, and puts the rest of their object type
-// behind the others.
+// take leaves out rows that are being claimed, until the claim finds that there are more, and puts the rest of their
+// object type behind the others.
 func (l *dueList) take(objectType string, kind callKind) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

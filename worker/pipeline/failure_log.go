@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// failureLog logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may be
-// called by many goroutines at once.
+// failureLog logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may
+// be called by many goroutines at once.
 type failureLog struct {
 	log   *slog.Logger
 	what  string             // "the database"
@@ -30,8 +30,9 @@ type failureLog struct {
 // failover passes through is not worth a line, and where it ends up is.
 const causeLasts = 3 * time.Second
 
-// wait is told by one that has failed and tries again, until it calls the returned function: it is not over before
-// that, whatever works meanwhile for others. Where reads work and writes do not, it would begin and end all the time.
+// wait is called by one that has failed and tries again, which calls the returned function in the end: it is not over
+// before that, whatever works meanwhile for others. Where reads work and writes do not, it would begin and end all the
+// time.
 func (o *failureLog) wait() (done func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -82,7 +83,7 @@ func (o *failureLog) worked() {
 	o.since, o.count, o.err = time.Time{}, 0, nil
 }
 
-// lasting tells for how long it has failed by now; 0 if it works.
+// lasting is for how long it has failed by now; 0 if it works.
 func (o *failureLog) lasting() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -92,7 +93,7 @@ func (o *failureLog) lasting() time.Duration {
 	return max(time.Since(o.since), 1)
 }
 
-// failure tells for how long it has failed by now, and how the last time; 0 and nil if it works.
+// failure is for how long it has failed by now, and how the last time; 0 and nil if it works.
 func (o *failureLog) failure() (lasting time.Duration, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -102,7 +103,7 @@ func (o *failureLog) failure() (lasting time.Duration, err error) {
 	return max(time.Since(o.since), 1), o.err
 }
 
-// calm tells whether nothing has failed for so long.
+// calm reports whether nothing has failed for so long.
 func (o *failureLog) calm(d time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 	"crmintake/worker"
 )
 
-// What an answer means for other calls than its own stands here: for the quota, the pauses, the backoff, the pace of reads, the size
-// of requests and the breaker (breaker.go). What it means for its own events, judge.go says.
+// What an answer means for other calls than its own stands here: for the quota, the pauses, the backoff, the pace of
+// reads, the size of requests and the breaker (breaker.go). What it means for its own events, judge.go says.
 
-// feedback applies what an answer means for other calls than its own: for the quota, the pauses, the backoff, the pace of reads, the size
-// of requests and the breaker. What it means for its own events, judge.go says.
+// feedback applies what an answer means for other calls than its own: for the quota, the pauses, the backoff, the pace
+// of reads, the size of requests and the breaker. What it means for its own events, judge.go says.
 type feedback struct {
 	*parts
 	pauser *pauser
@@ -82,7 +82,8 @@ func (f *feedback) noteCRM(class worker.Class, call *worker.Call) {
 	f.unwell.learn(class, call)
 }
 
-// logReads logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing: creating goes on.
+// logReads logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing: creating
+// goes on.
 func (f *feedback) logReads(objectType string, class worker.Class, call *worker.Call) {
 	f.toldMu.Lock()
 	o := f.readLogs[objectType]
@@ -114,7 +115,8 @@ func (f *feedback) paceReads(objectType string, class worker.Class) time.Duratio
 	return 0
 }
 
-// applyRequestSize remembers what size of a request was accepted or refused. A single event is sent however large it is.
+// applyRequestSize remembers what size of a request was accepted or refused. A single event is sent however large it
+// is.
 func (f *feedback) applyRequestSize(b *attempt, class worker.Class) {
 	size := bytesOf(b.rows)
 	bound, changed := f.waiting.recordSize(size, len(b.rows), b.cut == cutSplit, class)

@@ -115,8 +115,8 @@ type untold struct {
 	others map[string]int // nil if there is nothing
 }
 
-// recordSuccesses tells the database what was not rejected. What it could not be told is told again, under the same name,
-// unless it was refused.
+// recordSuccesses writes to the database what was not rejected. What it could not be told is told again, under the same
+// name, unless it was refused.
 func (f *follower) recordSuccesses(ctx context.Context) error {
 	u := &f.untold
 	if u.others == nil {

@@ -85,7 +85,8 @@ func asking(s outbox.Settlement, r *row, idProperty string) outbox.Settlement {
 	return s
 }
 
-// aboutIDProperty tells whether a conflict may be about the id property: it says so, or does not say what it is about.
+// aboutIDProperty reports whether a conflict may be about the id property: it says so, or does not say what it is
+// about.
 func aboutIDProperty(o *worker.Outcome, idProperty string) bool {
 	for _, e := range o.Errors {
 		if e.Property != "" && e.Property != idProperty {
@@ -208,7 +209,7 @@ func (j judge) again(s outbox.Settlement, r *row, class worker.Class, asked time
 	return s
 }
 
-// spent tells whether an event with so many attempts is not to be sent again.
+// spent reports whether an event with so many attempts is not to be sent again.
 func (j judge) spent(r *row, attempts int) bool {
 	return attempts >= j.retry.Attempts || r.age >= j.retry.Age
 }
@@ -219,8 +220,8 @@ func (j judge) wait(attempts int) time.Duration {
 	return rand.N(waits[min(attempts, len(waits))-1] + 1)
 }
 
-// waits are the longest waits after one attempt, after two, and so on; the last is for all further ones. This is the rule of backoff,
-// also for rows that the outbox sends again by itself.
+// waits are the longest waits after one attempt, after two, and so on; the last is for all further ones. This is the
+// rule of backoff, also for rows that the outbox sends again by itself.
 func (r Retry) waits() (waits []time.Duration) {
 	for wait := r.Initial; wait > 0 && wait < r.Max; wait *= 2 {
 		waits = append(waits, wait)
@@ -228,7 +229,7 @@ func (r Retry) waits() (waits []time.Duration) {
 	return append(waits, r.Max)
 }
 
-// counts tells whether a call counts as an attempt of an event: the CRM has looked at it, or may have. What was
+// counts reports whether a call counts as an attempt of an event: the CRM has looked at it, or may have. What was
 // refused for another's fault does not.
 func counts(c worker.Class, v worker.Verdict) bool {
 	switch c {

@@ -8,8 +8,8 @@ import (
 	"crmintake/outbox/operator"
 )
 
-// tickEvery is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside that,
-// pauses.
+// tickEvery is how often the worker looks for what others left: leases that ran out, rows that are due; and, beside
+// that, pauses.
 const tickEvery = time.Second
 
 // maintenance does what has to be done now and then. It has one goroutine.
@@ -41,7 +41,7 @@ func (m *maintenance) run(ctx, writes context.Context) error {
 	}
 }
 
-// leave says that this worker is no more; if that fails, its silence does.
+// leave takes this worker off the list of those that are there; if that fails, its silence does.
 func (m *maintenance) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

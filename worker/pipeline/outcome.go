@@ -90,7 +90,7 @@ func (o *outcomes) commitTally(writes context.Context, b *attempt, call *worker.
 	o.logAttempt(b, call, tally, len(settlements))
 }
 
-// lost is told when what a call came to could not be committed: its rows are found when the lease runs out.
+// lost logs that what a call came to could not be committed: its rows are found when the lease runs out.
 func (o *outcomes) lost(b *attempt, err error) {
 	if errors.Is(err, outbox.ErrLeaseLost) {
 		o.log.Warn("the lease of a call ran out; what became of its events is found out anew", "attempt", b.ID,
@@ -143,13 +143,13 @@ func (o *outcomes) logAttempt(b *attempt, call *worker.Call, tally outbox.Call, 
 		slog.String("correlation_id", call.CorrelationID), slog.Duration("duration", call.Duration), slog.String("detail", call.ForLog()))
 }
 
-// told tells whether a line of its own has said already why calls come to nothing, as this one did, and another will
+// told reports whether a line of its own has said already why calls come to nothing, as this one did, and another will
 // say that they do not any more.
 func (o *outcomes) told(b *attempt, nothing bool) bool {
 	return nothing && (o.calling.lasting() > 0 || len(b.trials) > 0)
 }
 
-// owners tells which records are an event's already: event ids by record ids.
+// owners are the events that have these records already: event ids by record ids.
 func (o *outcomes) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
 	err = o.retry.write(ctx, ctx, func(ctx context.Context) (err error) {
 		eventIDs, err = o.store.Records.Claimed(ctx, objectType, claims)

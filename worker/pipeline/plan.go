@@ -9,15 +9,15 @@ import (
 // untilWoken is how long the dispatcher waits where only a change that wakes it will let it go on.
 const untilWoken = time.Hour
 
-// planner says what is sent next. It decides from what the parts say, one after the other: what changes meanwhile is seen when the call
-// begins.
+// planner chooses what is sent next. It decides from what the parts say, one after the other: what changes meanwhile is
+// seen when the call begins.
 type planner struct {
 	*parts
 	freshNext bool // whose turn it is, where both fresh and due events wait; the dispatcher's own
 }
 
-// choose says what to send next, or how long to wait at most before asking again. Rows in doubt go first; fresh and due
-// events take turns, and so do object types.
+// choose returns what to send next, or how long to wait at most before asking again. Rows in doubt go first; fresh and
+// due events take turns, and so do object types.
 func (p *planner) choose(now time.Time) (j plannedCall, wait time.Duration, ok bool) {
 	if ok, _, wait := p.backoff.Lets(now); !ok {
 		return plannedCall{}, cmp.Or(wait, untilWoken), false // the scout's end wakes
@@ -57,8 +57,8 @@ func (p *planner) choose(now time.Time) (j plannedCall, wait time.Duration, ok b
 	return plannedCall{}, max(wait, time.Millisecond), false
 }
 
-// mayCreate reports whether a create call may be made now, and which pauses it would be the trial of. A trial always has
-// room.
+// mayCreate reports whether a create call may be made now, and which pauses it would be the trial of. A trial always
+// has room.
 func (p *planner) mayCreate(objectType string, now time.Time) (trials []string, ok bool) {
 	trials, ok = p.pauses.Passable(objectType, false, now)
 	return trials, ok && (len(trials) > 0 || p.hasRoom(objectType))
@@ -97,8 +97,8 @@ func (p *planner) ready(now time.Time, open []string) (objectType string, ok boo
 	return p.waiting.ready(now, open, p.limiter.Scarce(), patience*p.cfg.Quota.Window)
 }
 
-// sparse reports whether few rows of an object type were due a moment ago, while the quota is what limits: then they wait
-// for more of their kind.
+// sparse reports whether few rows of an object type were due a moment ago, while the quota is what limits: then they
+// wait for more of their kind.
 func (p *planner) sparse(objectType string, now time.Time) bool {
 	return p.limiter.Scarce() && p.due.sparse(objectType, now, p.cfg.Quota.Window)
 }

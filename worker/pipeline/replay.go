@@ -11,8 +11,8 @@ import (
 // feedSteps bounds what one round does for replay jobs, which it shares its time with.
 const feedSteps = 20
 
-// feedReplays makes dead events due that a person sends again in bulk. That it fails keeps nobody from anything else, nor a job
-// whose step fails another job: that is logged once, and kept with the job.
+// feedReplays makes dead events due that a person sends again in bulk. That it fails keeps nobody from anything else,
+// nor a job whose step fails another job: that is logged once, and kept with the job.
 func (m *maintenance) feedReplays(ctx context.Context) {
 	for range feedSteps {
 		more, err := m.replays.Feed(ctx)
@@ -35,8 +35,8 @@ func (m *maintenance) feedReplays(ctx context.Context) {
 	}
 }
 
-// IDValue returns the value that an event itself has for a property with unique values, by which its record can be found, or
-// "" if it has none or is no event.
+// IDValue returns the value that an event itself has for a property with unique values, by which its record can be
+// found, or "" if it has none or is no event.
 func IDValue(payload []byte, property string) string {
 	input, err := event.Decode(payload, property, "")
 	if err != nil {

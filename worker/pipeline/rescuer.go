@@ -53,13 +53,13 @@ const (
 	silence = 5 * time.Second
 )
 
-// grace says which leases may be taken for run out. Only runMaintenance uses it.
+// grace decides which leases may be taken for run out.
 type grace struct {
 	answered time.Time // since when the database answers, but for moments; zero: it has not yet
 	failing  time.Time // since when beats fail; zero: they don't
 }
 
-// beat is told of one that began then, and has ended now.
+// beat notes a heartbeat that began then, and has ended now.
 func (g *grace) beat(began time.Time, err error) {
 	switch {
 	case err != nil && g.failing.IsZero():
@@ -72,7 +72,7 @@ func (g *grace) beat(began time.Time, err error) {
 	}
 }
 
-// over tells how long ago a lease must have run out to be taken; false: none may be.
+// over is how long ago a lease must have run out to be taken; false: none may be.
 func (g *grace) over(database *failureLog) (ago time.Duration, ok bool) {
 	switch {
 	case database.calm(outageGrace):

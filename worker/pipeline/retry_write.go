@@ -55,8 +55,7 @@ func (r *retrier) write(patience, ctx context.Context, do func(context.Context) 
 	}
 }
 
-// failed tells of an error of the database: that it is away, or that it refuses data, and then repeating
-// reports false.
+// failed logs an error of the database. It reports whether that is away: data that it refuses, it refuses again.
 func (r *retrier) failed(err error) (repeating bool) {
 	if state := outbox.DataState(err); state != "" {
 		r.refusals.refused(state, err)

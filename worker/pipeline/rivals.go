@@ -288,7 +288,7 @@ const (
 	closeBy  = 10 * time.Second
 )
 
-// claimOf says when the call was named that may have made a record for another event: by our clock, if the answer
+// claimOf is when the call was named that may have made a record for another event: by our clock, if the answer
 // tells what time it is by the CRM's.
 func (d *doubts) claimOf(b *attempt, r *row, recordID string, a *worker.ReadAnswer) outbox.Claim {
 	c := outbox.Claim{RecordID: recordID}
@@ -309,7 +309,7 @@ func (d *doubts) claimOf(b *attempt, r *row, recordID string, a *worker.ReadAnsw
 // clockSkew is by how much the time that a record was made at may be off.
 const clockSkew = time.Minute
 
-// relative says how old a record is, beside an event.
+// relative is how old a record is, beside an event.
 type relative uint8
 
 const (

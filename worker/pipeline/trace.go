@@ -12,8 +12,9 @@ import (
 	"crmintake/worker"
 )
 
-// Traces have a span for each batch, which links to the spans that its events were published in, and within it one for each thing
-// that a batch waits for: intent, calls, outcome. Without Config.Tracer nobody reads a header, and nothing here does anything.
+// Traces have a span for each batch, which links to the spans that its events were published in, and within it one for
+// each thing that a batch waits for: intent, calls, outcome. Without Config.Tracer nobody reads a header, and nothing
+// here does anything.
 
 // publisherOf is the span that an event was published in; not valid if its message tells none.
 func publisherOf(e *worker.Event) trace.SpanContext {

@@ -9,8 +9,8 @@ import (
 	"crmintake/worker"
 )
 
-// waiting is the fresh events that wait for their call, by object type, and how large a call may be. None of them is acked.
-// Its methods may be called by any goroutine.
+// waiting is the fresh events that wait for their call, by object type, and how large a call may be. None of them is
+// acked. Its methods may be called by any goroutine.
 type waiting struct {
 	mu      sync.Mutex
 	batches *batcher.Batcher[*item]
@@ -43,9 +43,9 @@ func (q *waiting) next(open []string) (at time.Time, ok bool) {
 	return q.batches.Next(except(open))
 }
 
-// ready is the object type, of these, to send events of: of what is full or due, that which has waited longest. While tokens are
-// scarce, a call that is not full takes the place of a full one: so events of a rare object type wait for a full batch for up to
-// patience, while others have one.
+// ready is the object type, of these, to send events of: of what is full or due, that which has waited longest. While
+// tokens are scarce, a call that is not full takes the place of a full one: so events of a rare object type wait for a
+// full batch for up to patience, while others have one.
 func (q *waiting) ready(now time.Time, open []string, scarce bool, patience time.Duration) (objectType string, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -98,8 +98,8 @@ func (q *waiting) mostBytes() int {
 	return q.size.bound
 }
 
-// recordSize takes in whether a request of this size was accepted. It returns the bound that holds from now on, and whether it
-// is another one.
+// recordSize takes in whether a request of this size was accepted. It returns the bound that holds from now on, and
+// whether it is another one.
 func (q *waiting) recordSize(bytes, inputs int, part bool, class worker.Class) (bound int, changed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -38,8 +38,8 @@ type Worker struct {
 	sight    sight
 }
 
-// parts is what the stages of the pipeline share. What changes of it has a lock of its own, which nobody holds while he asks another
-// part: a stage asks one after the other.
+// parts is what the stages of the pipeline share. What changes of it has a lock of its own, which nobody holds while he
+// asks another part.
 type parts struct {
 	cfg     Config
 	source  worker.Source
@@ -150,7 +150,8 @@ const cutReserve = 3 * time.Second
 // was not sent, lets the calls under way end and commits their outcomes, for at most Config.ShutdownTimeout. It returns
 // an error only if that did not suffice; nothing is lost then either.
 func (w *Worker) Run(ctx context.Context) error {
-	// ctx says when to take on nothing more, calls when to cut calls off, writes when to give up altogether.
+	// The end of ctx is when to take on nothing more, that of calls when to cut calls off, that of writes when to give
+	// up.
 	writes, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
 	calls, cutOff := context.WithCancel(writes)
@@ -238,8 +239,8 @@ func (w *Worker) watchDrain(ctx context.Context) error {
 	}
 }
 
-// drained tells whether nothing is in hand, in the stream or in the outbox. The stream is asked first: what left it is
-// in the outbox by then. Without an answer it is not so; intake tells why.
+// drained reports whether nothing is in hand, in the stream or in the outbox. The stream is asked first: what left it
+// is in the outbox by then. Without an answer it is not so; intake tells why.
 func (w *Worker) drained(ctx context.Context) bool {
 	if w.busy() {
 		return false

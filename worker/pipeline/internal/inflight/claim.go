@@ -5,8 +5,8 @@ import "crmintake/worker"
 // memoryForClaims is the part of the memory that is for claimed rows.
 func (s *Set) memoryForClaims() int { return max(s.cfg.Memory/4, s.maxClaim()) }
 
-// ClaimPayload bounds the payload of one claim, so that several can be under way: 2 MiB of the default memory, which are full
-// batches of events of 20 KiB.
+// ClaimPayload bounds the payload of one claim, so that several can be under way: 2 MiB of the default memory, which
+// are full batches of events of 20 KiB.
 func (s *Set) ClaimPayload() int { return s.cfg.Memory / 32 }
 
 // maxClaim is the most that a claim takes up. It brings one row at least, however large.

@@ -6,7 +6,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// However full the hand is: what a fetch and the claims may bring has room, and there is always room for something in the end.
+// However full the hand is: what a fetch and the claims may bring has room, and there is always room for something in
+// the end.
 func TestMemoryIsSharedOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		memory := rapid.IntRange(8<<20, 256<<20).Draw(t, "memory")

@@ -79,8 +79,8 @@ func (s *Set) ExtendAcks(now time.Time) {
 	}
 }
 
-// Room returns how many events, and how many bytes of them, a fetch may bring so that all have room. It is 0, 0 while a fetch is
-// not worth its while.
+// Room returns how many events, and how many bytes of them, a fetch may bring so that all have room. It is 0, 0 while a
+// fetch is not worth its while.
 func (s *Set) Room() (events, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

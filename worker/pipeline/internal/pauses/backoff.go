@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Backoff keeps this worker from calling a CRM that is not well, or that wants fewer calls. After one for failures a scout goes
-// first, a call with one event, and all others wait for what becomes of it. The zero value lets all calls pass.
+// Backoff keeps this worker from calling a CRM that is not well, or that wants fewer calls. After one for failures a
+// scout goes first, a call with one event, and all others wait for what becomes of it. The zero value lets all calls
+// pass.
 type Backoff struct {
 	mu     sync.Mutex
 	now    backoff
@@ -23,8 +24,8 @@ type backoff struct {
 	inRow int       // calls in a row that came to nothing
 }
 
-// Lets reports whether a call may begin, and whether it is to be a scout. If not, it may once the scout that is under way has
-// ended, or after wait, if that is not 0.
+// Lets reports whether a call may begin, and whether it is to be a scout. If not, it may once the scout that is under
+// way has ended, or after wait, if that is not 0.
 func (b *Backoff) Lets(now time.Time) (ok, scout bool, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,8 +58,8 @@ func (b *Backoff) EndScout() {
 // Longest bounds the wait between calls to a CRM that is down: how late its return may be noticed.
 const Longest = 30 * time.Second
 
-// Throttled notes a call, which took this long, that was answered with a wait. The wait is obeyed as it is; it is longer only for
-// a call that began after the wait before was over, and was refused all the same.
+// Throttled notes a call, which took this long, that was answered with a wait. The wait is obeyed as it is; it is
+// longer only for a call that began after the wait before was over, and was refused all the same.
 func (b *Backoff) Throttled(now time.Time, took, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,8 +73,8 @@ func (b *Backoff) Throttled(now time.Time, took, wait time.Duration) {
 	h.until = later(h.until, h.asked)
 }
 
-// Answered notes a call, which took this long, that the CRM has looked at. It ends waits for failures; what an answer asked for
-// it does not, as the call may be older than that.
+// Answered notes a call, which took this long, that the CRM has looked at. It ends waits for failures; what an answer
+// asked for it does not, as the call may be older than that.
 func (b *Backoff) Answered(now time.Time, took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,12 +86,12 @@ func (b *Backoff) Answered(now time.Time, took time.Duration) {
 	h.until, h.held, h.inRow = h.asked, 0, 0
 }
 
-// failureThreshold is how many calls in a row may come to nothing before the CRM is taken to be down. Until then only the
-// events of such a call wait.
+// failureThreshold is how many calls in a row may come to nothing before the CRM is taken to be down. Until then only
+// the events of such a call wait.
 const failureThreshold = 2
 
-// Failed counts a call that did not reach the CRM or whose outcome is unknown, and reports whether the CRM is taken to be down.
-// Then calls wait for at least wait, and for longer each time that the wait before did not help.
+// Failed counts a call that did not reach the CRM or whose outcome is unknown, and reports whether the CRM is taken to
+// be down. Then calls wait for at least wait, and for longer each time that the wait before did not help.
 func (b *Backoff) Failed(now time.Time, wait time.Duration) (down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

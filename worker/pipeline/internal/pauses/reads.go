@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Reads paces how an object type's events in doubt are asked about while the CRM refuses that: it costs creates little of the
-// quota. NewReads makes one.
+// Reads paces how an object type's events in doubt are asked about while the CRM refuses that: it costs creates little
+// of the quota. NewReads makes one.
 type Reads struct {
 	first  time.Duration
 	mu     sync.Mutex

@@ -131,8 +131,8 @@ func (s *Set) NextTrial(now time.Time) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// Room bounds how many events of an object type may be in hand, if a pause does: by none, or for its trial by one, and for a
-// breaker's by a batch.
+// Room bounds how many events of an object type may be in hand, if a pause does: by none, or for its trial by one, and
+// for a breaker's by a batch.
 func (s *Set) Room(objectType string, batch int, now time.Time) (n int, limited bool) {
 	trials, ok := s.Passable(objectType, false, now)
 	switch {
@@ -147,8 +147,8 @@ func (s *Set) Room(objectType string, batch int, now time.Time) (n int, limited 
 	return 1, true
 }
 
-// Version changes with each pause that this worker begins or ends. What is read from the database is older than a change that
-// was made while it was read.
+// Version changes with each pause that this worker begins or ends. What is read from the database is older than a
+// change that was made while it was read.
 func (s *Set) Version() int64 { return s.version.Load() }
 
 // Close begins a pause, or puts off its trial. One that a person made stays as it is.
@@ -180,8 +180,8 @@ func (s *Set) PutOff(key string, until time.Time) {
 	}
 }
 
-// Writing is to be called before a pause is written to the database, and what it returns after. Until then what is read from
-// there is not followed.
+// Writing is to be called before a pause is written to the database, and what it returns after. Until then what is read
+// from there is not followed.
 func (s *Set) Writing() (written func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,8 +194,9 @@ func (s *Set) Writing() (written func()) {
 	}
 }
 
-// Follow takes over the fleet's pauses, which were read when this was the version. It returns those that have ended, and those
-// that are new or have another cause now. It does nothing if what was read is older than what this worker has done meanwhile.
+// Follow takes over the fleet's pauses, which were read when this was the version. It returns those that have ended,
+// and those that are new or have another cause now. It does nothing if what was read is older than what this worker has
+// done meanwhile.
 func (s *Set) Follow(read []outbox.Pause, version int64, now time.Time) (ended []Pause, begun []outbox.Pause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,8 +37,8 @@ func TestPassable(t *testing.T) {
 	}
 }
 
-// What a person paused stays so, whatever answers and trials say; and what was read from the database is not followed if this
-// worker has paused something since.
+// What a person paused stays so, whatever answers and trials say; and what was read from the database is not followed
+// if this worker has paused something since.
 func TestFollow(t *testing.T) {
 	now := time.Now()
 	var g Set

@@ -2,8 +2,8 @@ package pauses
 
 import "sync"
 
-// Successes counts, by object type, the inputs that were created since the breaker's window in the database last heard of it.
-// The zero value has counted none.
+// Successes counts, by object type, the inputs that were created since the breaker's window in the database last heard
+// of it. The zero value has counted none.
 type Successes struct {
 	mu     sync.Mutex
 	byType map[string]int

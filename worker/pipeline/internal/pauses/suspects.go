@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Suspects are inputs of which one may have brought about a refusal in words about its object type (a scope, a path): a property
-// that wants a scope of its own, a target that does not exist. A refusal is taken for that only while others of the object type
-// are answered: else the object type is to be paused. NewSuspects makes one.
+// Suspects are inputs of which one may have brought about a refusal in words about its object type (a scope, a path): a
+// property that wants a scope of its own, a target that does not exist. A refusal is taken for that only while others
+// of the object type are answered: else the object type is to be paused. NewSuspects makes one.
 type Suspects struct {
 	worksFor time.Duration
 
@@ -23,8 +23,8 @@ const minWorksFor = time.Minute
 // mostSuspects bounds what is remembered.
 const mostSuspects = 10_000
 
-// NewSuspects makes Suspects for this trial interval: an object type works for as long after an answer as two trials may be
-// apart, or for longer.
+// NewSuspects makes Suspects for this trial interval: an object type works for as long after an answer as two trials
+// may be apart, or for longer.
 func NewSuspects(trialInterval time.Duration) *Suspects {
 	return &Suspects{worksFor: max(minWorksFor, 2*trialInterval), answered: map[string]time.Time{}, hunted: map[string]bool{},
 		refused: map[string]time.Time{}}
@@ -63,8 +63,8 @@ func (s *Suspects) EndHunt(objectType string) {
 	delete(s.hunted, objectType)
 }
 
-// Guilty reports whether an event that was refused alone now was so before, and others of its object type were answered in
-// between.
+// Guilty reports whether an event that was refused alone now was so before, and others of its object type were answered
+// in between.
 func (s *Suspects) Guilty(objectType, eventID string, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

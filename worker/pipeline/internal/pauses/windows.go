@@ -2,10 +2,10 @@ package pauses
 
 import "sync"
 
-// window is a congestion window for the create calls of an object type, so that the breaker is in time: what is under way when
-// it trips can't be called back. Calls go one at a time until something was created, and then as many as there are slots. A call
-// whose inputs were all rejected closes the window again, and the next ones carry few. What came to nothing, or was rejected in
-// part with none created, changes nothing.
+// window is a congestion window for the create calls of an object type, so that the breaker is in time: what is under
+// way when it trips can't be called back. Calls go one at a time until something was created, and then as many as there
+// are slots. A call whose inputs were all rejected closes the window again, and the next ones carry few. What came to
+// nothing, or was rejected in part with none created, changes nothing.
 type window struct {
 	calls int // under way, with what goes before and after them
 	open  bool
@@ -62,8 +62,8 @@ func (ws *Windows) End(objectType string) (room bool) {
 	return !w.open
 }
 
-// Record takes in what became of a call's inputs: how many were rejected, and how many created. It reports whether that makes
-// room.
+// Record takes in what became of a call's inputs: how many were rejected, and how many created. It reports whether that
+// makes room.
 func (ws *Windows) Record(objectType string, inputs, created, rejected int) (room bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
