@@ -6,8 +6,9 @@
 //   - A connection is used again only after the server has said that it is ready.
 //   - Parameters and results are in Postgres' binary format.
 //
-// Why not a pgx.Batch: pgx makes objects of each element of a slice, 2,700 for an intent of 100 events, and gathers all
-// of a batch in a buffer that is new each time, and grows by copies of itself to some 400 KB for ten intents.
+// Why not a pgx.Batch: pgx makes an object of each element of a slice, and gathers a batch in a buffer that is new each
+// time. The intent and the outcome of an event cost the worker 2.2 µs and 0.1 allocations this way, and 9 µs and 30
+// allocations, of 5 KB, as a pgx.Batch (ten batches of 100 events in a transaction, medians of five runs in turn).
 //
 // All of it may be called by many goroutines at once, but a connection by one.
 package pgwire
