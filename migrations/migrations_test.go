@@ -72,6 +72,7 @@ func applied(t *testing.T, url string) (n int) {
 }
 
 func TestUpAndDown(t *testing.T) {
+	t.Parallel()
 	url := outboxtest.New(t)
 	full := schema(t, url)
 	list := inspect(t, url).Migrations
@@ -107,6 +108,7 @@ func TestUpAndDown(t *testing.T) {
 }
 
 func TestUpByManyAtOnce(t *testing.T) {
+	t.Parallel()
 	url := outboxtest.New(t)
 	full := schema(t, url)
 	ok(t, migrations.DownTo(t.Context(), url, 0))
@@ -129,6 +131,7 @@ func TestUpByManyAtOnce(t *testing.T) {
 
 // An error tells where, and keeps the password.
 func TestNoDatabase(t *testing.T) {
+	t.Parallel()
 	for _, url := range []string{"postgres://u:secret@127.0.0.1:1/db?sslmode=disable", "postgres://u:secret@[::1/db"} {
 		if err := migrations.Check(t.Context(), url); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "migrations: ") {
 			t.Errorf("got %v", err)

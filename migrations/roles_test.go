@@ -61,6 +61,7 @@ ORDER BY 1`)
 
 // Whoever adds a table decides who may do what to it.
 func TestEveryTableHasItsRights(t *testing.T) {
+	t.Parallel()
 	address, exec := ownServer(t)
 	_, err := migrations.Roles(t.Context(), address)
 	ok(t, err)
@@ -109,6 +110,7 @@ func TestEveryTableHasItsRights(t *testing.T) {
 
 // Who may not make roles is told what somebody else has to type; who does not own the tables, too.
 func TestRolesAreRefused(t *testing.T) {
+	t.Parallel()
 	address, exec := ownServer(t)
 	exec(`CREATE ROLE app LOGIN PASSWORD 'x'`)
 	exec(`CREATE DATABASE other OWNER app`)
@@ -132,6 +134,7 @@ func TestRolesAreRefused(t *testing.T) {
 
 // Who may use the tables and not grant them is only warned by GRANT. That is no success, unless there is nothing to do.
 func TestRolesNeedTheOwner(t *testing.T) {
+	t.Parallel()
 	address, exec := ownServer(t)
 	_, err := migrations.Roles(t.Context(), address)
 	ok(t, err)
@@ -157,6 +160,7 @@ func TestRolesNeedTheOwner(t *testing.T) {
 
 // Roles are the server's: for another database, somebody else makes them in the same moment.
 func TestRolesAreMadeByTwoAtOnce(t *testing.T) {
+	t.Parallel()
 	address, exec := ownServer(t)
 	other, err := pgx.Connect(t.Context(), address)
 	ok(t, err)
@@ -195,6 +199,7 @@ func lacks(t *testing.T, address, role string) []string {
 
 // What a role may not do is refused by the server, and MissingRights knows it beforehand.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	address, exec := ownServer(t)
 	_, err := migrations.Roles(t.Context(), address)
 	ok(t, err)

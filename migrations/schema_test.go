@@ -39,6 +39,7 @@ func upNext(t *testing.T, url, sql string) {
 
 // A schema of a later version is one that we work with, until it says that we can't.
 func TestNewerSchema(t *testing.T) {
+	t.Parallel()
 	url := outboxtest.New(t)
 	if s := inspect(t, url); s.Newer != 0 || s.Since < 1 || s.Since > s.Latest() {
 		t.Errorf("%+v", s)
@@ -63,6 +64,7 @@ func TestNewerSchema(t *testing.T) {
 
 // To look changes nothing: a database that has nothing has nothing still.
 func TestInspectChangesNothing(t *testing.T) {
+	t.Parallel()
 	url := outboxtest.New(t)
 	ok(t, migrations.DownTo(t.Context(), url, 0))
 	conn, err := pgx.Connect(t.Context(), url)

@@ -26,6 +26,7 @@ func endAgedOf(t *testing.T, s *Store, limit int, want ...Aged) {
 // What waits to be sent again gets old in a pause of its object type, and says so; what was in doubt is never said to
 // have no record. What is young, in a call or of another object type stays.
 func TestAgeInAPause(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	again := intend(t, s, "doubted", "called", "later", "old", "replayed", "young")
 	settle(t, s, again, retry, "doubted", "called", "later", "old", "replayed", "young")
@@ -65,6 +66,7 @@ func TestAgeInAPause(t *testing.T) {
 
 // In a pause of everything nobody is asked either, and what is in doubt gets old, too. A limit bounds a step.
 func TestAgeOfDoubt(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := intend(t, s, "a", "b", "c", "read")
 	settle(t, s, a, unknown, "a", "b", "c", "read")
@@ -86,6 +88,7 @@ func TestAgeOfDoubt(t *testing.T) {
 
 // In a pause of an object type what is in doubt is asked about as ever: only where that tells nothing does it get old.
 func TestAgeOfDoubtThatIsAskedAbout(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	answers := map[string]Call{
 		"missed": {Status: 200, Success: true, Unknown: 1}, "refused": {Status: 403, Unknown: 1}, "silence": {Unknown: 1},
@@ -110,6 +113,7 @@ func TestAgeOfDoubtThatIsAskedAbout(t *testing.T) {
 
 // What got old, was replayed and got old again says so once.
 func TestAgeAgain(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), retry, "a")
 	doPause(t, s, Pause{ObjectType: Account, Cause: ByCredential, Reason: "401"}, true)
@@ -128,6 +132,7 @@ func TestAgeAgain(t *testing.T) {
 // Whom a person gives up on is dead for that, whatever the age; what is in a call, created, dead or unheard of is left
 // alone.
 func TestGiveUp(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "again", "called"), retry, "again", "called")
 	exec(t, s, `UPDATE event SET next_attempt_at = now() + interval '1 hour' WHERE event_id = 'again'`)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestParameters(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	texts := []string{"", "a", "é,{}\"\\ ", "NULL"}
 	ids := []uuid.UUID{NewAttemptID(), NewAttemptID()}
@@ -50,6 +51,7 @@ func TestParameters(t *testing.T) {
 // A pipeline that nobody waits for any longer ends at once, and so does the server's work on it: a lock that somebody holds would have
 // sessions pile up.
 func TestPipelineEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	s := openAt(t, outboxtest.New(t), 1)
 	direct := openAt(t, s.pool.Config().ConnString(), 1)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -76,12 +78,14 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 
 // The server looks whether we are there: what stops in the middle of a pipeline would leave it waiting with locks.
 func TestServerLooksForUs(t *testing.T) {
+	t.Parallel()
 	s := openAt(t, outboxtest.New(t), 1)
 	want(t, s, `SELECT current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), current_setting('tcp_keepalives_count')`, "10 5 3")
 }
 
 // A statement that fails undoes those before it, and the connection goes on.
 func TestPipelineIsOneTransaction(t *testing.T) {
+	t.Parallel()
 	s := openAt(t, outboxtest.New(t), 1)
 	var pid []string
 	session := pgwire.Statement{SQL: `SELECT pg_backend_pid()`, Row: func(values [][]byte) error {

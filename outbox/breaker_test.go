@@ -26,6 +26,7 @@ func dilute(t *testing.T, s *Store, others map[string]int) {
 }
 
 func TestBreakerWindow(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	const entries = `SELECT count(*), coalesce(sum(inputs), 0) FROM breaker`
 	dilute(t, s, map[string]int{"deals": 1000, "contracts": 5})
@@ -51,6 +52,7 @@ func TestBreakerWindow(t *testing.T) {
 
 // A pause that ends lets what was before it be forgotten, of its object type alone.
 func TestBreakerIsForgotten(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	for _, objectType := range []string{"deals", "contracts"} {
 		weigh(t, s, objectType, 0, map[string]int{"a": 300}, "a 300")
@@ -63,6 +65,7 @@ func TestBreakerIsForgotten(t *testing.T) {
 }
 
 func TestBreakerOfManyWorkers(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	var wg sync.WaitGroup
 	for range 8 {

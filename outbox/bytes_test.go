@@ -19,6 +19,7 @@ var awkward = func() string {
 }()
 
 func TestAnyBytesSurvive(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	longest := strings.Repeat("é", 128)
 	list := []Event{
@@ -81,6 +82,7 @@ func TestAnyBytesSurvive(t *testing.T) {
 }
 
 func TestLargestBatch(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	list, settlements := batchOf("e", 100, 1<<20)
 	a := newAttempt()
@@ -104,6 +106,7 @@ func TestLargestBatch(t *testing.T) {
 
 // Durations, alone and in arrays, arrive to the microsecond.
 func TestWaits(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	waits := map[string]time.Duration{
 		"a": 0, "b": time.Microsecond, "c": 1500 * time.Millisecond, "d": time.Hour, "e": 365*24*time.Hour + time.Microsecond, "f": -time.Second}

@@ -9,6 +9,7 @@ import (
 )
 
 func TestClaimForACall(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "b", "a"), retry, "a", "b")
 	settle(t, s, intend(t, s, "later"), Settlement{Status: Retry, Wait: time.Hour}, "later")
@@ -40,6 +41,7 @@ func TestClaimForACall(t *testing.T) {
 }
 
 func TestClaimForARead(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), unknown, "a")
 	a := newAttempt()
@@ -62,6 +64,7 @@ func TestClaimForARead(t *testing.T) {
 }
 
 func TestClaimTakesTheLongestDueThatFit(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	for _, id := range []string{"c", "a", "b"} { // due in this order; 12 bytes each
 		settle(t, s, intend(t, s, id), retry, id)
@@ -85,6 +88,7 @@ func TestClaimTakesTheLongestDueThatFit(t *testing.T) {
 }
 
 func TestClaimTakesNoOtherStatus(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	for _, st := range []Status{Created, Sending, Dead, ""} {
 		if _, err := s.Schedule.Claim(t.Context(), newAttempt(), st, 1, 1); err == nil {
@@ -94,6 +98,7 @@ func TestClaimTakesNoOtherStatus(t *testing.T) {
 }
 
 func TestDue(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	due := func(want ...Due) {
 		t.Helper()
@@ -131,6 +136,7 @@ func TestDue(t *testing.T) {
 }
 
 func TestPark(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		resend *Resend
 		want   []string

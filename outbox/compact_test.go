@@ -15,6 +15,7 @@ import (
 // A row is bare while it stands as its call does, and whole from the moment that anything else becomes of it, with its
 // payload.
 func TestRowsAreBareUntilTheyGoAnotherWay(t *testing.T) {
+	t.Parallel()
 	const tables = `
 SELECT e.event_id, e.status, e.nth, convert_from(e.payload, 'UTF8'), e.record_id, a.payloads IS NOT NULL, a.bare, a.record_ids
 FROM event e JOIN attempt a ON a.id = e.attempt_id ORDER BY e.event_id`
@@ -54,6 +55,7 @@ FROM event e JOIN attempt a ON a.id = e.attempt_id ORDER BY e.event_id`
 
 // What a compact row is made of comes back byte for byte, and goes with the call.
 func TestBarePayloads(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	list := events("a", "b", "c")
 	list[0].Payload, list[1].Payload, list[2].Payload = []byte{}, []byte("\x00\xff{},\"\\"), bytes.Repeat([]byte("long"), 50_000)
@@ -75,6 +77,7 @@ func TestBarePayloads(t *testing.T) {
 
 // The events of a batch, which are alike, take little room while they are in a call.
 func TestPayloadsAreCompressed(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	var list []Event
 	for n := range 100 {
@@ -94,6 +97,7 @@ func TestPayloadsAreCompressed(t *testing.T) {
 // Whatever comes first, retention takes no attempt that a compact row stands by, and in the end all but what an error
 // names.
 func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "a", "b"), created, "a", "b")
 	refused := dead
@@ -116,6 +120,7 @@ func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
 
 // Nothing is left with a server process where the address says that it is not ours alone.
 func TestWithoutPreparedStatements(t *testing.T) {
+	t.Parallel()
 	for _, said := range []string{"default_query_exec_mode=cache_describe", "statement_cache_capacity=0&description_cache_capacity=0"} {
 		address := outboxtest.New(t)
 		s := openAt(t, address+"&"+said, 1)
@@ -131,6 +136,7 @@ func TestWithoutPreparedStatements(t *testing.T) {
 
 // A session that has lost its prepared statements costs one try.
 func TestLostStatements(t *testing.T) {
+	t.Parallel()
 	s := openAt(t, outboxtest.New(t), 1)
 	intend(t, s, "a")
 	exec(t, s, `DEALLOCATE ALL`)
@@ -141,6 +147,7 @@ func TestLostStatements(t *testing.T) {
 }
 
 func TestOpenRefusesModes(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"exec", "simple_protocol", "describe_exec"} {
 		_, err := Open(t.Context(), outboxtest.New(t)+"&default_query_exec_mode="+mode, 1)
 		if err == nil || !strings.Contains(err.Error(), "leave it out") {
@@ -151,6 +158,7 @@ func TestOpenRefusesModes(t *testing.T) {
 
 // A Settle that waits for what another connection does to its attempt settles the rows as it finds them then.
 func TestSettleWaits(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		sql  string
 		args func(a Attempt) []any
@@ -189,6 +197,7 @@ SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() A
 }
 
 func TestSplitOfNothing(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := intend(t, s, "a")
 	const tables = `SELECT e, a FROM event e, attempt a`

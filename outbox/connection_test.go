@@ -10,6 +10,7 @@ import (
 
 // A worker that is doing its usual work asks the database twice for each batch, and once for a claim.
 func TestOneRoundTripEach(t *testing.T) {
+	t.Parallel()
 	s, p, direct := through(t)
 	trips := func(what string, most int64, do func()) {
 		t.Helper()
@@ -41,6 +42,7 @@ func TestOneRoundTripEach(t *testing.T) {
 
 // Whatever moment a connection breaks at, the same call again finishes the work, and does none of it twice.
 func TestRepeatedAfterALostConnection(t *testing.T) {
+	t.Parallel()
 	for when, cut := range map[string]int32{"before the commit": beforeCommit, "after the commit": afterCommit} {
 		t.Run(when, func(t *testing.T) {
 			s, p, direct := through(t)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestChangeSecret(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	change := func(value string, fails error, want string) {
 		t.Helper()
@@ -45,6 +46,7 @@ func TestChangeSecret(t *testing.T) {
 
 // One at a time changes it, and each is shown what the one before made; the others wait.
 func TestChangeSecretOneAtATime(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	var wg sync.WaitGroup
 	for range 8 {
@@ -71,6 +73,7 @@ func TestChangeSecretOneAtATime(t *testing.T) {
 
 // A connection that breaks before the commit leaves all as it was.
 func TestChangeSecretNotCommitted(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	ok(t, s.Vault.ChangeSecret(t.Context(), "n", func([]byte, time.Duration) ([]byte, error) { return []byte("one"), nil }))
 	if err := s.Vault.ChangeSecret(t.Context(), "n", func([]byte, time.Duration) ([]byte, error) {

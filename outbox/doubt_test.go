@@ -29,6 +29,7 @@ func intendWith(t *testing.T, s *Store, idProperty string, contents map[string]s
 
 // Of two rows that would have one record the second one is refused, however it was settled, and its attempt stays open.
 func TestOneRecordOneRow(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	with := func(record string) Settlement {
 		return Settlement{Status: Created, RecordID: record, Errors: []Error{{Message: "whole"}}}
@@ -54,6 +55,7 @@ func TestOneRecordOneRow(t *testing.T) {
 
 // Whose a record is: of rows that are whole, and of compact ones, by the time of their call.
 func TestClaimed(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "bare"), created, "bare")
 	a := intend(t, s, "whole")
@@ -93,6 +95,7 @@ func TestClaimed(t *testing.T) {
 
 // The other events that may have made a record: in doubt with the same value, or in a call with bytes that have it.
 func TestRivals(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	doubt := Settlement{Status: Unknown, InDoubt: true, IDProperty: "p", IDValue: "SAME"}
 	put := func(id string, st Settlement) {
@@ -132,6 +135,7 @@ func TestRivals(t *testing.T) {
 // A row in doubt knows by what its call was made, whoever's settings are what by now, and whether its worker reported
 // or not.
 func TestAskedByWhatWasSent(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := intendWith(t, s, "old_id", map[string]string{"lost": "1", "with another": "2", "sent anew": "3"})
 	settle(t, s, a, retry, "lost", "sent anew", "with another")
@@ -160,6 +164,7 @@ func TestAskedByWhatWasSent(t *testing.T) {
 
 // A row that is to be dead if it has no record keeps the words and the group of its refusal through the questions.
 func TestPendingReason(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	bad := []Error{{Category: "VALIDATION_ERROR", Message: "no such option", Property: "stage", Rule: "INVALID_OPTION"}}
 	settle(t, s, intend(t, s, "usual"), Settlement{Status: Dead, Reason: Rejected, Error: "no such option", Errors: bad}, "usual")
@@ -183,6 +188,7 @@ func TestPendingReason(t *testing.T) {
 // The attempt of a trial that came to nothing can be forgotten; one that an error names, or that was not settled so,
 // stays.
 func TestForget(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	end := func(id string, call Call, st Settlement) Attempt {
 		a := intend(t, s, id)
@@ -204,6 +210,7 @@ func TestForget(t *testing.T) {
 // A row that was asked about by another value before, or by a record's id, is asked about by what its last call was
 // made with, also if nobody reported that.
 func TestLostCallAsksByItsOwnValue(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intendWith(t, s, "old_id", map[string]string{"e": "1"}), Settlement{Status: Unknown, InDoubt: true, IDProperty: "old_id", IDValue: "O-1"}, "e")
 	a := newAttempt()

@@ -13,6 +13,7 @@ import (
 )
 
 func TestMayPass(t *testing.T) {
+	t.Parallel()
 	for code, want := range map[string]bool{
 		"57P03": true, "57P01": true, "53300": true, "08006": true, "40001": true, "25006": true, "58030": true,
 		"28P01": false, "28000": false, "3D000": false, "42501": false, "42P01": false, "57P04": false, "": false,
@@ -34,6 +35,7 @@ func TestMayPass(t *testing.T) {
 
 // The same by what a real server, or none, answers to Open.
 func TestMayPassOpen(t *testing.T) {
+	t.Parallel()
 	good := outboxtest.New(t)
 	for name, c := range map[string]struct {
 		change func(*url.URL)

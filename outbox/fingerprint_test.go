@@ -4,6 +4,7 @@ import "testing"
 
 // Messages of one kind look alike without what is of one event; others stay apart.
 func TestNormalised(t *testing.T) {
+	t.Parallel()
 	for message, want := range map[string]string{
 		`record 171591000198 has the same unique value, and is older than this event`:  `record # has the same unique value, and is older than this event`,
 		`Contact already exists. Existing ID: 5`:                                       `Contact already exists. Existing ID: #`,
@@ -32,6 +33,7 @@ func TestNormalised(t *testing.T) {
 
 // What is dead of one thing is one group, by whichever way it died; what is not dead is in none.
 func TestFingerprints(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	rule := func(value, property, rule string) []Error {
 		return []Error{{Message: "no use"}, {Category: "VALIDATION_ERROR", Message: value + " is not valid", Property: property, Rule: rule}}

@@ -8,6 +8,7 @@ import (
 )
 
 func TestWorkers(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	names := func() (list []string) {
 		workers, err := s.Fleet.List(t.Context())
@@ -40,6 +41,7 @@ func TestWorkers(t *testing.T) {
 
 // What a worker tells comes back as it was, but for its clock.
 func TestWorkersTell(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	theirs := time.Now().Add(-3 * time.Hour).UTC().Truncate(time.Millisecond)
 	tell := func(by time.Time) Told {

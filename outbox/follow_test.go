@@ -59,6 +59,7 @@ func create(t *testing.T, s *Store, id string) {
 
 // Each outcome is told once, whichever way it came about.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	create(t, s, "before")
 	told := following(t, s, ListFilter{})
@@ -99,6 +100,7 @@ func TestFollow(t *testing.T) {
 
 // A transaction that began first and commits last is not missed.
 func TestFollowALateCommit(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	told := following(t, s, ListFilter{})
 	late, err := s.pool.Begin(t.Context())
@@ -126,6 +128,7 @@ VALUES ('late', 'contracts', 'dead', '', 'h', 'invalid_event', now(), 's', 1)`)
 
 // With nobody there, closed attempts keep no ids.
 func TestNobodyFollows(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	create(t, s, "a")
 	want(t, s, `SELECT count(*) FROM attempt WHERE followed IS NOT NULL`, "0")

@@ -80,6 +80,7 @@ INSERT INTO event (event_id, object_type, status, payload, content_hash, stream,
 
 // Two that share a turn commit one after the other.
 func TestCommitsTakeTurns(t *testing.T) {
+	t.Parallel()
 	a, b := newGate(), newGate()
 	b.turn = a.turn
 	first := a.busy(t)
@@ -96,6 +97,7 @@ func TestCommitsTakeTurns(t *testing.T) {
 }
 
 func TestWhatComesMeanwhileGoesTogether(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	first := g.busy(t)
 	var names []string
@@ -125,6 +127,7 @@ func TestWhatComesMeanwhileGoesTogether(t *testing.T) {
 }
 
 func TestALargeOneGoesAlone(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	first := g.busy(t)
 	large := g.wait(t.Context(), 1, string(make([]byte, groupBytes)))
@@ -142,6 +145,7 @@ func TestALargeOneGoesAlone(t *testing.T) {
 
 // A fault in the data of one, or a lock that it waits for, has each done by itself.
 func TestOneFaultIsNotTheOthers(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []error{errApart, &pgconn.PgError{Code: "23514"}, &pgconn.PgError{Code: lockNotAvailable}} {
 		g := newGate()
 		first := g.busy(t)
@@ -164,6 +168,7 @@ func TestOneFaultIsNotTheOthers(t *testing.T) {
 
 // While those wait that are done alone, what comes is committed, and whoever has no place aside gives up when it is time.
 func TestAsideIsNotInTheWay(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	first := g.busy(t)
 	giveUp, stop := context.WithCancel(t.Context())
@@ -206,6 +211,7 @@ func TestAsideIsNotInTheWay(t *testing.T) {
 
 // A commit goes on for as long as one of its requests is wanted.
 func TestACommitEndsWhenNobodyWaits(t *testing.T) {
+	t.Parallel()
 	g := newGate()
 	first := g.busy(t)
 	one, stopOne := context.WithCancel(t.Context())
@@ -229,6 +235,7 @@ func TestACommitEndsWhenNobodyWaits(t *testing.T) {
 // A lock that somebody holds, on a batch that waits for its outcome or on an event that is to be sent, keeps no other from being intended
 // or settled.
 func TestALockHoldsUpOneOnly(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	const others = 3 * groupMost
 	locked := intend(t, s, "locked")
@@ -274,6 +281,7 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wai
 
 // Many intents and outcomes at once, some of which fail: each has its own answer, and the table tells the same.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	const batches, size = 60, 5
 	var wg sync.WaitGroup

@@ -10,6 +10,7 @@ import (
 const rowStates = `SELECT event_id, status FROM outbox ORDER BY event_id`
 
 func TestIntendSaysWhoseEachEventIs(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	first := intend(t, s, "b", "d")
 	settle(t, s, first, created, "b", "d")
@@ -29,6 +30,7 @@ func TestIntendSaysWhoseEachEventIs(t *testing.T) {
 }
 
 func TestIntendOfNothingNewLeavesNoAttempt(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), created, "a")
 	standing, err := s.Batches.Intend(t.Context(), newAttempt(), events("a"))
@@ -40,6 +42,7 @@ func TestIntendOfNothingNewLeavesNoAttempt(t *testing.T) {
 }
 
 func TestIntendRepeatedAfterItsLease(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := intend(t, s, "a")
 	endLease(t, s, a.ID)
@@ -57,6 +60,7 @@ func TestIntendRepeatedAfterItsLease(t *testing.T) {
 }
 
 func TestIntendRepeatedStartsTheLeaseAnew(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := intend(t, s, "a")
 	endLease(t, s, a.ID)
@@ -75,6 +79,7 @@ CREATE TRIGGER gone AFTER INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION go
 `
 
 func TestRowThatGoesMeanwhile(t *testing.T) {
+	t.Parallel()
 	for name, keep := range map[string]func(*Store) error{
 		"intend": func(s *Store) error {
 			standing, err := s.Batches.Intend(t.Context(), newAttempt(), events("gone", "new"))
@@ -102,6 +107,7 @@ func TestRowThatGoesMeanwhile(t *testing.T) {
 }
 
 func TestBury(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	bury := func(want []int, list ...DeadLetter) {
 		t.Helper()

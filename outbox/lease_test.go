@@ -11,6 +11,7 @@ import (
 )
 
 func TestExpireACall(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	other := intend(t, s, "other")
 	a := intend(t, s, "a", "b")
@@ -34,6 +35,7 @@ func TestExpireACall(t *testing.T) {
 }
 
 func TestExpireARead(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), unknown, "a")
 	a := newAttempt()
@@ -55,6 +57,7 @@ func TestExpireARead(t *testing.T) {
 }
 
 func TestExpireUpToALimit(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	for _, id := range numbered("", 3) {
 		endLease(t, s, intend(t, s, id).ID)
@@ -70,6 +73,7 @@ func TestExpireUpToALimit(t *testing.T) {
 
 // Where failures go on, only leases that ran out a while ago are taken.
 func TestExpireOfAWhileAgo(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	old, young := intend(t, s, "a"), intend(t, s, "b")
 	exec(t, s, `UPDATE attempt SET lease_until = now() - CASE id WHEN $1 THEN interval '90 seconds' ELSE interval '30 seconds' END`, old.ID)
@@ -87,6 +91,7 @@ func TestExpireOfAWhileAgo(t *testing.T) {
 
 // A lease that is over from the start: how an attempt says so, and not the worker's clock, decides.
 func TestLeaseIsByTheAttempt(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := newAttempt()
 	a.Lease = -time.Second
@@ -103,6 +108,7 @@ func TestLeaseIsByTheAttempt(t *testing.T) {
 }
 
 func TestRenew(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a, b, gone := intend(t, s, "a"), intend(t, s, "b"), intend(t, s, "gone")
 	settle(t, s, intend(t, s, "r"), unknown, "r")
@@ -129,6 +135,7 @@ func TestRenew(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	parent := intend(t, s, "a", "b", "c", "d", "e")
 	endLease(t, s, parent.ID)
@@ -168,6 +175,7 @@ func TestSplit(t *testing.T) {
 
 // A parent may keep rows of its own.
 func TestSplitInPart(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	parent, child := intend(t, s, "a", "b", "c"), NewAttemptID()
 	ok(t, s.Batches.Split(t.Context(), parent.ID, child, []string{"b"}, time.Hour))
@@ -177,6 +185,7 @@ func TestSplitInPart(t *testing.T) {
 }
 
 func TestSplitAfterTheLease(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	parent := intend(t, s, "a", "b")
 	endLease(t, s, parent.ID)
@@ -189,6 +198,7 @@ func TestSplitAfterTheLease(t *testing.T) {
 }
 
 func TestOutstanding(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	left := func(want bool) {
 		t.Helper()

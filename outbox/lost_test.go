@@ -11,6 +11,7 @@ import (
 // What is accepted in doubt is asked about first, by what its object type has; what is there already stays as it is,
 // and is said to be another's where it is.
 func TestAccept(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), created, "a")
 	deal := event("d", "content of d")
@@ -40,6 +41,7 @@ func TestAccept(t *testing.T) {
 // An event that an older program kept under another id is there already: asked about under its new one it might be
 // sent again.
 func TestAcceptFormer(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	old := event("CRM_EVENTS:7", "content")
 	old.Stream, old.StreamSeq = "CRM_EVENTS", 7
@@ -59,6 +61,7 @@ func TestAcceptFormer(t *testing.T) {
 }
 
 func TestNewInDoubt(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	for _, until := range []time.Time{{}, time.Now().Add(time.Hour).Truncate(time.Microsecond),
 		time.Now().Add(-time.Hour).Truncate(time.Microsecond)} {

@@ -48,6 +48,7 @@ type modelAttempt struct {
 
 // Whatever is done, in whatever order, the database holds what the model does.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		exec(t, s, `TRUNCATE event, attempt, outbox_error`)

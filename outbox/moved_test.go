@@ -100,6 +100,7 @@ SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_sche
 // A dump that is restored, by the server in use from one that is installed with pg_dump, which may be older, is the
 // same outbox.
 func TestDumpAndRestore(t *testing.T) {
+	t.Parallel()
 	bin := pgcluster.Installed(t.Context(), "pg_dump", "psql")
 	if bin == "" {
 		t.Skip("no PostgreSQL server is installed that has pg_dump and psql beside it")
@@ -129,6 +130,7 @@ func TestDumpAndRestore(t *testing.T) {
 // A subscriber to all tables has what the outbox has, whatever was done to that, and goes on in its place, once its
 // numbers do, which Postgres does not replicate.
 func TestLogicalReplication(t *testing.T) {
+	t.Parallel()
 	from := server(t, pgcluster.Config{Settings: map[string]string{"wal_level": "logical"}}).URL("postgres")
 	to := server(t, pgcluster.Config{}).URL("postgres")
 	run := func(url string, statements ...string) {

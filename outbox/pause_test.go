@@ -41,6 +41,7 @@ func ended(t *testing.T, got bool, err error, want bool) {
 }
 
 func TestPause(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	pauses(t, s)
 	try(t, s, "deals", true) // what isn't paused needs no trial
@@ -69,6 +70,7 @@ func TestPause(t *testing.T) {
 
 // What a person has paused no worker resumes or changes, whatever it meets.
 func TestOperatorsPause(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	doPause(t, s, Pause{ObjectType: "deals", Cause: ByAnswer, Reason: "404", By: "w"}, true)
 	mine := Pause{ObjectType: "deals", Cause: ByOperator, Reason: "month's end", By: "ann"}
@@ -85,6 +87,7 @@ func TestOperatorsPause(t *testing.T) {
 
 // Another credential does not end a wait that an answer named for the account.
 func TestTryNow(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	migrating := Pause{ObjectType: Account, Cause: ByAnswer, Reason: "477", By: "w", TrialIn: time.Hour}
 	blown := Pause{ObjectType: "deals", Cause: ByBreaker, Reason: "most", By: "w", TrialIn: time.Hour}
@@ -96,6 +99,7 @@ func TestTryNow(t *testing.T) {
 
 // A breaker's trials come less and less often. That others meet the same meanwhile does not make it longer.
 func TestProlong(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	p := Pause{ObjectType: "deals", Cause: ByBreaker, Reason: "most", By: "w", TrialIn: time.Minute}
 	doPause(t, s, p, true)

@@ -20,6 +20,7 @@ var statements = map[string]string{
 
 // A plan that is made while the tables are empty, and kept, must still be good for a million rows.
 func TestPlansUseIndexes(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	conn, err := s.pool.Acquire(t.Context())
 	ok(t, err)

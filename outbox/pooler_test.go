@@ -89,6 +89,7 @@ func work(t *testing.T, s *Store, name string) {
 // Each transaction is durable and sees what others have committed, whatever the role, the database and a pooler's
 // other clients say; and the others meet nothing of ours.
 func TestTransactionsHoldWhatTheyNeed(t *testing.T) {
+	t.Parallel()
 	for way, reach := range map[string]func(t *testing.T, address string) string{
 		"directly": func(_ *testing.T, address string) string { return address },
 		"without statements": func(_ *testing.T, address string) string {
@@ -156,6 +157,7 @@ SELECT concat_ws(' ', current_setting('synchronous_commit'), current_setting('tr
 
 // What was decided about standbys stays.
 func TestStrongerCommitsStay(t *testing.T) {
+	t.Parallel()
 	for is, becomes := range map[string]string{
 		"off": "on", "local": "on", "on": "on", "remote_write": "remote_write", "remote_apply": "remote_apply",
 	} {
@@ -166,6 +168,7 @@ func TestStrongerCommitsStay(t *testing.T) {
 
 // What can't work behind a pooler is refused by name, and not waited for.
 func TestPoolerRefused(t *testing.T) {
+	t.Parallel()
 	address := outboxtest.New(t)
 	through := func(settings map[string]string, change func(u *url.URL, q url.Values)) string {
 		u, err := url.Parse(outboxtest.Pooled(t, address, settings))

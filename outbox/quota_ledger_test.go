@@ -30,6 +30,7 @@ func (a arrivals) most(window time.Duration) (most int) {
 // Whatever workers ask for, and when, and however late each call is within what is allowed, no window of the CRM's holds more
 // than the limit.
 func TestLedgerNeverExceeds(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		q := Quota{
 			Calls:  rapid.IntRange(1, 40).Draw(t, "calls"),
@@ -79,6 +80,7 @@ func TestLedgerNeverExceeds(t *testing.T) {
 // The database's clock is set back, however far and often: calls go on after a window at most, and what passed unseen, and no window
 // of the CRM's, whose clock is another, holds more than the limit.
 func TestLedgerWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		q := Quota{Calls: rapid.IntRange(1, 40).Draw(t, "calls"), Window: 10 * time.Second}
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
@@ -112,6 +114,7 @@ func TestLedgerWhenTheClockIsSetBack(t *testing.T) {
 
 // What was learned is worth as much after the database's clock was set back as before, and is forgotten as soon.
 func TestLedgerKeepsWhatItLearnedWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
 	q := Quota{Calls: 190, Window: 10 * time.Second, Daily: 1000}
 	var l ledger
 	now := l.fill(Quota{Calls: 100, Window: q.Window, Daily: q.Daily}, epoch)
@@ -143,6 +146,7 @@ func TestLedgerKeepsWhatItLearnedWhenTheClockIsSetBack(t *testing.T) {
 
 // Under a backlog nearly all of the quota is used, tokens given back included, by one worker or many.
 func TestLedgerGivesAllOut(t *testing.T) {
+	t.Parallel()
 	q := Quota{Calls: 190, Window: 10 * time.Second}
 	for _, back := range []int{0, 50} { // one in so many tokens is not used
 		rng := rand.New(rand.NewPCG(uint64(back), 0))
@@ -177,6 +181,7 @@ func TestLedgerGivesAllOut(t *testing.T) {
 
 // In a quiet time an eighth of a window may be used at once, and from there on tokens are spread evenly.
 func TestLedgerSpreads(t *testing.T) {
+	t.Parallel()
 	q := Quota{Calls: 100, Window: 10 * time.Second}
 	var l ledger
 	const lead = 20 * time.Millisecond
@@ -222,6 +227,7 @@ func (l *ledger) fill(q Quota, now time.Time) time.Time {
 
 // What an answer tells of the window says how many calls others make, and they are left to them.
 func TestLedgerLearns(t *testing.T) {
+	t.Parallel()
 	q := Quota{Calls: 190, Window: 10 * time.Second}
 	var l ledger
 	now := l.fill(Quota{Calls: 120, Window: q.Window}, epoch)
@@ -260,6 +266,7 @@ func TestLedgerLearns(t *testing.T) {
 }
 
 func TestLedgerReserve(t *testing.T) {
+	t.Parallel()
 	q := Quota{Calls: 190, Window: 10 * time.Second, Reserve: 0.2}
 	var l ledger
 	now := l.fill(q, epoch)
@@ -285,6 +292,7 @@ func TestLedgerReserve(t *testing.T) {
 }
 
 func TestLedgerThrottle(t *testing.T) {
+	t.Parallel()
 	q := Quota{Calls: 190, Window: 10 * time.Second}
 	var l ledger
 	now := l.fill(q, epoch)
@@ -329,6 +337,7 @@ func TestLedgerThrottle(t *testing.T) {
 }
 
 func TestLedgerDaily(t *testing.T) {
+	t.Parallel()
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)
@@ -371,6 +380,7 @@ func TestLedgerDaily(t *testing.T) {
 // A day ends with the first moment of the next date, which is no 00:00 where clocks go forward then, and the first of two where
 // they go back.
 func TestNextDay(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ zone, now, want string }{
 		{"America/Santiago", "2026-09-06T02:30:00Z", "2026-09-06T04:00:00Z"}, // forward at midnight
 		{"America/Santiago", "2026-09-06T03:59:59Z", "2026-09-06T04:00:00Z"},
@@ -405,6 +415,7 @@ func TestNextDay(t *testing.T) {
 
 // In the last hour before clocks go forward at midnight, the wait for the new day ends with the day.
 func TestLedgerDailyWhereMidnightIsLeftOut(t *testing.T) {
+	t.Parallel()
 	zone, err := time.LoadLocation("America/Santiago")
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ func take(t *testing.T, s *Store, q Quota, a Ask) Grant {
 const age = `UPDATE quota SET calls = ARRAY(SELECT at - $1::interval FROM unnest(calls) at), blocked_until = blocked_until - $1::interval`
 
 func TestTake(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	q := Quota{Account: "a", Calls: 1, Window: time.Hour}
 	one := Ask{Want: 1}
@@ -43,6 +44,7 @@ func TestTake(t *testing.T) {
 }
 
 func TestThrottle(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	q := Quota{Account: "a", Calls: 10, Window: 10 * time.Second}
 	ok(t, s.Quota.Throttle(t.Context(), q, Refusal{Wait: time.Hour, Why: "locked\x00"}))
@@ -62,6 +64,7 @@ func TestThrottle(t *testing.T) {
 
 // That the database's clock is set back by an hour costs what is left of the window, and no call more than the quota.
 func TestTakeWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	q := Quota{Account: "a", Calls: 2, Window: time.Minute}
 	take(t, s, q, Ask{Want: 1})
@@ -82,6 +85,7 @@ func TestTakeWhenTheClockIsSetBack(t *testing.T) {
 
 // All that is learned is kept for the fleet, and can be seen.
 func TestQuotaState(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	if _, known, err := s.Quota.State(t.Context(), "a"); known || err != nil {
 		t.Errorf("of an account that nobody has called: %v %v", known, err)
@@ -103,7 +107,7 @@ func TestQuotaState(t *testing.T) {
 }
 
 // Several workers at once get, together, what one would, by the database's clock.
-func TestTakeByManyNeverExceeds(t *testing.T) {
+func TestTakeByManyNeverExceeds(t *testing.T) { // alone: beside others they take too slowly for anybody to wait
 	url := outboxtest.New(t)
 	q := Quota{Account: "a", Calls: 20, Window: 200 * time.Millisecond}
 	var mu sync.Mutex
@@ -142,6 +146,7 @@ func TestTakeByManyNeverExceeds(t *testing.T) {
 
 // A worker that stops in the middle does not keep the others waiting.
 func TestTakeBesideAFrozenWorker(t *testing.T) {
+	t.Parallel()
 	url := outboxtest.New(t)
 	s, frozen := openAt(t, url, 1), openAt(t, url, 1)
 	q := Quota{Account: "a", Calls: 1, Window: time.Hour}

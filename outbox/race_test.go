@@ -22,6 +22,7 @@ func atOnce(all ...func()) {
 // Workers whose batches overlap, each in an order of its own, don't wait for each other in a circle, and each event is one
 // worker's.
 func TestIntendAtOnce(t *testing.T) {
+	t.Parallel()
 	url := open(t).pool.Config().ConnString()
 	up, down := openAt(t, url, 2), openAt(t, url, 2)
 	for round := range 10 {
@@ -70,6 +71,7 @@ func TestIntendAtOnce(t *testing.T) {
 }
 
 func TestClaimAtOnce(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	ids := numbered("e", 300)
 	for _, status := range []Settlement{retry, unknown} {
@@ -104,6 +106,7 @@ func TestClaimAtOnce(t *testing.T) {
 
 // A claim that is repeated while the server is still at its first try waits for that, and gets the same row.
 func TestClaimRepeatedTooEarly(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	settle(t, s, intend(t, s, "a"), retry, "a")
 	a := newAttempt()
@@ -140,6 +143,7 @@ func TestClaimRepeatedTooEarly(t *testing.T) {
 
 // Workers that claim under one attempt at once, which none should, don't take more than one of them would.
 func TestClaimUnderOneAttemptAtOnce(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	for _, id := range numbered("e", 20) {
 		settle(t, s, intend(t, s, id), retry, id)
@@ -156,6 +160,7 @@ func TestClaimUnderOneAttemptAtOnce(t *testing.T) {
 
 // Of the worker that is late and whoever takes over, one wins, and the other changes nothing.
 func TestSettleAndExpireAtOnce(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	won := map[string]int{}
 	for round := range 40 {

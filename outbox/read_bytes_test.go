@@ -7,6 +7,7 @@ import (
 
 // What a person reads in JSON is what was received, and is read back as it was.
 func TestBytesInJSON(t *testing.T) {
+	t.Parallel()
 	type row struct {
 		Payload  Payload  `json:"p,omitzero"`
 		Raw      Bytes    `json:"r,omitzero"`

@@ -11,6 +11,7 @@ import (
 )
 
 func TestCensus(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	census := func() StatusCounts {
 		t.Helper()
@@ -44,6 +45,7 @@ func TestCensus(t *testing.T) {
 
 // Where there are too many to be counted, the database's estimates take the place of counts.
 func TestCensusOfALargeTable(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	many := func(status string, n int, columns, values string) {
 		t.Helper()

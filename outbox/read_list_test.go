@@ -61,6 +61,7 @@ func listAll(t *testing.T, s *Store, f ListFilter) (ids []string) {
 }
 
 func TestList(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	fill(t, s)
 	for _, c := range []struct {
@@ -90,6 +91,7 @@ func TestList(t *testing.T) {
 
 // What is rare among very many is found page by page, none of which looks at all of them.
 func TestListLooksAtSomeOnly(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	exec(t, s, `
 INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq)
@@ -107,6 +109,7 @@ FROM generate_series(1, 250000) n`)
 
 // None of the statements goes by status: no index names it.
 func TestListPlans(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	for status, sql := range map[string]string{"sending": listSending, "retry": listRetry, "unknown": listUnknown, "dead": listDead,
 		"attempts": followAttempts, "deaths": followDead, "rows": followRows} {

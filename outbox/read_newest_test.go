@@ -11,6 +11,7 @@ import (
 
 // A list by time has each row once, the last that came first, in pages of any length, whatever became of it.
 func TestListByTime(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	fill(t, s)
 	exec(t, s, `INSERT INTO operator_action (operator, action, events) VALUES ('a', 'discard', 2)`)

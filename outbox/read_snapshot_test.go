@@ -10,6 +10,7 @@ import (
 
 // All parts of a snapshot come from one moment, and JSON has them by the names that programs know.
 func TestSnapshot(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	read := func() (v Snapshot) {
 		t.Helper()

@@ -38,6 +38,7 @@ func makeOlder(t testing.TB, s *Store, by string) {
 }
 
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	failed := retry
 	failed.Errors = []Error{{Message: "busy"}}
@@ -91,6 +92,7 @@ func TestSweep(t *testing.T) {
 // A table of many steps is emptied of what is old and of nothing else, page by page, by workers that all ask at once; and no
 // step is done twice, or before it is due.
 func TestSweepIsOneWorkers(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	exec(t, s, `
 INSERT INTO event (event_id, object_type, status, content_hash, record_id, stream, stream_seq, updated_at)
@@ -140,6 +142,7 @@ FROM generate_series(1, 30000) n`)
 // A step reads its own pages and nothing else, however large the tables are, and whatever the planner believed when they were
 // empty.
 func TestSweepReadsItsPages(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	conn, err := s.pool.Acquire(t.Context())
 	ok(t, err)
@@ -181,6 +184,7 @@ INSERT INTO outbox_error (event_id, attempt_id, message) SELECT 'e' || n, gen_ra
 }
 
 func TestSweepPause(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		took, keep time.Duration
 		pages      int64

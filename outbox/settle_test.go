@@ -8,6 +8,7 @@ import (
 )
 
 func TestSettleWritesEachVerdict(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := intend(t, s, "created", "dead", "kept", "retry", "unknown")
 	call := Call{Status: 207, CorrelationID: "c-1", Detail: "207 in part", Created: 2, Rejected: 1, NotApplied: 1, Unknown: 1}
@@ -38,6 +39,7 @@ func TestSettleWritesEachVerdict(t *testing.T) {
 
 // What was noted once stays, whatever a later call finds.
 func TestSettleTakesNoDoubtBack(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	doubt := retry
 	doubt.InDoubt, doubt.PossibleDuplicate = true, true
@@ -51,6 +53,7 @@ func TestSettleTakesNoDoubtBack(t *testing.T) {
 }
 
 func TestSettleChangesAllOrNothing(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		call        Call
 		settlements []Settlement
@@ -82,6 +85,7 @@ func TestSettleChangesAllOrNothing(t *testing.T) {
 }
 
 func TestSettleAfterExpire(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	try := func(a Attempt) {
 		t.Helper()
@@ -108,6 +112,7 @@ func TestSettleAfterExpire(t *testing.T) {
 
 // A row whose call is in doubt begins to be looked for anew; each read that misses it counts.
 func TestMisses(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	a := intend(t, s, "a")
 	misses := func(status Settlement, want_ string) {

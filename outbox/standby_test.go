@@ -16,6 +16,7 @@ import (
 // A standby lags, and knows nothing of what is left to do. Whoever works finds the primary, or is told that there is
 // none; who only reads may ask a standby by its name.
 func TestStandby(t *testing.T) {
+	t.Parallel()
 	primary := outboxtest.Cluster(t)
 	address := primary.URL("postgres")
 	ok(t, migrations.Up(t.Context(), address))
@@ -72,6 +73,7 @@ func TestStandby(t *testing.T) {
 
 // What stalls in the middle of a pipeline, with locks, is ended by the server where it can.
 func TestStalledPipelineEnds(t *testing.T) {
+	t.Parallel()
 	address := outboxtest.New(t)
 	direct := openAt(t, address, 2)
 	server, err := direct.Inspect(t.Context())
@@ -119,6 +121,7 @@ INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inpu
 
 // Whatever the database's locale sorts by, lists page through all events, and everything else goes on.
 func TestLocales(t *testing.T) {
+	t.Parallel()
 	cluster := outboxtest.Cluster(t)
 	admin := openAt(t, cluster.URL("postgres"), 1)
 	for name, locale := range map[string]string{

@@ -13,6 +13,7 @@ import (
 )
 
 func TestFaultOf(t *testing.T) {
+	t.Parallel()
 	for code, want := range map[string]Fault{
 		"25006": ReadOnly, "53100": Full, "53300": Crowded, "55P03": Locked, "57P01": Starting, "57P03": Starting,
 		"08006": Away,
@@ -42,6 +43,7 @@ func TestFaultOf(t *testing.T) {
 
 // The same by what a real server, or none, does.
 func TestFaultOfAServer(t *testing.T) {
+	t.Parallel()
 	good := outboxtest.New(t)
 	for name, c := range map[string]struct {
 		change func(*url.URL)

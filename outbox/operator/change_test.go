@@ -7,6 +7,7 @@ import (
 )
 
 func TestChange(t *testing.T) {
+	t.Parallel()
 	change := Change{Rename: map[string]string{"amuont": "amount"}, Unset: []string{"x"}, Set: map[string]string{"b": "<ü>", "a": "1"}}
 	for name, c := range map[string]struct{ before, after, err string }{
 		"all of it": {`{"properties":{"amuont": 1.10,"x":null,"a":"0","o":"\u00e9"},"associations":[{"x":{}}]}`,
@@ -43,6 +44,7 @@ func TestChange(t *testing.T) {
 }
 
 func TestChangeValidate(t *testing.T) {
+	t.Parallel()
 	for _, c := range []Change{{}, {Unset: []string{""}}, {Unset: []string{"a"}, Set: map[string]string{"a": ""}}, {Rename: map[string]string{"a": "a"}},
 		{Rename: map[string]string{"a": "b", "c": "b"}}} {
 		var fault *ChangeError
@@ -53,6 +55,7 @@ func TestChangeValidate(t *testing.T) {
 }
 
 func TestValueOf(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ payload, property, want string }{
 		{`{"properties":{"a":"é","n":1.10,"t":true}}`, "a", "é"}, {`{"properties":{"n":1.10}}`, "n", "1.10"}, {`{"properties":{"t":true}}`, "t", "true"},
 		{`{"properties":{}}`, "a", ""}, {`no`, "a", ""}, {`{"properties":{"":"x"}}`, "", ""},

@@ -16,6 +16,7 @@ import (
 
 // A plan is done once, to what has not changed since, and the audit says so.
 func TestDiscard(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	plan := r.plan(Filter{Category: "VALIDATION_ERROR"})
 	if _, err := r.DeadLetters.Edit(t.Context(), "b", 0, []byte(`{"properties":{}}`), ""); err != nil {
@@ -56,6 +57,7 @@ func TestDiscard(t *testing.T) {
 
 // What was under way when the plan was made, and is committed after, has changed since: though its time is before the plan's.
 func TestPlanAmidChanges(t *testing.T) {
+	t.Parallel()
 	grey := Change{Set: map[string]string{"colour": "grey"}}
 	for name, do := range map[string]func(rig, ReplayPlan) (done, skipped int64, err error){
 		"discard": func(r rig, p ReplayPlan) (int64, int64, error) {
@@ -162,6 +164,7 @@ func together(t *testing.T, a, b func(r rig, p Plan) (Result, error)) (rig, [2]R
 
 // Of two persons who do something to the same events at once, one does it to each event, and the other is told.
 func TestTwoTerminals(t *testing.T) {
+	t.Parallel()
 	discard := func(r rig, p Plan) (Result, error) { return r.DeadLetters.Discard(r.Context(), p, "why") }
 	edit := func(r rig, p Plan) (Result, error) {
 		return r.DeadLetters.EditAll(r.Context(), p, Change{Set: map[string]string{"colour": "green"}}, "")
@@ -183,6 +186,7 @@ func TestTwoTerminals(t *testing.T) {
 
 // An edit is a revision on top of the one that was read; the original and the content's hash stay.
 func TestEdit(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	before := func() (hash []byte) {
 		r.ok(r.pool.QueryRow(t.Context(), `SELECT content_hash FROM outbox WHERE event_id = 'a'`).Scan(&hash))
@@ -229,6 +233,7 @@ func TestEdit(t *testing.T) {
 
 // Of many who edit one revision at once, one succeeds.
 func TestEditAtOnce(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	errs := make([]error, 4)
 	var edits []func()
@@ -254,6 +259,7 @@ func TestEditAtOnce(t *testing.T) {
 }
 
 func TestEditAll(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	change := Change{Set: map[string]string{"name": "b"}}
 	plan := r.plan(Filter{All: true})
@@ -287,6 +293,7 @@ func TestEditAll(t *testing.T) {
 
 // The story of an event: each call with its errors taken apart, its revisions, and who did what.
 func TestShow(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	_, err := r.DeadLetters.Edit(t.Context(), "a", 0, []byte(`{"properties":{"colour":"green"}}`), "typo")
 	r.ok(err)
@@ -320,6 +327,7 @@ func TestShow(t *testing.T) {
 
 // The value of an error is what the event had when it met it.
 func TestShowValueOfThen(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.call(map[string]outbox.Error{"a": {Message: "no", Property: "name", Rule: "R"}})
 	_, err := r.DeadLetters.Edit(t.Context(), "a", 0, []byte(`{"properties":{"name":"new"}}`), "")
@@ -338,6 +346,7 @@ func TestShowValueOfThen(t *testing.T) {
 }
 
 func TestExport(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	var got []string
 	r.ok(r.DeadLetters.Export(t.Context(), Filter{}, func(e Exported) error {

@@ -34,6 +34,7 @@ func (r *replayRig) doubt(p DoubtPlan, want Result) {
 // What waits is to be asked about, from the beginning, by what it was sent with or is today; who is in a call, or
 // changed since the plan, is left alone and counted; and done once more it takes what was in a call then.
 func TestDoubt(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	hourAgo := time.Now().Add(-time.Hour)
 	r.waiting("contracts", "c", 5, 2)
@@ -101,6 +102,7 @@ func TestDoubt(t *testing.T) {
 }
 
 func TestDoubtFilters(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 2, 0)
 	r.waiting("deals", "d", 1, 0)

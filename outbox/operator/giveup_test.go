@@ -63,6 +63,7 @@ func (r *replayRig) claim(status outbox.Status, eventID string) {
 // Who waits becomes a dead letter with the person's reason; who is in a call, or changed since the plan, is left alone
 // and counted; and the audit has it.
 func TestGiveUp(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 4, 3)
 	r.exec(`UPDATE event SET in_doubt = true WHERE event_id = 'c00004'`) // a call of its past may have made a record
@@ -119,6 +120,7 @@ func TestGiveUp(t *testing.T) {
 
 // What may have a record is asked about before a replay sends it, and what has none is sent.
 func TestReplayOfWhatWasGivenUp(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 2, 1)
 	r.exec(`UPDATE event SET in_doubt = true WHERE event_id = 'c00002'`)
@@ -135,6 +137,7 @@ func TestReplayOfWhatWasGivenUp(t *testing.T) {
 
 // Each filter takes what it says and nothing else.
 func TestGiveUpFilters(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 2, 2)
 	r.waiting("deals", "d", 1, 0)
@@ -176,6 +179,7 @@ func TestGiveUpFilters(t *testing.T) {
 }
 
 func TestGiveUpRefuses(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 1, 1)
 	for name, u := range map[string]Undecided{
@@ -209,6 +213,7 @@ func TestGiveUpRefuses(t *testing.T) {
 
 // Nobody is waited for: neither who holds a row, nor a worker at its claim. Many events are one transaction.
 func TestGiveUpPastLocks(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 11_000, 1000)
 	p := r.planGiveUp(Undecided{Filter: Filter{ObjectType: "contracts"}})
@@ -227,6 +232,7 @@ func TestGiveUpPastLocks(t *testing.T) {
 
 // A plan reads what waits by an index, however many rows there are beside it.
 func TestGiveUpPlansUseIndexes(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	u := Undecided{Filter: Filter{ObjectType: "contracts", Text: "x", Category: "c", AsOf: time.Now()},
 		Status: outbox.Retry, Before: time.Now()}

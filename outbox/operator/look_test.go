@@ -11,6 +11,7 @@ import (
 
 // What is in the way is seen in a database where it is.
 func TestLook(t *testing.T) {
+	t.Parallel()
 	database := outboxtest.New(t)
 	store, err := outbox.Open(t.Context(), database, 4)
 	if err != nil {

@@ -137,6 +137,7 @@ func (r rig) ids(f Filter) string {
 }
 
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	all, err := r.DeadLetters.Groups(t.Context(), Filter{}, 10)
 	r.ok(err)
@@ -171,6 +172,7 @@ func TestGroups(t *testing.T) {
 }
 
 func TestFilters(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	groups, err := r.DeadLetters.Groups(t.Context(), Filter{EventIDs: []string{"a"}}, 1)
 	r.ok(err)
@@ -211,6 +213,7 @@ func TestFilters(t *testing.T) {
 
 // Pages follow each other without a gap or a repetition, though events die meanwhile.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	var got []string
 	from := ""
@@ -237,6 +240,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestPlanRefuses(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	if _, err := r.DeadLetters.Plan(t.Context(), Filter{}); !errors.Is(err, ErrEverything) {
 		t.Error(err)

@@ -11,6 +11,7 @@ import (
 
 // What a person looks at first reads dead rows and their errors by indexes, however many rows there are beside them.
 func TestPlansUseIndexes(t *testing.T) {
+	t.Parallel()
 	r := sample(t)
 	for name, f := range map[string]Filter{
 		"everything": {}, "category": {Category: "VALIDATION_ERROR"}, "group": {Groups: []string{"3f2a9c1b04d7"}}, "ids": {EventIDs: []string{"a"}},
@@ -31,6 +32,7 @@ func TestPlansUseIndexes(t *testing.T) {
 
 // A row's transaction has 32 bits of its number, which begin at 0 again every four billion.
 func TestSeenAroundTheTurn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	args := pgx.NamedArgs{}
 	where := Filter{AsOf: time.Now(), Seen: "4294967298:4294967301:4294967299"}.where(args)

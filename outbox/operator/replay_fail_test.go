@@ -10,6 +10,7 @@ import (
 
 // A job whose step fails keeps no other one waiting, says why, and goes on when it can.
 func TestReplayJobThatFails(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "bad", 3)
 	r.dead("deals", "good", 3)
@@ -73,6 +74,7 @@ CREATE TRIGGER fail BEFORE UPDATE ON event FOR EACH ROW WHEN (OLD.object_type = 
 }
 
 func TestReplayRates(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "a", 1)
 	p := r.plan(Filter{All: true})

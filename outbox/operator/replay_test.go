@@ -19,6 +19,7 @@ import (
 
 // A replayed event gets all its attempts and its whole time again, and what it was dead for is no more.
 func TestReplayNow(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "a", 2)
 	r.exec(`UPDATE event SET received_at = now() - interval '9 days'`)
@@ -46,6 +47,7 @@ func TestReplayNow(t *testing.T) {
 }
 
 func TestReplayRefuses(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "a", 1)
 	_, err := r.Replays.Plan(t.Context(), Filter{}, byName, false)
@@ -81,6 +83,7 @@ func TestReplayRefuses(t *testing.T) {
 }
 
 func TestReplayJob(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 1500)
 	r.dead("deals", "d", 300)
@@ -115,6 +118,7 @@ func TestReplayJob(t *testing.T) {
 
 // Who gives up while the commit is under way hears of the job all the same.
 func TestStartReplayInterrupted(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 3)
 	plan := r.plan(Filter{All: true})
@@ -156,6 +160,7 @@ func TestStartReplayInterrupted(t *testing.T) {
 
 // An event that comes anew when the row that was replayed is gone is none of the replay's.
 func TestReplayOfRowsThatWent(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 2)
 	job := r.startReplay(r.plan(Filter{All: true}))
@@ -173,6 +178,7 @@ func TestReplayOfRowsThatWent(t *testing.T) {
 
 // Two persons at once, and a worker each: each event is sent again once.
 func TestReplayAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 3000)
 	var plans []Replay
@@ -231,6 +237,7 @@ func TestReplayAtOnce(t *testing.T) {
 
 // What was edited, discarded or replayed meanwhile is not as the person saw it who made the plan, or the job.
 func TestReplaySkipsWhatChanged(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 6)
 	edit := func(id string) {
@@ -254,6 +261,7 @@ func TestReplaySkipsWhatChanged(t *testing.T) {
 
 // An event that dies again while its job is still at work is left to a person.
 func TestReplayTakesNothingTwice(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 4)
 	p := r.plan(Filter{All: true})
@@ -271,6 +279,7 @@ func TestReplayTakesNothingTwice(t *testing.T) {
 }
 
 func TestReplaySteered(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 10)
 	p := r.plan(Filter{All: true})
@@ -317,6 +326,7 @@ func TestReplaySteered(t *testing.T) {
 
 // A job keeps its rate, over the steps, by the database's clock.
 func TestReplayRate(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 50)
 	for _, c := range []struct {
@@ -341,6 +351,7 @@ func TestReplayRate(t *testing.T) {
 
 // While enough of an object type is due, nothing of it is added, and others go on.
 func TestReplayFeedsOnDemand(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", feedAhead+1)
 	r.dead("deals", "d", 10)
@@ -356,6 +367,7 @@ func TestReplayFeedsOnDemand(t *testing.T) {
 
 // What may have a record already is asked about where that tells, and else held until a person takes the risk.
 func TestReplayInDoubt(t *testing.T) {
+	t.Parallel()
 	for _, direct := range []bool{true, false} {
 		t.Run(fmt.Sprintf("direct %v", direct), func(t *testing.T) {
 			r := newReplayRig(t)

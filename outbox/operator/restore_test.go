@@ -10,6 +10,7 @@ import (
 
 // What was discarded is dead again as it was, with the audit and the count of what is discarded.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.dead("contracts", "c", 3)
 	plan, err := r.DeadLetters.Plan(t.Context(), Filter{All: true})
@@ -69,6 +70,7 @@ func TestRestore(t *testing.T) {
 // What waits is due at once; what is in doubt only once it was asked about in vain, and what is in a call or locked not
 // at all.
 func TestRetryNow(t *testing.T) {
+	t.Parallel()
 	r := newReplayRig(t)
 	r.waiting("contracts", "c", 3, 4)
 	r.dead("contracts", "d", 1)

@@ -36,6 +36,7 @@ func counts(s Status) (lines []string) {
 }
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	store := openStore(t)
 	o := New(store, Config{Name: "ann"})
 	ctx := t.Context()
@@ -97,6 +98,7 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 
 // What is created is not counted in a large table, and what is not done is.
 func TestStatusOfALargeTable(t *testing.T) {
+	t.Parallel()
 	store := openStore(t)
 	o := New(store, Config{Name: "ann"})
 	exec(t, store, statusRows, "a", "contracts", "created", 300_000)
@@ -139,6 +141,7 @@ func TestStatusOfALargeTable(t *testing.T) {
 }
 
 func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
 	store := openStore(t)
 	ann, bob := New(store, Config{Name: "ann"}), New(store, Config{Name: "bob"})
 	ctx := t.Context()
@@ -200,6 +203,7 @@ func TestPauseAndResume(t *testing.T) {
 
 // Resume of everything ends a wait that an answer asked for, with a pause and without, and says until when it was.
 func TestResumeEndsABlock(t *testing.T) {
+	t.Parallel()
 	store := openStore(t)
 	ann := New(store, Config{Name: "ann"})
 	q := outbox.Quota{Account: outbox.QuotaAccount, Calls: 10, Window: time.Second}

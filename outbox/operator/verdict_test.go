@@ -42,6 +42,7 @@ func (s *Sight) tell(change func(*outbox.Told), names ...string) {
 }
 
 func TestVerdict(t *testing.T) {
+	t.Parallel()
 	away := &outbox.Trouble{Kind: outbox.Broken, Why: "502 Bad Gateway", Since: ago(3 * time.Minute),
 		Until: noon.Add(12 * time.Second), Times: 9}
 	idle := func(s *Sight) { s.Status.Events, s.Stream.Pending, s.Stream.Unacked = nil, 0, 0 }
