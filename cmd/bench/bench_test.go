@@ -74,6 +74,7 @@ func draw(t *testing.T, json string, words ...string) {
 }
 
 func TestCompare(t *testing.T) {
+	t.Parallel()
 	profiles := t.TempDir()
 	out := bench(t, "--events", "2000", "--runs", "1", "--output", "json", "--profile", profiles,
 		"--peer", "sleep 60", "--peer-done", "SELECT 2000")
@@ -97,6 +98,7 @@ func TestCompare(t *testing.T) {
 
 // A peer may end by itself when it is done, between two looks at how far it is. One that ends before is told of.
 func TestPeerEnds(t *testing.T) {
+	t.Parallel()
 	// Looks are made by one session: 100 done at the first, 200 at the second.
 	const doneAtSecondLook = `SELECT 100 * length(set_config('peer.looks', concat(current_setting('peer.looks', true), 'x'), false))`
 	bench(t, "--events", "200", "--runs", "1", "--peer", "true", "--peer-done", doneAtSecondLook)
@@ -109,6 +111,7 @@ func TestPeerEnds(t *testing.T) {
 }
 
 func TestLatency(t *testing.T) {
+	t.Parallel()
 	const call = 40 * time.Millisecond
 	var report struct {
 		Call  float64     `json:"call_ms"`
@@ -131,6 +134,7 @@ func TestLatency(t *testing.T) {
 }
 
 func TestGrowth(t *testing.T) {
+	t.Parallel()
 	out := bench(t, "growth", "--rows", "60000", "--dead", "600", "--events", "2000", "--runs", "1", "--output", "json")
 	var report results
 	decode(t, out, &report)
@@ -158,6 +162,7 @@ func TestGrowth(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
+	t.Parallel()
 	var report struct {
 		Runs   int      `json:"runs"`
 		Starts []starts `json:"starts"`
@@ -176,6 +181,7 @@ func TestStart(t *testing.T) {
 
 // Of what is paused nothing is delivered, and all of the other type is created.
 func TestPaused(t *testing.T) {
+	t.Parallel()
 	var report struct {
 		Events, Runs int
 		Backlogs     []pausedFigures
@@ -201,6 +207,7 @@ func TestPaused(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
+	t.Parallel()
 	var report struct {
 		Events, Runs int
 		Windows      []publishFigures
@@ -222,6 +229,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestPlotOfASoak(t *testing.T) {
+	t.Parallel()
 	var list []string
 	for n := range 30 {
 		list = append(list, fmt.Sprintf(`{"seconds":%d,"memory_mb":%d,"goroutines":20,"connections":9,"tables_mb":1.5,"indexes_mb":0}`, 20*n, 30+n%3))
@@ -231,6 +239,7 @@ func TestPlotOfASoak(t *testing.T) {
 
 // People get tables.
 func TestTables(t *testing.T) {
+	t.Parallel()
 	out := bench(t, "--events", "500", "--runs", "1")
 	for _, word := range []string{"crmintake", "floor", "events/s", "speed, of the floor's"} {
 		if !strings.Contains(out, word) {
@@ -250,6 +259,7 @@ func TestTables(t *testing.T) {
 }
 
 func TestWrongUsage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file, out := filepath.Join(dir, "empty.json"), filepath.Join(dir, "out")
 	if err := os.WriteFile(file, []byte("{}"), 0o644); err != nil {
@@ -277,6 +287,7 @@ func TestWrongUsage(t *testing.T) {
 
 // A disk that is too small is told of before half of it is full.
 func TestEnoughRoom(t *testing.T) {
+	t.Parallel()
 	if err := enoughRoom(1e12); err == nil || !strings.Contains(err.Error(), "--rows to fewer") {
 		t.Error(err)
 	}
@@ -287,6 +298,7 @@ func TestEnoughRoom(t *testing.T) {
 
 // A transaction is seen by the first snapshot that shows it done.
 func TestCommitsSeen(t *testing.T) {
+	t.Parallel()
 	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
 	c := &commits{}
 	for n, snapshot := range []string{"10:10:", "10:13:10,12", "12:14:12", "14:14:"} {

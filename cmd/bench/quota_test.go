@@ -9,6 +9,7 @@ import (
 
 // A short run counts what it should: how well the quota is used is for a quiet machine to show.
 func TestQuota(t *testing.T) {
+	t.Parallel()
 	var out, progress bytes.Buffer
 	args := strings.Fields("quota --workers 1,2 --quota 20/1s --seconds 2 --other 30% --output json")
 	if code := execute(t.Context(), args, streams{&out, &progress}); code != 0 {
@@ -29,6 +30,7 @@ func TestQuota(t *testing.T) {
 }
 
 func TestQuotaUsage(t *testing.T) {
+	t.Parallel()
 	for _, args := range []string{"--workers 0", "--seconds 0", "--quota 190", "--jitter 5ms", "--jitter 5ms-1ms", "--other 30", "--other 100%"} {
 		var out, told bytes.Buffer
 		if code := execute(t.Context(), append([]string{"quota"}, strings.Fields(args)...), streams{&out, &told}); code == 0 || told.Len() == 0 {

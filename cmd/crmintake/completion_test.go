@@ -3,11 +3,11 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"crmintake/deploy/local"
 	"crmintake/outbox/operator"
 )
 
@@ -96,9 +96,8 @@ func TestCompleteWhatTheOutboxKnows(t *testing.T) {
 func TestCompleteInBash(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "crmintake"), ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if _, err := local.BuildWorker(t.Context(), bin); err != nil {
+		t.Fatal(err)
 	}
 	for words, want := range map[string]string{
 		"crmintake out":                      "outbox",

@@ -92,6 +92,7 @@ func (d document) anchors() map[string]bool {
 
 // Each relative link of a document leads to a file or folder of the project, and its anchor to a heading there.
 func TestDocumentsLinks(t *testing.T) {
+	t.Parallel()
 	list := documents(t)
 	byPath := map[string]document{}
 	for _, d := range list {
@@ -127,6 +128,7 @@ func TestDocumentsLinks(t *testing.T) {
 
 // The README is a front page that leads to all other documents.
 func TestDocumentsFrontPage(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +146,7 @@ func TestDocumentsFrontPage(t *testing.T) {
 
 // A document says first for whom it is.
 func TestDocumentsForWhom(t *testing.T) {
+	t.Parallel()
 	for _, d := range documents(t) {
 		if !regexp.MustCompile(`^# [^\n]+\n\nFor [a-z]`).MatchString(d.text) {
 			t.Errorf("%s does not begin with its title and for whom it is", d.path)
@@ -153,6 +156,7 @@ func TestDocumentsForWhom(t *testing.T) {
 
 // No line of a document is wider than 120 columns, but for what the program prints.
 func TestDocumentsColumns(t *testing.T) {
+	t.Parallel()
 	for _, d := range documents(t) {
 		printed := false
 		for i, line := range strings.Split(d.text, "\n") {
@@ -169,6 +173,7 @@ func TestDocumentsColumns(t *testing.T) {
 
 // A file that a document names by its path from the root is there.
 func TestDocumentsFiles(t *testing.T) {
+	t.Parallel()
 	files := 0
 	for _, d := range documents(t) {
 		for _, m := range regexp.MustCompile("`([a-z_]+(?:/[\\w.]+)+)/?`").FindAllStringSubmatch(d.text, -1) {

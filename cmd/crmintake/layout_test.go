@@ -82,6 +82,7 @@ func imports(t *testing.T) map[string][]string {
 // The README's picture has each package, and beside it what it imports. Only what it says may be imported.
 // Left out are the parts of the test bench, deploy/local/…; an arrow to … stands for any.
 func TestLayoutPicture(t *testing.T) {
+	t.Parallel()
 	const file, name = "../../README.md", "packages"
 	code := imports(t)
 	for p, ours := range code {

@@ -26,6 +26,7 @@ func families(t *testing.T, s *seen) (list []*dto.MetricFamily) {
 
 // REFERENCE.md has the program's metrics: each that is exported, and no other.
 func TestReferenceMetrics(t *testing.T) {
+	t.Parallel()
 	var b strings.Builder
 	for _, f := range families(t, newSeen()) {
 		values := map[string][]string{}

@@ -24,11 +24,13 @@ var update = flag.Bool("update", false, "write into the documents what tests com
 
 // REFERENCE.md has the program's commands, and no other.
 func TestReferenceCommands(t *testing.T) {
+	t.Parallel()
 	section(t, "REFERENCE.md", "commands", commands(t))
 }
 
 // REFERENCE.md has the program's settings, and no other.
 func TestReferenceSettings(t *testing.T) {
+	t.Parallel()
 	section(t, "REFERENCE.md", "settings", settings(t))
 }
 

@@ -17,24 +17,48 @@ import (
 	"crmintake/deploy/local/internal/tail"
 )
 
-// BuildWorker builds the program into dir, as it is built for production, and returns its path. The current directory must be within this module.
+// built is the program, once this process has built it: to link it takes seconds of CPU.
+var built struct {
+	mu      sync.Mutex
+	program []byte
+}
+
+// BuildWorker builds the program into dir, as it is built for production, and returns its path. It is built once a
+// process. The current directory must be within this module.
 func BuildWorker(ctx context.Context, dir string) (path string, err error) {
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if built.program == nil {
+		if path, err = buildWorker(ctx, dir); err == nil {
+			built.program, err = os.ReadFile(path)
+		}
+	} else {
+		path = filepath.Join(dir, "crmintake")
+		err = os.WriteFile(path, built.program, 0o755)
+	}
+	if err != nil {
+		return "", fmt.Errorf("build the worker: %w", err)
+	}
+	return path, nil
+}
+
+func buildWorker(ctx context.Context, dir string) (path string, err error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
-		return "", fmt.Errorf("build the worker: go env GOMOD: %w", err)
+		return "", fmt.Errorf("go env GOMOD: %w", err)
 	}
 	mod := strings.TrimSpace(string(out))
 	if mod == "" || mod == os.DevNull {
-		return "", errors.New("build the worker: the current directory is in no Go module; run this from the repository")
+		return "", errors.New("the current directory is in no Go module; run this from the repository")
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
-		return "", fmt.Errorf("build the worker: %w", err)
+		return "", err
 	}
 	path = filepath.Join(dir, "crmintake")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "crmintake/cmd/crmintake")
 	cmd.Dir, cmd.Env = filepath.Dir(mod), append(os.Environ(), "CGO_ENABLED=0") // as the image has it
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the worker: %w\n%s", err, out)
+		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return path, nil
 }

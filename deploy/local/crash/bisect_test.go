@@ -52,6 +52,7 @@ func inFirstHalf(w *worker) {
 // A worker that is killed while it bisects leaves the events in doubt whose calls it had not settled, whether made or
 // not.
 func TestCrashInBisection(t *testing.T) {
+	t.Parallel()
 	for _, m := range halves {
 		for _, k := range kinds {
 			t.Run(m.name+"/"+k.name, func(t *testing.T) {

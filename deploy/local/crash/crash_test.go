@@ -153,6 +153,7 @@ func (k kind) want(m moment) map[string]fate {
 }
 
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	for _, m := range moments {
 		for _, k := range kinds {
 			t.Run("after "+m.after+"/"+k.name, func(t *testing.T) {

@@ -22,6 +22,7 @@ const leaseLost = "the lease of a call ran out"
 // A worker that is frozen in a call for longer than its lease finds, when it goes on, that others have ended its work, and
 // changes nothing.
 func TestFreeze(t *testing.T) {
+	t.Parallel()
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
@@ -98,6 +99,7 @@ func (r *rig) everything() []string {
 // No call is started whose deadline is not inside its lease by the database's clock, however late the worker learns that
 // its intent was committed.
 func TestIntentAnsweredLate(t *testing.T) {
+	t.Parallel()
 	const one = `SELECT EXISTS (SELECT FROM attempt WHERE kind = 'create' AND `
 	for name, test := range map[string]struct {
 		until string // when the answer is let through, about the attempt

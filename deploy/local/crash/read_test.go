@@ -11,6 +11,7 @@ import (
 // A worker that is killed while it asks what became of a call has concluded nothing: the next one asks as often as if it
 // had not asked.
 func TestCrashInReconcile(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		made  bool // the call that broke off was applied
 		arm   func(w *worker)

@@ -14,6 +14,7 @@ import (
 // The worker that does a replay job is killed in the middle of it: before a step is committed, or after that and before it
 // knows. Whatever it is, each event is sent again once, and each record made once.
 func TestKilledInAReplay(t *testing.T) {
+	t.Parallel()
 	const step = "UPDATE replay_job SET replayed"
 	for _, c := range []struct {
 		name string
