@@ -28,7 +28,7 @@ const (
 	DefaultWait = 500 * time.Millisecond
 )
 
-// Validate says what is wrong with the configuration, all of it.
+// Validate returns all that is wrong with the configuration.
 func (c Config) Validate() error {
 	var faults []error
 	if c.Size < 0 {
@@ -56,7 +56,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Reason says why a batch was cut when it was.
+// Reason is why a batch was cut when it was.
 type Reason uint8
 
 const (
@@ -122,9 +122,9 @@ func (b *Batcher[T]) Add(key string, item T, bytes int, now time.Time) {
 	b.bytes += bytes
 }
 
-// Ripe tells which batch to cut now: that of the key whose oldest item has waited longest, among those that are full or
-// due. It leaves out the keys for which skip, unless nil, reports true: those that can't be sent now. ok is false when
-// nothing is ripe.
+// Ripe is the key of the batch to cut now: that of the key whose oldest item has waited longest, among those that are
+// full or due. It leaves out the keys for which skip, unless nil, reports true: those that can't be sent now. ok is
+// false when nothing is ripe.
 func (b *Batcher[T]) Ripe(now time.Time, skip func(key string) bool) (key string, ok bool) {
 	var best *line[T]
 	for _, l := range b.queues {
@@ -147,8 +147,8 @@ func (b *Batcher[T]) Ripe(now time.Time, skip func(key string) bool) (key string
 	return best.key, true
 }
 
-// Next tells when the next batch ripens by age, among the keys that skip (unless nil) does not leave out. The time may
-// have passed already. ok is false when no item waits there. Batches ripen by filling up, too, which only Ripe tells.
+// Next is when the next batch ripens by age, among the keys that skip (unless nil) does not leave out. The time may
+// have passed already. ok is false when no item waits there. Batches ripen by filling up, too, which only Ripe sees.
 func (b *Batcher[T]) Next(skip func(key string) bool) (at time.Time, ok bool) {
 	for _, l := range b.queues {
 		if due := l.oldest().Add(b.config.Wait); (!ok || due.Before(at)) && (skip == nil || !skip(l.key)) {
@@ -203,13 +203,13 @@ func (b *Batcher[T]) Waiting(key string) int {
 	return 0
 }
 
-// Full tells whether a key has a batch that no further item would fit into.
+// Full: the key has a batch that no further item would fit into.
 func (b *Batcher[T]) Full(key string) bool {
 	l := b.byKey[key]
 	return l != nil && b.full(l)
 }
 
-// Oldest tells when the oldest item of a key was added. ok is false when none of it waits.
+// Oldest is when the oldest item of a key was added. ok is false when none of it waits.
 func (b *Batcher[T]) Oldest(key string) (added time.Time, ok bool) {
 	if l := b.byKey[key]; l != nil {
 		return l.oldest(), true

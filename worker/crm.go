@@ -27,7 +27,7 @@ type CRM interface {
 // DefaultCallTimeout is how long the answer to a call is waited for, unless the settings say otherwise.
 const DefaultCallTimeout = 30 * time.Second
 
-// Verdict says what became of one input of a call.
+// Verdict is what became of one input of a call.
 type Verdict uint8
 
 const (
@@ -62,7 +62,7 @@ type APIError struct {
 	Raw      []byte // the error as received, at most 64 KiB of it; nil when there was no answer
 }
 
-// Class says what a call's answer means for the batch as a whole, decided once at the HTTP edge by the table in
+// Class is what a call's answer means for the batch as a whole, decided once, at the HTTP edge, by the table in
 // package hubspot.
 type Class uint8
 

@@ -26,9 +26,9 @@ type Event struct {
 	Published time.Time
 	// Former is the id under which an older program kept the event; "" if it is the same.
 	Former string
-	// Redelivered tells that the stream has delivered the message before.
+	// Redelivered: the stream has delivered the message before.
 	Redelivered bool
-	// Structured tells that the message says by its content type that it is a CloudEvent in structured mode.
+	// Structured: by its content type the message is a CloudEvent in structured mode.
 	Structured bool
 	// Lane: it came by the consumer of its object type alone. It comes again only when that object type is fetched.
 	Lane bool
@@ -37,7 +37,7 @@ type Event struct {
 	// (W3C trace context); "" if nobody traces, or the message has none.
 	TraceParent, TraceState string
 
-	// Invalid tells why the event can't be sent, in words for a person; "" for a good one.
+	// Invalid is why the event can't be sent, in words for a person; "" for a good one.
 	Invalid string
 
 	// Message answers the stream for this event. It is nil for an event that came back from the outbox.
@@ -52,7 +52,7 @@ type Input struct {
 	// Body is a JSON object, from brace to brace. An event that can go out as it came, or nearly so, is not copied:
 	// then Body is a part of its payload, and not to be changed. AppendMembers puts in what is missing.
 	Body []byte
-	// NoAssociations tells that Body has no associations; the API wants an array, though it be empty.
+	// NoAssociations: Body has no associations; the API wants an array, though it be empty.
 	NoAssociations bool
 	// IDAt is where in Body, behind the brace that opens the properties, the id property is to be put in; 0 if it is
 	// there, or none is wanted.

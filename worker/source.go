@@ -13,7 +13,7 @@ type Source interface {
 	// after a pause.
 	Fetch(ctx context.Context, max, maxBytes int, deliver func(*Event)) error
 
-	// Restrict tells of how many messages of an object type each Fetch from now on may deliver, 0 for none; those that
+	// Restrict bounds how many messages of an object type each Fetch from now on may deliver, 0 for none; those that
 	// most does not name have no limit of their own. It is obeyed as soon as the source can: until then, and where it
 	// can't, more are delivered, which are to be given back. It is called by Fetch's goroutine; most is the source's
 	// then.
@@ -29,8 +29,8 @@ type Source interface {
 	// what it can by itself.
 	Stranded(ctx context.Context) (events int, what string, err error)
 
-	// PausedFor tells for how long somebody has still told the stream to deliver nothing, as Outstanding last saw it; 0
-	// if nobody has. It asks nobody, and may be called at any time.
+	// PausedFor is for how long the stream is still to deliver nothing, because somebody has told it so, as Outstanding
+	// last saw it; 0 if nobody has. It asks nobody, and may be called at any time.
 	PausedFor() time.Duration
 }
 

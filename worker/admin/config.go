@@ -31,7 +31,7 @@ type Readiness struct {
 	Do      string `json:"do,omitempty"`
 }
 
-// Config says what to serve, and to whom.
+// Config is what to serve, and to whom.
 type Config struct {
 	Addr string // host and port; port 0 takes a free one
 
@@ -50,7 +50,7 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// Validate says what is wrong with the settings.
+// Validate returns what is wrong with the settings. It reads the certificates' files.
 func (c Config) Validate() error {
 	host, port, err := net.SplitHostPort(c.Addr)
 	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
@@ -72,7 +72,7 @@ func (c Config) Validate() error {
 	return err
 }
 
-// loopback tells whether only this machine reaches a host. A name other than localhost may mean anything.
+// loopback: only this machine reaches the host. A name other than localhost may mean anything.
 func loopback(host string) bool {
 	if host == "localhost" {
 		return true

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// StructuredMode says by a message's content type whether it is a CloudEvent in structured mode, in JSON. One in
+// StructuredMode: by its content type the message is a CloudEvent in structured mode, in JSON. One in
 // another format, and a batch, is an invalid event, and invalid says why.
 func StructuredMode(contentType string) (structured bool, invalid string) {
 	const cloudEvents = "application/cloudevents"
@@ -30,7 +30,7 @@ func mediaTypeOf(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(mediaType))
 }
 
-// isJSON tells whether data of this content type is JSON, as it is where nothing is said.
+// isJSON: data of this content type is JSON, as it is where nothing is said.
 func isJSON(contentType string) bool {
 	mediaType := mediaTypeOf(contentType)
 	return mediaType == "" || strings.HasSuffix(mediaType, "/json") || strings.HasSuffix(mediaType, "+json")

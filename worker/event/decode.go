@@ -21,7 +21,7 @@ const MaxPropertyChars = 65536
 //go:embed event.schema.json
 var Schema string
 
-// InvalidError says what is wrong with an event. Sending such an event, or decoding it again, will not help.
+// InvalidError is what is wrong with an event. Sending such an event, or decoding it again, will not help.
 type InvalidError struct {
 	// Message names the fault and where it is, for a person: a path such as properties.amount and the byte offset,
 	// counted from 0. It never holds a property's value, and is valid UTF-8 without NUL, and short.

@@ -48,7 +48,7 @@ func ID(header func(name string) (value string, asWritten bool), place worker.Pl
 	return id, former, invalid
 }
 
-// CheckID says why an event's id, which comes from what is named, can't be kept; "" if it can.
+// CheckID returns why an event's id, which comes from what is named, can't be kept; "" if it can.
 func CheckID(id, name string) (invalid string) {
 	switch {
 	case isShortAndPlain(id):

@@ -22,7 +22,7 @@ type apiError struct {
 	absent            []absent // of a read: what was not found
 	scopes            []string // that the credential lacks
 
-	// What tells about a property: words or JSON in the message that say that its value is taken, what else is there,
+	// What is there about a property: words or JSON in the message that say that its value is taken, what else is there,
 	// members beside it, errors within.
 	taken, inMessage, beside, within detail
 	subCategory                      string // if it is one word
@@ -43,7 +43,7 @@ var inDoubt = []string{"INTERNAL_ERROR", "INTERNAL_SERVER_ERROR", "SERVER_ERROR"
 var notTheirs = []string{"RATE_LIMIT", "RATE_LIMITS", "LOCKED",
 	"EXPIRED_AUTHENTICATION", "INVALID_AUTHENTICATION", "MISSING_SCOPES"}
 
-// verdict says what an error in a 2xx means for the inputs that it names. A category that is in neither list, or none
+// verdict is what an error in a 2xx means for the inputs that it names. A category that is in neither list, or none
 // at all, speaks of the input: that is what errors with names are for.
 func (e *apiError) verdict() worker.Verdict {
 	switch {

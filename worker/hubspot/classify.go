@@ -57,7 +57,7 @@ var rulings = map[int]ruling{
 	// 403, 404, 405, redirects and all other 4xx: see classify. A 400 that speaks of the object type: see unknownType.
 }
 
-// quotaRulings say what a 429 means, by its policyName.
+// quotaRulings are what a 429 means, by its policyName.
 var quotaRulings = map[string]ruling{
 	"SECONDLY":             {class: worker.Throttled, wait: time.Second, floor: time.Second},
 	"TEN_SECONDLY_ROLLING": {class: worker.Throttled, wait: 10 * time.Second, floor: time.Second},
@@ -68,7 +68,7 @@ var quotaRulings = map[string]ruling{
 	"": {class: worker.Throttled, wait: 10 * time.Second, floor: time.Second},
 }
 
-// classify says what an answer that is no 2xx means for the batch, and how long to wait.
+// classify judges an answer that is no 2xx: what it means for the batch, and how long to wait.
 func classify(status int, policy string, retryAfter time.Duration, hasRetryAfter bool) (worker.Class, time.Duration) {
 	r, ok := rulings[status]
 	switch {
@@ -91,7 +91,7 @@ func classify(status int, policy string, retryAfter time.Duration, hasRetryAfter
 	return r.class, r.wait
 }
 
-// causeOf says what an answer's class leaves open.
+// causeOf is what an answer's class leaves open.
 func causeOf(status int, unknownType, hasRetryAfter bool, l worker.Limits) worker.Cause {
 	switch {
 	case status == http.StatusUnauthorized:
@@ -120,7 +120,7 @@ var typeWords = regexp.MustCompile(`(?i)^\W*(?:` +
 	`|(?:the )?object ?type\b.{0,120}?\b(?:(?:does not|doesn't) exist|unknown|invalid` +
 	`|not (?:be )?(?:found|known|valid|supported|enabled|recognized)))`)
 
-// unknownType tells whether a refusal says that the account does not know the object type. What names an input, or
+// unknownType: the refusal means that the account does not know the object type. What names an input, or
 // speaks of an association, is about that; so is a 400 that has a category.
 func (d *document) unknownType(class worker.Class) bool {
 	if class != worker.Refused && class != worker.PauseObjectType || !typeWords.MatchString(d.top.message) {
@@ -134,17 +134,17 @@ func (d *document) unknownType(class worker.Class) bool {
 	return !ofInputs
 }
 
-// isJSON tells whether the body is meant to be JSON, be it whole or not.
+// isJSON: the body is meant to be JSON, be it whole or not.
 func (d *document) isJSON() bool {
 	body := bytes.TrimLeft(d.body, " \t\r\n")
 	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
 }
 
-// recordWords say that records were not found.
+// recordWords are how a message speaks of records that were not found.
 var recordWords = regexp.MustCompile(
 	`(?i)\b(?:objects?|records?)\b[^:]{0,120}?\b(?:not (?:be )?found|not exist|deleted)\b`)
 
-// ofRecords tells whether a 404 to a read speaks of records that were not found.
+// ofRecords: a 404 to a read speaks of records that were not found.
 func (d *document) ofRecords() bool {
 	for _, e := range append([]apiError{d.top}, d.errors...) {
 		if isCode(e.category, notFound) || recordWords.MatchString(e.message) {

@@ -189,7 +189,7 @@ func (c *Client) send(ctx context.Context, w *workspace, method, path string) (w
 	return class, call
 }
 
-// refused says what a refused token means: when there is another one, nothing but that the call is to be made again.
+// refused is the class of a refused token: if there is another one by now, the call is only to be made again.
 func (c *Client) refused(ctx context.Context, token string, call *worker.Call) worker.Class {
 	source, ok := c.cfg.Token.(interface {
 		Refused(ctx context.Context, token string) error

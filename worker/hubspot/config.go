@@ -21,7 +21,7 @@ const (
 // MaxInputs is the most inputs that one call may have.
 const MaxInputs = 100
 
-// Config tells a Client where and how to call. The zero value of a field means its default.
+// Config is where and how a Client calls. The zero value of a field means its default.
 type Config struct {
 	// BaseURL is where the API is: https, or plain http to a loopback address.
 	BaseURL string
@@ -63,7 +63,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate tells all that is wrong with c.
+// Validate returns all that is wrong with c. Nothing in its errors is secret.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	_, err := parseBase(c.BaseURL)
@@ -127,7 +127,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// pathSafe says whether s can stand in a path as it is.
+// pathSafe: s can stand in a path as it is.
 func pathSafe(s string) bool {
 	for i := range len(s) {
 		c := s[i]

@@ -9,7 +9,7 @@ import (
 // in the sub-category, in the context, or in the JSON within the message.
 const conflictCode = "CONFLICTING_UNIQUE_VALUE"
 
-// isConflict tells whether a code says that a unique value is taken: CONFLICT, OBJECT_ALREADY_EXISTS, CONTACT_EXISTS,
+// isConflict: the code means that a unique value is taken, as CONFLICT, OBJECT_ALREADY_EXISTS, CONTACT_EXISTS,
 // CONFLICTING_UNIQUE_VALUE, UNIQUE_VALUE_CONFLICT and their like. PROPERTY_DOESNT_EXIST does not.
 func isConflict(code string) bool {
 	code = strings.ToUpper(code)

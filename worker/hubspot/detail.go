@@ -109,7 +109,7 @@ func propertyIn(raw []byte) string {
 	return ""
 }
 
-// apart says which property an error is about and which rule was broken, as far as it tells.
+// apart is the property that an error is about and the rule that was broken, as far as it has them.
 func (e *apiError) apart() detail {
 	d := e.taken.or(e.inMessage).or(e.beside).or(e.within).or(detail{rule: e.subCategory}).or(quotedIn(e.message))
 	if e.taken.property != "" {

@@ -18,7 +18,8 @@
 // the system call there is an instant that nothing guards. Once a call has returned, nothing of it is written either.
 //
 // What an answer means for each input is the table at Client.Create, for the batch the one in classify.go, and what a
-// read proves is at Client.Read. The forms of a unique value that is taken are in conflict.go.
+// read proves is at Client.Read. The forms of a unique value that is taken are in conflict.go. Status codes are judged
+// here alone: what other packages act on is the class, the cause and the flags of worker.Call.
 //
 // Each error is taken apart: which property it is about, and which rule was broken, as far as it tells (detail.go).
 //
@@ -43,8 +44,17 @@
 //	Create ─► encode ─► kept connection ─► status, headers, body
 //	            │        (HTTP/1.1, one call       │
 //	       trace ids      at a time; it counts)    ├─ no answer ── bytes written? ── Unavailable | Ambiguous
-//	                                               ├─ 2xx ── decode ── account ───── Answered    | Ambiguous
-//	                                               └─ other ─ classify, one table ── the class and the wait
+//	                                               ├─ 2xx ── decode ── match ─────── Answered    | Ambiguous
+//	                                               └─ other ─ classify, one table ── class, cause and wait
 //
 // HTTP/1.1 only, because a broken connection then leaves one call ambiguous, and not all that share it.
+//
+//	client.go, conn.go                the exchange; what is written, and until when
+//	encode.go                         a request's body, and its trace ids
+//	response.go, classify.go          an answer as a whole: class, cause, wait, words
+//	decode.go, reader.go              an answer's body; decode_plain.go, the usual one
+//	apierror.go, detail.go            an error in it, conflict.go, one that a value is taken
+//	outcomes.go, match.go             what became of each input of a create
+//	read.go, property.go              what a read found; what a property is
+//	token.go, oauth*.go, redact.go    credentials, and how they stay out of sight
 package hubspot

@@ -81,7 +81,7 @@ func (a *tokenAnswer) tokens(refresh string) (tokens, error) {
 	return t, nil
 }
 
-// refusal says what an answer that is no 2xx means. What is not about the client or the grant is tried again later.
+// refusal is the error of an answer that is no 2xx. What is not about the client or the grant is tried again later.
 func (a *tokenAnswer) refusal(status int, hide redactor) error {
 	code := a.Error
 	for _, other := range []string{a.Status, a.Category} {

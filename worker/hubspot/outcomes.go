@@ -185,7 +185,7 @@ func summary(a *worker.Answer, unmatched int, nameless []worker.APIError) (text,
 // maxIDBytes is far above any record id.
 const maxIDBytes = 64
 
-// validID says whether s can be a record's id, which stands in addresses and in the database.
+// validID: s can be a record's id, which stands in addresses and in the database.
 func validID(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
@@ -195,7 +195,7 @@ func validID(s string) bool {
 	return s != "" && len(s) <= maxIDBytes
 }
 
-// validText says whether s can be kept in a text column.
+// validText: s can be kept in a text column.
 func validText(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0xFFFD })
 }

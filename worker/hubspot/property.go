@@ -22,8 +22,8 @@ type Property struct {
 // RecordID is a property that each object type has, and nobody can give.
 const RecordID = "hs_object_id"
 
-// Rewritten says in words that the CRM keeps a property's values in another form than they were sent in, "" if that is
-// not known. By such a value a record may not be found again.
+// Rewritten describes the other form in which the CRM keeps a property's values than they were sent in, "" if none
+// is known. By such a value a record may not be found again.
 func (p Property) Rewritten(objectType string) string {
 	switch isContact := isCode(objectType, "contacts", "contact", "0-1"); {
 	case p.Type == "number":

@@ -193,7 +193,7 @@ func (l *lookup) javaIDs(text string) []string {
 	return strings.Split(text, ", ")
 }
 
-// why says why the answer leaves something open, in the CRM's words if there are any.
+// why the answer leaves something open, in the CRM's words if there are any.
 func (l *lookup) why() string {
 	d := l.doc
 	for _, e := range l.errors() {

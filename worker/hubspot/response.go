@@ -21,7 +21,7 @@ const maxRaw = 64 << 10
 // maxDetail is the longest Detail, in bytes.
 const maxDetail = 400
 
-// readResponse says what an answer means for the batch as a whole, and decodes its body into w.doc. The body is
+// readResponse classifies an answer for the batch as a whole, and decodes its body into w.doc. The body is
 // complete unless readErr says why not.
 func (w *workspace) readResponse(
 	status int, h http.Header, body []byte, readErr error, hide redactor, now time.Time,
@@ -99,7 +99,7 @@ func (w *workspace) describeRefusal(status int, unknownType bool, h http.Header,
 	return text, words
 }
 
-// hints say what a person can do to end a pause.
+// hints are what a person can do to end a pause, by status.
 var hints = map[int]string{
 	http.StatusUnauthorized:     "provide a valid access token",
 	http.StatusForbidden:        "grant the credential the scopes of the object type",
@@ -107,7 +107,7 @@ var hints = map[int]string{
 	http.StatusMethodNotAllowed: "this account can't create the object type",
 }
 
-// hint says what a person can do about a refusal, "" if nothing is known to help.
+// hint is what a person can do about a refusal, "" if nothing is known to help.
 func (d *document) hint(status int, unknownType bool) string {
 	if unknownType {
 		return "the account does not know the object type"

@@ -5,5 +5,6 @@
 // escape in a name, what is nested deeply. It compares no names, and does not look at UTF-8: a caller checks the whole
 // text, once.
 //
-// Whoever takes a short cut shows by a test that it comes to the same as the long way, as worker and worker/hubspot do.
+// Whoever takes a short cut shows by a test that it comes to the same as the long way, as
+// worker/event and worker/hubspot do.
 package plainjson

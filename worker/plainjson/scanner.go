@@ -29,7 +29,7 @@ func (s *Scanner) Peek() byte {
 	return 0
 }
 
-// End tells whether nothing more comes.
+// End: nothing more comes.
 func (s *Scanner) End() bool { return s.Peek() == 0 && s.At == len(s.Text) }
 
 // Name takes a member's name without escapes, and the colon after it. It returns the name with its quotes.

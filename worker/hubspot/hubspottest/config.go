@@ -15,7 +15,7 @@ const (
 	DefaultRetryAfter  = 2 * time.Second
 )
 
-// Config says what the simulated account looks like and how it behaves. The zero value of a field means its default.
+// Config is what the simulated account looks like and how it behaves. The zero value of a field means its default.
 type Config struct {
 	// Token is the bearer token that is accepted. Required without OAuth.
 	Token string
@@ -94,12 +94,12 @@ type ObjectType struct {
 	// Sensitive are the properties that want a scope which the credential has not: a call with an input that sets one
 	// is refused as a whole, 403 MISSING_SCOPES.
 	Sensitive []string
-	// Kept says, by property, in which form the account keeps values. Records are unique by what is kept, a read finds
+	// Kept is, by property, the form in which the account keeps values. Records are unique by what is kept, a read finds
 	// them by any value that is kept so, and what is kept is what comes back. Emails are lower-cased before that.
 	Kept map[string]Fold
 	// Targets are the ids of the records that associations can name; nil means that every target exists.
 	Targets []string
-	// MissingTarget says what becomes of an input that names another one.
+	// MissingTarget is what becomes of an input that names another one.
 	MissingTarget MissingTarget
 	// ReadOnly object types answer a create with 405.
 	ReadOnly bool
@@ -148,7 +148,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate tells all that is wrong with c.
+// Validate returns all that is wrong with c.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Token == "" && c.OAuth == nil {

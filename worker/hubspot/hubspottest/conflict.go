@@ -51,7 +51,7 @@ type coordinates struct {
 
 const portalID = 1
 
-// coordinates tells of a conflict. The input's record, which was not made, has an id; so has a record that will not
+// coordinates describes a conflict. The input's record, which was not made, has an id; so has a record that will not
 // exist because the batch failed.
 func (t *table) coordinates(p *problem) coordinates {
 	c := coordinates{

@@ -57,7 +57,7 @@ func (c *credentials) ExpireTokens() {
 	}
 }
 
-// check says what is wrong with a credential, nil if nothing is.
+// check is what is wrong with a credential, nil if nothing is.
 func (c *credentials) check(authorization string, now time.Time) *problem {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -86,14 +86,14 @@ func (c *CRM) admit(h http.Header) (policy string, latency time.Duration) {
 // transit draws how long a request is under way.
 func (c *CRM) transit() time.Duration { return c.dice.between(c.cfg.MinTransit, c.cfg.MaxTransit) }
 
-// meet says which fault a call meets, and counts it.
+// meet chooses the fault that a call meets, and counts it.
 func (c *CRM) meet(read bool) effect {
 	e := c.injector.next(read, &c.dice)
 	c.journal.met(e.fault)
 	return e
 }
 
-// Stats says what has happened so far. The maps are the caller's. A request is counted before the first byte of its
+// Stats counts what has happened so far. The maps are the caller's. A request is counted before the first byte of its
 // answer leaves, so who has an answer finds it counted.
 func (c *CRM) Stats() Stats {
 	s := c.journal.read()

@@ -128,7 +128,7 @@ func (x *exchange) enter() (latency time.Duration, ok bool) {
 	return latency, true
 }
 
-// isJSON says whether the body is JSON by its headers, and not packed.
+// isJSON: by its headers the body is JSON, and not compressed.
 func (x *exchange) isJSON() bool {
 	media, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" || x.r.Header.Get("Content-Encoding") != "" {

@@ -23,9 +23,9 @@ const (
 	Status200 Fault = "status-200"
 	// UnknownTraceID gives the first input's result a trace id that nobody sent.
 	UnknownTraceID Fault = "unknown-trace-id"
-	// DoubledResults tells each result twice.
+	// DoubledResults has each result twice.
 	DoubledResults Fault = "doubled-results"
-	// ContradictoryResults tells the first input's result a second time, under the id of a record that does not exist.
+	// ContradictoryResults has the first input's result a second time, under the id of a record that does not exist.
 	ContradictoryResults Fault = "contradictory-results"
 	// MoreResults adds a result that belongs to no input, with a trace id and a record that nobody knows.
 	MoreResults Fault = "more-results"
@@ -95,7 +95,7 @@ const (
 	ReadEmptyIfMissing Fault = "read-empty-if-missing"
 	// Read404Unnamed is the same, but the 404 names nobody.
 	Read404Unnamed Fault = "read-404-unnamed"
-	// ReadLeavesOut says nothing of the first value that has no record or, where all have one, of the first value.
+	// ReadLeavesOut is silent about the first value that has no record or, where all have one, of the first value.
 	ReadLeavesOut Fault = "read-leaves-out"
 )
 
@@ -283,7 +283,7 @@ func list(read bool) []Fault {
 	return all
 }
 
-// fits says whether a create, or a read, can meet the fault.
+// fits: a create, or a read, can meet the fault.
 func (e effect) fits(read bool) bool { return read && !e.create || !read && !e.read }
 
 // find returns the effect of a fault for a create or a read call.

@@ -57,7 +57,7 @@ func (p *parser) reset(body []byte) {
 
 func (p *parser) of(in input) []prop { return p.props[in.from:in.to] }
 
-// multi says whether the answer may speak for each input: every input has a trace id.
+// multi: the answer may speak for each input, as every input has a trace id.
 func (p *parser) multi() bool {
 	for _, in := range p.inputs {
 		if in.trace == nil {
@@ -333,7 +333,7 @@ func (p *parser) raw() ([]byte, error) {
 	return p.body[end-int64(len(v)) : end], nil
 }
 
-// wrong says that a value is not of the kind that is wanted, or that there is no JSON at all.
+// wrong is the error of a value that is not of the kind that is wanted, or is no JSON at all.
 func (p *parser) wrong(what, want string) error {
 	if p.in.PeekKind() == 0 {
 		if _, err := p.in.ReadToken(); err != nil {
@@ -354,7 +354,7 @@ func unquote(raw []byte) []byte {
 	return text
 }
 
-// tooLong says whether a value, in quotes, has more characters than a text may have.
+// tooLong: the value, in quotes, has more characters than a text may have.
 func tooLong(raw []byte) bool {
 	return len(raw) > maxValueChars+2 && utf8.RuneCount(unquote(raw)) > maxValueChars
 }

@@ -16,7 +16,7 @@ type found struct {
 	archived    bool
 }
 
-// state says how an answer tells of a value.
+// state is how an answer mentions a value.
 type state int
 
 const (

@@ -51,13 +51,13 @@ func (r *records) Add(objectType string, properties map[string]string, createdAt
 	return strconv.FormatInt(outs[0].id, 10), nil
 }
 
-// Count tells how many records there are for each value of a property: 1 for each is neither loss nor duplicate. The
+// Count is how many records there are for each value of a property: 1 for each is neither loss nor duplicate. The
 // property must be unique or counted, or all properties kept; else Count panics. The map is the caller's.
 func (r *records) Count(objectType, property string) map[string]int {
 	return r.table(objectType).count(property)
 }
 
-// Len tells how many records of an object type there are.
+// Len is how many records of an object type there are.
 func (r *records) Len(objectType string) int {
 	t := r.table(objectType)
 	t.mu.Lock()

@@ -90,7 +90,7 @@ type outcome struct {
 	silent  bool // the answer does not tell
 }
 
-// failing says which problem of an input fails the whole batch.
+// failing is the problem of an input that fails the whole batch.
 type failing int
 
 const (
@@ -202,7 +202,7 @@ func (t *table) keepRecord(props []prop, links []Association, at int64) {
 	}
 }
 
-// count tells how many records have each value of a property.
+// count is how many records have each value of a property.
 func (t *table) count(name string) map[string]int {
 	t.mu.Lock()
 	p := t.declared[name]
