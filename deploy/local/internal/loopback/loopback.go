@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 )
 
 // Host is the only address that local servers listen on.
@@ -18,12 +19,19 @@ const (
 	last  = 31999
 )
 
-// FreePort returns a port that nobody listened on a moment ago. Another process may take it before the caller does, so
-// callers try again with another one.
+// given counts the ports that this process has looked at, every second one from a start of its own: none of thousands
+// is given twice, for a server that restarts must find its port free.
+var given atomic.Uint32
+
+var start = rand.Uint32N(last - first)
+
+// FreePort returns a port that nobody listened on a moment ago. It is not the next one of another call, so a server may
+// use that for a second listener. Another process may take the port before the caller does, so callers try again with
+// another one.
 func FreePort() (int, error) {
 	var errs error
 	for range 50 {
-		port := first + rand.IntN(last-first+1)
+		port := first + int((start+2*given.Add(1))%(last-first+1))
 		l, err := net.Listen("tcp4", net.JoinHostPort(Host, strconv.Itoa(port)))
 		if err != nil {
 			errs = err
