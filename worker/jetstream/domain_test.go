@@ -43,13 +43,13 @@ func TestDomain(t *testing.T) {
 		t.Fatal("a second stream was made")
 	}
 	contains(t, err.Error(), "no stream CRM_EVENTS in leaf", "--nats-domain")
-	if _, err = Open(t.Context(), leaf.nc, Config{}); err == nil {
+	if _, err = openSource(t, leaf.nc, Config{}); err == nil {
 		t.Fatal("the leaf has a stream")
 	}
 	contains(t, err.Error(), "the domain leaf", "--nats-domain")
 	var s *Source
 	until(t, "the leaf reaches the hub", func() bool {
-		s, err = Open(t.Context(), leaf.nc, Config{Domain: "hub"})
+		s, err = openSource(t, leaf.nc, Config{Domain: "hub"})
 		return err == nil
 	})
 	p, err := OpenPublisher(t.Context(), leaf.nc, PublisherConfig{Domain: "hub"})

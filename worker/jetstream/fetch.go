@@ -90,7 +90,7 @@ func (f *fetcher) unrestricted(ctx context.Context, max int) int {
 	if len(f.lanes.limits) == 0 {
 		return max
 	}
-	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	ctx, cancel := context.WithTimeout(ctx, f.view.waits.info)
 	defer cancel()
 	state, err := f.view.state(ctx)
 	if err != nil || len(state.Subjects) == 0 {
@@ -111,7 +111,7 @@ func (f *fetcher) unrestricted(ctx context.Context, max int) int {
 // whyNoConsumer finds out why nobody answers for the shared consumer: it is gone, or the server is about to start or
 // change leader, which is no error.
 func (f *fetcher) whyNoConsumer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, fetchWait) // a part of the fetch
+	ctx, cancel := context.WithTimeout(ctx, f.view.waits.idle) // a part of the fetch
 	defer cancel()
 	if _, err := f.view.shared.Info(ctx); err != nil {
 		return f.view.cfg.explain(err)

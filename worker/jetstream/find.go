@@ -31,16 +31,20 @@ type Search struct {
 	Ended  bool // all were looked at, or all ids found
 }
 
-const (
-	// findStep is how many places of the stream one goroutine goes through, a request for each event that is there.
-	findStep      = 256
-	findersAtOnce = 16
-)
+// finder has how much of the stream is read at once.
+type finder struct {
+	step   int // places of the stream that one goroutine goes through, with a request for each event that is there
+	atOnce int // goroutines
+}
 
 // Find looks for events by their ids in the stream, from the oldest on, since nothing there leads from an id to its
 // message. It ends when it has all of them, or has looked at some most events, or ctx ends; then Ended is false. It
 // takes nothing from anybody: messages are read, and not delivered.
 func Find(ctx context.Context, nc *nats.Conn, cfg Config, ids []string, most int) (s Search, err error) {
+	return finder{step: 256, atOnce: 16}.find(ctx, nc, cfg, ids, most)
+}
+
+func (f finder) find(ctx context.Context, nc *nats.Conn, cfg Config, ids []string, most int) (s Search, err error) {
 	if err := cfg.Validate(); err != nil {
 		return s, err
 	}
@@ -56,16 +60,17 @@ func Find(ctx context.Context, nc *nats.Conn, cfg Config, ids []string, most int
 	state := stream.CachedInfo().State
 	s.All = int(state.Msgs)
 	ids = slices.Clone(ids)
-	for next := max(state.FirstSeq, 1); next <= state.LastSeq && len(ids) > 0; next += findersAtOnce * findStep {
+	step := uint64(f.step)
+	for next := max(state.FirstSeq, 1); next <= state.LastSeq && len(ids) > 0; next += uint64(f.atOnce) * step {
 		if s.Looked >= most || ctx.Err() != nil {
 			return s, nil
 		}
-		parts := make([][]Waiting, findersAtOnce)
+		parts := make([][]Waiting, f.atOnce)
 		var all errgroup.Group
 		for k := range parts {
-			first := next + uint64(k)*findStep
+			first := next + uint64(k)*step
 			all.Go(func() (err error) {
-				parts[k], err = cfg.read(ctx, stream, first, min(first+findStep-1, state.LastSeq))
+				parts[k], err = cfg.read(ctx, stream, first, min(first+step-1, state.LastSeq))
 				return err
 			})
 		}

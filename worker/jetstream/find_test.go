@@ -18,7 +18,8 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const many = 2*findersAtOnce*findStep + 10
+	f := finder{step: 16, atOnce: 16}
+	many := 2*f.atOnce*f.step + 10
 	for n := range many {
 		subject := "crm.create.deals"
 		if n%10 == 0 {
@@ -40,13 +41,13 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := fmt.Sprint("n", many-1)
-	got, err := Find(t.Context(), e.nc, Config{}, []string{"n25", last, "n5", "n23", "n30"}, 1_000_000)
+	got, err := f.find(t.Context(), e.nc, Config{}, []string{"n25", last, "n5", "n23", "n30"}, 1_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	events := many - (many+9)/10 - 18 - 1
 	want := Search{Looked: events, All: many - 21, Ended: true, Found: []Waiting{
-		{ID: "n25", ObjectType: "deals", Seq: 26, Before: 3}, {ID: last, ObjectType: "deals", Seq: many,
+		{ID: "n25", ObjectType: "deals", Seq: 26, Before: 3}, {ID: last, ObjectType: "deals", Seq: uint64(many),
 			Before: events - 1},
 	}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Waiting{}, "Published")); diff != "" {
@@ -58,15 +59,15 @@ func TestFind(t *testing.T) {
 		}
 	}
 	// It reports where it stopped, and stops once it has all.
-	got, err = Find(t.Context(), e.nc, Config{}, []string{"n25", last}, 100)
-	if err != nil || got.Ended || len(got.Found) != 1 || got.Looked < 100 || got.Looked > findersAtOnce*findStep {
+	got, err = f.find(t.Context(), e.nc, Config{}, []string{"n25", last}, 100)
+	if err != nil || got.Ended || len(got.Found) != 1 || got.Looked < 100 || got.Looked > f.atOnce*f.step {
 		t.Errorf("%+v, %v", got, err)
 	}
-	got, err = Find(t.Context(), e.nc, Config{}, []string{"n25"}, 1_000_000)
-	if err != nil || !got.Ended || len(got.Found) != 1 || got.Looked > findersAtOnce*findStep {
+	got, err = f.find(t.Context(), e.nc, Config{}, []string{"n25"}, 1_000_000)
+	if err != nil || !got.Ended || len(got.Found) != 1 || got.Looked > f.atOnce*f.step {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := Find(t.Context(), e.nc, Config{Stream: "OTHER"}, []string{"a"}, 100); err == nil {
+	if _, err := f.find(t.Context(), e.nc, Config{Stream: "OTHER"}, []string{"a"}, 100); err == nil {
 		t.Error("there is no such stream")
 	}
 }

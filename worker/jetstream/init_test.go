@@ -44,7 +44,7 @@ func TestInitCreates(t *testing.T) {
 		c.AckWait != 42*time.Second || c.FilterSubject != "crm.create.>" {
 		t.Errorf("consumer %+v", c)
 	}
-	source, err := Open(t.Context(), e.nc, Config{})
+	source, err := openSource(t, e.nc, Config{})
 	if err != nil || len(source.Warnings()) > 0 || source.AckWait() != 42*time.Second {
 		t.Errorf("open: %v, warnings %q, ack wait %v", err, source.Warnings(), source.AckWait())
 	}
@@ -81,7 +81,6 @@ func TestInitConfigValidate(t *testing.T) {
 // What exists is checked and left alone: by Init, which reports what differs, and by Open.
 func TestExisting(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
 	usualStream := jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"},
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 		Duplicates: DuplicateWindow}
@@ -242,7 +241,8 @@ func TestExisting(t *testing.T) {
 			silent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			defer func() { _ = e.js.DeleteStream(t.Context(), "CRM_EVENTS") }()
+			t.Parallel()
+			e := newEnv(t)
 			stream, consumer := usualStream, usualConsumer
 			if c.stream != nil {
 				c.stream(&stream)
@@ -259,7 +259,7 @@ func TestExisting(t *testing.T) {
 			}
 			before := configs(t, e)
 			report, err := Init(t.Context(), e.nc, InitConfig{})
-			source, openErr := Open(t.Context(), e.nc, Config{})
+			source, openErr := openSource(t, e.nc, Config{})
 			if diff := cmp.Diff(before, configs(t, e)); diff != "" {
 				t.Errorf("changed: %s", diff)
 			}
@@ -324,7 +324,7 @@ func TestPushConsumer(t *testing.T) {
 		t.Fatalf("%v, %+v", err, report)
 	}
 	contains(t, err.Error(), "is a push consumer", "type 'nats consumer rm CRM_EVENTS crmintake --force'", "--consumer")
-	if _, err := Open(t.Context(), e.nc, Config{}); err == nil {
+	if _, err := openSource(t, e.nc, Config{}); err == nil {
 		t.Error("a push consumer can be opened")
 	}
 }
@@ -339,11 +339,11 @@ func TestSecondConsumerOfWorkQueue(t *testing.T) {
 		t.Fatal("created")
 	}
 	contains(t, err.Error(), "create the consumer other of stream CRM_EVENTS", "unique")
-	if _, err := Open(t.Context(), e.nc, Config{Stream: "NONE"}); err == nil ||
+	if _, err := openSource(t, e.nc, Config{Stream: "NONE"}); err == nil ||
 		!strings.Contains(err.Error(), "the stream NONE does not exist") {
 		t.Errorf("no stream: %v", err)
 	}
-	if _, err := Open(t.Context(), e.nc, Config{Subject: "x"}); err == nil {
+	if _, err := openSource(t, e.nc, Config{Subject: "x"}); err == nil {
 		t.Error("a wrong subject is accepted")
 	}
 }

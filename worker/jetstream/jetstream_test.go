@@ -63,13 +63,24 @@ func newEnvWith(t testing.TB, cfg local.NATSConfig) *env {
 	return &env{server, nc, js, log}
 }
 
+// openSource is Open, with waits that a busy machine keeps, and looks that an idle test needs not wait for.
+func openSource(t testing.TB, nc *nats.Conn, cfg Config) (*Source, error) {
+	t.Helper()
+	s, err := Open(t.Context(), nc, cfg)
+	if err == nil {
+		s.view.waits = waits{info: patience, split: patience, idle: patience}
+		s.fetcher.lanes.idleLook = 100 * time.Millisecond
+	}
+	return s, err
+}
+
 // init creates stream and consumer.
 func (e *env) init(t testing.TB, cfg InitConfig) *Source {
 	t.Helper()
 	if _, err := Init(t.Context(), e.nc, cfg); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), e.nc, cfg.Config)
+	s, err := openSource(t, e.nc, cfg.Config)
 	if err != nil {
 		t.Fatal(err)
 	}

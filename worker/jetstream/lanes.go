@@ -52,8 +52,9 @@ type lane struct {
 // Fetch's.
 type lanes struct {
 	*view
-	limits map[string]int // by object type: how many messages a fetch may bring; from Restrict
-	keep   time.Duration  // laneKeep, less in tests
+	limits   map[string]int // by object type: how many messages a fetch may bring; from Restrict
+	keep     time.Duration  // laneKeep, less in tests
+	idleLook time.Duration  // the constant, less in tests
 
 	split  bool // the object types have lanes
 	paused bool // a person has paused the shared consumer, and so all
@@ -70,7 +71,7 @@ type lanes struct {
 }
 
 func newLanes(v *view) *lanes {
-	return &lanes{view: v, keep: laneKeep, split: v.cfg.isSplit(v.shared.CachedInfo().Config),
+	return &lanes{view: v, keep: laneKeep, idleLook: idleLook, split: v.cfg.isSplit(v.shared.CachedInfo().Config),
 		byName: map[string]*lane{}}
 }
 

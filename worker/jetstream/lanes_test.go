@@ -156,7 +156,7 @@ func TestManyLanes(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	e.init(t, InitConfig{AckWait: time.Hour})
-	const types, each, workers = 300, 3, 4
+	const types, each, workers = 100, 3, 4 // several rounds of maxPulls
 	objectTypes := []string{"paused", "paused"}
 	for range each {
 		for k := range types {
@@ -170,7 +170,7 @@ func TestManyLanes(t *testing.T) {
 	defer cancel()
 	var all sync.WaitGroup
 	for range workers {
-		s, err := Open(t.Context(), e.nc, Config{})
+		s, err := openSource(t, e.nc, Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -142,7 +142,7 @@ func TestRequestLimits(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), e.nc, Config{})
+	s, err := openSource(t, e.nc, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

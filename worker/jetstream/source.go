@@ -46,7 +46,8 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Source, error) {
 	if err := found.err(); err != nil {
 		return nil, err
 	}
-	v := &view{cfg: cfg, prefix: cfg.Prefix(), js: js, stream: stream, shared: shared}
+	v := &view{cfg: cfg, prefix: cfg.Prefix(), js: js, stream: stream, shared: shared,
+		waits: waits{info: infoWait, split: splitWait, idle: fetchWait}}
 	return &Source{
 		nc:   nc,
 		view: v,
@@ -71,7 +72,7 @@ func (s *Source) Restrict(most map[string]int) { s.fetcher.lanes.limits = most }
 
 // Outstanding implements worker.Source.
 func (s *Source) Outstanding(ctx context.Context) (pending, unacked int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	ctx, cancel := context.WithTimeout(ctx, s.view.waits.info)
 	defer cancel()
 	return s.view.outstanding(ctx)
 }
@@ -114,6 +115,14 @@ type view struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	shared jetstream.Consumer // the one of all object types, while they have none of their own
+	waits  waits
+}
+
+// waits bound what is asked of the server. Tests wait for longer, as a busy machine needs it.
+type waits struct {
+	info  time.Duration // one look, or one change
+	split time.Duration // all that a split asks for
+	idle  time.Duration // a look while nothing comes
 }
 
 // isWorkQueue reports whether an acked message leaves the stream.

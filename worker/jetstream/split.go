@@ -27,11 +27,11 @@ func (l *lanes) update(ctx context.Context) error {
 	since := now.Sub(l.lookedAt)
 	switch {
 	case l.split && since >= lookEvery:
-		ctx, cancel := context.WithTimeout(ctx, infoWait)
+		ctx, cancel := context.WithTimeout(ctx, l.waits.info)
 		defer cancel()
 		return l.look(ctx)
 	case !l.split && (len(l.limits) > 0 || l.passedOver.Load()) && now.Sub(l.failedAt) >= splitRetry:
-		ctx, cancel := context.WithTimeout(ctx, splitWait)
+		ctx, cancel := context.WithTimeout(ctx, l.waits.split)
 		defer cancel()
 		l.passedOver.Store(false)
 		if err := l.trySplit(ctx); err != nil {
@@ -47,8 +47,8 @@ func (l *lanes) update(ctx context.Context) error {
 		}
 		l.failedAt = time.Time{}
 		return l.look(ctx)
-	case !l.split && l.idle && since >= idleLook:
-		ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	case !l.split && l.idle && since >= l.idleLook:
+		ctx, cancel := context.WithTimeout(ctx, l.waits.idle)
 		defer cancel()
 		return l.look(ctx)
 	}
@@ -242,7 +242,7 @@ func (l *lanes) create(ctx context.Context, one *lane) (ok bool, err error) {
 	if one.created {
 		return true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	ctx, cancel := context.WithTimeout(ctx, l.waits.info)
 	defer cancel()
 	_, err = l.js.CreateConsumer(ctx, l.cfg.Stream, l.configOf(one))
 	if err == nil || errors.Is(err, jetstream.ErrConsumerExists) { // with what the shared one had before

@@ -79,7 +79,7 @@ func TestPermissions(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			s, err := Open(t.Context(), nc, Config{Log: log})
+			s, err := Open(t.Context(), nc, Config{Log: log}) // what is not allowed is not answered
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,14 +31,14 @@ func TestLanesOfTheFleet(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{AckWait: time.Hour})
-	other, err := Open(t.Context(), e.nc, Config{})
+	other, err := openSource(t, e.nc, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.of(t, "contracts")
 	s.Restrict(map[string]int{"contracts": 0})
 	nothingComes(t, s)
-	late, err := Open(t.Context(), e.nc, Config{})
+	late, err := openSource(t, e.nc, Config{})
 	if err != nil || len(late.Warnings()) > 0 {
 		t.Fatalf("%v, warnings %q", err, late.Warnings())
 	}
@@ -85,7 +85,7 @@ func TestLanesTakeOver(t *testing.T) {
 	_ = held[0].Message.Nak(time.Hour)
 	_ = held[2].Message.Nak(0)
 	settled(t, old, 20, 20)
-	s, err := Open(t.Context(), e.nc, Config{})
+	s, err := openSource(t, e.nc, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func (v *view) confirmStranded(ctx context.Context) (found stranded, err error) 
 // a lag: all that was published from the first question to the last is taken off, and what is acked before the last one
 // is gone from the stream by then.
 func (v *view) lookForStranded(ctx context.Context, lag time.Duration) (found stranded, err error) {
-	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	ctx, cancel := context.WithTimeout(ctx, v.waits.info)
 	defer cancel()
 	before, err := v.stream.Info(ctx)
 	if err != nil {

@@ -249,7 +249,7 @@ func TestStrandedWhereAckedMessagesStay(t *testing.T) {
 	}
 	e.givesUp(t, s, "crmintake")
 	wantStranded(t, s, 2, "then 'crmintake init'; all that the stream keeps then comes again")
-	if _, err := Open(t.Context(), e.nc, Config{}); err == nil || !strings.Contains(err.Error(), "2 times at most") {
+	if _, err := openSource(t, e.nc, Config{}); err == nil || !strings.Contains(err.Error(), "2 times at most") {
 		t.Errorf("open: %v", err)
 	}
 }
