@@ -109,8 +109,7 @@ func checkHeaders(cfg Config, s jetstream.StreamConfig, f *findings) {
 	if s.AllowMsgSchedules && !slices.ContainsFunc(s.Subjects, func(subject string) bool { return !inner(subject) }) {
 		aside := strings.TrimSuffix(cfg.Prefix(), ".") + "-schedules.>"
 		f.warnf("the stream %s takes schedules (Nats-Schedule), which are no events, among the events only: they are "+
-			"left there, "+
-			"and run --drain waits for them; type '%s', and publish them there", s.Name,
+			"left there, and run --drain waits for them; type '%s', and publish them there", s.Name,
 			cfg.editStream("--subjects="+quoted(strings.Join(append(slices.Clone(s.Subjects), aside), ","))))
 	}
 }

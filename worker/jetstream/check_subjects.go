@@ -26,8 +26,8 @@ func checkSubjects(cfg Config, s jetstream.StreamConfig) (f findings) {
 	// A mirror or an aggregate of other streams has no subjects of its own, or not only.
 	if s.Mirror == nil && len(s.Sources) == 0 && f == nil && !coveredByAny(stored, cfg.Subject) {
 		keep := slices.DeleteFunc(slices.Clone(s.Subjects), func(one string) bool { return covers(cfg.Subject, one) })
-		f.fatalf("the stream %s takes the subjects %s, and not all of %s; type '%s'", s.Name, strings.Join(s.Subjects,
-			", "), cfg.Subject,
+		f.fatalf("the stream %s takes the subjects %s, and not all of %s; type '%s'", s.Name,
+			strings.Join(s.Subjects, ", "), cfg.Subject,
 			cfg.editStream("--subjects="+quoted(strings.Join(append(keep, cfg.Subject), ","))))
 	}
 	copied := slices.Clone(s.Sources)

@@ -71,8 +71,8 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	for kind, name := range map[string]string{"stream": c.Stream, "consumer": c.Consumer} {
 		// The server's own rule, and no control characters: the name is part of the subjects that we publish to.
-		if strings.ContainsAny(name, `.*>/\ `) || strings.ContainsFunc(name,
-			func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		control := func(r rune) bool { return r < ' ' || r == 0x7f }
+		if strings.ContainsAny(name, `.*>/\ `) || strings.ContainsFunc(name, control) {
 			return fmt.Errorf("%s %q: a name has no white space, dots, slashes, * or >", kind, name)
 		}
 	}

@@ -69,8 +69,7 @@ func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string
 	const loses = "JetStream then confirms what is not on disk yet, and a power loss takes events whose publishers " +
 		"were told that they are safe"
 	advice := fmt.Sprintf("set 'sync_interval: always' in the jetstream block of the server's configuration and "+
-		"restart it, "+
-		"or, in a cluster, type 'nats stream edit %s --replicas=3 --force'", s.view.cfg.Stream)
+		"restart it, or, in a cluster, type 'nats stream edit %s --replicas=3 --force'", s.view.cfg.Stream)
 	look := "give --nats-monitor-url (as http://HOST:8222, where the server's configuration has 'http: 8222') to " +
 		"have that looked at"
 	if monitorURL == "" {
@@ -86,13 +85,11 @@ func (s *Source) Durable(ctx context.Context, monitorURL string) (warning string
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%s has one replica, and --nats-monitor-url does not tell whether its server syncs before "+
-			"it "+
-			"confirms (%v); if not: %s; %s",
+			"it confirms (%v); if not: %s; %s",
 			s.view.cfg.Stream, err, loses, advice)
 	case m.Server != server:
 		return fmt.Sprintf("%s has one replica, at the server %s, and --nats-monitor-url is that of the server %s; "+
-			"give "+
-			"that of %s", s.view.cfg.Stream, server, m.Server, server)
+			"give that of %s", s.view.cfg.Stream, server, m.Server, server)
 	case !m.Always:
 		return fmt.Sprintf("%s has one replica, and its server syncs every %v: %s; %s", s.view.cfg.Stream, m.Interval,
 			loses, advice)

@@ -45,17 +45,14 @@ func (c Config) explain(err error) error {
 			c.command("init"))
 	case errors.Is(err, jetstream.ErrNotPullConsumer):
 		return fmt.Errorf("the consumer %s of stream %s is a push consumer; crmintake needs a pull consumer: if "+
-			"nobody else uses it %s, "+
-			"else choose another name with "+
-			"--consumer", c.Consumer, c.Stream, c.recreateConsumer(jetstream.WorkQueuePolicy, 0))
+			"nobody else uses it %s, else choose another name with --consumer",
+			c.Consumer, c.Stream, c.recreateConsumer(jetstream.WorkQueuePolicy, 0))
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return fmt.Errorf("the NATS server has JetStream switched off, at least for this account: start nats-server "+
-			"with "+
-			"-js (or jetstream {} in its configuration, and jetstream: enabled for the account): %w", err)
+			"with -js (or jetstream {} in its configuration, and jetstream: enabled for the account): %w", err)
 	case errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("no JetStream answers on this NATS server: it is switched off, or not up yet; start "+
-			"nats-server "+
-			"with -js (or jetstream {} in its configuration): %w", err)
+			"nats-server with -js (or jetstream {} in its configuration): %w", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("JetStream does not answer for the stream %s: %w", c.Stream, err)
 	default:

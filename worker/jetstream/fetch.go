@@ -55,9 +55,11 @@ func (f *fetcher) takeFromLanes(deliver func(*worker.Event)) func(*nats.Msg) {
 // request asks for so much, within the consumer's limits, and waits for it.
 func (f *fetcher) request(max, maxBytes int) pullRequest {
 	limits := f.view.shared.CachedInfo().Config
-	return pullRequest{Batch: atMost(max, limits.MaxRequestBatch), MaxBytes: atMost(maxBytes,
-		limits.MaxRequestMaxBytes),
-		Expires: time.Duration(atMost(int(fetchWait), int(limits.MaxRequestExpires)))}
+	return pullRequest{
+		Batch:    atMost(max, limits.MaxRequestBatch),
+		MaxBytes: atMost(maxBytes, limits.MaxRequestMaxBytes),
+		Expires:  time.Duration(atMost(int(fetchWait), int(limits.MaxRequestExpires))),
+	}
 }
 
 // atMost returns n, or the limit if there is one that is lower.

@@ -152,8 +152,8 @@ func (c InitConfig) whichDomain(ctx context.Context, js jetstream.JetStream) err
 	here := c.Config
 	here.Domain = domain
 	return fmt.Errorf("there is no stream %s in %s, the JetStream domain of this server, and another domain may have "+
-		"it: two would both "+
-		"store what is published; if it belongs here type '%s', else name the domain in --nats-domain", c.Stream,
+		"it: two would both store what is published; if it belongs here type '%s', else name the domain in "+
+		"--nats-domain", c.Stream,
 		domain, here.command("init"))
 }
 

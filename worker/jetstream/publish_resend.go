@@ -144,8 +144,7 @@ func (p *Publisher) fail(u *unconfirmed) error {
 	switch {
 	case errors.Is(u.err, jetstream.ErrNoStreamResponse):
 		p.err = fmt.Errorf("%s: no stream takes %s: the stream %s has gone or JetStream is off; type 'crmintake "+
-			"init' to "+
-			"create it", what, u.m.Subject, p.stream)
+			"init' to create it", what, u.m.Subject, p.stream)
 	case errors.As(u.err, &api):
 		p.err = fmt.Errorf("%s: the stream %s refuses it: %w", what, p.stream, u.err)
 	case u.err != nil:

@@ -152,15 +152,13 @@ func (v *view) adviseStranded(found stranded) string {
 			again = "type " + strings.Join(rm, " and ")
 		}
 		parts = append(parts, fmt.Sprintf("%d events of the stream %s are delivered to nobody any more: the consumer "+
-			"%s "+
-			"has passed over them (max_deliver, or another filter); %s", found.passed, v.cfg.Stream,
+			"%s has passed over them (max_deliver, or another filter); %s", found.passed, v.cfg.Stream,
 			strings.Join(found.by, ", "), again))
 	}
 	if found.foreign > 0 {
 		alike := found.subject[:strings.LastIndexByte(found.subject, '.')+1] + ">"
 		parts = append(parts, fmt.Sprintf("%d messages of the stream %s are delivered to nobody: no consumer takes "+
-			"their "+
-			"subjects, such as %s; %s", found.foreign, v.cfg.Stream, found.subject,
+			"their subjects, such as %s; %s", found.foreign, v.cfg.Stream, found.subject,
 			v.cfg.readInstead(stream, alike, "", "")))
 	}
 	return strings.Join(parts, "; ")
