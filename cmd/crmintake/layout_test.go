@@ -9,21 +9,36 @@ import (
 	"testing"
 )
 
-// dependencies are all packages that a package is built from, itself and its internal ones left out.
-func dependencies(t *testing.T, pkg string) []string {
+// list is what go list prints of our packages by a format, a line for each, whose first word is the package.
+func list(t *testing.T, format string) map[string][]string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", format, "crmintake/...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	return slices.DeleteFunc(strings.Fields(string(out)), func(p string) bool {
-		return p == pkg || strings.HasPrefix(p, pkg+"/internal/")
-	})
+	all := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		if words := strings.Fields(line); len(words) > 0 {
+			all[words[0]] = words[1:]
+		}
+	}
+	return all
+}
+
+// dependencies are, of each package, all that it is built from, however far away, its own internal ones left out.
+func dependencies(t *testing.T) map[string][]string {
+	t.Helper()
+	all := list(t, `{{.ImportPath}} {{join .Deps " "}}`)
+	for pkg, built := range all {
+		all[pkg] = slices.DeleteFunc(built, func(p string) bool { return strings.HasPrefix(p, pkg+"/internal/") })
+	}
+	return all
 }
 
 // What a package must never be built from, however far away.
 func TestLayout(t *testing.T) {
 	t.Parallel()
+	all := dependencies(t)
 	for pkg, never := range map[string][]string{
 		"crmintake/cmd/crmintake":              {"github.com/nats-io/nats-server", "crmintake/worker/hubspot/hubspottest", "crmintake/deploy", "testing"},
 		"crmintake/batcher":                    {"crmintake/", "github.com/"},
@@ -39,11 +54,30 @@ func TestLayout(t *testing.T) {
 		"crmintake/worker/admin":               {"crmintake/", "github.com/nats-io", "github.com/jackc"},
 		"crmintake/worker/hubspot/hubspottest": {"crmintake/", "github.com/nats-io", "github.com/jackc"},
 	} {
-		for _, dependency := range dependencies(t, pkg) {
+		if len(all[pkg]) == 0 {
+			t.Errorf("there is no %s", pkg)
+		}
+		for _, dependency := range all[pkg] {
 			for _, n := range never {
 				if dependency == n || strings.HasPrefix(dependency, strings.TrimSuffix(n, "/")+"/") {
 					t.Errorf("%s is built from %s", pkg, dependency)
 				}
+			}
+		}
+	}
+}
+
+// These stand on the standard library alone.
+func TestLayoutStandardLibrary(t *testing.T) {
+	t.Parallel()
+	all := dependencies(t)
+	for _, pkg := range []string{"crmintake/worker", "crmintake/batcher", "crmintake/worker/plainjson"} {
+		if len(all[pkg]) == 0 {
+			t.Errorf("there is no %s", pkg)
+		}
+		for _, dependency := range all[pkg] {
+			if top, _, _ := strings.Cut(dependency, "/"); top == "crmintake" || strings.Contains(top, ".") {
+				t.Errorf("%s is built from %s", pkg, dependency)
 			}
 		}
 	}
@@ -56,25 +90,19 @@ const mostOfOurs = 6
 // parts of it, and left out.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
-	const format = `{{if .GoFiles}}{{.ImportPath}} {{join .Imports " "}}{{end}}`
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", format, "crmintake/...").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
 	internal := func(p string) bool { return slices.Contains(strings.Split(p, "/"), "internal") }
 	all := map[string][]string{}
-	for line := range strings.Lines(string(out)) {
-		packages := strings.Fields(line)
-		if len(packages) == 0 || internal(packages[0]) {
+	for pkg, imported := range list(t, `{{if .GoFiles}}{{.ImportPath}} {{join .Imports " "}}{{end}}`) {
+		if internal(pkg) {
 			continue
 		}
-		var ours []string
-		for _, p := range packages {
+		ours := []string{}
+		for _, p := range imported {
 			if p, ok := strings.CutPrefix(p, "crmintake/"); ok && !internal(p) {
 				ours = append(ours, p)
 			}
 		}
-		all[ours[0]] = ours[1:]
+		all[strings.TrimPrefix(pkg, "crmintake/")] = ours
 	}
 	return all
 }
