@@ -11,12 +11,12 @@ import (
 
 // serveAdmin serves the admin endpoints, if they are wanted, until stop. They are there before what the worker has to
 // wait for, and until after its end.
-func serveAdmin(ctx context.Context, f flags.Admin, log *slog.Logger, seen *seen) (stop func(), err error) {
+func serveAdmin(ctx context.Context, f flags.Admin, log *slog.Logger, state *readiness) (stop func(), err error) {
 	cfg, err := f.Config()
 	if err != nil || cfg == nil {
 		return func() {}, err
 	}
-	cfg.Metrics, cfg.Ready, cfg.Alive, cfg.Log = seen.registry, seen.ready, seen.alive, log
+	cfg.Metrics, cfg.Ready, cfg.Alive, cfg.Log = state.registry, state.ready, state.alive, log
 	server, err := admin.Listen(ctx, *cfg)
 	if err != nil {
 		return nil, err

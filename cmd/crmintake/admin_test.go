@@ -99,7 +99,7 @@ func TestReadyz(t *testing.T) {
 	postgres.Refuse(false)
 	s.untilAsked("/readyz", 200, `{"ready":true`)
 	// As after a failover that leads to a standby: what lasts is told, and not what it began with.
-	office{database: straight}.exec(t,
+	fixture{database: straight}.exec(t,
 		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
 	postgres.Cut()
 	s.untilAsked("/readyz", 503, "Postgres takes no writes, for ",
@@ -110,7 +110,7 @@ func TestReadyz(t *testing.T) {
 		t.Fatal(err)
 	}
 	writes.RawQuery = "default_transaction_read_only=off"
-	office{database: writes.String()}.exec(t,
+	fixture{database: writes.String()}.exec(t,
 		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
 	postgres.Cut()
 	s.untilAsked("/readyz", 200, `{"ready":true`)

@@ -19,7 +19,7 @@ type auditCmd struct {
 }
 
 func (c *auditCmd) Run(ctx context.Context, p *program) error {
-	d, err := c.desk(ctx)
+	d, err := c.session(ctx)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ type changeView struct {
 
 // bulk plans, shows the plan, asks, and does it. What is what is done, as in "discard"; note says more of it, if
 // anything.
-func (p *program) bulk(ctx context.Context, d *desk, filter deadFilterFlags, flags bulkFlags, what string,
+func (p *program) bulk(ctx context.Context, d *session, filter deadFilterFlags, flags bulkFlags, what string,
 	note func(operator.Plan) (string, error), do func(operator.Plan) (operator.Result, error)) error {
 	f := filter.filter()
 	f.All = flags.All

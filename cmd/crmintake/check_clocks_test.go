@@ -57,7 +57,7 @@ func TestClocksApart(t *testing.T) {
 // The servers' clocks as they are told by the servers.
 func TestCheckClocks(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	now := func() time.Time { return time.Now().Add(-150 * time.Second) }
 	late, err := hubspottest.Start(hubspottest.Config{Token: secret, Now: now,
 		ObjectTypes: map[string]hubspottest.ObjectType{"contracts": {Unique: []string{"event_id"}}}})

@@ -16,9 +16,9 @@ import (
 )
 
 // monitored starts a NATS server with its HTTP monitoring, in a fleet of our own.
-func monitored(t *testing.T, sync func(*server.Options)) (d office, monitorURL string) {
+func monitored(t *testing.T, sync func(*server.Options)) (d fixture, monitorURL string) {
 	t.Helper()
-	d = newOffice(t)
+	d = newFixture(t)
 	nats, monitorURL := startMonitored(t, sync)
 	setenv(t, "CRMINTAKE_NATS_URL", nats.URL())
 	crmintake(t, "", "init").want(t, 0)
@@ -92,7 +92,7 @@ func TestCheckStreamSyncsLate(t *testing.T) {
 // A server that forgets commits fails the check, and each start of a worker tells of it once.
 func TestCheckDatabaseDurable(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	forgetful, err := pgcluster.Start(t.Context(), pgcluster.Config{Durable: true})
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func typeSQL(t *testing.T, text string) {
 // is a subscriber.
 func TestCheckAsynchronousStandby(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	settings := pgcluster.Config{Durable: true, Settings: map[string]string{"wal_level": "logical"}}
 	primary, err := pgcluster.Start(t.Context(), settings)
 	if err != nil {

@@ -58,16 +58,16 @@ func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass fu
 }
 
 // awaitServers waits for Postgres and for NATS. What it returns is to be closed, also with an error.
-func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, seen *seen) (store *outbox.Store, nc *nats.Conn, err error) {
+func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, state *readiness) (store *outbox.Store, nc *nats.Conn, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		store, err = c.awaitStore(ctx, log)
-		seen.postgres.Store(err == nil)
+		state.postgres.Store(err == nil)
 		return err
 	})
 	group.Go(func() (err error) {
 		nc, err = c.awaitNATS(ctx, log)
-		seen.nats.Store(nc)
+		state.nats.Store(nc)
 		return err
 	})
 	err = group.Wait()

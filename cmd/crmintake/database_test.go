@@ -79,7 +79,7 @@ func TestDatabaseTLS(t *testing.T) {
 	if err := migrations.Up(t.Context(), address); err != nil {
 		t.Fatal(err)
 	}
-	office{database: address}.exec(t, `CREATE ROLE with_cert LOGIN SUPERUSER`)
+	fixture{database: address}.exec(t, `CREATE ROLE with_cert LOGIN SUPERUSER`)
 	ours, theirs := newAuthority(t), newAuthority(t)
 	withTLS(t, c, ours, "127.0.0.1")
 	certFile, keyFile, err := ours.Issue("with_cert")
@@ -188,7 +188,7 @@ func mustParse(t *testing.T, address string) *url.URL {
 // A password that is replaced is used from the next connection on, without a restart.
 func TestDatabasePasswordFile(t *testing.T) {
 	t.Parallel()
-	d := newOffice(t)
+	d := newFixture(t)
 	admin, err := pgx.Connect(t.Context(), d.database)
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func (deadDiscardCmd) Help() string {
 }
 
 func (c *deadDiscardCmd) Run(ctx context.Context, p *program) error {
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (c *deadEditCmd) Run(ctx context.Context, p *program) error {
 	case !bulk && (c.DryRun || c.Yes):
 		return flags.Usagef("--dry-run and --yes go with --set, --unset and --rename")
 	}
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ type editView struct {
 }
 
 // one edits one event.
-func (c *deadEditCmd) one(ctx context.Context, p *program, d *desk, id string) error {
+func (c *deadEditCmd) one(ctx context.Context, p *program, d *session, id string) error {
 	story, err := d.Show(ctx, id)
 	if err != nil {
 		return operatorError(err)

@@ -51,7 +51,7 @@ func (c *deadExportCmd) Run(ctx context.Context, p *program) error {
 	if p.Redact {
 		return flags.Usagef("dead export writes events out whole, which --redact (or CRMINTAKE_REDACT) forbids; --no-redact allows it")
 	}
-	d, err := readDesk(ctx, c.Database)
+	d, err := readSession(ctx, c.Database)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type deadGroupsCmd struct {
 }
 
 func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
-	d, err := c.desk(ctx)
+	d, err := c.session(ctx)
 	if err != nil {
 		return err
 	}

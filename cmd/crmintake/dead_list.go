@@ -14,7 +14,7 @@ type deadListCmd struct {
 }
 
 func (c *deadListCmd) Run(ctx context.Context, p *program) error {
-	d, err := c.desk(ctx)
+	d, err := c.session(ctx)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 	if err := operator.CheckRate(c.Rate); err != nil {
 		return flags.Usagef("--rate: %v", err)
 	}
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 }
 
 // notes say what a person should know beside the groups.
-func (c *deadReplayCmd) notes(ctx context.Context, d *desk, plan operator.ReplayPlan) (notes []string, err error) {
+func (c *deadReplayCmd) notes(ctx context.Context, d *session, plan operator.ReplayPlan) (notes []string, err error) {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if plan.Sent > 0 {
 		note("%s to send in %s, %s.", view.Count(int(plan.Sent), "event"), view.Count(int(plan.Calls), "call"), c.duration(plan))
@@ -155,7 +155,7 @@ func seconds(s float64) time.Duration {
 	return time.Duration(min(max(s, 1), (365*24*time.Hour).Seconds())) * time.Second
 }
 
-func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io.Writer, v *replayView) error {
+func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *session, text io.Writer, v *replayView) error {
 	if !c.Yes {
 		if err := p.confirm(ctx, fmt.Sprintf("Should crmintake replay %s?", view.Count(int(v.Plan.Sent), "event"))); err != nil {
 			return err
@@ -203,7 +203,7 @@ func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *desk, text io
 }
 
 // wait returns when the job has ended and the CRM has answered for all that it sent again.
-func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *desk, id int64) (job operator.ReplayJob, err error) {
+func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *session, id int64) (job operator.ReplayJob, err error) {
 	var bar *progressbar.ProgressBar
 	for {
 		begin := time.Now()

@@ -33,7 +33,7 @@ type restoreView struct {
 }
 
 func (c *deadRestoreCmd) Run(ctx context.Context, p *program) error {
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}

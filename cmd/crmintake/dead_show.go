@@ -18,7 +18,7 @@ type deadShowCmd struct {
 }
 
 func (c *deadShowCmd) Run(ctx context.Context, p *program) error {
-	d, err := readDesk(ctx, c.Database)
+	d, err := readSession(ctx, c.Database)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func TestShownPayloadIsTakenByEdit(t *testing.T) {
 // A long error stands once on the page, however many calls met it, and each time names its zone.
 func TestShowTellsALongErrorOnce(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	name := strings.Repeat("nobody-knows-this-property-", 4)
 	line := `{"properties":{"` + name + `":"x","event_id":"a"}}`
 	crmintake(t, line, "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)

@@ -22,17 +22,17 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// office is a place where commands find all that they need in the environment.
-type office struct {
+// fixture is a place where commands find all that they need in the environment.
+type fixture struct {
 	nats     *local.NATS
 	crm      *hubspottest.Server
 	database string
 }
 
-func newOffice(t testing.TB) office {
+func newFixture(t testing.TB) fixture {
 	t.Helper()
 	server, _ := startNATS(t)
-	d := office{nats: server, crm: account(t), database: outboxtest.New(t)}
+	d := fixture{nats: server, crm: account(t), database: outboxtest.New(t)}
 	for name, value := range map[string]string{
 		"NATS_URL": server.URL(), "DATABASE_URL": d.database, "HUBSPOT_URL": d.crm.URL, "HUBSPOT_TOKEN": secret,
 		"ID_PROPERTY": "contracts=event_id", "BATCH_WAIT": "50ms", "AS": "ann",
@@ -44,7 +44,7 @@ func newOffice(t testing.TB) office {
 }
 
 // exec does what only a test does: it changes the database past the program.
-func (d office) exec(t testing.TB, sql string, args ...any) {
+func (d fixture) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), d.database)
 	if err != nil {
@@ -125,7 +125,7 @@ func until(t testing.TB, what string, is func() bool) {
 // A pause reaches a worker that runs, and nothing but resume ends it.
 func TestPauseAndResumeARunningWorker(t *testing.T) {
 	t.Parallel()
-	d := newOffice(t)
+	d := newFixture(t)
 	_, log, stop := running(t, "run", "--trial-interval", "1s")
 	logged := func(text string) func() bool { return func() bool { return strings.Contains(log.String(), text) } }
 	publish(t, "a")
@@ -196,7 +196,7 @@ func TestPauseUsage(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	d := newOffice(t)
+	d := newFixture(t)
 	crmintake(t, "", "status").want(t, 0, "The outbox is empty", "0 pending, 0 unacked", "none in flight", "paused   nothing", "0 alive", "nothing waits")
 	publish(t, "a", "b")
 	crmintake(t, `{"properties":{"nmae":"x"}}`, "publish", "--object-type", "contracts", "-").want(t, 0)
@@ -231,7 +231,7 @@ func TestStatus(t *testing.T) {
 
 func TestStatusWatch(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	out, _, stop := running(t, "status", "--watch=100ms")
 	until(t, "it is shown thrice", func() bool { return strings.Count(out.String(), "The outbox is empty") >= 3 })
 	if code := stop(); code != 0 || strings.Contains(out.String(), "\x1b") {
@@ -255,7 +255,7 @@ func TestStatusWatch(t *testing.T) {
 
 func TestOutboxListAndTail(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	tail, log, stopTail := running(t, "outbox", "tail", "--output", "json")
 	people, log2, stopPeople := running(t, "outbox", "tail", "--status", "created")
 	until(t, "both follow", func() bool {
@@ -339,7 +339,7 @@ func TestCheck(t *testing.T) {
 	if err := migrations.DownTo(t.Context(), empty, 0); err != nil {
 		t.Fatal(err)
 	}
-	untouched := office{database: empty}
+	untouched := fixture{database: empty}
 	untouched.exec(t, `DROP TABLE goose_db_version`)
 	for name, c := range map[string]struct {
 		args []string

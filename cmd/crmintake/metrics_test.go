@@ -10,7 +10,7 @@ import (
 )
 
 // families are this program's metrics, without those of Go and of the process.
-func families(t *testing.T, s *seen) (list []*dto.MetricFamily) {
+func families(t *testing.T, s *readiness) (list []*dto.MetricFamily) {
 	t.Helper()
 	all, err := s.registry.Gather()
 	if err != nil {
@@ -28,7 +28,7 @@ func families(t *testing.T, s *seen) (list []*dto.MetricFamily) {
 func TestReferenceMetrics(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	for _, f := range families(t, newSeen()) {
+	for _, f := range families(t, newReadiness()) {
 		values := map[string][]string{}
 		for _, m := range f.Metric {
 			for _, l := range m.Label {
@@ -58,7 +58,7 @@ func TestReferenceMetrics(t *testing.T) {
 // All series are there from the start, at zero.
 func TestMetricsBeginAtZero(t *testing.T) {
 	t.Parallel()
-	for _, f := range families(t, newSeen()) {
+	for _, f := range families(t, newReadiness()) {
 		if len(f.Metric) == 0 {
 			t.Errorf("%s has no series", f.GetName())
 		}
@@ -77,7 +77,7 @@ func TestMetricsBeginAtZero(t *testing.T) {
 // A worker that stops is not ready, whatever else is so.
 func TestNotReadyWhileStopping(t *testing.T) {
 	t.Parallel()
-	s := newSeen()
+	s := newReadiness()
 	s.postgres.Store(true)
 	if r := s.ready(); r.Ready || !slices.Equal(r.Reasons, []string{"NATS is not there yet"}) {
 		t.Errorf("at the start: %+v", r)

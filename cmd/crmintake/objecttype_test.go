@@ -8,7 +8,7 @@ import (
 // What is wrong with an object type is told by its own reason, and one with two id properties is refused.
 func TestObjectTypeFaults(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	long := strings.Repeat("x", 300)
 	for name, c := range map[string]struct {
 		args []string

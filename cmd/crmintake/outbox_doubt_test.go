@@ -17,7 +17,7 @@ import (
 // restored is a fleet whose database was put back to an older state: 20 contracts, which have an id property, and 20
 // deals, which have none, wait in retry, though all of them were created since.
 type restored struct {
-	office
+	fixture
 	since time.Time // when the backup was made
 }
 
@@ -34,7 +34,7 @@ func newRestored(t *testing.T) restored {
 		t.Fatal(err)
 	}
 	t.Cleanup(crm.Close)
-	r := restored{office: office{nats: server, crm: crm, database: outboxtest.New(t)}}
+	r := restored{fixture: fixture{nats: server, crm: crm, database: outboxtest.New(t)}}
 	for name, value := range map[string]string{
 		"NATS_URL": server.URL(), "DATABASE_URL": r.database, "HUBSPOT_URL": crm.URL, "HUBSPOT_TOKEN": secret,
 		"ID_PROPERTY": "contracts=event_id", "BATCH_WAIT": "50ms", "AS": "ann", "SETTLE": "100ms", "RETRY_INITIAL": "1h",

@@ -10,7 +10,7 @@ import (
 // An event that the outbox has not yet is found in the stream, with what is before it; NATS is asked only then.
 func TestGetLooksIntoTheStream(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	publish(t, "made")
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	publish(t, "a", "b", "c d")
@@ -42,7 +42,7 @@ func TestGetLooksIntoTheStream(t *testing.T) {
 // By time, what came last is first; a page goes on after the last event of the one before.
 func TestListNewest(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	for _, id := range []string{"b", "c", "a"} {
 		publish(t, id)
 		crmintake(t, "", "run", "--drain").want(t, 0)

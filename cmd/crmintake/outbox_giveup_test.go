@@ -155,7 +155,7 @@ func TestGiveUpOnMany(t *testing.T) {
 func TestRetryNow(t *testing.T) {
 	t.Parallel()
 	store := undecided(t, []string{"c1", "c2"}, []string{"d1"})
-	office{database: getenv(t, "CRMINTAKE_DATABASE_URL")}.exec(t,
+	fixture{database: getenv(t, "CRMINTAKE_DATABASE_URL")}.exec(t,
 		`UPDATE event SET next_attempt_at = now() + interval '1 hour' WHERE misses IS NULL`)
 	due := func() (list []string) {
 		t.Helper()

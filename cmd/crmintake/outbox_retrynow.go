@@ -33,7 +33,7 @@ type retryNowView struct {
 }
 
 func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func printRetryNowPlan(w io.Writer, plan operator.RetryNowPlan) {
 }
 
 // tellPauses says what they wait for all the same.
-func (c *outboxRetryNowCmd) tellPauses(ctx context.Context, d *desk, text io.Writer) error {
+func (c *outboxRetryNowCmd) tellPauses(ctx context.Context, d *session, text io.Writer) error {
 	pauses, err := d.Pauses.List(ctx)
 	if err != nil {
 		return err

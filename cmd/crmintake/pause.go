@@ -81,7 +81,7 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 	if reason == "" {
 		return flags.Usagef("--reason: say why, in a few words")
 	}
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 const doubtPatience = 3 * time.Second
 
 // doubt finds out whether the object type is known, and if not, which may be meant.
-func (r *pauseReport) doubt(ctx context.Context, d *desk) error {
+func (r *pauseReport) doubt(ctx context.Context, d *session) error {
 	if r.ObjectType == outbox.Account {
 		return nil
 	}

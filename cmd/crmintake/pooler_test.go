@@ -18,7 +18,7 @@ import (
 // change.
 func TestPooler(t *testing.T) {
 	t.Parallel()
-	d := newOffice(t)
+	d := newFixture(t)
 	pooled := outboxtest.Pooled(t, d.database, map[string]string{"default_pool_size": "4"})
 	setenv(t, "CRMINTAKE_DATABASE_URL", pooled)
 	if err := migrations.DownTo(t.Context(), d.database, 0); err != nil {
@@ -107,7 +107,7 @@ func TestUnfitDatabases(t *testing.T) {
 			"--hubspot-url", "http://127.0.0.1:1", "--database-url", address)...)
 	}
 	crmintake(t, "", "init", "--roles", "--nats-url", server.URL(), "--database-url", owner).want(t, 0)
-	exec := func(sql string) { office{database: owner}.exec(t, sql) }
+	exec := func(sql string) { fixture{database: owner}.exec(t, sql) }
 
 	exec(`CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
 	latin := cluster.URL("latin")

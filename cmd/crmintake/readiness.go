@@ -15,9 +15,9 @@ import (
 	"crmintake/worker/pipeline"
 )
 
-// seen is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one while it
+// readiness is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one while it
 // starts.
-type seen struct {
+type readiness struct {
 	registry *prometheus.Registry
 	metrics  *pipeline.Metrics
 
@@ -27,8 +27,8 @@ type seen struct {
 	stopping atomic.Bool
 }
 
-func newSeen() *seen {
-	s := &seen{registry: prometheus.NewRegistry()}
+func newReadiness() *readiness {
+	s := &readiness{registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	f := promauto.With(s.registry)
 	for server, is := range map[string]func() bool{"postgres": s.hasPostgres, "nats": s.hasNATS} {
@@ -50,26 +50,26 @@ func newSeen() *seen {
 	return s
 }
 
-func (s *seen) hasPostgres() bool {
+func (s *readiness) hasPostgres() bool {
 	if w := s.worker.Load(); w != nil {
 		return w.Health().DatabaseFails == 0
 	}
 	return s.postgres.Load()
 }
 
-func (s *seen) hasNATS() bool {
+func (s *readiness) hasNATS() bool {
 	nc := s.nats.Load()
 	return nc != nil && nc.IsConnected()
 }
 
 // alive returns once the worker's lock could be had.
-func (s *seen) alive() {
+func (s *readiness) alive() {
 	if w := s.worker.Load(); w != nil {
 		w.Health()
 	}
 }
 
-func (s *seen) ready() admin.Readiness {
+func (s *readiness) ready() admin.Readiness {
 	var r admin.Readiness
 	reason := func(is bool, format string, args ...any) {
 		if is {

@@ -10,7 +10,7 @@ import (
 type replayListCmd struct{ listFlags }
 
 func (c *replayListCmd) Run(ctx context.Context, p *program) error {
-	d, err := c.desk(ctx)
+	d, err := c.session(ctx)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ type steerView struct {
 
 func (c *steerFlags) steer(ctx context.Context, p *program,
 	do func(*operator.Replays, context.Context, int64, string) (operator.ReplayJob, bool, error)) error {
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 type replayShowCmd struct{ replayArg }
 
 func (c *replayShowCmd) Run(ctx context.Context, p *program) error {
-	d, err := readDesk(ctx, c.Database)
+	d, err := readSession(ctx, c.Database)
 	if err != nil {
 		return err
 	}

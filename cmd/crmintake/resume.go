@@ -33,7 +33,7 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	d, err := openDesk(ctx, c.Database, c.asFlag)
+	d, err := openSession(ctx, c.Database, c.asFlag)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func TestRoles(t *testing.T) {
 	crmintake(t, "", "init", "--database-url", owner, "--roles").want(t, 0, "crmintake_worker, crmintake_operator, crmintake_reader are up to date")
 	crmintake(t, "", "migrate", "up", "--database-url", owner, "--roles").want(t, 0, "are up to date")
 	login := func(role string) string {
-		office{database: owner}.exec(t, `CREATE ROLE `+role+`_login LOGIN PASSWORD 'x' IN ROLE `+role)
+		fixture{database: owner}.exec(t, `CREATE ROLE `+role+`_login LOGIN PASSWORD 'x' IN ROLE `+role)
 		return with(t, owner, func(u *url.URL) { u.User = url.UserPassword(role+"_login", "x") })
 	}
 	worker, operator, reader := login(migrations.WorkerRole), login(migrations.OperatorRole), login(migrations.ReaderRole)
@@ -70,7 +70,7 @@ func TestRoles(t *testing.T) {
 			by(operator, "pause contracts --reason x").want(t, 0)
 		}
 		if command == "outbox retry-now --all --yes" { // there is something to hurry
-			office{database: owner}.exec(t, `UPDATE event SET status = 'retry', dead_at = NULL, reason = NULL, fingerprint = NULL,
+			fixture{database: owner}.exec(t, `UPDATE event SET status = 'retry', dead_at = NULL, reason = NULL, fingerprint = NULL,
 				next_attempt_at = now() + interval '1 hour' WHERE event_id = 'bad'`)
 		}
 		if command == "dead restore bad --yes" {
@@ -84,7 +84,7 @@ func TestRoles(t *testing.T) {
 	}
 	by(worker, "outbox tail").want(t, 1, "permission denied")
 	by(operator, "outbox retry-now --all --yes").want(t, 0, "Done to 1 event")
-	office{database: owner}.exec(t, `UPDATE event SET status = 'dead', dead_at = now(), reason = 'rejected', fingerprint = 'f',
+	fixture{database: owner}.exec(t, `UPDATE event SET status = 'dead', dead_at = now(), reason = 'rejected', fingerprint = 'f',
 		next_attempt_at = NULL WHERE event_id = 'bad'`)
 	by(operator, "resume contracts").want(t, 0)
 	for _, address := range []string{reader, operator} {

@@ -95,7 +95,7 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 		c.Monitor.Check()); err != nil {
 		return flags.Usage(err)
 	}
-	seen := newSeen()
+	state := newReadiness()
 	vault := &lateVault{}
 	token, closeToken, err := c.Token(vault, userAgent())
 	if err != nil {
@@ -120,12 +120,12 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 		return err
 	}
 	defer stopTraces()
-	stopAdmin, err := serveAdmin(ctx, c.Admin, p.log, seen)
+	stopAdmin, err := serveAdmin(ctx, c.Admin, p.log, state)
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
-	if err := c.work(ctx, p, crm, vault, seen, tracer); !errors.Is(err, errStopped) {
+	if err := c.work(ctx, p, crm, vault, state, tracer); !errors.Is(err, errStopped) {
 		return err
 	}
 	p.log.Info("stopped before it began: not all that it needs was there")
@@ -133,8 +133,8 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 }
 
 // work connects and works until it is told to stop.
-func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, seen *seen, tracer trace.Tracer) error {
-	store, nc, err := c.awaitServers(ctx, p.log, seen)
+func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, state *readiness, tracer trace.Tracer) error {
+	store, nc, err := c.awaitServers(ctx, p.log, state)
 	if store != nil {
 		defer store.Close()
 	}
@@ -158,13 +158,13 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 	}
 	c.tellDurable(ctx, p, store, source)
 	cfg := c.config(source.AckWait())
-	cfg.Metrics, cfg.Tracer = seen.metrics, tracer
+	cfg.Metrics, cfg.Tracer = state.metrics, tracer
 	w, err := pipeline.New(cfg, source, store, crm, p.log)
 	if err != nil {
 		return flags.Usage(err)
 	}
-	seen.worker.Store(w)
-	defer context.AfterFunc(ctx, func() { seen.stopping.Store(true) })()
+	state.worker.Store(w)
+	defer context.AfterFunc(ctx, func() { state.stopping.Store(true) })()
 
 	p.log.Info("started", "worker", cfg.Name, "stream", c.Stream, "consumer", c.Consumer, "crm", c.HubspotURL, "quota", quotaText(cfg.Quota),
 		"id_property", c.IDProperty)

@@ -11,7 +11,7 @@ import (
 // A refusal for want of a scope names it: in check, in the worker's log and in status.
 func TestMissingScopeIsNamed(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	crm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)

@@ -27,14 +27,14 @@ func (f asFlag) operator() (string, error) {
 	return "", flags.Usagef("the system does not say who you are: say it with --as NAME")
 }
 
-// desk is where an operator works: the outbox, opened.
-type desk struct {
+// session is where an operator works: the outbox, opened.
+type session struct {
 	*operator.Operator
 	store *outbox.Store
 }
 
 // openDesk opens the outbox for whoever is at work. Close the store.
-func openDesk(ctx context.Context, f flags.Database, as asFlag) (*desk, error) {
+func openSession(ctx context.Context, f flags.Database, as asFlag) (*session, error) {
 	name, err := as.operator()
 	if err != nil {
 		return nil, err
@@ -43,12 +43,12 @@ func openDesk(ctx context.Context, f flags.Database, as asFlag) (*desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &desk{operator.New(store, operator.Config{Name: name, Check: sendable}), store}, nil
+	return &session{operator.New(store, operator.Config{Name: name, Check: sendable}), store}, nil
 }
 
 // readDesk is for commands that only read, for which it doesn't matter who asks.
-func readDesk(ctx context.Context, f flags.Database) (*desk, error) {
-	return openDesk(ctx, f, asFlag{As: "reader"})
+func readSession(ctx context.Context, f flags.Database) (*session, error) {
+	return openSession(ctx, f, asFlag{As: "reader"})
 }
 
 // listFlags are those of commands that list what persons look for.
@@ -57,11 +57,11 @@ type listFlags struct {
 	Limit int `help:"How many at most." default:"50" placeholder:"N"`
 }
 
-func (f listFlags) desk(ctx context.Context) (*desk, error) {
+func (f listFlags) session(ctx context.Context) (*session, error) {
 	if f.Limit < 1 {
 		return nil, flags.Usagef("--limit %d: want at least 1", f.Limit)
 	}
-	return readDesk(ctx, f.Database)
+	return readSession(ctx, f.Database)
 }
 
 // sendable says why a worker would not send an event.

@@ -64,7 +64,7 @@ func realTerminal(t testing.TB, width int) (tty *os.File, text *output) {
 // On a terminal lines are cut to its width, there is colour unless NO_COLOR says no, and status is shown in place.
 func TestOnATerminal(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newFixture(t)
 	long := strings.Repeat("x", 200)
 	publish(t, "a", long)
 	crmintake(t, "", "run", "--drain").want(t, 0)
@@ -137,7 +137,7 @@ func onScreen(t testing.TB, code int, args ...string) (lines []string) {
 // verdict on it, however many object types there are.
 func TestFitsAScreen(t *testing.T) {
 	t.Parallel()
-	o := newOffice(t)
+	o := newFixture(t)
 	setenv(t, "NO_COLOR", "1")
 	id := "order-2026-11-28/0000-1111-2222-3333-4444-5555"
 	crmintake(t, fmt.Sprintf(`{"properties":{"nmae":"x","event_id":%q}}`+"\n", id), "publish", "--object-type",

@@ -11,7 +11,7 @@ import (
 // Ctrl-C at the question ends the program there and then: nothing more is to be typed, and nothing is done.
 func TestInterruptAtTheQuestion(t *testing.T) {
 	t.Parallel()
-	newOffice(t)
+	newFixture(t)
 	deadLetters(t, map[string]string{"a": `{"properties":{"nmae":"x"}}`})
 	typed, typing := io.Pipe()
 	t.Cleanup(func() { typing.Close() }) // what still reads ends with the test

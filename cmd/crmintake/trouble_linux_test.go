@@ -18,19 +18,19 @@ import (
 	"crmintake/deploy/local/proxy"
 )
 
-// troubled is an office of which anything may fail: its commands reach Postgres and NATS by a proxy each, and the CRM
+// troubled is a fixture of which anything may fail: its commands reach Postgres and NATS by a proxy each, and the CRM
 // by a handler.
 type troubled struct {
-	office
+	fixture
 	natsURL          string // past the proxy
 	postgres, stream *proxy.Proxy
 	crm              atomic.Pointer[http.HandlerFunc] // what answers in the CRM's place; nil: it does
 }
 
 func newTroubled(t *testing.T) *troubled {
-	o := &troubled{office: newOffice(t)}
+	o := &troubled{fixture: newFixture(t)}
 	o.natsURL = o.nats.URL()
-	well := o.office.crm.CRM
+	well := o.fixture.crm.CRM
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if answer := o.crm.Load(); answer != nil {
 			(*answer)(w, r)

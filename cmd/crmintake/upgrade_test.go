@@ -54,7 +54,7 @@ func upgrade(t *testing.T, database string, more ...string) {
 // The next version's schema, as the rules of package migrations have it, under a worker of this one that runs: nothing stops.
 func TestWorkerGoesOnWhileTheSchemaIsUpgraded(t *testing.T) {
 	t.Parallel()
-	d := newOffice(t)
+	d := newFixture(t)
 	_, log, stop := running(t, "run")
 	publish(t, "a")
 	until(t, "the first record is made", func() bool { return d.crm.Len("contracts") == 1 })
@@ -83,7 +83,7 @@ ALTER TABLE attempt ADD COLUMN region text NOT NULL DEFAULT 'eu1';`)
 // A schema that is behind is refused by each program that is ahead of it, and one that is too far ahead by each that is behind.
 func TestSchemasThatDoNotFit(t *testing.T) {
 	t.Parallel()
-	d := newOffice(t)
+	d := newFixture(t)
 	schema, err := migrations.Inspect(t.Context(), d.database)
 	if err != nil {
 		t.Fatal(err)

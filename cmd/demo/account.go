@@ -84,8 +84,8 @@ var holding = []hubspottest.Fault{
 // holdingRate makes one of nine calls in 220 hold others: at the usual pace, one in ten seconds.
 const holdingRate = 0.0005
 
-// stormy is mixed with the holding faults made rare.
-func stormy(faults []hubspottest.Fault) map[hubspottest.Fault]float64 {
+// frequent is mixed with the holding faults made rare.
+func frequent(faults []hubspottest.Fault) map[hubspottest.Fault]float64 {
 	rates := mixed(faults)
 	for _, f := range holding {
 		rates[f] = holdingRate

@@ -48,7 +48,7 @@ const drainLimit = 5 * time.Minute
 // longestStep is how far the database's clock goes at once.
 const longestStep = 2 * time.Minute
 
-// workerStream begins the numbers of the workers' random settings; those below are the mischief's.
+// workerStream begins the numbers of the workers' random settings; those below are the faults'.
 const workerStream = 1 << 32
 
 // Run does it all, tells the result, and cleans up.
@@ -109,8 +109,8 @@ func (c *chaosCmd) account() hubspottest.Config {
 	cfg := hubspottest.Config{
 		MinLatency: chaosLatency / 4,
 		MaxLatency: 2*chaosLatency - chaosLatency/4,
-		Rates:      stormy(hubspottest.All()),
-		ReadRates:  stormy(hubspottest.AllReads()),
+		Rates:      frequent(hubspottest.All()),
+		ReadRates:  frequent(hubspottest.AllReads()),
 		Delay:      slowAnswer,
 		RetryAfter: time.Second,
 		Seed:       c.Seed,
@@ -146,7 +146,7 @@ func (c *chaosCmd) long() time.Duration { return time.Duration(c.Minutes * float
 type chaos struct {
 	*chaosCmd
 	*parts
-	storm     *storm
+	injector  *injector
 	leftOut   map[string]string
 	confirmed atomic.Int64 // events that JetStream has confirmed
 	starts    atomic.Uint64
@@ -158,12 +158,12 @@ func (c *chaos) run(ctx context.Context) (r chaosReport, err error) {
 	if err := c.shortenAckWait(ctx); err != nil {
 		return r, err
 	}
-	ways, err := openWays(c.stack)
+	proxies, err := openProxies(c.stack)
 	if err != nil {
 		return r, err
 	}
-	defer ways.close()
-	env, err := ways.env(c.stack)
+	defer proxies.close()
+	env, err := proxies.env(c.stack)
 	if err != nil {
 		return r, err
 	}
@@ -172,9 +172,9 @@ func (c *chaos) run(ctx context.Context) (r chaosReport, err error) {
 		return local.StartProcess(ctx, local.ProcessConfig{Path: c.stack.Worker, Args: c.workerArgs(rng),
 			Env: append(cleanEnviron(), env...), Stderr: log})
 	})
-	c.storm = &storm{seed: c.Seed, stack: c.stack, fleet: fleet, ways: ways, lease: chaosLease}
+	c.injector = &injector{seed: c.Seed, stack: c.stack, fleet: fleet, proxies: proxies, lease: chaosLease}
 	if c.leftOut[stepClock] == "" {
-		c.storm.step = min(longestStep, c.long()/2) // what waits for a time when it steps back waits so much longer
+		c.injector.step = min(longestStep, c.long()/2) // what waits for a time when it steps back waits so much longer
 	}
 	backlog, err := c.fillBacklog(ctx)
 	if err != nil {
@@ -197,7 +197,7 @@ func (c *chaos) run(ctx context.Context) (r chaosReport, err error) {
 	}
 	group.Go(func() (err error) {
 		defer fleet.end()
-		if published, err = c.rage(ctxAll); err != nil {
+		if published, err = c.publishAmidFaults(ctxAll); err != nil {
 			return err
 		}
 		r.Seconds = time.Since(start).Seconds()
@@ -235,8 +235,8 @@ func (c *chaos) shortenAckWait(ctx context.Context) error {
 	return err
 }
 
-// rage publishes while everything goes wrong. It returns when all is confirmed and nothing goes wrong any more.
-func (c *chaos) rage(ctx context.Context) (published int, err error) {
+// publishAmidFaults publishes while everything goes wrong. It returns when all is confirmed and nothing goes wrong any more.
+func (c *chaos) publishAmidFaults(ctx context.Context) (published int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
@@ -245,7 +245,7 @@ func (c *chaos) rage(ctx context.Context) (published int, err error) {
 		published, err = c.publish(ctx)
 		return err
 	})
-	group.Go(func() error { return c.storm.rage(ctx, c.long()) })
+	group.Go(func() error { return c.injector.run(ctx, c.long()) })
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -262,7 +262,7 @@ func (c *chaos) rage(ctx context.Context) (published int, err error) {
 
 // publish publishes steadily, through the same bad connection that the workers have, and returns how many events JetStream confirmed.
 func (c *chaos) publish(ctx context.Context) (int, error) {
-	nc, err := jetstream.Connect("nats://"+c.storm.ways.nats.Addr(), "demo publisher", slog.New(slog.DiscardHandler))
+	nc, err := jetstream.Connect("nats://"+c.injector.proxies.nats.Addr(), "demo publisher", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return 0, err
 	}

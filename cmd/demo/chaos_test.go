@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A short storm, with an id property and without.
+// A short run of faults, with an id property and without.
 func TestChaos(t *testing.T) {
 	for name, args := range map[string][]string{
 		"id property":    {"--minutes", "0.4"},
@@ -86,7 +86,7 @@ func TestTimeOf(t *testing.T) {
 func TestRecoveries(t *testing.T) {
 	at := func(seconds float64) time.Time { return time.Unix(0, int64(seconds*1e9)) }
 	var r chaosReport
-	r.recoveries([]moment{{killWorker, at(1)}, {killWorker, at(2)}, {cutCRM, at(2.5)}, {restartNATS, at(4)}, {killWorker, at(9)}},
+	r.recoveries([]injection{{killWorker, at(1)}, {killWorker, at(2)}, {cutCRM, at(2.5)}, {restartNATS, at(4)}, {killWorker, at(9)}},
 		[]time.Time{at(0.5), at(1.5), at(3), at(3.5), at(7)})
 	if got, want := r.Recovery[killWorker], (recovery{Median: 1, Worst: 1}); got != want {
 		t.Errorf("after kills %v, want %v", got, want)

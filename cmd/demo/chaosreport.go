@@ -72,7 +72,7 @@ func (c *chaos) fillIn(ctx context.Context, r *chaosReport, published, backlog i
 	if n := len(waits); n > 0 {
 		r.LongestWait, r.P99Wait = waits[n-1].Seconds(), waits[n*99/100].Seconds()
 	}
-	moments := c.storm.soFar()
+	moments := c.injector.injected()
 	r.Events, r.Backlog, r.Workers, r.Seed = r.Published, backlog, c.Workers, c.Seed
 	r.OtherSettings, r.LeftOut = int(c.starts.Load())-c.Workers, c.leftOut
 	r.WentWrong = counts(moments)
@@ -80,7 +80,7 @@ func (c *chaos) fillIn(ctx context.Context, r *chaosReport, published, backlog i
 	r.Kills, r.Restarts = n[killWorker], n[restartNATS]+n[restartPostgres]+n[killPostgres]
 	r.Cuts = n[cutNATS] + n[cutPostgres] + n[cutCRM]
 	var last string
-	if r.FailedExits, last = c.storm.fleet.failed(); r.FailedExits > 0 {
+	if r.FailedExits, last = c.injector.fleet.failed(); r.FailedExits > 0 {
 		c.progress("%d workers ended with an error of their own, as those do that start while a server is away; the last one: %s", r.FailedExits, last)
 	}
 	r.Faults = map[string]int{}
@@ -92,7 +92,7 @@ func (c *chaos) fillIn(ctx context.Context, r *chaosReport, published, backlog i
 }
 
 // recoveries finds the first created row after each moment.
-func (r *chaosReport) recoveries(moments []moment, created []time.Time) {
+func (r *chaosReport) recoveries(moments []injection, created []time.Time) {
 	by := map[string][]float64{}
 	var all []float64
 	for _, m := range moments {

@@ -82,7 +82,7 @@ func (c *soakCmd) Run(ctx context.Context, s streams) (err error) {
 // mild is an account where everything happens now and then.
 func mild(q quota) hubspottest.Config {
 	cfg := account(q, soakLatency, "none")
-	cfg.Rates, cfg.ReadRates = stormy(hubspottest.All()), stormy(hubspottest.AllReads())
+	cfg.Rates, cfg.ReadRates = frequent(hubspottest.All()), frequent(hubspottest.AllReads())
 	for _, rates := range []map[hubspottest.Fault]float64{cfg.Rates, cfg.ReadRates} {
 		for f := range rates {
 			rates[f] /= mildness

@@ -29,7 +29,7 @@ func (c *chaos) watch(ctx context.Context) {
 			dead = n
 		}
 		published, records := int(c.confirmed.Load()), c.stack.CRM.Len(objectType)
-		n := counts(c.storm.soFar())
+		n := counts(c.injector.injected())
 		c.progress("published %d  created %d  dead %d  backlog %d  kills %d  restarts %d", published, records, dead,
 			max(published-records-dead, 0), n[killWorker], n[restartNATS]+n[restartPostgres]+n[killPostgres])
 	}

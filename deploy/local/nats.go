@@ -64,7 +64,7 @@ func StartNATS(cfg NATSConfig) (*NATS, error) {
 		if n.options.Port, err = loopback.FreePort(); err != nil {
 			break
 		}
-		if err = n.start(); err == nil {
+		if n.server, err = n.start(); err == nil {
 			return n, nil
 		}
 	}
@@ -74,15 +74,15 @@ func StartNATS(cfg NATSConfig) (*NATS, error) {
 	return nil, fmt.Errorf("start NATS: %w", err)
 }
 
-// start runs a new server on the port and the store of the options. The caller holds mu.
-func (n *NATS) start() error {
+// start runs a new server on the port and the store of the options.
+func (n *NATS) start() (*server.Server, error) {
 	options := n.options
 	if n.change != nil {
 		n.change(&options)
 	}
 	s, err := server.NewServer(&options)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n.log.reset()
 	s.SetLoggerV2(n.log, false, false, false)
@@ -90,15 +90,14 @@ func (n *NATS) start() error {
 	if !s.ReadyForConnections(natsReady) {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return fmt.Errorf("the server is not ready: %s", n.log.last())
+		return nil, fmt.Errorf("the server is not ready: %s", n.log.last())
 	}
 	if fatal := n.log.last(); !s.JetStreamEnabled() {
 		s.Shutdown()
 		s.WaitForShutdown()
-		return fmt.Errorf("JetStream does not start: %s", fatal)
+		return nil, fmt.Errorf("JetStream does not start: %s", fatal)
 	}
-	n.server = s
-	return nil
+	return s, nil
 }
 
 // URL is the same over restarts.
@@ -113,7 +112,8 @@ func (n *NATS) Restart() error {
 		return errors.New("restart NATS: it has been stopped")
 	}
 	n.shutdown()
-	if err := n.start(); err != nil {
+	var err error
+	if n.server, err = n.start(); err != nil {
 		return fmt.Errorf("restart NATS: %w", err)
 	}
 	return nil

@@ -159,7 +159,7 @@ func (c *Cluster) create(ctx context.Context, makeData func() error) error {
 		if c.port, err = loopback.FreePort(); err != nil {
 			return err
 		}
-		err = c.begin(ctx)
+		err = c.begin(ctx, c.port)
 		if !errors.Is(err, errExited) || attempt == 3 {
 			return err
 		}
@@ -200,24 +200,24 @@ func (c *Cluster) writeSecret(name, line string, as *syscall.Credential) error {
 	return os.Chown(path, int(as.Uid), int(as.Gid))
 }
 
-var errExited = errors.New("the server exited instead of accepting connections")
+var (
+	errExited  = errors.New("the server exited instead of accepting connections")
+	errStopped = errors.New("the cluster has been stopped")
+)
 
-// begin starts the server and returns when it accepts connections. The caller holds life.
-func (c *Cluster) begin(ctx context.Context) error {
-	if c.stopped {
-		return errors.New("the cluster has been stopped")
-	}
+// begin starts the server on the port and returns when it accepts connections.
+func (c *Cluster) begin(ctx context.Context, port int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r, err := c.guardian.start(c.port)
+	r, err := c.guardian.start(port)
 	if err != nil {
 		return err
 	}
 	c.run.Store(r)
 	ctx, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
-	cfg, err := pgx.ParseConfig(c.url("postgres"))
+	cfg, err := pgx.ParseConfig(c.url("postgres", port))
 	if err != nil {
 		return err
 	}
@@ -249,14 +249,14 @@ func (c *Cluster) begin(ctx context.Context) error {
 func (c *Cluster) URL(dbname string) string {
 	c.life.Lock()
 	defer c.life.Unlock()
-	return c.url(dbname)
+	return c.url(dbname, c.port)
 }
 
-func (c *Cluster) url(dbname string) string {
+func (c *Cluster) url(dbname string, port int) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(superuser, c.password),
-		Host:     net.JoinHostPort(loopback.Host, strconv.Itoa(c.port)),
+		Host:     net.JoinHostPort(loopback.Host, strconv.Itoa(port)),
 		Path:     "/" + dbname,
 		RawQuery: "sslmode=disable",
 	}
@@ -312,16 +312,19 @@ func (c *Cluster) Stop() error {
 func (c *Cluster) Restart(ctx context.Context) error {
 	c.life.Lock()
 	defer c.life.Unlock()
+	if c.stopped {
+		return fmt.Errorf("restart PostgreSQL: %w", errStopped)
+	}
 	if err := c.end(ctx); err != nil {
 		return fmt.Errorf("restart PostgreSQL: %w", err)
 	}
-	if err := c.begin(ctx); err != nil {
+	if err := c.begin(ctx, c.port); err != nil {
 		return fmt.Errorf("restart PostgreSQL: %w", err)
 	}
 	return nil
 }
 
-// end shuts the server down, if it runs. The caller holds life.
+// end shuts the server down, if it runs.
 func (c *Cluster) end(ctx context.Context) error {
 	r := c.run.Load()
 	if c.Pid() == 0 {
@@ -385,10 +388,13 @@ func (c *Cluster) Kill() error {
 func (c *Cluster) StartAgain(ctx context.Context) error {
 	c.life.Lock()
 	defer c.life.Unlock()
+	if c.stopped {
+		return fmt.Errorf("start PostgreSQL again: %w", errStopped)
+	}
 	if c.Pid() != 0 {
 		return nil
 	}
-	if err := c.begin(ctx); err != nil {
+	if err := c.begin(ctx, c.port); err != nil {
 		return fmt.Errorf("start PostgreSQL again: %w", err)
 	}
 	return nil
