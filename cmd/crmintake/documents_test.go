@@ -171,11 +171,21 @@ func TestDocumentsColumns(t *testing.T) {
 	}
 }
 
-// A file that a document names by its path from the root is there.
+// A file that a document names by its path from the root is there, and so are those of an event's life.
 func TestDocumentsFiles(t *testing.T) {
 	t.Parallel()
 	files := 0
 	for _, d := range documents(t) {
+		if d.path == "README.md" {
+			_, life, _ := strings.Cut(d.text, "The files are those of `worker/pipeline`")
+			life, _, _ = strings.Cut(life, "\n## ")
+			for _, m := range regexp.MustCompile("`(\\w+\\.go)`").FindAllStringSubmatch(life, -1) {
+				files++
+				if _, err := os.Stat("../../worker/pipeline/" + m[1]); err != nil {
+					t.Errorf("an event's life: there is no %s", m[1])
+				}
+			}
+		}
 		for _, m := range regexp.MustCompile("`([a-z_]+(?:/[\\w.]+)+)/?`").FindAllStringSubmatch(d.text, -1) {
 			top, _, _ := strings.Cut(m[1], "/")
 			if _, err := os.Stat(path.Join("../..", top)); err != nil || path.Ext(m[1]) != ".go" {
@@ -187,7 +197,7 @@ func TestDocumentsFiles(t *testing.T) {
 			}
 		}
 	}
-	if files < 7 {
+	if files < 12 {
 		t.Errorf("%d files were found", files)
 	}
 }
