@@ -78,12 +78,17 @@ func checkToken(s string) (string, error) {
 type FileToken struct {
 	path string
 
-	mu      sync.Mutex // guards all below
-	info    os.FileInfo
+	mu   sync.Mutex
+	last fileRead // mu guards it
+}
+
+// fileRead is what was read of a token's file. It is not safe for concurrent use.
+type fileRead struct {
+	info    os.FileInfo // of the file that was read; nil: it is to be read again
 	readAt  time.Time
 	token   string
-	err     error
-	version int
+	err     error // why there is no token
+	version int   // grows with each other token
 }
 
 // NewFileToken returns a source that reads path. Nothing is read yet.
@@ -99,11 +104,11 @@ func (f *FileToken) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, f.Str
 func (f *FileToken) Token(context.Context) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.refresh()
-	if f.err != nil {
-		return "", f.err
+	f.last.refresh(f.path)
+	if f.last.err != nil {
+		return "", f.last.err
 	}
-	return f.token, nil
+	return f.last.token, nil
 }
 
 // Version looks at the file and returns a word that is another one as soon as the token is: whoever paused because of
@@ -111,17 +116,17 @@ func (f *FileToken) Token(context.Context) (string, error) {
 func (f *FileToken) Version() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.refresh()
-	return strconv.Itoa(f.version)
+	f.last.refresh(f.path)
+	return strconv.Itoa(f.last.version)
 }
 
 // Refused looks at the file once more, however short the time since it was read last.
 func (f *FileToken) Refused(_ context.Context, token string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.info = nil
-	f.refresh()
-	if f.err != nil || f.token == token {
+	f.last.info = nil
+	f.last.refresh(f.path)
+	if f.last.err != nil || f.last.token == token {
 		return errSameToken
 	}
 	return nil
@@ -131,29 +136,29 @@ func (f *FileToken) Refused(_ context.Context, token string) error {
 // file system's clock has ticks of two seconds.
 const settled = 2 * time.Second
 
-// refresh is called with mu held.
-func (f *FileToken) refresh() {
-	info, err := os.Stat(f.path)
-	if err == nil && f.info != nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() &&
-		info.ModTime().Equal(f.info.ModTime()) && f.readAt.Sub(info.ModTime()) > settled {
+// refresh reads the file if it may be another one than was read.
+func (r *fileRead) refresh(path string) {
+	info, err := os.Stat(path)
+	if err == nil && r.info != nil && os.SameFile(info, r.info) && info.Size() == r.info.Size() &&
+		info.ModTime().Equal(r.info.ModTime()) && r.readAt.Sub(info.ModTime()) > settled {
 		return
 	}
 	var token string
 	if err == nil {
-		token, err = readToken(f.path)
+		token, err = readToken(path)
 	}
 	if err != nil {
-		f.info, err = nil, fmt.Errorf("token file: %w", err)
+		r.info, err = nil, fmt.Errorf("token file: %w", err)
 	} else {
-		f.info, f.readAt = info, time.Now()
+		r.info, r.readAt = info, time.Now()
 	}
-	if err == nil && token != f.token {
-		f.token = token
-		f.version++
+	if err == nil && token != r.token {
+		r.token = token
+		r.version++
 	}
 	// A file that can't be read, perhaps because it is being replaced, does not make the token that it had a bad one.
-	if f.err = err; f.token != "" {
-		f.err = nil
+	if r.err = err; r.token != "" {
+		r.err = nil
 	}
 }
 
