@@ -28,7 +28,8 @@ func agreement(sent, held map[string]string, but string) (same, other, absent in
 // alike reports whether a value that was sent and one that the CRM keeps are the same, but for what it is known to
 // rewrite: case, white space, the form of numbers, times and telephone numbers, the order of several options.
 func alike(sent, kept string) bool {
-	a, b := strings.ToLower(strings.Join(strings.Fields(sent), " ")), strings.ToLower(strings.Join(strings.Fields(kept), " "))
+	a := strings.ToLower(strings.Join(strings.Fields(sent), " "))
+	b := strings.ToLower(strings.Join(strings.Fields(kept), " "))
 	if a == b {
 		return true
 	}

@@ -38,10 +38,13 @@ type attempt struct {
 	trials   []string            // the pauses whose trial the call is
 	scout    bool                // the call has one event, to find out whether the CRM is well
 	token    limiter.Token       // the call's part of the quota
-	suspect  bool                // it was refused in words about its object type, for which one of its inputs may be at fault
-	trial    *trial              // of the trial of a breaker's pause: what became of its inputs; nil for all other calls
-	cut      string              // why it was cut
-	span     trace.Span          // which whoever began it ends, after all parts that the batch is split into; nil if nobody traces
+	// it was refused in words about its object type, for which one of its inputs may be at fault
+	suspect bool
+	// of the trial of a breaker's pause: what became of its inputs; nil for all other calls
+	trial *trial
+	cut   string // why it was cut
+	// which whoever began it ends, after all parts that the batch is split into; nil if nobody traces
+	span trace.Span
 }
 
 // kindName is a word for what is called.
@@ -173,7 +176,8 @@ func (a *attempts) intend(calls, writes context.Context, c *cut) (b *attempt, ok
 	}
 	for _, t := range twins {
 		if standing[t.of] == outbox.Reused {
-			reused = append(reused, t.item) // perhaps the same message: acked now, it would be gone before it is durable
+			// perhaps the same message: acked now, it would be gone before it is durable
+			reused = append(reused, t.item)
 			continue
 		}
 		a.metrics.duplicates.Inc()

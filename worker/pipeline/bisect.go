@@ -49,7 +49,8 @@ func (s *splitter) bisect(calls, writes context.Context, refused *attempt, answe
 
 // callFirst makes the call of the first of the parts of a batch, and renews the leases of all; b is nil if its lease
 // was lost. It reports false when the parts were put back, for a pause or a stop.
-func (s *splitter) callFirst(calls, writes context.Context, parts []*attempt) (b *attempt, rest []*attempt, answer worker.Answer, ok bool) {
+func (s *splitter) callFirst(calls, writes context.Context, parts []*attempt) (b *attempt, rest []*attempt,
+	answer worker.Answer, ok bool) {
 	parts, ok = s.caller.takeTokenFor(calls, writes, s.caller.renewAll(calls, writes, parts))
 	if !ok {
 		s.outcomes.requeue(writes, parts)
@@ -90,7 +91,8 @@ func bytesOf(rows []row) (n int) {
 func (s *splitter) halve(calls, writes context.Context, b *attempt, answer *worker.Answer) (halves []*attempt) {
 	k := middle(b.rows, answer.Class == worker.TooLarge)
 	for _, rows := range [2][]row{b.rows[:k], b.rows[k:]} {
-		half := &attempt{Attempt: s.newAttempt(b.ObjectType), kind: b.kind, rows: rows, trial: b.trial, cut: cutSplit, span: b.span}
+		half := &attempt{Attempt: s.newAttempt(b.ObjectType), kind: b.kind, rows: rows, trial: b.trial, cut: cutSplit,
+			span: b.span}
 		if b.trial != nil { // still the trial that its parent was
 			half.trials = []string{b.ObjectType}
 		}

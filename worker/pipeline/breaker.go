@@ -29,7 +29,8 @@ import (
 const breakerTrialMost = 15 * time.Minute
 
 // recordOutcomes takes in what became of a call's inputs, and pauses their object type when that was too much.
-func (f *feedback) recordOutcomes(writes context.Context, b *attempt, outcomes []worker.Outcome, settlements []outbox.Settlement) {
+func (f *feedback) recordOutcomes(writes context.Context, b *attempt, outcomes []worker.Outcome,
+	settlements []outbox.Settlement) {
 	if f.cfg.Breaker.Off {
 		return
 	}
@@ -58,8 +59,9 @@ func (f *feedback) recordOutcomes(writes context.Context, b *attempt, outcomes [
 	}); err != nil || float64(n) <= f.cfg.Breaker.Share*float64(size) {
 		return
 	}
-	f.pauser.stopCalls(writes, outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker, TrialIn: f.cfg.TrialInterval,
-		Reason: fmt.Sprintf("%d of the last %d inputs were rejected: %s", n, size, reason)}, "")
+	f.pauser.stopCalls(writes, outbox.Pause{ObjectType: objectType, Cause: outbox.ByBreaker,
+		TrialIn: f.cfg.TrialInterval,
+		Reason:  fmt.Sprintf("%d of the last %d inputs were rejected: %s", n, size, reason)}, "")
 }
 
 // sortOut counts what was not rejected, and what was, by reason. What is neither created nor dead has not come to its
@@ -133,8 +135,10 @@ func (f *feedback) endTrial(writes context.Context, b *attempt) {
 	case float64(bad) <= f.cfg.Breaker.Share*float64(all):
 		f.pauser.resume(writes, []string{objectType})
 	default:
-		worst := slices.MaxFunc(slices.Sorted(maps.Keys(p.rejected)), func(a, b string) int { return cmp.Compare(p.rejected[a], p.rejected[b]) })
-		reason := fmt.Sprintf("%d of the %d inputs of a trial were rejected, %d of them: %s", bad, all, p.rejected[worst], worst)
+		worst := slices.MaxFunc(slices.Sorted(maps.Keys(p.rejected)),
+			func(a, b string) int { return cmp.Compare(p.rejected[a], p.rejected[b]) })
+		reason := fmt.Sprintf("%d of the %d inputs of a trial were rejected, %d of them: %s", bad, all,
+			p.rejected[worst], worst)
 		f.log.Warn("calls stay paused: the trial failed", "paused", objectType, "reason", reason)
 		_ = f.retry.write(writes, writes, func(ctx context.Context) error {
 			return f.store.Pauses.Prolong(ctx, objectType, reason, f.cfg.TrialInterval, breakerTrialMost)

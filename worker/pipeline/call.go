@@ -42,7 +42,8 @@ func (c *caller) call(calls, writes context.Context, b *attempt) (answer worker.
 	answer = c.crm.Create(ctx, b.ObjectType, inputs)
 	endCall(span, b, answer.Class, &answer.Call)
 	c.metrics.called("create", &answer.Call)
-	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput && c.suspects.Works(b.ObjectType, time.Now())
+	b.suspect = answer.Class == worker.PauseObjectType && answer.Call.PerhapsOneInput &&
+		c.suspects.Works(b.ObjectType, time.Now())
 	c.feedback.applyResponse(writes, b, answer.Class, &answer.Call)
 	c.feedback.applyRequestSize(b, answer.Class)
 	return answer, true
@@ -118,7 +119,8 @@ func (c *caller) takeTokenFor(calls, writes context.Context, batches []*attempt)
 
 // mayStill reports whether no pause and no hold keeps the call of a batch from being made.
 func (c *caller) mayStill(b *attempt) bool {
-	return c.pauses.StillPassable(b.ObjectType, b.kind == reconciling, b.trials) && c.backoff.StillLets(time.Now(), b.scout)
+	return c.pauses.StillPassable(b.ObjectType, b.kind == reconciling, b.trials) &&
+		c.backoff.StillLets(time.Now(), b.scout)
 }
 
 // pauseForTheDay pauses everything until there may be calls again, if err is that the day's calls are used up.

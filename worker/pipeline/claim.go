@@ -85,8 +85,9 @@ func (a *attempts) claim(calls, writes context.Context, j *plannedCall) (b *atte
 			b.unfit = append(b.unfit, unfit(c, err))
 			continue
 		}
-		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, inDoubt: c.InDoubt, age: c.Age, published: now.Add(-c.Age),
-			value: cmp.Or(c.IDValue, input.IDValue), misses: c.Misses, untold: c.Untold, pending: c.Pending, received: now.Add(-c.Since)})
+		b.rows = append(b.rows, row{id: c.ID, input: input, attempts: c.Attempts, inDoubt: c.InDoubt, age: c.Age,
+			published: now.Add(-c.Age),
+			value:     cmp.Or(c.IDValue, input.IDValue), misses: c.Misses, untold: c.Untold, pending: c.Pending, received: now.Add(-c.Since)})
 	}
 	if len(b.rows) == 0 {
 		a.outcomes.commit(writes, b, &worker.Call{Detail: "not called: none of the events can be sent"}, nil)

@@ -100,7 +100,8 @@ type Breaker struct {
 
 // Retry says when, and how often, what was certainly not applied is sent again.
 type Retry struct {
-	Initial, Max time.Duration // the first wait and the longest; each is drawn from between nothing and twice as much as before
+	// the first wait and the longest; each is drawn from between nothing and twice as much as before
+	Initial, Max time.Duration
 	Attempts     int           // how many calls an event takes part in before it is dead
 	Age          time.Duration // how old it gets before
 }
@@ -183,27 +184,33 @@ func (c Config) Validate() error {
 	}
 	faults = append(faults, c.Batch.Validate())
 	fault(c.Name == "", "the worker has no name")
-	fault(c.Batch.Size > batcher.DefaultSize, "batch size %d: the API takes at most %d inputs a call", c.Batch.Size, batcher.DefaultSize)
+	fault(c.Batch.Size > batcher.DefaultSize, "batch size %d: the API takes at most %d inputs a call", c.Batch.Size,
+		batcher.DefaultSize)
 	fault(c.InFlight < 0, "in-flight %d is negative", c.InFlight)
 	fault(c.Memory < minMemory, "memory %d: want at least %d bytes, for the largest events", c.Memory, minMemory)
-	fault(c.Quota.Calls < 0 || c.Quota.Calls > 0 && c.Quota.Window <= 0, "quota %d/%v: want calls in a time, as 100/10s", c.Quota.Calls, c.Quota.Window)
+	fault(c.Quota.Calls < 0 || c.Quota.Calls > 0 && c.Quota.Window <= 0,
+		"quota %d/%v: want calls in a time, as 100/10s", c.Quota.Calls, c.Quota.Window)
 	fault(!(c.Quota.Reserve >= 0 && c.Quota.Reserve < 1), "quota reserve %v: want a share below 1", c.Quota.Reserve)
 	fault(c.Quota.Daily < 0, "quota a day %d is negative", c.Quota.Daily)
-	fault(c.Quota.Calls == 0 && (c.Quota.Daily > 0 || c.Quota.Reserve > 0), "the quota is off: there is nothing to reserve of it, or to count by day")
+	fault(c.Quota.Calls == 0 && (c.Quota.Daily > 0 || c.Quota.Reserve > 0),
+		"the quota is off: there is nothing to reserve of it, or to count by day")
 	for _, d := range []struct {
 		name  string
 		value time.Duration
 	}{
 		{"call timeout", c.CallTimeout}, {"lease", c.Lease}, {"trial interval", c.TrialInterval}, {"settle", c.Settle},
-		{"retry initial", c.Retry.Initial}, {"retry max", c.Retry.Max}, {"retry age", c.Retry.Age}, {"shutdown timeout", c.ShutdownTimeout},
+		{"retry initial", c.Retry.Initial}, {"retry max", c.Retry.Max}, {"retry age", c.Retry.Age},
+		{"shutdown timeout", c.ShutdownTimeout},
 	} {
 		fault(d.value < 0, "%s %v is negative", d.name, d.value)
 	}
 	fault(c.Lease <= c.CallTimeout+leaseMargin, "lease %v: must be longer than the call timeout of %v by more than %v, "+
 		"or another worker takes an event for lost while its call is under way", c.Lease, c.CallTimeout, leaseMargin)
-	fault(c.AckWait <= c.Batch.Wait, "ack wait %v: must be longer than the batch wait of %v, or the stream delivers again what waits for its batch",
+	fault(c.AckWait <= c.Batch.Wait, "ack wait %v: must be longer than the batch wait of %v, "+
+		"or the stream delivers again what waits for its batch",
 		c.AckWait, c.Batch.Wait)
-	fault(c.AckWait < minAckWait, "ack wait %v: want at least %v, or the stream delivers again what is in hand", c.AckWait, minAckWait)
+	fault(c.AckWait < minAckWait, "ack wait %v: want at least %v, or the stream delivers again what is in hand",
+		c.AckWait, minAckWait)
 	fault(c.Retry.Max < c.Retry.Initial, "retry max %v is shorter than retry initial %v", c.Retry.Max, c.Retry.Initial)
 	fault(!(c.Breaker.Share > 0 && c.Breaker.Share < 1) || c.Breaker.Window < 1 || c.Breaker.Window > maxBreakerWindow,
 		"breaker %v of %d: want a share above 0 and below 1, of 1 to %d inputs", c.Breaker.Share, c.Breaker.Window, maxBreakerWindow)
@@ -215,7 +222,8 @@ func (c Config) Validate() error {
 		fault(invalid != "", "on unknown %q=%s: not an object type; want letters, digits, _ and -", objectType, how)
 		fault(how != Park && how != Resend, "on unknown %s=%q: want park or resend", objectType, how)
 		property := c.IDProperty[objectType]
-		fault(property != "", "on unknown %s=%s has no effect beside the id property %q, by which the CRM is asked; leave out one of the two",
+		fault(property != "",
+			"on unknown %s=%s has no effect beside the id property %q, by which the CRM is asked; leave out one of the two",
 			objectType, how, property)
 	}
 	fault(c.OnConflict != Bury && c.OnConflict != Adopt, "on conflict %q: want dead or adopt", c.OnConflict)

@@ -39,7 +39,8 @@ func reuse(b outbox.DeadLetter) outbox.DeadLetter {
 	if b.Reason == outbox.InvalidEvent {
 		b.Error = "and it is invalid: " + b.Error
 	}
-	b.Error = strings.TrimSuffix(fmt.Sprintf("the event id %q belongs to another event already, of other content; %s", b.ID, b.Error), "; ")
+	b.Error = strings.TrimSuffix(fmt.Sprintf("the event id %q belongs to another event already, of other content; %s",
+		b.ID, b.Error), "; ")
 	place := worker.Place{Stream: b.Stream, Seq: b.StreamSeq, Published: b.Published}
 	former := outbox.Former{ID: b.ID, ContentHash: b.ContentHash}
 	if b.Former != nil {

@@ -161,7 +161,8 @@ func (d *dispatcher) cut(j *plannedCall, now time.Time) (ok bool) {
 		}
 	}
 	items, why := d.waiting.cut(j.objectType, d.plan.most(j), now)
-	j.cut = &cut{objectType: j.objectType, items: items, count: len(items), reason: why, trials: j.trials, scout: j.scout, token: j.token}
+	j.cut = &cut{objectType: j.objectType, items: items, count: len(items), reason: why, trials: j.trials,
+		scout: j.scout, token: j.token}
 	return len(items) > 0
 }
 

@@ -13,7 +13,8 @@ import (
 type dueList struct {
 	mu   sync.Mutex
 	list []outbox.Due
-	few  map[string]time.Time // by object type: when a claim last got less than a call's worth of what is to be sent again
+	// by object type: when a claim last got less than a call's worth of what is to be sent again
+	few map[string]time.Time
 }
 
 func newDueList() *dueList { return &dueList{few: map[string]time.Time{}} }

@@ -37,7 +37,8 @@ func (f *feedback) applyResponse(writes context.Context, b *attempt, class worke
 	switch class {
 	case worker.Answered, worker.Refused, worker.TooLarge:
 		// The trial of a breaker's pause is judged by what becomes of its inputs.
-		f.pauser.resume(writes, without(b.trials, func(key string) bool { return b.trial != nil && key == b.ObjectType }))
+		f.pauser.resume(writes,
+			without(b.trials, func(key string) bool { return b.trial != nil && key == b.ObjectType }))
 		if class == worker.Answered {
 			f.calling.worked()
 			if b.kind != reconciling {

@@ -118,7 +118,8 @@ func (in *intake) accept(e *worker.Event) (aside *item) {
 	if in.waiting.add(i, now) {
 		in.wakeUp()
 	}
-	if in.pauses.Version() != version { // a pause that began meanwhile may have given back what waited before this event did
+	// a pause that began meanwhile may have given back what waited before this event did
+	if in.pauses.Version() != version {
 		if n, limited := in.pauses.Room(e.ObjectType, in.cfg.Batch.Size, now); limited && n == 0 {
 			in.acks.giveBack(e.ObjectType, nakDelay)
 		}

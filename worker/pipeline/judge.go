@@ -19,7 +19,8 @@ type judge struct {
 }
 
 // outcome judges a create call, whose inputs were sent with this id property; "" for none.
-func (j judge) outcome(r *row, o *worker.Outcome, class worker.Class, call *worker.Call, idProperty string) outbox.Settlement {
+func (j judge) outcome(r *row, o *worker.Outcome, class worker.Class, call *worker.Call,
+	idProperty string) outbox.Settlement {
 	if o.Verdict == worker.Created {
 		return j.created(r, worker.Found{RecordID: o.RecordID, URL: o.URL}, o)
 	}
@@ -28,7 +29,8 @@ func (j judge) outcome(r *row, o *worker.Outcome, class worker.Class, call *work
 		return j.again(s, r, class, call.Wait, idProperty) // the pause says why, and each trial would say it again
 	}
 	for _, e := range o.Errors {
-		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Property: e.Property, Rule: e.Rule, Raw: e.Raw})
+		s.Errors = append(s.Errors, outbox.Error{Category: e.Category, Message: e.Message, Property: e.Property,
+			Rule: e.Rule, Raw: e.Raw})
 	}
 	if len(s.Errors) == 0 {
 		s.Errors = []outbox.Error{{Message: call.Detail, Raw: call.Raw}}
@@ -124,7 +126,8 @@ func (j judge) missing(r *row) outbox.Settlement {
 // if the answer told something of others; one that was asked about alone, later, for as long as an event may be sent
 // again. Then a person decides.
 func (j judge) untold(r *row, answer *worker.ReadAnswer, alone bool) outbox.Settlement {
-	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Reason: r.pending, Untold: len(answer.Found) > 0 || len(answer.Missing) == 0}
+	s := outbox.Settlement{EventID: r.id, Status: outbox.Unknown, Reason: r.pending,
+		Untold: len(answer.Found) > 0 || len(answer.Missing) == 0}
 	if r.pending == "" {
 		s.Error = "could not be found out: " + answer.Call.Detail
 	}
@@ -163,14 +166,16 @@ func (j judge) asked(r *row, why string) outbox.Settlement {
 // parked leaves a row in doubt to a person.
 func (j judge) parked(r *row, why string, raw []byte) outbox.Settlement {
 	return outbox.Settlement{
-		EventID: r.id, Status: outbox.Dead, Reason: outbox.UnknownOutcome, Error: why, Errors: []outbox.Error{{Message: why, Raw: raw}},
+		EventID: r.id, Status: outbox.Dead, Reason: outbox.UnknownOutcome, Error: why,
+		Errors: []outbox.Error{{Message: why, Raw: raw}},
 	}
 }
 
 // conflict is for a row whose unique value is another record's.
 func (j judge) conflict(r *row, why string) outbox.Settlement {
 	return outbox.Settlement{
-		EventID: r.id, Status: outbox.Dead, Reason: outbox.Conflict, Error: why, Errors: []outbox.Error{{Category: "CONFLICT", Message: why}},
+		EventID: r.id, Status: outbox.Dead, Reason: outbox.Conflict, Error: why,
+		Errors: []outbox.Error{{Category: "CONFLICT", Message: why}},
 	}
 }
 
@@ -184,7 +189,8 @@ func (j judge) created(r *row, f worker.Found, o *worker.Outcome) outbox.Settlem
 
 // again is for what was certainly not applied by this call. What was in doubt before is asked about once more before
 // it ends.
-func (j judge) again(s outbox.Settlement, r *row, class worker.Class, asked time.Duration, idProperty string) outbox.Settlement {
+func (j judge) again(s outbox.Settlement, r *row, class worker.Class, asked time.Duration,
+	idProperty string) outbox.Settlement {
 	s.Status = outbox.Retry
 	switch {
 	case s.Counted && j.spent(r, r.attempts+1) || r.age >= j.retry.Age:

@@ -64,7 +64,8 @@ func (o *outcomes) commit(writes context.Context, b *attempt, call *worker.Call,
 	o.commitTally(writes, b, call, tally, settlements)
 }
 
-func (o *outcomes) commitTally(writes context.Context, b *attempt, call *worker.Call, tally outbox.Call, settlements []outbox.Settlement) {
+func (o *outcomes) commitTally(writes context.Context, b *attempt, call *worker.Call, tally outbox.Call,
+	settlements []outbox.Settlement) {
 	tally.Status, tally.Success, tally.CorrelationID, tally.Detail = call.Status, call.Success, call.CorrelationID, call.Detail
 	settlements = append(settlements, b.unfit...)
 	tally.Rejected += len(b.unfit)
@@ -124,7 +125,8 @@ func (o *outcomes) requeue(writes context.Context, batches []*attempt) {
 func (o *outcomes) later(writes context.Context, b *attempt, answer *worker.Answer) {
 	settlements := make([]outbox.Settlement, len(b.rows))
 	for k := range b.rows {
-		settlements[k] = o.judge.again(outbox.Settlement{EventID: b.rows[k].id, Error: answer.Call.Detail}, &b.rows[k], worker.Refused,
+		settlements[k] = o.judge.again(outbox.Settlement{EventID: b.rows[k].id, Error: answer.Call.Detail}, &b.rows[k],
+			worker.Refused,
 			o.cfg.TrialInterval, b.IDProperty)
 	}
 	o.commit(writes, b, &answer.Call, settlements)
@@ -137,10 +139,12 @@ func (o *outcomes) logAttempt(b *attempt, call *worker.Call, tally outbox.Call, 
 	if tally.Created < inputs && inputs > 0 && !o.told(b, tally.NotApplied == inputs) {
 		level = slog.LevelInfo
 	}
-	o.log.LogAttrs(context.Background(), level, "call", slog.Any("attempt", b.ID), slog.String("object_type", b.ObjectType),
-		slog.String("kind", b.kindName()), slog.Int("inputs", inputs), slog.Int("created", tally.Created), slog.Int("rejected", tally.Rejected),
-		slog.Int("not_applied", tally.NotApplied), slog.Int("unknown", tally.Unknown), slog.Int("status", call.Status),
-		slog.String("correlation_id", call.CorrelationID), slog.Duration("duration", call.Duration), slog.String("detail", call.ForLog()))
+	o.log.LogAttrs(context.Background(), level, "call",
+		slog.Any("attempt", b.ID), slog.String("object_type", b.ObjectType), slog.String("kind", b.kindName()),
+		slog.Int("inputs", inputs), slog.Int("created", tally.Created), slog.Int("rejected", tally.Rejected),
+		slog.Int("not_applied", tally.NotApplied), slog.Int("unknown", tally.Unknown),
+		slog.Int("status", call.Status), slog.String("correlation_id", call.CorrelationID),
+		slog.Duration("duration", call.Duration), slog.String("detail", call.ForLog()))
 }
 
 // told reports whether a line of its own has said already why calls come to nothing, as this one did, and another will
@@ -150,8 +154,9 @@ func (o *outcomes) told(b *attempt, nothing bool) bool {
 }
 
 // owners are the events that have these records already: event ids by record ids.
-func (o *outcomes) owners(ctx context.Context, objectType string, claims []outbox.Claim) (eventIDs map[string]string, err error) {
-	err = o.retry.write(ctx, ctx, func(ctx context.Context) (err error) {
+func (o *outcomes) owners(ctx context.Context, objectType string, claims []outbox.Claim) (map[string]string, error) {
+	var eventIDs map[string]string
+	err := o.retry.write(ctx, ctx, func(ctx context.Context) (err error) {
 		eventIDs, err = o.store.Records.Claimed(ctx, objectType, claims)
 		return err
 	})
@@ -159,7 +164,8 @@ func (o *outcomes) owners(ctx context.Context, objectType string, claims []outbo
 }
 
 // leaveTaken leaves records to the events that have them, by what the database says.
-func (o *outcomes) leaveTaken(ctx context.Context, b *attempt, tally *outbox.Call, settlements []outbox.Settlement) error {
+func (o *outcomes) leaveTaken(ctx context.Context, b *attempt, tally *outbox.Call,
+	settlements []outbox.Settlement) error {
 	now := time.Now() // only expanded rows are in the way: no attempts are looked through
 	var claims []outbox.Claim
 	for k := range settlements {
@@ -184,7 +190,8 @@ func (o *outcomes) leaveTaken(ctx context.Context, b *attempt, tally *outbox.Cal
 				continue
 			}
 			counted := s.Counted
-			*s = o.judge.parked(&row{id: s.EventID}, fmt.Sprintf("the CRM names record %s, which is event %q's", s.RecordID, other), nil)
+			*s = o.judge.parked(&row{id: s.EventID}, fmt.Sprintf("the CRM names record %s, which is event %q's",
+				s.RecordID, other), nil)
 			s.Counted, s.InDoubt = counted, true
 			tally.Unknown++
 			continue

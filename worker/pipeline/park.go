@@ -24,7 +24,8 @@ func (m *maintenance) parkUnknown(ctx context.Context, objectType string) error 
 		if again > 0 {
 			m.metrics.ended(outbox.Retry, "", again)
 			m.metrics.reconciliations.WithLabelValues("resent").Add(float64(again))
-			m.log.Warn("events whose outcome is unknown are sent again: they may exist twice then", "object_type", objectType, "events", again)
+			m.log.Warn("events whose outcome is unknown are sent again: they may exist twice then",
+				"object_type", objectType, "events", again)
 		}
 		if dead > 0 {
 			m.metrics.ended(outbox.Dead, outbox.UnknownOutcome, dead)

@@ -38,7 +38,8 @@ func (s *pauser) stopCalls(writes context.Context, p outbox.Pause, correlationID
 	})
 	written()
 	if err == nil && fresh {
-		s.log.Error("calls are paused; events wait", "paused", pausedName(p.ObjectType), "cause", p.Cause, "reason", p.Reason,
+		s.log.Error("calls are paused; events wait", "paused", pausedName(p.ObjectType), "cause", p.Cause,
+			"reason", p.Reason,
 			"next_trial_in", p.TrialIn, "correlation_id", correlationID)
 	}
 }

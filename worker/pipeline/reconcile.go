@@ -99,5 +99,6 @@ func (d *doubts) giveUp(writes context.Context, b *attempt) {
 			s.Status, s.Reason = outbox.Dead, outbox.UnknownOutcome
 		}
 	}
-	d.outcomes.commit(writes, b, &worker.Call{Detail: "not called: the calls of these events were made without an id property to ask by"}, settlements)
+	d.outcomes.commit(writes, b, &worker.Call{
+		Detail: "not called: the calls of these events were made without an id property to ask by"}, settlements)
 }

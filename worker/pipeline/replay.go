@@ -18,7 +18,8 @@ func (m *maintenance) feedReplays(ctx context.Context) {
 		more, err := m.replays.Feed(ctx)
 		if step, ok := errors.AsType[*operator.StepError](err); ok {
 			if step.Failures == 1 {
-				m.log.Error("a step of a replay failed; trying again, with longer waits", "replay", step.Job, "error", step.Err)
+				m.log.Error("a step of a replay failed; trying again, with longer waits",
+					"replay", step.Job, "error", step.Err)
 			}
 			continue
 		}

@@ -32,7 +32,8 @@ func (r *rescuer) expire(ctx context.Context) error {
 			if !e.Read {
 				r.metrics.ended(outbox.Unknown, "", e.Rows)
 			}
-			r.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID, "worker", e.Worker,
+			r.log.Warn("a worker did not report in time; what became of its call is found out", "attempt", e.ID,
+				"worker", e.Worker,
 				"object_type", e.ObjectType, "events", e.Rows, "read", e.Read)
 		}
 		if len(expired) < expireBatch {

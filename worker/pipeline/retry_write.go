@@ -26,7 +26,8 @@ const dataTries = 8
 // write repeats what do does in the database until it works, or the lease is lost, or a record is another's, or ctx
 // ends. Once patience has ended, a failure is final; and so is one of the data after dataTries.
 func (r *retrier) write(patience, ctx context.Context, do func(context.Context) error) error {
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(3*time.Second),
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMaxInterval(3*time.Second),
 		backoff.WithMaxElapsedTime(0))
 	for waits, refused := false, 0; ; {
 		err := func() error {
@@ -38,7 +39,8 @@ func (r *retrier) write(patience, ctx context.Context, do func(context.Context) 
 		case err == nil:
 			r.database.worked()
 			return nil
-		case errors.Is(err, outbox.ErrLeaseLost), errors.Is(err, outbox.ErrRecordTaken), ctx.Err() != nil, patience.Err() != nil:
+		case errors.Is(err, outbox.ErrLeaseLost), errors.Is(err, outbox.ErrRecordTaken),
+			ctx.Err() != nil, patience.Err() != nil:
 			return err
 		}
 		if !r.failed(err) {

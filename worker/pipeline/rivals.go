@@ -80,7 +80,8 @@ func (d *doubts) rivalsOf(ctx context.Context, b *attempt, found map[string]work
 		if err != nil || !values[input.IDValue] {
 			continue // its bytes hold the value somewhere else
 		}
-		list = append(list, &rival{id: o.EventID, value: input.IDValue, sent: sentProperties(&input), inDoubt: true, calling: o.Calling})
+		list = append(list, &rival{id: o.EventID, value: input.IDValue, sent: sentProperties(&input), inDoubt: true,
+			calling: o.Calling})
 	}
 	return list, nil
 }
@@ -109,7 +110,8 @@ func (d *doubts) contest(ctx context.Context, b *attempt) error {
 
 // newRivals adds to the rivals of a batch those that have come while it was asked about. What they sent was not asked
 // for: that they are there is to be known, and then it is asked again.
-func (d *doubts) newRivals(ctx context.Context, b *attempt, found map[string]worker.Found, rivals []*rival) ([]*rival, error) {
+func (d *doubts) newRivals(ctx context.Context, b *attempt, found map[string]worker.Found, rivals []*rival) (
+	[]*rival, error) {
 	if len(rivals) == 0 || len(found) == 0 {
 		return rivals, nil
 	}
@@ -202,14 +204,16 @@ func (d *doubts) whose(b *attempt, r *row, f *worker.Found, rivals []*rival, cal
 	switch {
 	case len(same) == 0:
 	case !r.inDoubt: // it has made no record, and adopts none that may be another event's
-		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and may be that of event %q", f.RecordID, same[0].id))
+		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and may be that of event %q", f.RecordID,
+			same[0].id))
 	default:
 		same = append(same, mine)
 		switch o := owner(same, f.Properties, idProperty); {
 		case o == nil:
 			return j.parked(r, fmt.Sprintf("record %s has the unique value of %d events, and what it holds does not tell whose it is", f.RecordID, len(same)), nil)
 		case o != mine:
-			return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and holds what event %q sent", f.RecordID, o.id))
+			return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and holds what event %q sent",
+				f.RecordID, o.id))
 		}
 		return j.created(r, *f, nil)
 	}
@@ -217,7 +221,8 @@ func (d *doubts) whose(b *attempt, r *row, f *worker.Found, rivals []*rival, cal
 	switch age := ageOf(r, f, call); {
 	case age == younger, j.onConflict == Adopt:
 	case age == older:
-		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and is older than this event", f.RecordID))
+		return j.conflict(r, fmt.Sprintf("record %s has the same unique value, and is older than this event",
+			f.RecordID))
 	case alike == 0 || other > 0 || absent > 0:
 		return j.parked(r, fmt.Sprintf("record %s has the same unique value, seems to be older than this event by clocks that may differ, "+
 			"and does not hold all that was sent", f.RecordID), nil)
@@ -225,7 +230,8 @@ func (d *doubts) whose(b *attempt, r *row, f *worker.Found, rivals []*rival, cal
 	if other > 0 && r.untold == 0 {
 		// Perhaps of an event whose call was lost with its worker, and that has not told its value yet; else the CRM
 		// has rewritten what was sent.
-		s := j.asked(r, fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more", f.RecordID))
+		s := j.asked(r, fmt.Sprintf("record %s has the same unique value, but not all that was sent; asking once more",
+			f.RecordID))
 		s.Untold = true
 		return s
 	}
@@ -253,7 +259,8 @@ func (d *doubts) whoseExisting(r *row, f *worker.Found, idProperty string, call 
 }
 
 // leaveClaimed leaves records to the events that have them already.
-func (d *doubts) leaveClaimed(ctx context.Context, b *attempt, a *worker.ReadAnswer, settlements []outbox.Settlement) error {
+func (d *doubts) leaveClaimed(ctx context.Context, b *attempt, a *worker.ReadAnswer,
+	settlements []outbox.Settlement) error {
 	var claims []outbox.Claim
 	for k := range b.rows {
 		if settlements[k].Status == outbox.Created {

@@ -44,7 +44,8 @@ func (t *tracer) begin(objectType, cut string, items []*item) trace.Span {
 		}
 	}
 	_, span := t.Start(context.Background(), "batch", trace.WithNewRoot(), trace.WithLinks(links...),
-		trace.WithAttributes(attribute.String("crmintake.object_type", objectType), attribute.String("crmintake.cut", cut)))
+		trace.WithAttributes(attribute.String("crmintake.object_type", objectType),
+			attribute.String("crmintake.cut", cut)))
 	return span
 }
 
@@ -60,8 +61,10 @@ func (t *tracer) within(batch trace.Span, name string) trace.Span {
 // endCall ends the span of a call with what came of it.
 func endCall(span trace.Span, b *attempt, class worker.Class, call *worker.Call) {
 	if span.IsRecording() {
-		span.SetAttributes(attribute.String("crmintake.attempt", b.ID.String()), attribute.Int("crmintake.inputs", len(b.rows)),
-			attribute.Int("http.response.status_code", call.Status), attribute.String("crmintake.correlation_id", call.CorrelationID))
+		span.SetAttributes(attribute.String("crmintake.attempt", b.ID.String()),
+			attribute.Int("crmintake.inputs", len(b.rows)),
+			attribute.Int("http.response.status_code", call.Status),
+			attribute.String("crmintake.correlation_id", call.CorrelationID))
 		if class != worker.Answered {
 			span.SetStatus(codes.Error, call.ForLog())
 		}

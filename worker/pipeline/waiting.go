@@ -46,14 +46,16 @@ func (q *waiting) next(open []string) (at time.Time, ok bool) {
 // ready is the object type, of these, to send events of: of what is full or due, that which has waited longest. While
 // tokens are scarce, a call that is not full takes the place of a full one: so events of a rare object type wait for a
 // full batch for up to patience, while others have one.
-func (q *waiting) ready(now time.Time, open []string, scarce bool, patience time.Duration) (objectType string, ok bool) {
+func (q *waiting) ready(now time.Time, open []string, scarce bool, patience time.Duration) (
+	objectType string, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	objectType, ok = q.batches.Ripe(now, except(open))
 	if !ok || q.batches.Full(objectType) || !scarce {
 		return objectType, ok
 	}
-	full, any := q.batches.Ripe(now, func(key string) bool { return !q.batches.Full(key) || !slices.Contains(open, key) })
+	full, any := q.batches.Ripe(now,
+		func(key string) bool { return !q.batches.Full(key) || !slices.Contains(open, key) })
 	if oldest, _ := q.batches.Oldest(objectType); any && now.Sub(oldest) < patience {
 		return full, true
 	}

@@ -70,7 +70,8 @@ type parts struct {
 	wake     signal                    // the dispatcher's
 	active   atomic.Int64              // calls under way, with what goes before and after them
 	newUntil atomic.Pointer[time.Time] // what is new and was published before is asked about before it is sent
-	done     atomic.Int64              // when what a call came to was last committed, in nanoseconds since 1970; 0: never
+	// when what a call came to was last committed, in nanoseconds since 1970; 0: never
+	done atomic.Int64
 
 	toldMu   sync.Mutex // guards what others are told
 	unwell   unwell

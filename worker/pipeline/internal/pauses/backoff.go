@@ -96,7 +96,8 @@ func (b *Backoff) Failed(now time.Time, wait time.Duration) (down bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := &b.now
-	if h.inRow++; h.inRow > failureThreshold && !now.Before(h.until) { // before, it is of the same moment as the failure before
+	// before, it is of the same moment as the failure before
+	if h.inRow++; h.inRow > failureThreshold && !now.Before(h.until) {
 		h.held++
 		h.since = now
 		h.until = now.Add(min(max(wait, time.Second)<<min(h.held-1, 10), max(Longest, wait)))

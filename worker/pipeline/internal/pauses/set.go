@@ -67,7 +67,8 @@ func (s *Set) StillPassable(objectType string, read bool, trials []string) bool 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !slices.ContainsFunc(s.inTheWay(objectType, read), func(p *Pause) bool { return !slices.Contains(trials, p.Key) })
+	return !slices.ContainsFunc(s.inTheWay(objectType, read),
+		func(p *Pause) bool { return !slices.Contains(trials, p.Key) })
 }
 
 // Get returns a pause. ok is false if there is none.

@@ -26,7 +26,8 @@ const mostSuspects = 10_000
 // NewSuspects makes Suspects for this trial interval: an object type works for as long after an answer as two trials
 // may be apart, or for longer.
 func NewSuspects(trialInterval time.Duration) *Suspects {
-	return &Suspects{worksFor: max(minWorksFor, 2*trialInterval), answered: map[string]time.Time{}, hunted: map[string]bool{},
+	return &Suspects{worksFor: max(minWorksFor, 2*trialInterval), answered: map[string]time.Time{},
+		hunted:  map[string]bool{},
 		refused: map[string]time.Time{}}
 }
 
