@@ -2,13 +2,13 @@
 
 -- One row per event. People read it as `outbox`, the view below.
 --
--- A fresh row is bare: its status is null and it stands as its attempt does, 'sending' while that is open and 'created' once
+-- A fresh row is compact: its status is null and it stands as its attempt does, 'sending' while that is open and 'created' once
 -- it is settled; what it was sent with and what came of it is in the attempt's arrays, at its place. So the way of a batch that
--- goes well is one insert a row, and one update of one row for all of them. A row that goes another way is made whole first.
+-- goes well is one insert a row, and one update of one row for all of them. A row that goes another way is expanded first.
 CREATE TABLE event (
     event_id           text COLLATE "C" PRIMARY KEY,
     object_type        text COLLATE "C" NOT NULL,       -- '' when the subject named none that is valid
-    status             text,                    -- null: bare
+    status             text,                    -- null: compact
     nth                integer,                 -- of a compact row: its place in the attempt's arrays, from 1
     payload            bytea,                   -- the event, byte for byte as received; null once created (unless kept)
     content_hash       bytea NOT NULL,          -- of subject and bytes; stays when the payload goes
@@ -82,8 +82,8 @@ CREATE TABLE attempt (
     id_property    text,                        -- that its inputs were sent with; null: none
     event_ids      text[] COLLATE "C",          -- the rows that it holds; null once closed
     payloads       bytea[],                     -- of its compact rows, by their places; null once it is closed
-    bare           text[] COLLATE "C",          -- once it is settled: the rows that it held, if they were bare until then; else null
-    record_ids     text[],                      -- of those: null for a row that was made whole then
+    compact_ids    text[] COLLATE "C",          -- once it is settled: the rows that it held, if they were compact until then; else null
+    record_ids     text[],                      -- of those: null for a row that was expanded then
     record_urls    text[],                      -- likewise; null if none has one
     followed       text[] COLLATE "C",          -- the rows that it held when it was closed, if somebody followed; else null
     inputs         integer NOT NULL,            -- how many rows it began with
@@ -105,7 +105,8 @@ CREATE TABLE attempt (
         state <> 'settled' OR coalesce(inputs = created + rejected + not_applied + unknown, false)),
     CONSTRAINT attempt_places CHECK (
         (payloads IS NULL OR cardinality(payloads) = cardinality(event_ids))
-        AND (bare IS NULL) = (record_ids IS NULL) AND (bare IS NULL OR cardinality(bare) = cardinality(record_ids)))
+        AND (compact_ids IS NULL) = (record_ids IS NULL)
+        AND (compact_ids IS NULL OR cardinality(compact_ids) = cardinality(record_ids)))
 );
 -- An open attempt's ids stay beside it, uncompressed, and go when it is closed.
 ALTER TABLE attempt SET (toast_tuple_target = 8160);
@@ -134,7 +135,7 @@ SELECT e.event_id, e.object_type,
     coalesce(a.closed_at, e.updated_at) AS updated_at
 FROM event e LEFT JOIN attempt a ON e.status IS NULL AND a.id = e.attempt_id;
 
-CREATE INDEX attempt_started ON attempt (started_at) WHERE bare IS NOT NULL;
+CREATE INDEX attempt_started ON attempt (started_at) WHERE compact_ids IS NOT NULL;
 CREATE INDEX attempt_open ON attempt (lease_until) WHERE closed_at IS NULL;
 CREATE INDEX attempt_followed ON attempt (closed_at) WHERE followed IS NOT NULL;
 

@@ -12,12 +12,12 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// A row is bare while it stands as its call does, and whole from the moment that anything else becomes of it, with its
+// A row is compact while it stands as its call does, and expanded from the moment that anything else becomes of it, with its
 // payload.
 func TestRowsAreBareUntilTheyGoAnotherWay(t *testing.T) {
 	t.Parallel()
 	const tables = `
-SELECT e.event_id, e.status, e.nth, convert_from(e.payload, 'UTF8'), e.record_id, a.payloads IS NOT NULL, a.bare, a.record_ids
+SELECT e.event_id, e.status, e.nth, convert_from(e.payload, 'UTF8'), e.record_id, a.payloads IS NOT NULL, a.compact_ids, a.record_ids
 FROM event e JOIN attempt a ON a.id = e.attempt_id ORDER BY e.event_id`
 	for name, c := range map[string]struct {
 		do   func(*testing.T, *Store, Attempt)
@@ -115,7 +115,7 @@ func TestSweepKeepsWhatBareRowsStandBy(t *testing.T) {
 		t.Errorf("%d rows and %d attempts removed, want 3 and 1", rows, attempts)
 	}
 	want(t, s, records, "d -")
-	want(t, s, `SELECT bare, record_ids, inputs FROM attempt`, "- - 2")
+	want(t, s, `SELECT compact_ids, record_ids, inputs FROM attempt`, "- - 2")
 }
 
 // Nothing is left with a server process where the address says that it is not ours alone.
@@ -166,7 +166,7 @@ func TestSettleWaits(t *testing.T) {
 	}{
 		"for a renewal": {renew, func(a Attempt) []any { return []any{[]uuid.UUID{a.ID}, a.Lease} },
 			[]string{"a created r-a - 1", "b retry - content of b 0"}},
-		"until its rows are whole": {unfold, func(a Attempt) []any { return []any{a.ID, []string{"a"}} },
+		"until its rows are expanded": {expand, func(a Attempt) []any { return []any{a.ID, []string{"a"}} },
 			[]string{"a created r-a - 1", "b retry - content of b 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,8 +52,8 @@
 //   - The way from `sending` to `created` is one insert a row, no update of it, and one update of one row for all of a
 //     batch: for events that were not there before and whose record has an id and a url and nothing else to keep.
 //     Intend and Settle are one round trip each, and so is Claim.
-//   - A row is bare or whole. A bare one stands as its attempt does, and the attempt has its payload, and later its
-//     record id, at its place. Rows are made whole before anything else becomes of them, and stay so. The view `outbox`
+//   - A row is compact or expanded. A compact one stands as its attempt does, and the attempt has its payload, and later its
+//     record id, at its place. Rows are expanded before anything else becomes of them, and stay so. The view `outbox`
 //     shows both alike.
 //   - No call's cost grows with the number of rows, whatever the planner believes about the tables (see plannerSettings).
 //   - Follow tells every outcome that is committed while it runs. Only meanwhile do closed attempts keep the ids of
@@ -88,7 +88,7 @@
 //	Accept ─► unknown
 //	InsertDead ► dead ─► SendAgain ─► retry | unknown
 //
-// Why a fresh row is bare: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload
+// Why a fresh row is compact: an intent and an outcome cost Postgres 6.4 µs an event so, where a row that has its payload
 // and is updated, even HOT, costs 11.4, and 590 bytes of WAL instead of 690 (measured side by side, in transactions of
 // 500 events). Cheaper still would be intents without rows; but it takes a unique key for each event to know one that
 // comes again.

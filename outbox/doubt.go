@@ -112,7 +112,7 @@ type Claim struct {
 const claimed = `
 WITH named AS MATERIALIZED (
   SELECT a.id, k.record_id, k.event_id FROM unnest($3::uuid[], $4::uuid[]) AS r(first, last), attempt a,
-    unnest(a.record_ids, a.bare) AS k(record_id, event_id)
+    unnest(a.record_ids, a.compact_ids) AS k(record_id, event_id)
   WHERE a.id BETWEEN r.first AND r.last AND a.object_type = $1 AND coalesce(k.record_id IN (SELECT unnest($2::text[])), false))
 SELECT record_id, event_id FROM event WHERE object_type = $1 AND record_id = ANY($2::text[])
 UNION ALL

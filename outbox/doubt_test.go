@@ -32,7 +32,7 @@ func TestOneRecordOneRow(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	with := func(record string) Settlement {
-		return Settlement{Status: Created, RecordID: record, Errors: []Error{{Message: "whole"}}}
+		return Settlement{Status: Created, RecordID: record, Errors: []Error{{Message: "expanded"}}}
 	}
 	settleOne := func(id string, st Settlement) error {
 		settle(t, s, intend(t, s, id), retry, id)
@@ -50,17 +50,17 @@ func TestOneRecordOneRow(t *testing.T) {
 	a := intend(t, s, "c")
 	a.ObjectType = "other"
 	exec(t, s, `UPDATE event SET object_type = 'other' WHERE event_id = 'c'`)
-	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 1}, []Settlement{{EventID: "c", Status: Created, RecordID: "1", Errors: []Error{{Message: "whole"}}}}))
+	ok(t, s.Batches.Settle(t.Context(), a.ID, Call{Created: 1}, []Settlement{{EventID: "c", Status: Created, RecordID: "1", Errors: []Error{{Message: "expanded"}}}}))
 }
 
-// Whose a record is: of rows that are whole, and of compact ones, by the time of their call.
+// Whose a record is: of rows that are expanded, and of compact ones, by the time of their call.
 func TestClaimed(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	settle(t, s, intend(t, s, "bare"), created, "bare")
-	a := intend(t, s, "whole")
-	settle(t, s, a, Settlement{Status: Created, RecordID: "r", Errors: []Error{{Message: "whole"}}}, "whole")
-	want(t, s, `SELECT event_id, status FROM event ORDER BY 1`, "bare -", "whole created")
+	settle(t, s, intend(t, s, "compact"), created, "compact")
+	a := intend(t, s, "expanded")
+	settle(t, s, a, Settlement{Status: Created, RecordID: "r", Errors: []Error{{Message: "expanded"}}}, "expanded")
+	want(t, s, `SELECT event_id, status FROM event ORDER BY 1`, "compact -", "expanded created")
 	now := time.Now()
 	look := func(from, to time.Time, ids ...string) map[string]string {
 		t.Helper()
@@ -73,22 +73,22 @@ func TestClaimed(t *testing.T) {
 		return got
 	}
 	at := func(ago time.Duration) time.Time { return now.Add(-ago) }
-	both := map[string]string{"r-bare": "bare", "r-whole": "whole"}
+	both := map[string]string{"r-compact": "compact", "r-expanded": "expanded"}
 	for name, c := range map[string]struct{ got, want map[string]string }{
-		"about then":      {look(at(time.Minute), at(-time.Minute), "r-bare", "r-whole", "nobody's"), both},
-		"at any time":     {look(time.Time{}, time.Time{}, "r-bare"), map[string]string{"r-bare": "bare"}},
-		"at another time": {look(at(time.Hour), at(time.Minute), "r-bare", "r-whole"), map[string]string{"r-whole": "whole"}},
+		"about then":      {look(at(time.Minute), at(-time.Minute), "r-compact", "r-expanded", "nobody's"), both},
+		"at any time":     {look(time.Time{}, time.Time{}, "r-compact"), map[string]string{"r-compact": "compact"}},
+		"at another time": {look(at(time.Hour), at(time.Minute), "r-compact", "r-expanded"), map[string]string{"r-expanded": "expanded"}},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
 	several, err := s.Records.Claimed(t.Context(), objectType, []Claim{
-		{"x", at(time.Hour), at(50 * time.Minute)}, {"r-bare", at(time.Minute), at(-time.Second)},
+		{"x", at(time.Hour), at(50 * time.Minute)}, {"r-compact", at(time.Minute), at(-time.Second)},
 		{"y", at(30 * time.Second), at(-time.Minute)}, {"z", at(55 * time.Minute), at(54 * time.Minute)},
 	})
 	ok(t, err)
-	if diff := cmp.Diff(map[string]string{"r-bare": "bare"}, several); diff != "" {
+	if diff := cmp.Diff(map[string]string{"r-compact": "compact"}, several); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -117,7 +117,7 @@ func TestRivals(t *testing.T) {
 	put("done", Settlement{Status: Created, RecordID: "1"})
 	intendWith(t, s, "p", map[string]string{"calling": "this has SAME", "calling with another": "this has not"})
 	put("lost", retry)
-	claimIDs(t, s, newAttempt(), Retry) // calling once more: its row is whole
+	claimIDs(t, s, newAttempt(), Retry) // calling once more: its row is expanded
 	mine := Settlement{Status: Unknown, InDoubt: true, IDProperty: "p"}
 	put("mine", mine)
 
@@ -151,11 +151,11 @@ func TestAskedByWhatWasSent(t *testing.T) {
 		ok(t, err)
 	}
 	want(t, s, `SELECT event_id, status, id_property FROM event ORDER BY 1`, "lost unknown old_id", "sent anew unknown event_id", "with another unknown -")
-	bare := intendWith(t, s, "event_id", map[string]string{"bare": "4"})
-	endLease(t, s, bare.ID)
+	compact := intendWith(t, s, "event_id", map[string]string{"compact": "4"})
+	endLease(t, s, compact.ID)
 	_, err := s.Leases.Expire(t.Context(), 10, 0, 0)
 	ok(t, err)
-	want(t, s, `SELECT status, id_property FROM event WHERE event_id = 'bare'`, "unknown event_id")
+	want(t, s, `SELECT status, id_property FROM event WHERE event_id = 'compact'`, "unknown event_id")
 	parent := intendWith(t, s, "event_id", map[string]string{"x": "5", "y": "6"})
 	child := NewAttemptID()
 	ok(t, s.Batches.Split(t.Context(), parent.ID, child, []string{"x"}, time.Hour))

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Attempts with their payloads, whose rows are bare.
+// Attempts with their payloads, whose rows are compact.
 const openAttempts = `
 INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs, payloads, id_property)
 SELECT a.id, 'create', a.object_type, a.worker, now() + a.lease * interval '1 microsecond',
@@ -24,7 +24,7 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int8[], $5::int[], $6::int[]
   AS a(id, object_type, worker, lease, first, last, id_property)`
 
 // The rows come in the order of event ids: that keeps two workers with overlapping batches from waiting for each other.
-const insertBare = `
+const insertCompact = `
 INSERT INTO event (event_id, object_type, content_hash, attempt_id, nth, stream, stream_seq)
 SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bytea[]), unnest($4::uuid[]), unnest($5::int[]), unnest($6::text[]), unnest($7::int8[])`
 
@@ -33,7 +33,7 @@ INSERT INTO attempt AS a (id, kind, object_type, worker, lease_until, event_ids,
 VALUES ($1, 'create', $2, $3, now() + $4::interval, $5::text[], cardinality($5::text[]), nullif($6, ''))
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until WHERE a.state = 'open'`
 
-// Nothing goes under an attempt that was closed meanwhile. The order is that of insertBare.
+// Nothing goes under an attempt that was closed meanwhile. The order is that of insertCompact.
 const insertSending = `
 INSERT INTO event (event_id, object_type, status, payload, content_hash, attempt_id, stream, stream_seq)
 SELECT u.event_id, $2, 'sending', u.payload, u.hash, $1, u.stream, u.seq
@@ -143,7 +143,7 @@ func openingOf(group []*intent, first, last []int, rows []compactRow) pgwire.Sta
 
 func insertionOf(rows []compactRow) pgwire.Statement {
 	n := len(rows)
-	return pgwire.Statement{SQL: insertBare, Params: []pgwire.Param{
+	return pgwire.Statement{SQL: insertCompact, Params: []pgwire.Param{
 		pgwire.TextArray(n, func(i int) string { return rows[i].ID }),
 		pgwire.TextArray(n, func(i int) string { return rows[i].attempt.ObjectType }),
 		pgwire.ByteaArray(n, func(i int) []byte { return rows[i].ContentHash[:] }),

@@ -88,15 +88,15 @@ func (s *Leases) RenewAll(ctx context.Context, ids []uuid.UUID, lease time.Durat
 	return open, nil
 }
 
-// Rows that are to go ways of their own are made whole, all of the attempt's at once.
-const unfold = `
-WITH folded AS (
+// Rows that are to go ways of their own are expanded, all of the attempt's at once.
+const expand = `
+WITH compact AS (
   SELECT id, event_ids, payloads FROM attempt WHERE id = $1 AND state = 'open' AND payloads IS NOT NULL AND event_ids && $2::text[] FOR UPDATE),
-whole AS (
+expanded AS (
   UPDATE event o SET status = 'sending', payload = u.payload, nth = NULL
-  FROM folded, unnest(folded.event_ids, folded.payloads) AS u(event_id, payload)
-  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = folded.id AND o.status IS NULL)
-UPDATE attempt a SET payloads = NULL FROM folded WHERE a.id = ANY (ARRAY[folded.id])`
+  FROM compact, unnest(compact.event_ids, compact.payloads) AS u(event_id, payload)
+  WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = compact.id AND o.status IS NULL)
+UPDATE attempt a SET payloads = NULL FROM compact WHERE a.id = ANY (ARRAY[compact.id])`
 
 const split = `
 WITH parent AS (
@@ -118,7 +118,7 @@ FROM parent, moved GROUP BY parent.id, parent.object_type, parent.worker, parent
 // ErrLeaseLost means that nothing was changed.
 func (s *Batches) Split(ctx context.Context, parent, child uuid.UUID, eventIDs []string, lease time.Duration) error {
 	var b pgx.Batch // one transaction, one round trip
-	b.Queue(unfold, parent, eventIDs)
+	b.Queue(expand, parent, eventIDs)
 	b.Queue(split, parent, child, eventIDs, lease)
 	r := s.pool.SendBatch(ctx, &b)
 	_, err := r.Exec()

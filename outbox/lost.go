@@ -94,7 +94,7 @@ func (s *Batches) NewInDoubt(ctx context.Context) (until time.Time, err error) {
 	return until, nil
 }
 
-// The order is that of insertBare.
+// The order is that of insertCompact.
 const insertInDoubt = `
 INSERT INTO event (event_id, object_type, status, payload, content_hash, stream, stream_seq, error,
   in_doubt, misses, id_property, next_attempt_at)

@@ -22,9 +22,9 @@ func TestAccept(t *testing.T) {
 	if fresh != 3 || !cmp.Equal(reused, []int{4}) {
 		t.Errorf("%d are fresh, %v reused", fresh, reused)
 	}
-	rows := `SELECT event_id, coalesce(status, 'bare'), id_property, in_doubt, misses, attempts,
+	rows := `SELECT event_id, coalesce(status, 'compact'), id_property, in_doubt, misses, attempts,
 		next_attempt_at <= now() FROM event ORDER BY 1`
-	kept := []string{"a bare - f - 0 -", "b unknown event_id t 0 0 t", "c unknown event_id t 0 0 t", "d unknown - t 0 0 t"}
+	kept := []string{"a compact - f - 0 -", "b unknown event_id t 0 0 t", "c unknown event_id t 0 0 t", "d unknown - t 0 0 t"}
 	want(t, s, rows, kept...)
 	fresh, reused, err = s.Batches.Accept(t.Context(), list, nil) // as after an answer that was lost
 	ok(t, err)

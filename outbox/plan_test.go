@@ -10,10 +10,10 @@ import (
 
 // statements are all that run on tables which grow, with how many parameters each takes.
 var statements = map[string]string{
-	"openAttempts": openAttempts, "insertBare": insertBare, "insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
+	"openAttempts": openAttempts, "insertCompact": insertCompact, "insertAttempt": insertAttempt, "insertSending": insertSending, "selectStanding": selectStanding, "insertDead": insertDead,
 	"closeAttempts": closeAttempts, "settleErrors": settleErrors, "settleCreated": settleCreated, "settleOthers": settleOthers,
 	"selectDue": selectDue, "claimedBefore": claimedBefore, "claimRetry": claimRetry, "claimUnknown": claimUnknown, "park": park,
-	"expire": expireAttempts, "renew": renew, "unfold": unfold, "split": split, "outstanding": outstanding, "replayDead": replayDead,
+	"expire": expireAttempts, "renew": renew, "expand": expand, "split": split, "outstanding": outstanding, "replayDead": replayDead,
 	"rivals": rivals, "claimed": claimed,
 	"endAged": endAged, "giveUp": giveUp,
 }

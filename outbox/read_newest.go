@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A list by time goes by when events came. Compact rows came when their call began; whole ones have indexes, but for those
+// A list by time goes by when events came. Compact rows came when their call began; expanded ones have indexes, but for those
 // that were discarded, which the audit names.
 
 // place is where a row stands in a list by time.
@@ -49,11 +49,11 @@ var newestOf = map[Status][]string{
 const (
 	// The calls of compact rows, the last first, from one on.
 	newestCalls = `
-SELECT id, started_at FROM attempt WHERE bare IS NOT NULL AND ($1 = '' OR object_type = $1)
+SELECT id, started_at FROM attempt WHERE compact_ids IS NOT NULL AND ($1 = '' OR object_type = $1)
   AND started_at >= $2 AND started_at < $3 AND ($4::timestamptz IS NULL OR (started_at, id) < ($4, $5))
 ORDER BY started_at DESC, id DESC LIMIT $6`
-	newestBare = `
-SELECT e.event_id, e.received_at FROM attempt a CROSS JOIN LATERAL unnest(a.bare) AS held
+	newestCompact = `
+SELECT e.event_id, e.received_at FROM attempt a CROSS JOIN LATERAL unnest(a.compact_ids) AS held
 JOIN event e ON e.event_id = ANY (ARRAY[held]) AND e.status IS NULL AND e.attempt_id = a.id
 WHERE a.id = ANY($1::uuid[]) AND ($2 = '' OR (e.received_at, e.event_id) < ($3, $2))
 ORDER BY e.received_at DESC, e.event_id DESC`
@@ -95,11 +95,11 @@ func (s *Reader) byTime(ctx context.Context, f ListFilter) (ids []string, err er
 		}
 	}
 	if f.Status == "" || f.Status == Created {
-		bare, err := s.bareByTime(ctx, f, from)
+		compact, err := s.compactByTime(ctx, f, from)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, bare...)
+		list = append(list, compact...)
 	}
 	// A row that went on between two of the questions may be there twice.
 	slices.SortFunc(list, func(a, b place) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(b.id, a.id)) })
@@ -109,8 +109,8 @@ func (s *Reader) byTime(ctx context.Context, f ListFilter) (ids []string, err er
 	return ids[:min(len(ids), f.Limit+1)], nil
 }
 
-// bareByTime looks at calls until they have given as many rows as are wanted.
-func (s *Reader) bareByTime(ctx context.Context, f ListFilter, from time.Time) (list []place, err error) {
+// compactByTime looks at calls until they have given as many rows as are wanted.
+func (s *Reader) compactByTime(ctx context.Context, f ListFilter, from time.Time) (list []place, err error) {
 	until := f.Until
 	if f.After != "" {
 		until = minTime(until, from.Add(time.Microsecond)) // the call of the place itself has more
@@ -134,7 +134,7 @@ func (s *Reader) bareByTime(ctx context.Context, f ListFilter, from time.Time) (
 			return nil, err
 		}
 		for part := range slices.Chunk(calls, 100) {
-			rows, err := s.pool.Query(ctx, newestBare, planAnew, part, text(f.After), from)
+			rows, err := s.pool.Query(ctx, newestCompact, planAnew, part, text(f.After), from)
 			if err != nil {
 				return nil, err
 			}

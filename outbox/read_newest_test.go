@@ -16,7 +16,7 @@ func TestListByTime(t *testing.T) {
 	fill(t, s)
 	exec(t, s, `INSERT INTO operator_action (operator, action, events) VALUES ('a', 'discard', 2)`)
 	exec(t, s, `INSERT INTO operator_action_event (event_id, action_id) SELECT event_id, 1 FROM event WHERE status = 'discarded'`)
-	// Calls that went well, whose rows are bare, and one row of them that was made whole; moments apart.
+	// Calls that went well, whose rows are compact, and one row of them that was expanded; moments apart.
 	for n := range 7 {
 		a := newAttempt()
 		ids := []string{fmt.Sprint("x", n, "a"), fmt.Sprint("x", n, "b"), fmt.Sprint("x", n, "c")}

@@ -46,7 +46,7 @@ const sweepEvents = `
 WITH gone AS (
   DELETE FROM event WHERE ctid >= $1 AND ctid < $2 AND status = 'created' AND updated_at < now() - $3::interval
   RETURNING event_id),
-bare AS (
+compact AS (
   DELETE FROM event e USING attempt a WHERE e.ctid >= $1 AND e.ctid < $2 AND e.status IS NULL
     AND a.id = ANY (ARRAY[e.attempt_id]) AND a.closed_at < now() - $3::interval
   RETURNING 1),
@@ -54,17 +54,17 @@ forgotten AS (
   DELETE FROM outbox_error e USING gone WHERE e.event_id = ANY (ARRAY[gone.event_id])),
 unedited AS (
   DELETE FROM outbox_revision r USING gone WHERE r.event_id = ANY (ARRAY[gone.event_id]))
-SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM bare)`
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM compact)`
 
-// An attempt stays for as long as a row is bare, and without its arrays for as long as an error names it.
+// An attempt stays for as long as a row is compact, and without its arrays for as long as an error names it.
 const sweepAttempts = `
 WITH old AS (
   SELECT a.id, EXISTS (SELECT FROM outbox_error e WHERE e.attempt_id = ANY (ARRAY[a.id])) AS named FROM attempt a
   WHERE a.ctid >= $1 AND a.ctid < $2 AND a.closed_at < now() - $3::interval
-    AND NOT EXISTS (SELECT FROM event e WHERE e.event_id = ANY (a.bare) AND e.attempt_id = a.id AND e.status IS NULL)),
+    AND NOT EXISTS (SELECT FROM event e WHERE e.event_id = ANY (a.compact_ids) AND e.attempt_id = a.id AND e.status IS NULL)),
 lighter AS (
-  UPDATE attempt a SET bare = NULL, record_ids = NULL, record_urls = NULL
-  FROM old WHERE a.id = ANY (ARRAY[old.id]) AND old.named AND a.bare IS NOT NULL),
+  UPDATE attempt a SET compact_ids = NULL, record_ids = NULL, record_urls = NULL
+  FROM old WHERE a.id = ANY (ARRAY[old.id]) AND old.named AND a.compact_ids IS NOT NULL),
 gone AS (
   DELETE FROM attempt a USING old WHERE a.id = ANY (ARRAY[old.id]) AND NOT old.named RETURNING 1)
 SELECT count(*) FROM gone`

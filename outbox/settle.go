@@ -20,9 +20,9 @@ import (
 // id. It returns the attempts that it closed.
 //
 // The compact rows of an attempt are settled by what is written to the attempt itself; those of them that have no record id here
-// are made whole, for the statements that follow. Their payloads come from the attempt as it was when the statement began: it may
-// have waited for a Renew since, which leaves them alone. Unfold does not; rows that it made whole meanwhile still look bare then, and
-// are settled as the whole ones that they are.
+// are expanded, for the statements that follow. Their payloads come from the attempt as it was when the statement began: it may
+// have waited for a Renew since, which leaves them alone. Expand does not; rows that it expanded meanwhile still look compact then, and
+// are settled as the expanded ones that they are.
 //
 // A closed attempt that still holds rows, because the settlements are not of just these, in the order of their ids, breaks a
 // constraint. A read is no attempt to create: only a call that was under way, 'sending', counts.
@@ -30,7 +30,7 @@ const closeAttempts = `
 WITH closed AS (
   UPDATE attempt a SET state = 'settled', closed_at = now(),
     event_ids = CASE WHEN a.event_ids <> ($11::text[])[c.first:c.last] THEN a.event_ids END, payloads = NULL,
-    bare = CASE WHEN a.payloads IS NOT NULL THEN a.event_ids END,
+    compact_ids = CASE WHEN a.payloads IS NOT NULL THEN a.event_ids END,
     record_ids = CASE WHEN a.payloads IS NOT NULL THEN ($12::text[])[c.first:c.last] END,
     record_urls = CASE WHEN a.payloads IS NOT NULL AND array_remove(($13::text[])[c.first:c.last], NULL) <> '{}' THEN ($13::text[])[c.first:c.last] END,
     followed = ` + ifFollowed + ` a.event_ids END, created = c.created, rejected = c.rejected,
@@ -39,8 +39,8 @@ WITH closed AS (
   FROM unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[], $9::text[], $10::text[], $14::bool[])
     AS c(id, first, last, created, rejected, not_applied, unknown, status, correlation, detail, success)
   WHERE a.id = ANY (ARRAY[c.id]) AND a.state = 'open'
-  RETURNING a.id, c.first, c.last, a.bare IS NOT NULL AS bare, array_position(a.record_ids, NULL) IS NOT NULL AS partly),
-whole AS (
+  RETURNING a.id, c.first, c.last, a.compact_ids IS NOT NULL AS compact, array_position(a.record_ids, NULL) IS NOT NULL AS partly),
+expanded AS (
   UPDATE event o SET status = 'sending', payload = u.payload, nth = NULL
   FROM closed c JOIN attempt a ON a.id = ANY (ARRAY[c.id]),
     unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last], a.payloads) AS u(event_id, record_id, payload)
@@ -50,7 +50,7 @@ created AS (
     attempts = o.attempts + (coalesce(o.status, 'sending') = 'sending')::int, next_attempt_at = NULL, misses = NULL, untold = NULL,
     reason = NULL, error = NULL, fingerprint = NULL, updated_at = now()
   FROM closed c, unnest(($11::text[])[c.first:c.last], ($12::text[])[c.first:c.last], ($13::text[])[c.first:c.last]) AS u(event_id, record_id, url)
-  WHERE NOT c.bare AND u.record_id IS NOT NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id
+  WHERE NOT c.compact AND u.record_id IS NOT NULL AND o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = c.id
     AND coalesce(o.status, 'sending') IN ('sending', 'unknown'))
 SELECT id FROM closed`
 

@@ -24,7 +24,7 @@ const v7 = `(lpad(to_hex((extract(epoch FROM at) * 1000)::int8), 12, '0') || '7'
 
 // Rows lie in the table in the order of their time, as inserts leave them, in pages as full as fillfactor lets them be: those
 // of a table that is vacuumed now and then, and so used to the full. They are from 30 days to one day old.
-// Their calls were of a hundred each: created rows are bare.
+// Their calls were of a hundred each: created rows are compact.
 const loadRows = `
 WITH numbered AS (
   SELECT n, (n - 1) / 100 AS call, now() - interval '30 days' + interval '29 days' * (n::float8 / $3::int8) AS at, n %% ($3::int8 / $4::int8) = 0 AS dead
@@ -41,7 +41,7 @@ loaded AS (
   FROM numbered JOIN called USING (call) ORDER BY n
   RETURNING event_id, status, attempt_id, stream_seq)
 INSERT INTO attempt (id, kind, object_type, worker, state, lease_until, inputs, created, rejected, not_applied, unknown, http_status, success,
-  started_at, closed_at, bare, record_ids, record_urls)
+  started_at, closed_at, compact_ids, record_ids, record_urls)
 SELECT called.id, 'create', 'contracts', 'loaded', 'settled', ended, count(*), count(*) FILTER (WHERE status IS NULL), count(status), 0, 0, 201, true,
   ended, ended, array_agg(event_id ORDER BY stream_seq), array_agg(CASE WHEN status IS NULL THEN (171591000198 + stream_seq)::text END ORDER BY stream_seq),
   array_agg(CASE WHEN status IS NULL THEN 'https://app.hubspot.com/contacts/1234567/record/0-1/' || 171591000198 + stream_seq END ORDER BY stream_seq)
