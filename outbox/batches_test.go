@@ -48,8 +48,8 @@ func TestParameters(t *testing.T) {
 	}
 }
 
-// A pipeline that nobody waits for any longer ends at once, and so does the server's work on it: a lock that somebody holds would have
-// sessions pile up.
+// A pipeline that nobody waits for any longer ends at once, and so does the server's work on it: a lock that somebody
+// holds would have sessions pile up.
 func TestPipelineEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := openAt(t, outboxtest.New(t), 1)

@@ -32,16 +32,17 @@ INSERT INTO breaker (object_type, call, reason, inputs) SELECT u.object_type, $1
 FROM unnest($2::text[], $3::int[]) AS u(object_type, inputs)
 WHERE EXISTS (SELECT FROM breaker f WHERE f.object_type = u.object_type) ON CONFLICT DO NOTHING`
 
-// forgetWeighed removes what no window holds, and windows without a rejection. What others remove already is left to them.
+// forgetWeighed removes what no window holds, and windows without a rejection. What others remove already is left to
+// them.
 const forgetWeighed = `
 DELETE FROM breaker WHERE id IN (
   SELECT f.id FROM breaker f JOIN (
     SELECT id, before >= $2::bigint OR NOT bool_or(reason <> '' AND before < $2::bigint) OVER (PARTITION BY object_type) AS old
     FROM ` + window + `) w ON f.id = ANY (ARRAY[w.id]) WHERE w.old ORDER BY f.id FOR UPDATE OF f SKIP LOCKED)`
 
-// RecordOutcomes adds what became of a call's inputs, and of those that came before it and were not rejected, to the window of the last so
-// many inputs of an object type. It tells the reason for which most in the window were rejected, and how many. It may be called
-// again with the same call, which adds nothing.
+// RecordOutcomes adds what became of a call's inputs, and of those that came before it and were not rejected, to the
+// window of the last so many inputs of an object type. It tells the reason for which most in the window were rejected,
+// and how many. It may be called again with the same call, which adds nothing.
 func (s *Breaker) RecordOutcomes(ctx context.Context, objectType string, call uuid.UUID, others int, rejected map[string]int, size int) (reason string, n int, err error) {
 	var reasons []string
 	var inputs []int32
@@ -66,8 +67,8 @@ func (s *Breaker) RecordOutcomes(ctx context.Context, objectType string, call uu
 	return reason, n, nil
 }
 
-// RecordSuccesses adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them are
-// nothing. It may be called again with the same call.
+// RecordSuccesses adds inputs that were not rejected, by object type, to the windows that hold rejections; 0 of them
+// are nothing. It may be called again with the same call.
 func (s *Breaker) RecordSuccesses(ctx context.Context, call uuid.UUID, others map[string]int, size int) error {
 	var types []string
 	var inputs []int32

@@ -17,8 +17,8 @@ type Due struct {
 	Retry, Unknown bool
 }
 
-// dueTypes begins a statement with the object types that have `retry` or `unknown` rows: a loose index scan, one step per object type,
-// however many rows there are. A last row of each is null.
+// dueTypes begins a statement with the object types that have `retry` or `unknown` rows: a loose index scan, one step
+// per object type, however many rows there are. A last row of each is null.
 const dueTypes = `
 WITH RECURSIVE retry AS (
   (SELECT object_type FROM event WHERE next_attempt_at IS NOT NULL AND misses IS NULL ORDER BY object_type LIMIT 1)
@@ -74,8 +74,8 @@ WITH claimed AS MATERIALIZED (
 SELECT * FROM claimed ORDER BY event_id`
 
 // A claimed row is under its attempt alone, and not due until that is closed. What is written for each status: whether
-// misses is null (see the indexes), what the row becomes, and the attempt's kind. Rows that are asked about go together only if they are
-// asked about by the same property; one of which a question told nothing goes alone.
+// misses is null (see the indexes), what the row becomes, and the attempt's kind. Rows that are asked about go together
+// only if they are asked about by the same property; one of which a question told nothing goes alone.
 const claim = `
 WITH due AS (
   SELECT event_id, octet_length(payload) AS bytes, next_attempt_at, id_property, untold FROM event
@@ -103,10 +103,10 @@ var (
 		"coalesce(untold, first_value(untold) OVER w) IS NULL AND id_property IS NOT DISTINCT FROM first_value(id_property) OVER w")
 )
 
-// Claim takes up to limit rows (and about maxBytes of payload, but at least one row) of an object type that are due in this
-// status under the attempt a, the longest due first. They are returned in the order of event ids. Claimed Retry rows
-// become `sending`, for a create call; claimed Unknown rows stay so, for a read, and are asked about by the same property. No rows means that nothing is due any
-// more; then there is no attempt either.
+// Claim takes up to limit rows (and about maxBytes of payload, but at least one row) of an object type that are due in
+// this status under the attempt a, the longest due first. They are returned in the order of event ids. Claimed Retry
+// rows become `sending`, for a create call; claimed Unknown rows stay so, for a read, and are asked about by the same
+// property. No rows means that nothing is due any more; then there is no attempt either.
 func (s *Schedule) Claim(ctx context.Context, a Attempt, status Status, limit, maxBytes int) ([]Row, error) {
 	var sql string
 	switch status {
@@ -182,9 +182,9 @@ type Resend struct {
 	Waits    []time.Duration // with n attempts, after a random time of up to Waits[n], or the last of them; none: at once
 }
 
-// Park ends the doubt of up to limit due `unknown` rows of an object type that can be asked about by nothing, and returns how many of
-// them are dead now, for a person to decide, and how many are to be sent again, as possible duplicates. With resend nil,
-// none are.
+// Park ends the doubt of up to limit due `unknown` rows of an object type that can be asked about by nothing, and
+// returns how many of them are dead now, for a person to decide, and how many are to be sent again, as possible
+// duplicates. With resend nil, none are.
 func (s *Schedule) Park(ctx context.Context, objectType string, resend *Resend, limit int) (dead, again int, err error) {
 	var r Resend
 	if resend != nil {

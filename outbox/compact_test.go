@@ -12,8 +12,8 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// A row is compact while it stands as its call does, and expanded from the moment that anything else becomes of it, with its
-// payload.
+// A row is compact while it stands as its call does, and expanded from the moment that anything else becomes of it,
+// with its payload.
 func TestRowsAreBareUntilTheyGoAnotherWay(t *testing.T) {
 	t.Parallel()
 	const tables = `

@@ -15,12 +15,13 @@ type Vault struct{ pool *Pool }
 // errUnchanged rolls a transaction back that came to its end.
 var errUnchanged = errors.New("unchanged")
 
-// ChangeSecret shows what is kept under a name, nil if nothing is, and its age by the database's clock, and keeps what change
-// makes of it. From before the one to after the other nobody else of the fleet is shown it: they wait, or until their ctx ends.
-// When change returns nil, or an error, which ChangeSecret returns as it is, all stays as it was.
+// ChangeSecret shows what is kept under a name, nil if nothing is, and its age by the database's clock, and keeps what
+// change makes of it. From before the one to after the other nobody else of the fleet is shown it: they wait, or until
+// their ctx ends. When change returns nil, or an error, which ChangeSecret returns as it is, all stays as it was.
 //
-// What change returned is durable only when ChangeSecret has returned without error. After an error of the database it may be or
-// not be: what is kept is shown to the next who asks. change is called once; a connection is taken for as long as it runs.
+// What change returned is durable only when ChangeSecret has returned without error. After an error of the database it
+// may be or not be: what is kept is shown to the next who asks. change is called once; a connection is taken for as
+// long as it runs.
 func (s *Vault) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error {
 	var refused error
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {

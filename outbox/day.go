@@ -2,8 +2,8 @@ package outbox
 
 import "time"
 
-// NextDay returns the first moment of the date after t's, where t is. That is 00:00, but where clocks go forward then: there the
-// day begins at 01:00.
+// NextDay returns the first moment of the date after t's, where t is. That is 00:00, but where clocks go forward then:
+// there the day begins at 01:00.
 func NextDay(t time.Time) time.Time {
 	today := dateOf(t)
 	for at := t; ; { // from one change of the clocks to the next

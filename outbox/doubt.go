@@ -107,8 +107,8 @@ type Claim struct {
 	From, To time.Time
 }
 
-// Compact rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be made a
-// join: so its list is hashed, and a record costs one look-up whatever the planner believes.
+// Compact rows are found by the time of their call, for attempts are named by the time. IN stands where it can't be
+// made a join: so its list is hashed, and a record costs one look-up whatever the planner believes.
 const claimed = `
 WITH named AS MATERIALIZED (
   SELECT a.id, k.record_id, k.event_id FROM unnest($3::uuid[], $4::uuid[]) AS r(first, last), attempt a,

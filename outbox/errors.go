@@ -114,3 +114,121 @@ func DenialOf(err error) Denial {
 	}
 	return NotDenied
 }
+
+// Fault is the kind of trouble that a database is in, as an error tells it. Its words are for people, and hold none of
+// the error's.
+type Fault string
+
+const (
+	Well     Fault = ""
+	Away     Fault = "away"      // nobody answers there
+	Starting Fault = "starting"  // or stops, or recovers
+	Hangs    Fault = "hangs"     // it was reached, and a statement was not done in time
+	Locked   Fault = "locked"    // somebody holds a lock on what is wanted
+	ReadOnly Fault = "read_only" // a standby, or set so
+	Full     Fault = "full"      // its disk is, or its memory
+	Crowded  Fault = "crowded"   // all of its connections are taken
+	Denied   Fault = "denied"    // it does not let us in, or not do what we want
+	Failing  Fault = "failing"   // it answers with another error
+)
+
+// FaultOf tells what an error of the database means; Well for none.
+func FaultOf(err error) Fault {
+	var answer *pgconn.PgError
+	switch {
+	case err == nil:
+		return Well
+	case errors.As(err, &answer):
+		return faultOfState(answer.Code)
+	case errors.Is(err, errNoWrites), errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrStandbyConnection):
+		return ReadOnly
+	case errors.As(err, new(*pgconn.ConnectError)):
+		return Away
+	case errors.Is(err, context.DeadlineExceeded):
+		return Hangs
+	case IsTransient(err):
+		return Away
+	}
+	return Failing
+}
+
+func faultOfState(code string) Fault {
+	switch code {
+	case readOnly:
+		return ReadOnly
+	case "53300":
+		return Crowded
+	case "55P03", "57014": // lock_timeout; statement_timeout, or a person cancelled it
+		return Locked
+	case denied:
+		return Denied
+	}
+	switch code[:min(2, len(code))] {
+	case "08":
+		return Away
+	case "28", "3D":
+		return Denied
+	case "53":
+		return Full
+	case "57":
+		return Starting
+	}
+	return Failing
+}
+
+// denied is the SQLSTATE of a missing right.
+const denied = "42501"
+
+// What says in words what is wrong, as what Postgres does: "takes no writes".
+func (f Fault) What() string {
+	switch f {
+	case Away:
+		return "does not answer"
+	case Starting:
+		return "starts, stops or recovers"
+	case Hangs:
+		return "takes too long to answer"
+	case Locked:
+		return "keeps us waiting for a lock"
+	case ReadOnly:
+		return "takes no writes"
+	case Full:
+		return "has no room left"
+	case Crowded:
+		return "has no connection left"
+	case Denied:
+		return "refuses us"
+	case Failing:
+		return "answers with errors"
+	}
+	return ""
+}
+
+// Do says what a person can do about it.
+func (f Fault) Do() string {
+	switch f {
+	case Away:
+		return "see that the server runs, and that --database-url is right and lets this machine in; " +
+			"all goes on by itself then"
+	case Starting:
+		return "wait a minute; if it lasts, read the server's log. All goes on by itself then"
+	case Hangs:
+		return "see what the server is at: type SELECT * FROM pg_stat_activity in psql; all goes on by itself then"
+	case Locked:
+		return "end who holds the lock: type SELECT pg_blocking_pids(pid), * FROM pg_stat_activity in psql, " +
+			"then SELECT pg_terminate_backend(PID)"
+	case ReadOnly:
+		return "give the primary's address in --database-url (target_session_attrs=read-write finds it), " +
+			"or take default_transaction_read_only back; all goes on by itself then"
+	case Full:
+		return "make room on the server's disk, or give it a larger one; all goes on by itself then. " +
+			"Remove no file of Postgres' by hand"
+	case Crowded:
+		return "raise max_connections, or run fewer workers or other clients; a worker has up to 12"
+	case Denied:
+		return "check user and password in --database-url, and type 'crmintake migrate up --roles' as the tables' owner"
+	case Failing:
+		return "do what the error says, or look for it in the server's log"
+	}
+	return ""
+}

@@ -12,7 +12,7 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-func TestMayPass(t *testing.T) {
+func TestIsTransient(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]bool{
 		"57P03": true, "57P01": true, "53300": true, "08006": true, "40001": true, "25006": true, "58030": true,
@@ -34,7 +34,7 @@ func TestMayPass(t *testing.T) {
 }
 
 // The same by what a real server, or none, answers to Open.
-func TestMayPassOpen(t *testing.T) {
+func TestIsTransientOpen(t *testing.T) {
 	t.Parallel()
 	good := outboxtest.New(t)
 	for name, c := range map[string]struct {
@@ -54,6 +54,66 @@ func TestMayPassOpen(t *testing.T) {
 			t.Errorf("%s: opened", name)
 		} else if IsTransient(err) != c.want {
 			t.Errorf("%s: %v, of %v", name, !c.want, err)
+		}
+	}
+}
+
+func TestFaultOf(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]Fault{
+		"25006": ReadOnly, "53100": Full, "53300": Crowded, "55P03": Locked, "57P01": Starting, "57P03": Starting,
+		"08006": Away,
+		"28P01": Denied, "3D000": Denied, "42501": Denied, "42P01": Failing, "58030": Failing, "": Failing,
+	} {
+		if got := FaultOf(fmt.Errorf("x: %w", &pgconn.PgError{Code: code})); got != want {
+			t.Errorf("SQLSTATE %q: %q, want %q", code, got, want)
+		}
+	}
+	for _, c := range []struct {
+		err  error
+		want Fault
+	}{
+		{nil, Well}, {context.DeadlineExceeded, Hangs}, {fmt.Errorf("x: %w", pgconn.ErrReadOnlyConnection), ReadOnly},
+		{fmt.Errorf("x: %w", errNoWrites), ReadOnly}, {errors.New("x"), Failing},
+	} {
+		if got := FaultOf(c.err); got != c.want {
+			t.Errorf("%v: %q, want %q", c.err, got, c.want)
+		}
+	}
+	for _, f := range []Fault{Away, Starting, Hangs, Locked, ReadOnly, Full, Crowded, Denied, Failing} {
+		if f.What() == "" || f.Do() == "" {
+			t.Errorf("%q has no words", f)
+		}
+	}
+}
+
+// The same by what a real server, or none, does.
+func TestFaultOfAServer(t *testing.T) {
+	t.Parallel()
+	good := outboxtest.New(t)
+	for name, c := range map[string]struct {
+		change func(*url.URL)
+		want   Fault
+	}{
+		"nobody listens": {func(u *url.URL) { u.Host = "127.0.0.1:1" }, Away},
+		"password":       {func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "wrong") }, Denied},
+		"database":       {func(u *url.URL) { u.Path = "/nowhere" }, Denied},
+		"takes no writes": {func(u *url.URL) {
+			q := u.Query()
+			q.Set("default_transaction_read_only", "on")
+			u.RawQuery = q.Encode()
+		}, ReadOnly},
+	} {
+		u, err := url.Parse(good)
+		ok(t, err)
+		c.change(u)
+		s, err := Open(t.Context(), u.String(), 1)
+		if err == nil {
+			err = s.Fleet.Heartbeat(t.Context(), "w", Capacity{Batch: 1}, Told{})
+			s.Close()
+		}
+		if got := FaultOf(err); got != c.want {
+			t.Errorf("%s: %q, want %q: %v", name, got, c.want, err)
 		}
 	}
 }

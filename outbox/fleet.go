@@ -89,8 +89,8 @@ INSERT INTO worker (name, batch_size, events_per_second, told) VALUES ($1, $3, $
 ON CONFLICT (name) DO UPDATE SET seen_at = now(), batch_size = excluded.batch_size,
   events_per_second = excluded.events_per_second, told = excluded.told`
 
-// Heartbeat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for people
-// and for counting.
+// Heartbeat says that a worker is there, what it could do, and what is in its way. No lease hangs on it: it is for
+// people and for counting.
 func (s *Fleet) Heartbeat(ctx context.Context, name string, c Capacity, told Told) error {
 	if _, err := s.pool.Exec(ctx, beat, text(name), forgotten, c.Batch, c.Rate, told); err != nil {
 		return fmt.Errorf("outbox: heartbeat: %w", err)

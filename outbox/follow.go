@@ -27,10 +27,10 @@ const (
 INSERT INTO follow AS f (one, until) VALUES (true, now() + $1::interval)
 ON CONFLICT (one) DO UPDATE SET until = greatest(f.until, excluded.until) RETURNING now()`
 
-	// What is visible once this was asked holds all that was committed under an earlier now(): whoever has such a now() and is
-	// not in the list of the active has ended. Where another role hides what it does, and against a transaction that is left
-	// open for hours, a bound that is far above what a worker's transaction takes has to do. The second is for those that
-	// have their now() and are not in the list yet.
+	// What is visible once this was asked holds all that was committed under an earlier now(): whoever has such a now()
+	// and is not in the list of the active has ended. Where another role hides what it does, and against a transaction
+	// that is left open for hours, a bound that is far above what a worker's transaction takes has to do. The second is
+	// for those that have their now() and are not in the list yet.
 	horizon = `
 SELECT greatest(least(now(), min(xact_start), CASE WHEN bool_or(query = '<insufficient privilege>') THEN now() - interval '1 minute' END),
   now() - interval '5 minutes') - interval '1 second'
@@ -42,10 +42,11 @@ FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'cli
 	followDead     = `SELECT event_id, dead_at FROM event WHERE dead_at IS NOT NULL AND dead_at >= $1 ORDER BY dead_at, event_id`
 )
 
-// Follow calls tell for what becomes of events from now on, in about the order in which it does, until ctx ends (then it
-// returns nil) or tell returns an error. began is called once when outcomes are noticed. A row is told each time that a call or
-// a read of it has ended, and when it becomes dead without one; what two of them in quick succession made of it is told once,
-// as it stands then. What persons do is not told. None is missed, but for a worker's commit that takes more than five minutes.
+// Follow calls tell for what becomes of events from now on, in about the order in which it does, until ctx ends (then
+// it returns nil) or tell returns an error. began is called once when outcomes are noticed. A row is told each time
+// that a call or a read of it has ended, and when it becomes dead without one; what two of them in quick succession
+// made of it is told once, as it stands then. What persons do is not told. None is missed, but for a worker's commit
+// that takes more than five minutes.
 //
 // Only f's Status and ObjectType count. While somebody follows, attempts keep the ids of their events.
 func (s *Reader) Follow(ctx context.Context, f ListFilter, began func(), tell func(Record) error) error {
@@ -61,7 +62,8 @@ func (s *Reader) Follow(ctx context.Context, f ListFilter, began func(), tell fu
 	return nil
 }
 
-// follower looks at the same stretch of time again until nothing can be added to it, and remembers what it has told of it.
+// follower looks at the same stretch of time again until nothing can be added to it, and remembers what it has told of
+// it.
 type follower struct {
 	read     *Reader
 	filter   ListFilter

@@ -9,16 +9,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// grouped commits requests together: what comes while others are being committed goes with the next commit. Under load a
-// commit's price, most of it a flush of the log, is shared by several batches; without, nobody waits.
+// grouped commits requests together: what comes while others are being committed goes with the next commit. Under load
+// a commit's price, most of it a flush of the log, is shared by several batches; without, nobody waits.
 type grouped[T any] struct {
-	// turn is held by who commits. Intents and outcomes share one: with a commit of either at once there were more and smaller
-	// groups, and an event cost Postgres 6.8 µs instead of 5.9; with two of each, 9.
+	// turn is held by who commits. Intents and outcomes share one: with a commit of either at once there were more and
+	// smaller groups, and an event cost Postgres 6.8 µs instead of 5.9; with two of each, 9.
 	turn *sync.Mutex
-	// aside holds a token for each that is done alone. They don't take the turn, for one may wait for a lock that somebody holds for long.
+	// aside holds a token for each that is done alone. They don't take the turn, for one may wait for a lock that
+	// somebody holds for long.
 	aside chan struct{}
-	// commit does all the requests in one transaction, or none of them, and waits for no lock for long. What it returns is told to each,
-	// unless it may be the fault of one of them.
+	// commit does all the requests in one transaction, or none of them, and waits for no lock for long. What it returns
+	// is told to each, unless it may be the fault of one of them.
 	commit func(ctx context.Context, group []T) error
 	// alone does one, after a group that could not be, and waits for locks.
 	alone func(ctx context.Context, one T) error
@@ -30,8 +31,8 @@ type grouped[T any] struct {
 	running bool
 }
 
-// groupMost and groupBytes bound a group. asideMost bounds how many are done alone at once: enough for one that waits not to keep the others
-// of its group, few enough to leave connections to all else.
+// groupMost and groupBytes bound a group. asideMost bounds how many are done alone at once: enough for one that waits
+// not to keep the others of its group, few enough to leave connections to all else.
 const (
 	groupMost  = 16
 	groupBytes = 4 << 20

@@ -166,7 +166,8 @@ func TestOneFaultIsNotTheOthers(t *testing.T) {
 	}
 }
 
-// While those wait that are done alone, what comes is committed, and whoever has no place aside gives up when it is time.
+// While those wait that are done alone, what comes is committed, and whoever has no place aside gives up when it is
+// time.
 func TestAsideIsNotInTheWay(t *testing.T) {
 	t.Parallel()
 	g := newGate()
@@ -232,8 +233,8 @@ func TestACommitEndsWhenNobodyWaits(t *testing.T) {
 	}
 }
 
-// A lock that somebody holds, on a batch that waits for its outcome or on an event that is to be sent, keeps no other from being intended
-// or settled.
+// A lock that somebody holds, on a batch that waits for its outcome or on an event that is to be sent, keeps no other
+// from being intended or settled.
 func TestALockHoldsUpOneOnly(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -267,9 +267,9 @@ WITH dead AS (
   RETURNING event_id, reason, error)
 INSERT INTO outbox_error (event_id, category, message) SELECT event_id, reason, error FROM dead`
 
-// InsertDead keeps events that can't be sent as dead letters. An id that is there already is left as it is: with the same
-// content it is the same event, in whatever status; those with other content are not kept, and their indexes returned,
-// sorted. They are to be buried again under another id. An id may be there twice: the first of them is kept.
+// InsertDead keeps events that can't be sent as dead letters. An id that is there already is left as it is: with the
+// same content it is the same event, in whatever status; those with other content are not kept, and their indexes
+// returned, sorted. They are to be buried again under another id. An id may be there twice: the first of them is kept.
 func (s *Batches) InsertDead(ctx context.Context, dead []DeadLetter) (reused []int, err error) {
 	known, err := s.formerly(ctx, len(dead), func(i int) *Event { return &dead[i].Event })
 	if err != nil {

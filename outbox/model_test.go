@@ -244,8 +244,8 @@ func (m *model) claim(t *rapid.T) {
 	}
 }
 
-// together are the due rows that may be asked about with those that were claimed: one alone of which a question told nothing, or all others
-// that are asked about by its property.
+// together are the due rows that may be asked about with those that were claimed: one alone of which a question told
+// nothing, or all others that are asked about by its property.
 func (m *model) together(t *rapid.T, due, claimed []string) (ids []string) {
 	if len(claimed) == 0 {
 		t.Fatalf("of %v none was claimed", due)

@@ -14,8 +14,8 @@ type Pauses struct{ pool *Pool }
 // Account is the pause of everything, in the place of an object type.
 const Account = "*"
 
-// Cause says who or what made a pause, and so what ends it: a trial call of one worker, or a person, who can end each. What persons do
-// is in package operator.
+// Cause says who or what made a pause, and so what ends it: a trial call of one worker, or a person, who can end each.
+// What persons do is in package operator.
 type Cause string
 
 const (
@@ -74,8 +74,8 @@ ON CONFLICT (object_type) DO UPDATE SET cause = excluded.cause, reason = exclude
 WHERE p.cause <> 'operator' AND excluded.cause <> 'breaker'
 RETURNING xmax = 0`
 
-// Pause pauses an object type, or the Account, until a trial after TrialIn succeeds. It reports whether it was not paused before. What a
-// person has paused stays as it is, whatever workers meet.
+// Pause pauses an object type, or the Account, until a trial after TrialIn succeeds. It reports whether it was not
+// paused before. What a person has paused stays as it is, whatever workers meet.
 func (s *Pauses) Begin(ctx context.Context, p Pause) (fresh bool, err error) {
 	err = s.pool.QueryRow(ctx, pause, p.ObjectType, p.Cause, text(p.Reason), text(p.By), p.TrialIn).Scan(&fresh)
 	if err != nil && err != pgx.ErrNoRows {
@@ -84,8 +84,8 @@ func (s *Pauses) Begin(ctx context.Context, p Pause) (fresh bool, err error) {
 	return fresh, nil
 }
 
-// Prolong is for a breaker's pause whose trial failed: the next is twice as long after this one as this one was after the one
-// before, which begins with wait, and at most so long. Any other pause stays as it is.
+// Prolong is for a breaker's pause whose trial failed: the next is twice as long after this one as this one was after
+// the one before, which begins with wait, and at most so long. Any other pause stays as it is.
 func (s *Pauses) Prolong(ctx context.Context, objectType, reason string, wait, most time.Duration) error {
 	_, err := s.pool.Exec(ctx, `
 UPDATE pause SET reason = $2, trials = trials + 1, trial_at = now() + least($3::interval * power(2, least(trials + 1, 20)), $4::interval)
@@ -108,8 +108,8 @@ SELECT EXISTS (SELECT FROM mine) OR NOT EXISTS (SELECT FROM pause WHERE object_t
 	return ok, nil
 }
 
-// TryNow brings forward the trials of all pauses that another credential may end: those ByCredential, and those of object types
-// ByAnswer, which may be for want of a scope.
+// TryNow brings forward the trials of all pauses that another credential may end: those ByCredential, and those of
+// object types ByAnswer, which may be for want of a scope.
 func (s *Pauses) TryNow(ctx context.Context) error {
 	if _, err := s.pool.Exec(ctx, `
 UPDATE pause SET trial_at = now() WHERE trial_at > now() AND (cause = 'credential' OR cause = 'answer' AND object_type <> $1)`, Account); err != nil {
@@ -118,8 +118,8 @@ UPDATE pause SET trial_at = now() WHERE trial_at > now() AND (cause = 'credentia
 	return nil
 }
 
-// Unpause begins each statement that ends a pause, $1, a person's too only if $2 is true; gone is its row. What was rejected before
-// says nothing about what comes now.
+// Unpause begins each statement that ends a pause, $1, a person's too only if $2 is true; gone is its row. What was
+// rejected before says nothing about what comes now.
 const Unpause = `
 WITH gone AS (DELETE FROM pause WHERE object_type = $1 AND ($2 OR cause <> 'operator') RETURNING *),
 forgotten AS (DELETE FROM breaker f USING gone WHERE f.object_type = ANY (ARRAY[gone.object_type]))

@@ -9,11 +9,12 @@ import (
 // ledger is the row of table quota: what was granted and what was learned. It decides without a clock or a database, so
 // that a test can put years of calls through it.
 //
-// Tokens are times at which a call may be made. They lie so that no time of the length window + margin holds more than the limit: a
-// margin's worth of lateness and of unequal ways to the CRM can't bring more than the limit into any window there. As long as less
-// than an eighth of the window is used, they are for now, so that a burst after a quiet time goes out at once; from there on they
-// are spread evenly: a larger burst would be paid for, a window later, by a time without calls. Then single calls that come late for any other reason find room, too: evenly spread, a window holds a percent less
-// than the limit.
+// Tokens are times at which a call may be made. They lie so that no time of the length window + margin holds more than
+// the limit: a margin's worth of lateness and of unequal ways to the CRM can't bring more than the limit into any
+// window there. As long as less than an eighth of the window is used, they are for now, so that a burst after a quiet
+// time goes out at once; from there on they are spread evenly: a larger burst would be paid for, a window later, by a
+// time without calls. Then single calls that come late for any other reason find room, too: evenly spread, a window
+// holds a percent less than the limit.
 type ledger struct {
 	calls        []time.Time // the times of the tokens, oldest first; some lie ahead
 	blockedUntil *time.Time
@@ -40,8 +41,9 @@ type ledger struct {
 	changedAt *time.Time // when it was last written, by the database's clock of then
 }
 
-// rewind keeps the ledger right when the database's clock was set back: all that it knows moves with the clock, as if no time had
-// passed since it was written. So no call seems to be longer ago than it is, and none is waited for longer than it takes.
+// rewind keeps the ledger right when the database's clock was set back: all that it knows moves with the clock, as if
+// no time had passed since it was written. So no call seems to be longer ago than it is, and none is waited for longer
+// than it takes.
 func (l *ledger) rewind(now time.Time) {
 	if l.changedAt != nil && l.changedAt.After(now) {
 		back := now.Sub(*l.changedAt)
@@ -71,12 +73,13 @@ func (l *ledger) values() []any {
 }
 
 const (
-	// tokenHorizon is how far ahead tokens are granted: a call that is known to be made needs no second question, and what is
-	// learned meanwhile comes too late for it.
+	// tokenHorizon is how far ahead tokens are granted: a call that is known to be made needs no second question, and
+	// what is learned meanwhile comes too late for it.
 	tokenHorizon = 500 * time.Millisecond
 	// burst is the part of a window that may be used at once.
 	burst = 8
-	// quicker is how much less than the even distance there may be between tokens: so times when nobody asked are caught up with.
+	// quicker is how much less than the even distance there may be between tokens: so times when nobody asked are
+	// caught up with.
 	quicker = 0.93
 	// Fewer calls of others than these are noise: ours arrive in another order than that of their tokens.
 	noise = 2
@@ -94,8 +97,8 @@ const (
 	longestWait = time.Minute
 )
 
-// margin is what a window is longer by than the CRM's: for calls that begin late, the first half, and that take longer than others to
-// arrive, the second. Of ten seconds it is an eightieth.
+// margin is what a window is longer by than the CRM's: for calls that begin late, the first half, and that take longer
+// than others to arrive, the second. Of ten seconds it is an eightieth.
 func (q Quota) margin() time.Duration {
 	return min(max(q.Window/80, 50*time.Millisecond), 500*time.Millisecond, q.Window/2)
 }

@@ -27,8 +27,8 @@ func (a arrivals) most(window time.Duration) (most int) {
 	return most
 }
 
-// Whatever workers ask for, and when, and however late each call is within what is allowed, no window of the CRM's holds more
-// than the limit.
+// Whatever workers ask for, and when, and however late each call is within what is allowed, no window of the CRM's
+// holds more than the limit.
 func TestLedgerNeverExceeds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -77,8 +77,8 @@ func TestLedgerNeverExceeds(t *testing.T) {
 	})
 }
 
-// The database's clock is set back, however far and often: calls go on after a window at most, and what passed unseen, and no window
-// of the CRM's, whose clock is another, holds more than the limit.
+// The database's clock is set back, however far and often: calls go on after a window at most, and what passed unseen,
+// and no window of the CRM's, whose clock is another, holds more than the limit.
 func TestLedgerWhenTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -377,8 +377,8 @@ func TestLedgerDaily(t *testing.T) {
 	}
 }
 
-// A day ends with the first moment of the next date, which is no 00:00 where clocks go forward then, and the first of two where
-// they go back.
+// A day ends with the first moment of the next date, which is no 00:00 where clocks go forward then, and the first of
+// two where they go back.
 func TestNextDay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ zone, now, want string }{

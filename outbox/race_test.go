@@ -19,8 +19,8 @@ func atOnce(all ...func()) {
 	wg.Wait()
 }
 
-// Workers whose batches overlap, each in an order of its own, don't wait for each other in a circle, and each event is one
-// worker's.
+// Workers whose batches overlap, each in an order of its own, don't wait for each other in a circle, and each event is
+// one worker's.
 func TestIntendAtOnce(t *testing.T) {
 	t.Parallel()
 	url := open(t).pool.Config().ConnString()

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A list by time goes by when events came. Compact rows came when their call began; expanded ones have indexes, but for those
-// that were discarded, which the audit names.
+// A list by time goes by when events came. Compact rows came when their call began; expanded ones have indexes, but for
+// those that were discarded, which the audit names.
 
 // place is where a row stands in a list by time.
 type place struct {

@@ -15,8 +15,8 @@ type QuotaState struct {
 	Account string   `json:"-"`
 	Calls   int      `json:"calls"`  // in any Window, as the last worker that asked was told
 	Window  Duration `json:"window"` // 0 if none has asked yet
-	// Effective of these are the fleet's: less what is reserved, what others use, and what caution takes. Used are those
-	// of the window that ends now, and Left what may be called at once; none while Blocked.
+	// Effective of these are the fleet's: less what is reserved, what others use, and what caution takes. Used are
+	// those of the window that ends now, and Left what may be called at once; none while Blocked.
 	Effective int `json:"effective"`
 	Used      int `json:"used"`
 	Others    int `json:"others"` // calls that other apps made in the window, as far as the answers' headers tell

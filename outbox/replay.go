@@ -15,15 +15,15 @@ type Replay struct {
 	EventID string
 	// Seen is the row's updated_at when it was decided on. A row that has changed since is left alone.
 	Seen time.Time
-	// AskBy is the id property by which the CRM is asked for the record before anything is sent; "" to send without asking. A row that
-	// knows the property of its last call is asked about by that.
+	// AskBy is the id property by which the CRM is asked for the record before anything is sent; "" to send without
+	// asking. A row that knows the property of its last call is asked about by that.
 	AskBy string
 	// PossibleDuplicate says that a record may exist; never taken back.
 	PossibleDuplicate bool
 }
 
-// A row's updated_at changes whenever the row does. What a row was dead for goes; the error's words stay until there are
-// others.
+// A row's updated_at changes whenever the row does. What a row was dead for goes; the error's words stay until there
+// are others.
 const replayDead = `
 UPDATE event o SET status = CASE WHEN u.ask IS NULL THEN 'retry' ELSE 'unknown' END, misses = CASE WHEN u.ask IS NOT NULL THEN 0 END,
   untold = NULL, id_property = CASE WHEN u.ask IS NOT NULL THEN coalesce(o.id_property, u.ask) END,

@@ -11,28 +11,30 @@ import (
 
 // Retention removes what was kept for long enough.
 //
-// Retention goes through each table like the hand of a clock, a step of some pages at a time, and comes round once in a part of
-// the time that rows are kept. A step reads its pages one after the other, and looks up by key what hangs on what is in them. To
-// come round 20 million rows in a day takes one such step of 1 MiB in some eight seconds.
+// Retention goes through each table like the hand of a clock, a step of some pages at a time, and comes round once in a
+// part of the time that rows are kept. A step reads its pages one after the other, and looks up by key what hangs on
+// what is in them. To come round 20 million rows in a day takes one such step of 1 MiB in some eight seconds.
 //
-// What was weighed against it: a B-tree on time costs every event 57 bytes of WAL, a tenth. A BRIN index costs
-// nothing, and tells nothing once the room of removed rows is used again, for its summaries only widen. A walk by key reads a
+// What was weighed against it: a B-tree on time costs every event 57 bytes of WAL, a tenth. A BRIN index costs nothing,
+// and tells nothing once the room of removed rows is used again, for its summaries only widen. A walk by key reads a
 // page for each row where ids are random. Partitions by time would have to be part of the primary key.
 type Retention struct{ pool *Pool }
 
 const (
 	sweepPages = 128 // in a step, up to 2,000 rows
-	// sweepRounds is how many times the hand comes round in the time that rows are kept, if it can: so a row stays for up to
-	// a thirtieth longer.
+	// sweepRounds is how many times the hand comes round in the time that rows are kept, if it can: so a row stays for
+	// up to a thirtieth longer.
 	sweepRounds = 30
-	// sweepRest is how long the hand rests after a step, in times that the step took: what there is to remove at once, when
-	// retention is new or kept rows were many, may cost the database a twentieth of one connection's work and no more.
+	// sweepRest is how long the hand rests after a step, in times that the step took: what there is to remove at once,
+	// when retention is new or kept rows were many, may cost the database a twentieth of one connection's work and no
+	// more.
 	sweepRest = 19
 	// sweepIdle bounds a rest, so that a shorter time to keep rows shows soon.
 	sweepIdle = time.Minute
 )
 
-// retentionCursor finds a relation's step, if it is due and nobody else is at it. The lock on its line is what makes it one worker's.
+// retentionCursor finds a relation's step, if it is due and nobody else is at it. The lock on its line is what makes it
+// one worker's.
 const retentionCursor = `
 SELECT page, pg_relation_size(relation::regclass) / current_setting('block_size')::bigint
 FROM retention WHERE relation = $1 AND due_at <= now() FOR UPDATE SKIP LOCKED`
@@ -76,10 +78,11 @@ type Swept struct {
 	Next     time.Duration // until the next step is due
 }
 
-// Sweep removes created rows that have been so for longer than keep, with their errors and what persons edited in them, and attempts that
-// were closed before that and of which no error is left; the audit of what persons did stays. It does the steps that are due, a MiB of a table at most, and nothing if none is:
-// workers may ask as often as they like, and together remove no faster than one. Dead and discarded rows stay, and so do the
-// errors and attempts that tell their story.
+// Sweep removes created rows that have been so for longer than keep, with their errors and what persons edited in them,
+// and attempts that were closed before that and of which no error is left; the audit of what persons did stays. It does
+// the steps that are due, a MiB of a table at most, and nothing if none is: workers may ask as often as they like, and
+// together remove no faster than one. Dead and discarded rows stay, and so do the errors and attempts that tell their
+// story.
 //
 // An event whose row is gone is a new one when it is delivered or published again.
 func (s *Retention) Sweep(ctx context.Context, keep time.Duration) (swept Swept, err error) {

@@ -89,8 +89,8 @@ func TestSweep(t *testing.T) {
 	intend(t, s, "created-1")
 }
 
-// A table of many steps is emptied of what is old and of nothing else, page by page, by workers that all ask at once; and no
-// step is done twice, or before it is due.
+// A table of many steps is emptied of what is old and of nothing else, page by page, by workers that all ask at once;
+// and no step is done twice, or before it is due.
 func TestSweepIsOneWorkers(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -139,8 +139,8 @@ FROM generate_series(1, 30000) n`)
 	want(t, s, `SELECT count(*), min(updated_at) > now() - interval '30 days' FROM outbox`, "20000 t")
 }
 
-// A step reads its own pages and nothing else, however large the tables are, and whatever the planner believed when they were
-// empty.
+// A step reads its own pages and nothing else, however large the tables are, and whatever the planner believed when
+// they were empty.
 func TestSweepReadsItsPages(t *testing.T) {
 	t.Parallel()
 	s := open(t)

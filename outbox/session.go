@@ -29,9 +29,9 @@ const readCommitted = `SET transaction_isolation = 'read committed'`
 // its synchronous standbys. remote_write and remote_apply stay: they are a decision about standbys, and the server's
 // own disk has it in any case.
 //
-// plannerSettings: each statement here finds its rows by a key, some hundred at most. The planner, which meets them first
-// when the tables are empty and keeps its plans while they grow, would read whole tables instead. (It would compile
-// what has no key, small tables, because of the price that this sets on them: hence jit.)
+// plannerSettings: each statement here finds its rows by a key, some hundred at most. The planner, which meets them
+// first when the tables are empty and keeps its plans while they grow, would read whole tables instead. (It would
+// compile what has no key, small tables, because of the price that this sets on them: hence jit.)
 //
 // It would also read a whole index, if a merge join could use its order. So statements join the tables by "id = ANY
 // (ARRAY[…])", which an index can look up and a merge can't use; and they look up an attempt by its id and "state =

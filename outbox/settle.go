@@ -15,17 +15,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// closeAttempts closes attempts and settles those of their created rows that have nothing but a record id and a url, which is
-// nearly all rows. Rows are touched only if their attempt was closed right here: those that Expire made `unknown` still carry its
-// id. It returns the attempts that it closed.
+// closeAttempts closes attempts and settles those of their created rows that have nothing but a record id and a url,
+// which is nearly all rows. Rows are touched only if their attempt was closed right here: those that Expire made
+// `unknown` still carry its id. It returns the attempts that it closed.
 //
-// The compact rows of an attempt are settled by what is written to the attempt itself; those of them that have no record id here
-// are expanded, for the statements that follow. Their payloads come from the attempt as it was when the statement began: it may
-// have waited for a Renew since, which leaves them alone. Expand does not; rows that it expanded meanwhile still look compact then, and
-// are settled as the expanded ones that they are.
+// The compact rows of an attempt are settled by what is written to the attempt itself; those of them that have no
+// record id here are expanded, for the statements that follow. Their payloads come from the attempt as it was when the
+// statement began: it may have waited for a Renew since, which leaves them alone. Expand does not; rows that it
+// expanded meanwhile still look compact then, and are settled as the expanded ones that they are.
 //
-// A closed attempt that still holds rows, because the settlements are not of just these, in the order of their ids, breaks a
-// constraint. A read is no attempt to create: only a call that was under way, 'sending', counts.
+// A closed attempt that still holds rows, because the settlements are not of just these, in the order of their ids,
+// breaks a constraint. A read is no attempt to create: only a call that was under way, 'sending', counts.
 const closeAttempts = `
 WITH closed AS (
   UPDATE attempt a SET state = 'settled', closed_at = now(),
@@ -93,8 +93,8 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::interval[], $7::
 WHERE o.event_id = ANY (ARRAY[u.event_id]) AND o.attempt_id = $1 AND o.status IN ('sending', 'unknown')` + closedHere
 
 // Settle commits what became of the rows of an attempt, and closes it. It must name every row that the attempt holds,
-// once, and no other, and the call's counts must add up to the rows that the attempt began with; else, as with any other
-// error, nothing is changed. ErrLeaseLost and ErrRecordTaken too mean that nothing was changed.
+// once, and no other, and the call's counts must add up to the rows that the attempt began with; else, as with any
+// other error, nothing is changed. ErrLeaseLost and ErrRecordTaken too mean that nothing was changed.
 func (s *Batches) Settle(ctx context.Context, attempt uuid.UUID, call Call, settlements []Settlement) error {
 	for i := range settlements {
 		switch st := &settlements[i]; st.Status {
@@ -129,7 +129,8 @@ func (s *Batches) Settle(ctx context.Context, attempt uuid.UUID, call Call, sett
 	return nil
 }
 
-// ErrRecordTaken says that a record id of a settlement is another event's already; Claimed tells whose. Nothing was changed.
+// ErrRecordTaken says that a record id of a settlement is another event's already; Claimed tells whose. Nothing was
+// changed.
 var ErrRecordTaken = errors.New("outbox: outcome: a record is another event's already")
 
 // Forget removes a settled attempt that came to nothing, as the trial of a pause does, whose reason tells all. One
@@ -237,7 +238,8 @@ func closingOf(group []*outcome) pgwire.Statement {
 	}}
 }
 
-// others are the statements for what is not plain: its errors, created rows that have more than that, and those that were not created.
+// others are the statements for what is not plain: its errors, created rows that have more than that, and those that
+// were not created.
 func (o *outcome) others() (list []pgwire.Statement) {
 	var errs []*Error
 	var ids []string // of their events

@@ -89,7 +89,8 @@ func Open(ctx context.Context, databaseURL string, maxConns int, prepare ...Prep
 }
 
 // OpenWorker is Open for a worker: each connection leads to a server that takes writes, also where there is one host,
-// or an error says that there is none (see IsTransient); and where Postgres is 17 or later, transactions end after 30 s.
+// or an error says that there is none (see IsTransient); and where Postgres is 17 or later, transactions end after 30
+// s.
 func OpenWorker(ctx context.Context, databaseURL string, maxConns int, prepare ...Prepare) (*Store, error) {
 	return connect(ctx, databaseURL, maxConns, session{writes: true, bounded: true}, prepare)
 }
