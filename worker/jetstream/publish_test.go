@@ -31,6 +31,7 @@ func TestPublishCounts(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	s := e.init(t, InitConfig{})
+	e.forgetAfter(t, time.Minute) // longer than the test takes
 	p := openPublisher(t, e, PublisherConfig{Window: 3})
 	for i := 1; i <= 10; i++ {
 		id := ""
