@@ -17,24 +17,36 @@ import (
 	"crmintake/deploy/local/internal/tail"
 )
 
-// built is the program, once this process has built it: to link it takes seconds of CPU.
+// built is the program, once this process has built it, and of which module: to link it takes seconds of CPU.
 var built struct {
 	mu      sync.Mutex
+	mod     string
 	program []byte
 }
 
 // BuildWorker builds the program into dir, as it is built for production, and returns its path. It is built once a
 // process. The current directory must be within this module.
 func BuildWorker(ctx context.Context, dir string) (path string, err error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("build the worker: go env GOMOD: %w", err)
+	}
+	mod := strings.TrimSpace(string(out))
+	if mod == "" || mod == os.DevNull {
+		return "", errors.New("build the worker: the current directory is in no Go module; run this from the repository")
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", fmt.Errorf("build the worker: %w", err)
+	}
+	path = filepath.Join(dir, "crmintake")
 	built.mu.Lock()
 	defer built.mu.Unlock()
-	if built.program == nil {
-		if path, err = buildWorker(ctx, dir); err == nil {
-			built.program, err = os.ReadFile(path)
-		}
-	} else {
-		path = filepath.Join(dir, "crmintake")
+	if built.mod == mod {
 		err = os.WriteFile(path, built.program, 0o755)
+	} else if err = build(ctx, filepath.Dir(mod), path); err == nil {
+		if built.program, err = os.ReadFile(path); err == nil {
+			built.mod = mod
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("build the worker: %w", err)
@@ -42,25 +54,13 @@ func BuildWorker(ctx context.Context, dir string) (path string, err error) {
 	return path, nil
 }
 
-func buildWorker(ctx context.Context, dir string) (path string, err error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
-	}
-	mod := strings.TrimSpace(string(out))
-	if mod == "" || mod == os.DevNull {
-		return "", errors.New("the current directory is in no Go module; run this from the repository")
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return "", err
-	}
-	path = filepath.Join(dir, "crmintake")
+func build(ctx context.Context, module, path string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "crmintake/cmd/crmintake")
-	cmd.Dir, cmd.Env = filepath.Dir(mod), append(os.Environ(), "CGO_ENABLED=0") // as the image has it
+	cmd.Dir, cmd.Env = module, append(os.Environ(), "CGO_ENABLED=0") // as the image has it
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
+		return fmt.Errorf("%w\n%s", err, out)
 	}
-	return path, nil
+	return nil
 }
 
 // ProcessConfig says what to run.
