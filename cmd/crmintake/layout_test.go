@@ -49,6 +49,7 @@ func TestLayout(t *testing.T) {
 		"crmintake/worker":                     {"crmintake/", "github.com/", "go.opentelemetry.io/", "golang.org/"},
 		"crmintake/worker/event":               {"crmintake/outbox", "crmintake/batcher", "crmintake/worker/pipeline", "crmintake/worker/jetstream", "crmintake/worker/hubspot", "github.com/nats-io", "github.com/jackc"},
 		"crmintake/worker/pipeline":            {"crmintake/worker/jetstream", "crmintake/worker/hubspot", "crmintake/worker/admin", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
+		"crmintake/worker/fleet":               {"crmintake/worker/pipeline", "crmintake/worker/jetstream", "crmintake/worker/hubspot", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/worker/jetstream":           {"crmintake/outbox", "crmintake/worker/pipeline", "crmintake/worker/hubspot", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io/nats-server"},
 		"crmintake/worker/hubspot":             {"crmintake/outbox", "crmintake/worker/pipeline", "crmintake/worker/jetstream", "crmintake/migrations", "crmintake/deploy", "github.com/nats-io"},
 		"crmintake/worker/admin":               {"crmintake/", "github.com/nats-io", "github.com/jackc"},

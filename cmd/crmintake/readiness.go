@@ -89,7 +89,7 @@ func (s *readiness) ready() admin.Readiness {
 	reason(!s.hasNATS(), "NATS is not connected")
 	reason(h.StreamFails > 0, "the stream delivers nothing, for %v", h.StreamFails.Round(time.Second))
 	r.Ready, r.Paused = r.Reasons == nil, h.Paused
-	sight := w.Sight()
+	sight := w.Fleet().Sight()
 	if !s.hasNATS() {
 		sight.Stream, sight.StreamWhy, sight.StreamDo = nil, "no connection", startNATSDo
 	}

@@ -19,9 +19,9 @@ import (
 	"crmintake/cmd/crmintake/internal/view"
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
+	"crmintake/worker/fleet"
 	"crmintake/worker/hubspot"
 	"crmintake/worker/jetstream"
-	"crmintake/worker/pipeline"
 )
 
 type statusCmd struct {
@@ -209,9 +209,9 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 	return s
 }
 
-// scalingOf is worker.Signals for the fleet, from outside of it.
+// scalingOf is fleet.Member.Autoscale, from outside of the fleet.
 func scalingOf(s *operator.Status, b *backlog) *scaling {
-	l := pipeline.Load{Backlog: b.Pending + b.Unacked, Batch: hubspot.MaxInputs, Target: pipeline.SignalTarget}
+	l := fleet.Load{Backlog: b.Pending + b.Unacked, Batch: hubspot.MaxInputs}
 	for _, e := range s.Events {
 		if e.Status == outbox.Retry || e.Status == outbox.Unknown {
 			l.Backlog += int(e.Events)
@@ -239,7 +239,7 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 				w.Told.Database != nil)
 		})
 	l.Partly = trouble || len(s.Pauses) > 0
-	signals := l.Signals()
+	signals := l.Autoscale()
 	x := &scaling{
 		Events: l.Backlog, FleetRate: signals.FleetRate, QuotaLimits: signals.QuotaLimits && !trouble,
 		Workers: l.Workers, WorkersWanted: signals.WorkersWanted,

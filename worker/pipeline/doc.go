@@ -85,7 +85,7 @@
 // asks, and the fleet from its next tokens on; a person can end that. When the day's calls are used up, everything
 // pauses until midnight.
 //
-// Signals says how many workers would help: one, where the quota limits.
+// Package fleet says how many workers would help: one, where the quota limits.
 //
 // # Past one machine
 //
@@ -94,7 +94,7 @@
 //   - One account and many workers. Each asks for tokens once in four calls, and once in half a second or so while
 //     there are none. A question holds the account's row for a round trip and a commit, 2 to 5 ms, so that some 300 a
 //     second can be answered: 150 workers that all want tokens. The quota never needs so many: at 19 calls a second two
-//     would do. Run as many as Signals wants. Who must have ten thousand on one account puts one process in between
+//     would do. Run as many as fleet.Autoscale wants. Who must have ten thousand on one account puts one process in between
 //     that takes tokens for a hundred each.
 //   - Many accounts. Each has its row, and rows don't wait for each other; but the account's name is a constant here
 //     (outbox.QuotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to

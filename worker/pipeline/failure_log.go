@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"crmintake/worker/fleet"
 )
 
 // failureLog logs a failure that repeats once, once more for each cause that lasts, and its end once. Its methods may
@@ -108,6 +110,38 @@ func (o *failureLog) calm(d time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return time.Since(o.last) >= d
+}
+
+// failureLogs are a failureLog for each object type. Its methods may be called by many goroutines at once.
+type failureLogs struct {
+	mu   sync.Mutex
+	logs map[string]*failureLog
+}
+
+// of returns an object type's, which begin makes the first time.
+func (l *failureLogs) of(objectType string, begin func() *failureLog) *failureLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.logs == nil {
+		l.logs = map[string]*failureLog{}
+	}
+	if l.logs[objectType] == nil {
+		l.logs[objectType] = begin()
+	}
+	return l.logs[objectType]
+}
+
+// outages are the failures that go on, by object type.
+func (l *failureLogs) outages() map[string]fleet.Outage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := map[string]fleet.Outage{}
+	for objectType, one := range l.logs {
+		if outage := one.outage(); outage.Err != nil {
+			list[objectType] = outage
+		}
+	}
+	return list
 }
 
 // refusals logs what the database refuses for its content, which is no outage: once for each SQLSTATE, and again

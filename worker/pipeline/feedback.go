@@ -28,10 +28,9 @@ func (f *feedback) applyResponse(writes context.Context, b *attempt, class worke
 	if f.limiter.On() && b.token.IsZero() {
 		f.log.Error("a call was made without its part of the quota; this is a fault of the program", "attempt", b.ID)
 	}
-	f.calls.answered(class, call)
 	explained := f.limiter.Answered(writes, b.token, class, call)
 	if !explained {
-		f.noteCRM(class, call)
+		f.fleet.Answered(class, call)
 	}
 	now := time.Now()
 	switch class {
@@ -76,27 +75,16 @@ func without(trials []string, which func(key string) bool) []string {
 	return slices.DeleteFunc(slices.Clone(trials), which)
 }
 
-// noteCRM keeps, for others to read, whether the CRM answers.
-func (f *feedback) noteCRM(class worker.Class, call *worker.Call) {
-	f.toldMu.Lock()
-	defer f.toldMu.Unlock()
-	f.unwell.learn(class, call)
-}
-
 // logReads logs, once, that events in doubt can't be asked about, and that they can again. It pauses nothing: creating
 // goes on.
 func (f *feedback) logReads(objectType string, class worker.Class, call *worker.Call) {
-	f.toldMu.Lock()
-	o := f.readLogs[objectType]
-	if o == nil {
-		o = &failureLog{log: f.log, what: "asking about events of " + objectType + " whose outcome is unknown (batch/read)"}
-		f.readLogs[objectType] = o
-	}
-	f.toldMu.Unlock()
+	log := f.readLogs.of(objectType, func() *failureLog {
+		return &failureLog{log: f.log, what: "asking about events of " + objectType + " whose outcome is unknown (batch/read)"}
+	})
 	if refusedRead(class) {
-		o.failed(errors.New(call.ForLog()))
+		log.failed(errors.New(call.ForLog()))
 	} else if class == worker.Answered {
-		o.worked()
+		log.worked()
 	}
 }
 

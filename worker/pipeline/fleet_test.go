@@ -118,8 +118,8 @@ func TestFullBatchesOfSeveralTypes(t *testing.T) {
 	}
 }
 
-// What Signals tells is what the stream, the outbox and the quota hold.
-func TestSignalsOfAWorker(t *testing.T) {
+// What Autoscale says is what the stream, the outbox and the quota hold.
+func TestAutoscaleOfAWorker(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, hubspottest.Config{Rates: map[hubspottest.Fault]float64{hubspottest.Answer403: 1}})
 	cfg := config()
@@ -133,7 +133,7 @@ func TestSignalsOfAWorker(t *testing.T) {
 	r.until(`SELECT count(*) FROM pause`, "1")
 	r.until(`SELECT count(*) FROM attempt WHERE closed_at IS NULL`, "0")        // what is in a call is no backlog
 	r.until(`SELECT batch_size, events_per_second > 0 FROM worker`, "100 true") // as its next heartbeat tells
-	s, err := w.Signals(t.Context())
+	s, err := w.Fleet().Autoscale(t.Context())
 	r.must(err)
 	if s.Backlog < 300 || s.Headroom < 1 || s.Headroom > 49 || s.QuotaRate != 5000./3600 || s.QuotaLimits ||
 		s.Empty >= 0 || s.WorkersWanted != 1 {

@@ -16,7 +16,6 @@ const tickEvery = time.Second
 type maintenance struct {
 	*parts
 	rescuer   *rescuer
-	tell      func() outbox.Told // what this worker says of itself with a heartbeat
 	replays   *operator.Feeder
 	replaying *failureLog
 	agedAt    time.Time // when this worker last looked for what became too old in a pause
@@ -45,7 +44,7 @@ func (m *maintenance) run(ctx, writes context.Context) error {
 func (m *maintenance) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_ = m.store.Fleet.Deregister(ctx, m.cfg.Name)
+	_ = m.fleet.Leave(ctx)
 	return nil
 }
 
@@ -54,7 +53,7 @@ func (m *maintenance) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	began := time.Now()
-	err := m.store.Fleet.Heartbeat(ctx, m.cfg.Name, m.calls.capacity(m.cfg.InFlight, m.cfg.Batch.Size), m.tell())
+	err := m.fleet.Heartbeat(ctx)
 	m.rescuer.grace.beat(began, err)
 	if err != nil {
 		return err

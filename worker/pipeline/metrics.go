@@ -11,8 +11,8 @@ import (
 
 	"crmintake/batcher"
 	"crmintake/outbox"
-	"crmintake/outbox/operator"
 	"crmintake/worker"
+	"crmintake/worker/fleet"
 )
 
 // Metrics are what a worker counts and measures. NewMetrics makes them. Labels have few values, all known beforehand,
@@ -32,7 +32,7 @@ type Metrics struct {
 	inFlight                prometheus.Gauge
 	intentTime, outcomeTime prometheus.Observer
 
-	fleet  fleetMetrics
+	fleet  *fleet.Metrics
 	worker atomic.Pointer[Worker] // whose they are; nil until there is one
 }
 
@@ -76,27 +76,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30)
 	m.intentTime, m.outcomeTime = commits.WithLabelValues("intent"), commits.WithLabelValues("outcome")
 	m.inFlight = f.gauge("calls_in_flight", "Calls under way.")
-	f.read("events_in_hand", "Fresh events that this worker holds, from their arrival to their outcome.", m.of(func(w *Worker) int { return w.inflight.Events() }))
-	f.read("bytes_in_hand", "What the events that this worker holds, fresh ones and claimed ones, take up, about.",
-		m.of(func(w *Worker) int { return w.inflight.Bytes() }))
-	for _, scope := range []string{"all", "object_type"} {
-		for _, cause := range pauseCauses {
-			f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "paused", Help: "Pauses in force: of everything, or of an object type.",
-				ConstLabels: prometheus.Labels{"scope": scope, "cause": string(cause)}},
-				m.of(func(w *Worker) int { return w.pauses.Count(scope == "all", cause) }))
-		}
+	m.fleet = fleet.NewMetrics(r)
+	if r != nil {
+		r.MustRegister(readings{m})
 	}
-	for _, state := range operator.States {
-		f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: "verdict",
-			Help:        "1 for how things stand, as the first line of status says, else 0.",
-			ConstLabels: prometheus.Labels{"state": string(state)}},
-			m.verdict(func(v operator.Verdict) bool { return v.State == state }))
-	}
-	f.read("needs_person", "1 while something needs a person, as status tells, else 0.",
-		m.verdict(func(v operator.Verdict) bool { return v.Person }))
-	f.read("stopped", "1 while nothing moves, whatever waits, as status tells, else 0.",
-		m.verdict(func(v operator.Verdict) bool { return v.Stopped }))
-	m.fleet = newFleetMetrics(f)
 
 	for _, outcome := range []outbox.Status{outbox.Created, outbox.Retry, outbox.Unknown} {
 		m.events.WithLabelValues(string(outcome), "")
@@ -121,24 +104,47 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// of reads a number of the worker's, of one of its parts.
-func (m *Metrics) of(read func(*Worker) int) func() float64 {
-	return func() float64 {
-		w := m.worker.Load()
-		if w == nil {
-			return 0
-		}
-		return float64(read(w))
-	}
+// readings collects what a worker holds and what is paused, at the moment of a look.
+type readings struct{ *Metrics }
+
+var (
+	eventsDesc = prometheus.NewDesc(namespace+"_events_in_hand",
+		"Fresh events that this worker holds, from their arrival to their outcome.", nil, nil)
+	bytesDesc = prometheus.NewDesc(namespace+"_bytes_in_hand",
+		"What the events that this worker holds, fresh ones and claimed ones, take up, about.", nil, nil)
+	pausedDesc = prometheus.NewDesc(namespace+"_paused",
+		"Pauses in force: of everything, or of an object type.", []string{"cause", "scope"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (readings) Describe(to chan<- *prometheus.Desc) {
+	to <- eventsDesc
+	to <- bytesDesc
+	to <- pausedDesc
 }
 
-// verdict tells whether something is so, in the worker's eyes.
-func (m *Metrics) verdict(is func(operator.Verdict) bool) func() float64 {
-	return func() float64 {
-		if w := m.worker.Load(); w != nil && is(w.Verdict()) {
-			return 1
+// Collect implements prometheus.Collector. It takes the locks of the worker's parts one after the other.
+func (r readings) Collect(to chan<- prometheus.Metric) {
+	events, bytes, paused := 0, 0, map[[2]string]int{} // by cause and scope
+	if w := r.worker.Load(); w != nil {
+		events, bytes = w.inflight.Events(), w.inflight.Bytes()
+		for _, p := range w.pauses.List() {
+			scope := "object_type"
+			if p.Key == outbox.Account {
+				scope = "all"
+			}
+			paused[[2]string{string(p.Cause), scope}]++
 		}
-		return 0
+	}
+	gauge := func(desc *prometheus.Desc, n int, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), labels...)
+	}
+	gauge(eventsDesc, events)
+	gauge(bytesDesc, bytes)
+	for _, cause := range pauseCauses {
+		for _, scope := range []string{"all", "object_type"} {
+			gauge(pausedDesc, paused[[2]string{string(cause), scope}], string(cause), scope)
+		}
 	}
 }
 
@@ -229,11 +235,6 @@ func (f factory) counters(name, help string, labels ...string) *prometheus.Count
 
 func (f factory) gauge(name, help string) prometheus.Gauge {
 	return f.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
-}
-
-// read makes a gauge that is read when it is asked for.
-func (f factory) read(name, help string, read func() float64) {
-	f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, read)
 }
 
 func (f factory) histogram(name, help string, buckets ...float64) prometheus.Histogram {

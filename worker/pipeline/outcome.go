@@ -86,7 +86,7 @@ func (o *outcomes) commitTally(writes context.Context, b *attempt, call *worker.
 		return
 	}
 	o.metrics.outcomeTime.Observe(time.Since(begin).Seconds())
-	o.done.Store(time.Now().UnixNano())
+	o.fleet.Committed()
 	o.metrics.settled(b, settlements)
 	o.logAttempt(b, call, tally, len(settlements))
 }

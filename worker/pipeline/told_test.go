@@ -33,7 +33,7 @@ func TestWorkersTellWhatIsInTheirWay(t *testing.T) {
 	}
 	says := func(what string) {
 		t.Helper()
-		for who, verdict := range map[string]func() operator.Verdict{"the database": seen, "the worker": one.Verdict} {
+		for who, verdict := range map[string]func() operator.Verdict{"the database": seen, "the worker": one.Fleet().Verdict} {
 			r.eventually(who+" tells: "+what, func() bool { return strings.HasPrefix(verdict().Text, what) })
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"crmintake/outbox"
 	"crmintake/outbox/operator"
 	"crmintake/worker"
+	"crmintake/worker/fleet"
 	"crmintake/worker/pipeline/internal/inflight"
 	"crmintake/worker/pipeline/internal/limiter"
 	"crmintake/worker/pipeline/internal/pauses"
@@ -33,9 +33,6 @@ type Worker struct {
 	follower    *follower
 	maintenance *maintenance
 	cleaner     *cleaner
-
-	operator *operator.Operator // who only looks
-	sight    sight
 }
 
 // parts is what the stages of the pipeline share. What changes of it has a lock of its own, which nobody holds while he
@@ -65,17 +62,12 @@ type parts struct {
 	successes pauses.Successes // what the breaker has to hear of
 	reads     *pauses.Reads    // when events in doubt are asked about
 	suspects  *pauses.Suspects // inputs that may be at fault for the refusal of others
-	calls     callTime         // how long calls take
+	readLogs  failureLogs      // reads that are refused
+	fleet     *fleet.Member    // what all workers tell each other
 
 	wake     signal                    // the dispatcher's
 	active   atomic.Int64              // calls under way, with what goes before and after them
 	newUntil atomic.Pointer[time.Time] // what is new and was published before is asked about before it is sent
-	// when what a call came to was last committed, in nanoseconds since 1970; 0: never
-	done atomic.Int64
-
-	toldMu   sync.Mutex // guards what others are told
-	unwell   unwell
-	readLogs map[string]*failureLog // by object type: reads that are refused
 
 	events      slicePool[outbox.Event]
 	inputs      slicePool[worker.Input]
@@ -108,7 +100,6 @@ func newParts(cfg Config, source worker.Source, store *outbox.Store, crm worker.
 		reads:    pauses.NewReads(cfg.TrialInterval),
 		suspects: pauses.NewSuspects(cfg.TrialInterval),
 		wake:     newSignal(),
-		readLogs: map[string]*failureLog{},
 	}
 	if p.metrics == nil {
 		p.metrics = NewMetrics(nil)
@@ -116,12 +107,18 @@ func newParts(cfg Config, source worker.Source, store *outbox.Store, crm worker.
 	p.retry = &retrier{database: p.database, refusals: &refusals{log: log, told: map[string]time.Time{}}}
 	p.limiter = limiter.New(limiter.Config{Quota: cfg.Quota.shared(), Store: store.Quota,
 		Retry: func(ctx context.Context, do func(context.Context) error) error { return p.retry.write(ctx, ctx, do) }})
+	f := fleet.Config{Name: cfg.Name, Settings: cfg.settings(), Slots: cfg.InFlight, Batch: cfg.Batch.Size,
+		Quota: cfg.Quota.shared(), Store: store, Stream: source, Self: self{p}}
+	if cfg.Metrics != nil {
+		f.Metrics = cfg.Metrics.fleet
+	}
+	p.fleet = fleet.New(f)
 	return p
 }
 
 // wire makes the stages. Each knows those that it calls.
 func wire(p *parts) *Worker {
-	w := &Worker{parts: p, operator: operator.New(p.store, operator.Config{}), acks: &acker{p}, cleaner: &cleaner{p}}
+	w := &Worker{parts: p, acks: &acker{p}, cleaner: &cleaner{p}}
 	plan, dead, pauser := &planner{parts: p}, &deadLetters{p}, &pauser{p, w.acks}
 	feedback := &feedback{p, pauser}
 	outcomes := &outcomes{p, feedback}
@@ -132,7 +129,7 @@ func wire(p *parts) *Worker {
 	w.intake = &intake{p, w.acks, dead, plan}
 	w.dispatcher = &dispatcher{p, plan, w.acks, caller, attempts}
 	w.follower = &follower{parts: p, pauser: pauser}
-	w.maintenance = &maintenance{parts: p, rescuer: &rescuer{parts: p}, tell: w.tell,
+	w.maintenance = &maintenance{parts: p, rescuer: &rescuer{parts: p},
 		replays:   operator.NewFeeder(p.store, operator.Records{Property: p.cfg.IDProperty, Value: IDValue}),
 		replaying: &failureLog{log: p.log, what: "replaying dead events"}}
 	return w
@@ -179,9 +176,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.cfg.Drain {
 		group.Go(func() error { return w.watchDrain(ctx) })
 	}
-	if w.cfg.Metrics != nil {
-		group.Go(func() error { return w.watchFleet(ctx) })
-	}
+	group.Go(func() error { return w.fleet.Run(ctx) })
 	stopping := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopping)

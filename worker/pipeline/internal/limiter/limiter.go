@@ -194,8 +194,8 @@ func (l *Limiter) Answered(ctx context.Context, t Token, class worker.Class, cal
 		DailyMax: h.DailyMax, DailyRemaining: h.DailyRemain}
 	switch {
 	case class == worker.Throttled:
-		explained = byOthers(call)
-		l.drop() // what they were granted on is no longer so
+		explained = call.Cause == worker.QuotaUsed // the outbox knows then what is left
+		l.drop()                                   // what they were granted on is no longer so
 		r := outbox.Refusal{Seen: seen, Wait: call.Wait, Asked: !explained, Why: call.Detail}
 		_ = l.cfg.Retry(ctx, func(ctx context.Context) error { return l.cfg.Store.Throttle(ctx, l.cfg.Quota, r) })
 	case class == worker.Unavailable && call.Cause == worker.NoAnswer:

@@ -1,13 +1,14 @@
-package pipeline
+package fleet
 
 import (
-	"context"
-	"errors"
 	"math"
 	"time"
 
 	"crmintake/outbox"
 )
+
+// Target is in what time a backlog is to be worked off, unless the quota forbids it.
+const Target = time.Minute
 
 // Load is what a fleet has to do, and what it can do it with.
 type Load struct {
@@ -20,14 +21,15 @@ type Load struct {
 	Paused  bool          // everything is: no calls are made until that ends
 	Partly  bool          // something is that the backlog may be of, or the CRM is not well
 
-	Workers int           // that are there
-	Rate    float64       // records a second that one worker creates where no quota limits it, on average; 0 if that is not known yet
-	Target  time.Duration // in what time a backlog is to be worked off
+	Workers int // that are there
+	// Rate is the records a second that one worker creates where no quota limits it, on average; 0 if that is not known
+	// yet.
+	Rate float64
 }
 
-// Signals are for whoever decides how many workers run. Scale on WorkersWanted, not on the backlog: at the quota's
+// Autoscale is for whoever decides how many workers run. Scale on WorkersWanted, not on the backlog: at the quota's
 // limit more workers do nothing.
-type Signals struct {
+type Autoscale struct {
 	Backlog int
 	// Headroom is the calls that the quota allows now, beyond those that were made; -1 for any number.
 	Headroom int
@@ -37,14 +39,14 @@ type Signals struct {
 	// Empty is how long the workers that are there need for the backlog at the quota, new events aside; negative if
 	// nobody knows, as while something is paused, or no worker is there.
 	Empty time.Duration
-	// QuotaLimits tells that the quota is what limits, and not the workers: of what waits, not all can be sent now.
+	// QuotaLimits means that the quota is what limits, and not the workers: of what waits, not all can be sent now.
 	QuotaLimits bool
 	// WorkersWanted is how many would work the backlog off within the target, or as fast as the quota allows; at least
 	// 1, and no more while everything is paused.
 	WorkersWanted int
 }
 
-// Add takes in the workers that are there, some of which may not know yet what they can do.
+// Add sets Workers and Rate by the workers that are there, some of which may not know yet what they can do.
 func (l *Load) Add(workers []outbox.Capacity) {
 	var rate, known float64
 	for _, w := range workers {
@@ -59,9 +61,9 @@ func (l *Load) Add(workers []outbox.Capacity) {
 	}
 }
 
-// Signals computes what a load calls for.
-func (l Load) Signals() Signals {
-	s := Signals{Backlog: l.Backlog, Headroom: -1, QuotaRate: math.Inf(1), Empty: -1, WorkersWanted: 1}
+// Autoscale computes what a load calls for. It asks nobody.
+func (l Load) Autoscale() Autoscale {
+	s := Autoscale{Backlog: l.Backlog, Headroom: -1, QuotaRate: math.Inf(1), Empty: -1, WorkersWanted: 1}
 	if l.Calls > 0 && l.Window > 0 {
 		s.Headroom = max(0, l.Calls-l.Used)
 		if l.Blocked > 0 {
@@ -82,23 +84,9 @@ func (l Load) Signals() Signals {
 	case rate > 0 && !math.IsInf(rate, 1):
 		s.Empty = l.Blocked + time.Duration(float64(l.Backlog)/rate*float64(time.Second))
 	}
-	if l.Rate > 0 && l.Backlog > 0 && l.Target > 0 && !l.Paused {
-		want := min(float64(l.Backlog)/l.Target.Seconds(), s.QuotaRate)
+	if l.Rate > 0 && l.Backlog > 0 && !l.Paused {
+		want := min(float64(l.Backlog)/Target.Seconds(), s.QuotaRate)
 		s.WorkersWanted = max(1, int(math.Ceil(want/l.Rate-1e-9)))
 	}
 	return s
-}
-
-// SignalTarget is in what time a backlog is to be worked off, unless the quota forbids it.
-const SignalTarget = time.Minute
-
-// Signals asks the stream and the outbox what the fleet has to do, and says what it needs for that. Its cost is
-// bounded, see outbox.Reader.StatusCounts: it may be asked every few seconds. It may be called at any time by any goroutine;
-// the error is the stream's or the database's.
-func (w *Worker) Signals(ctx context.Context) (Signals, error) {
-	s := w.snapshot(ctx)
-	if err := errors.Join(s.streamErr, s.outboxErr); err != nil {
-		return Signals{}, err
-	}
-	return w.load(&s).Signals(), nil
 }
