@@ -206,12 +206,6 @@ func (l *Limiter) Answered(ctx context.Context, t Token, class worker.Class, cal
 	return explained
 }
 
-// byOthers reports whether the headers of a refusal say that others have used the quota: the outbox knows then what is
-// left.
-func byOthers(call *worker.Call) bool {
-	return call.Cause == worker.QuotaUsed
-}
-
 // mostTokens bounds the tokens that a worker asks for at once.
 const mostTokens = 4
 

@@ -150,7 +150,7 @@ func TestTooLate(t *testing.T) {
 		if len(s.asks) != 2 || len(s.asks[1].Unused) != 1 || !s.asks[1].Unused[0].Equal(tok.at) {
 			t.Errorf("asked %+v", s.asks)
 		}
-		l.Answered(t.Context(), again, worker.Unavailable, &worker.Call{}) // it did not get there
+		l.Answered(t.Context(), again, worker.Unavailable, &worker.Call{Cause: worker.NoAnswer}) // it did not get there
 		if want := []time.Time{again.at}; !slices.Equal(l.hand.unused, want) || l.hand.out != 0 {
 			t.Errorf("%v is unused, want %v; %d are out", l.hand.unused, want, l.hand.out)
 		}
@@ -264,22 +264,12 @@ func TestThrottled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		empty := worker.Limits{Max: 10, Remaining: 0, DailyMax: -1, DailyRemain: -1}
-		for name, c := range map[string]struct {
-			call worker.Call
-			want bool
-		}{
-			"used by others":    {worker.Call{Status: 429, Limits: empty}, true},
-			"asks for a wait":   {worker.Call{Status: 429, Limits: empty, Asked: true}, false},
-			"without a reason":  {worker.Call{Status: 429, Limits: worker.Limits{Max: 10, Remaining: 3}}, false},
-			"without headers":   {worker.Call{Status: 429, Limits: worker.Limits{Max: -1, Remaining: -1}}, false},
-			"not for the quota": {worker.Call{Status: 423, Limits: empty}, false},
-		} {
-			c.call.Wait, c.call.Detail = time.Second, name
-			got := l.Answered(t.Context(), tok, worker.Throttled, &c.call)
+		for cause, want := range map[worker.Cause]bool{worker.QuotaUsed: true, worker.NoCause: false} {
+			call := worker.Call{Cause: cause, Wait: time.Second, Detail: "slow down"}
+			got := l.Answered(t.Context(), tok, worker.Throttled, &call)
 			r := s.refusals[len(s.refusals)-1]
-			if got != c.want || r.Asked == c.want || r.Wait != time.Second || r.Why != name || !r.Seen.At.Equal(tok.at) {
-				t.Errorf("%s: %v, told %+v", name, got, r)
+			if got != want || r.Asked == want || r.Wait != call.Wait || r.Why != call.Detail || !r.Seen.At.Equal(tok.at) {
+				t.Errorf("cause %d: %v, told %+v", cause, got, r)
 			}
 		}
 		if len(l.hand.have) != 0 || len(l.hand.unused) != 2 {
