@@ -15,12 +15,13 @@ type Stream interface {
 	PausedFor() time.Duration
 }
 
-// Self is what the pipeline knows of this worker. Its methods ask nobody, and may be called at any time by any goroutine.
+// Self is what the pipeline knows of this worker. Its methods ask nobody, and may be called at any time by any
+// goroutine.
 type Self interface {
 	// State is how this worker is now.
 	State() State
-	// StreamAnswered is called when the stream has said what it holds. Nothing else shows that it works where nothing is
-	// fetched, because of a pause or because nothing more may be taken in hand.
+	// StreamAnswered is called when the stream has said what it holds. Nothing else shows that it works where nothing
+	// is fetched, because of a pause or because nothing more may be taken in hand.
 	StreamAnswered()
 }
 

@@ -25,8 +25,8 @@ type Metrics struct {
 
 const namespace = "crmintake"
 
-// NewMetrics makes the metrics for one Member, and registers them, unless r is nil. All series are there from the start,
-// at zero.
+// NewMetrics makes the metrics for one Member, and registers them, unless r is nil. All series are there from the
+// start, at zero.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	f := promauto.With(r)
 	gauge := func(name, help string) prometheus.Gauge {
@@ -56,9 +56,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		alive: gauge("workers_alive", "Workers that were heard of in the last ten seconds."),
 		wanted: gauge("workers_wanted",
 			"Workers that would work the backlog off in a minute, or as fast as the quota allows."),
-		seen: gauge("fleet_seen_timestamp_seconds", "When the figures of the fleet were last brought up to date; 0 if never."),
+		seen: gauge("fleet_seen_timestamp_seconds",
+			"When the figures of the fleet were last brought up to date; 0 if never."),
 	}
-	for _, status := range []outbox.Status{outbox.Sending, outbox.Created, outbox.Retry, outbox.Unknown, outbox.Dead, outbox.Discarded} {
+	for _, status := range []outbox.Status{outbox.Sending, outbox.Created, outbox.Retry,
+		outbox.Unknown, outbox.Dead, outbox.Discarded} {
 		m.rows.WithLabelValues(string(status))
 	}
 	if r != nil {
@@ -67,8 +69,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// show takes over what a snapshot found. What it did not find stays as it was, and fleet_seen_timestamp_seconds is since
-// when.
+// show takes over what a snapshot found. What it did not find stays as it was, and fleet_seen_timestamp_seconds is
+// since when.
 func (m *Metrics) show(s *snapshot, load Load, quota outbox.Quota) {
 	if s.streamErr == nil {
 		m.backlog.Set(float64(s.pending))

@@ -55,8 +55,8 @@ func (r *report) answered(class worker.Class, call *worker.Call) {
 	r.crm.Kind, r.crm.Why = kind, call.ForLog()
 }
 
-// timed learns how long a call took that the CRM has looked at. Any other shows nothing of what could be done: while the
-// CRM is down calls take as long as they are waited for, and more workers would help nobody.
+// timed learns how long a call took that the CRM has looked at. Any other shows nothing of what could be done: while
+// the CRM is down calls take as long as they are waited for, and more workers would help nobody.
 func (r *report) timed(class worker.Class, call *worker.Call) {
 	if call.Unsent || class != worker.Answered && class != worker.Refused && class != worker.TooLarge {
 		return

@@ -17,7 +17,8 @@ func TestCallsThatTellNothing(t *testing.T) {
 			t.Errorf("%s: %v records a second, want %v", when, got, want)
 		}
 	}
-	for _, class := range []worker.Class{worker.Ambiguous, worker.Throttled, worker.Unavailable, worker.PauseAccount, worker.PauseObjectType} {
+	for _, class := range []worker.Class{worker.Ambiguous, worker.Throttled, worker.Unavailable,
+		worker.PauseAccount, worker.PauseObjectType} {
 		r.timed(class, &worker.Call{Duration: time.Minute})
 	}
 	r.timed(worker.Refused, &worker.Call{Unsent: true, Duration: time.Minute})

@@ -49,8 +49,8 @@ func (x *seen) keep(s *snapshot, paused time.Duration) {
 	}
 }
 
-// Sight is how things stand, for a verdict: the last snapshot, some seconds old, and what this worker meets itself, as it
-// is now. It asks nobody, and waits for nobody.
+// Sight is how things stand, for a verdict: the last snapshot, some seconds old, and what this worker meets itself,
+// as it is now. It asks nobody, and waits for nobody.
 func (m *Member) Sight() operator.Sight {
 	state := m.cfg.Self.State()
 	told := m.told(&state)

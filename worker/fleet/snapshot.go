@@ -98,7 +98,8 @@ func (m *Member) load(s *snapshot, state *State) Load {
 }
 
 // Autoscale asks the stream and the outbox what the fleet has to do, and says what it needs for that. Its cost is
-// bounded (see outbox.Reader.StatusCounts): it may be asked every few seconds. The error is the stream's or the database's.
+// bounded (see outbox.Reader.StatusCounts): it may be asked every few seconds. The error is the stream's or the
+// database's.
 func (m *Member) Autoscale(ctx context.Context) (Autoscale, error) {
 	s := m.snapshot(ctx)
 	if err := errors.Join(s.streamErr, s.outboxErr); err != nil {

@@ -46,7 +46,8 @@
 //
 // Beside it, once a second: follow.go (pauses and what else people write), maintenance.go, rescuer.go (leases that ran
 // out), park.go (rows in doubt that nothing can be asked about), aged.go (what becomes too old in a pause), replay.go;
-// and cleaner.go (retention). retry_write.go repeats what fails in the database.
+// and cleaner.go (retention). retry_write.go repeats what fails in the database. How it goes is in metrics.go, health.go
+// and trace.go; self.go is what package fleet is given of this worker.
 //
 // Where the outbox lost commits (a backup was restored), an event without a row may have been sent: until a time that a
 // person sets (lost.go) what is new goes from intake to `unknown`.

@@ -39,8 +39,10 @@ type Metrics struct {
 // The values of labels.
 var (
 	callKinds     = []string{"create", "read"}
-	statusClasses = []string{"2xx", "207", "3xx", "400", "401", "403", "404", "409", "413", "429", "477", "4xx", "5xx", "none"}
-	deadReasons   = []string{string(outbox.InvalidEvent), string(outbox.Rejected), string(outbox.Conflict), string(outbox.Exhausted),
+	statusClasses = []string{"2xx", "207", "3xx", "400", "401", "403", "404", "409", "413", "429", "477",
+		"4xx", "5xx", "none"}
+	deadReasons = []string{string(outbox.InvalidEvent), string(outbox.Rejected), string(outbox.Conflict),
+		string(outbox.Exhausted),
 		string(outbox.UnknownOutcome), string(outbox.IDReused)}
 	pauseCauses = []outbox.Cause{outbox.ByCredential, outbox.ByAnswer, outbox.ByBreaker, outbox.ByOperator}
 )
@@ -61,18 +63,30 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.redelivered = f.counter("redeliveries_total", "Messages that the stream had delivered before, to whichever worker.")
 	m.duplicates = f.counter("duplicates_total", "Messages whose event the outbox had already.")
 	m.givenBack = f.counter("given_back_total", "Messages that were returned to the stream, because of a pause or a stop.")
-	m.events = f.counters("events_total", "Outcomes that were committed. An event that is sent or asked about again has several. The reason is that of dead ones.", "outcome", "reason")
-	m.eventTime = f.histogram("event_duration_seconds", "From an event's publication (when it is sent again: from its arrival in the outbox, or its replay) until it is committed as created or dead.",
+	m.events = f.counters("events_total",
+		"Outcomes that were committed. An event that is sent or asked about again has several. "+
+			"The reason is that of dead ones.", "outcome", "reason")
+	m.eventTime = f.histogram("event_duration_seconds",
+		"From an event's publication (when it is sent again: from its arrival in the outbox, or its replay) "+
+			"until it is committed as created or dead.",
 		.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
 	m.retries = f.counter("retries_total", "Events that were sent again.")
-	m.reconciliations = f.counters("reconciliations_total", "What became of events in doubt, each time that one was looked at.", "result")
-	m.leasesLost = f.counter("leases_lost_total", "Calls, of whichever worker, whose outcome was not committed before their lease ran out.")
+	m.reconciliations = f.counters("reconciliations_total",
+		"What became of events in doubt, each time that one was looked at.", "result")
+	m.leasesLost = f.counter("leases_lost_total",
+		"Calls, of whichever worker, whose outcome was not committed before their lease ran out.")
 	m.removed = f.counter("removed_total", "Created rows that were removed because they had been kept for long enough.")
-	m.batches = f.counters("batches_total", "Batches that were sent, by why they were cut. due: rows of the outbox were to be sent again; split: a part of a batch that was refused.", "cut")
-	m.batchEvents = f.histogram("batch_events", "Events in a batch, of those that were sent.", 1, 2, 5, 10, 20, 40, 60, 80, 99, 100)
-	m.calls = f.counters("calls_total", "Calls, by kind and by the status of the answer; none: no answer came.", "kind", "status")
-	m.callTime = f.histograms("call_duration_seconds", "How long calls took.", "kind", .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30)
-	commits := f.histograms("commit_duration_seconds", "How long it took to commit a batch, tries that failed included.", "commit",
+	m.batches = f.counters("batches_total",
+		"Batches that were sent, by why they were cut. due: rows of the outbox were to be sent again; "+
+			"split: a part of a batch that was refused.", "cut")
+	m.batchEvents = f.histogram("batch_events", "Events in a batch, of those that were sent.",
+		1, 2, 5, 10, 20, 40, 60, 80, 99, 100)
+	m.calls = f.counters("calls_total",
+		"Calls, by kind and by the status of the answer; none: no answer came.", "kind", "status")
+	m.callTime = f.histograms("call_duration_seconds", "How long calls took.", "kind",
+		.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30)
+	commits := f.histograms("commit_duration_seconds",
+		"How long it took to commit a batch, tries that failed included.", "commit",
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30)
 	m.intentTime, m.outcomeTime = commits.WithLabelValues("intent"), commits.WithLabelValues("outcome")
 	m.inFlight = f.gauge("calls_in_flight", "Calls under way.")
@@ -87,7 +101,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	for _, reason := range deadReasons {
 		m.events.WithLabelValues("dead", reason)
 	}
-	for _, result := range []string{"created", "rejected", "conflict", "exhausted", "sent_again", "asked_again", "not_read", "unfit", "parked", "resent"} {
+	for _, result := range []string{"created", "rejected", "conflict", "exhausted", "sent_again", "asked_again",
+		"not_read", "unfit", "parked", "resent"} {
 		m.reconciliations.WithLabelValues(result)
 	}
 	for _, why := range []batcher.Reason{batcher.Flush, batcher.Age, batcher.Count, batcher.Bytes} {
@@ -242,5 +257,6 @@ func (f factory) histogram(name, help string, buckets ...float64) prometheus.His
 }
 
 func (f factory) histograms(name, help, label string, buckets ...float64) *prometheus.HistogramVec {
-	return f.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, []string{label})
+	opts := prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}
+	return f.NewHistogramVec(opts, []string{label})
 }

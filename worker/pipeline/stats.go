@@ -33,7 +33,8 @@ func (c Count) Load() (n int64) {
 func (w *Worker) Stats() *Stats {
 	m := w.metrics
 	s := &Stats{
-		Received: Count{m.received}, GivenBack: Count{m.givenBack}, Duplicates: Count{m.duplicates}, Removed: Count{m.removed},
+		Received: Count{m.received}, GivenBack: Count{m.givenBack}, Duplicates: Count{m.duplicates},
+		Removed: Count{m.removed},
 		Created: Count{m.events.WithLabelValues("created", "")},
 	}
 	for _, reason := range deadReasons {

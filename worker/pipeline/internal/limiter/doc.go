@@ -2,9 +2,9 @@
 //
 // # The contract
 //
-// No call begins without a token, and no token is used twice. The outbox grants tokens (outbox.Quota, Take): each is for
-// one call, and names the time from which it may begin. A token whose time has passed is worth nothing; it goes back, and
-// another is asked for. What goes back unused is told with the next question, so that the fleet can use it.
+// No call begins without a token, and no token is used twice. The outbox grants tokens (outbox.Quota, Take): each is
+// for one call, and names the time from which it may begin. A token whose time has passed is worth nothing; it goes
+// back, and another is asked for. What goes back unused is told with the next question, so that the fleet can use it.
 //
 // # The life of a token
 //
@@ -12,9 +12,9 @@
 //	            │            └──────────────────── Refund, or too late ──────────────┘
 //	            └── Wait, for batches that were claimed from the outbox or split
 //
-// Reserve is for fresh events, whose batch goes on filling up until the token's time is near: it returns as long before
-// that time as intents have lately taken (the lead). Wait is for what is in a batch already; it returns when the call may
-// begin, which must be made then or be told to Refund's like, Answered.
+// Reserve is for fresh events, whose batch goes on filling up until the token's time is near: it returns as long
+// before that time as intents have lately taken (the lead). Wait is for what is in a batch already; it returns when
+// the call may begin, which must be made then or be told to Refund's like, Answered.
 //
 // # Who waits
 //

@@ -65,9 +65,9 @@ func (e *DayUsedError) Error() string {
 // longestNap bounds how long nobody looks whether a call may still be made.
 const longestNap = time.Second
 
-// Reserve gets the token of a call whose batch is not cut yet, and returns when it is time to cut it. The token is to be
-// given to Wait, or to Refund. want says how many tokens could be used by now, and whether the call may still be made;
-// it is called before each question to the outbox.
+// Reserve gets the token of a call whose batch is not cut yet, and returns when it is time to cut it. The token is to
+// be given to Wait, or to Refund. want says how many tokens could be used by now, and whether the call may still be
+// made; it is called before each question to the outbox.
 //
 // The error is ErrWithdrawn, a DayUsedError, or ctx's or the store's.
 func (l *Limiter) Reserve(ctx context.Context, want func() (tokens int, ok bool)) (Token, error) {
@@ -86,7 +86,8 @@ func (l *Limiter) Reserve(ctx context.Context, want func() (tokens int, ok bool)
 	return got, nil
 }
 
-func (l *Limiter) next(ctx context.Context, want func() (tokens int, ok bool)) (got Token, lead time.Duration, err error) {
+func (l *Limiter) next(ctx context.Context, want func() (tokens int, ok bool)) (
+	got Token, lead time.Duration, err error) {
 	place := l.join(false)
 	defer l.leave(place)
 	select {
@@ -115,7 +116,8 @@ func (l *Limiter) next(ctx context.Context, want func() (tokens int, ok bool)) (
 // second, and may take its time. With an error, t has gone back.
 //
 // The error is ErrWithdrawn, a DayUsedError, or ctx's or the store's.
-func (l *Limiter) Wait(ctx context.Context, t Token, urgent bool, nap time.Duration, still func() bool) (_ Token, err error) {
+func (l *Limiter) Wait(ctx context.Context, t Token, urgent bool, nap time.Duration, still func() bool) (
+	_ Token, err error) {
 	l.prepared(t)
 	var place *waiter
 	defer func() {
@@ -182,9 +184,9 @@ func (l *Limiter) Refund(t Token) {
 	l.hand.refund(t)
 }
 
-// Answered takes in what the answer to a call, which had this token, tells of the quota. It reports whether a refusal for
-// the rate is explained by its headers, because others use the account: then nobody need hold still, since fewer tokens
-// are granted from now on. It waits until the outbox knows of a refusal, or ctx has ended.
+// Answered takes in what the answer to a call, which had this token, tells of the quota. It reports whether a refusal
+// for the rate is explained by its headers, because others use the account: then nobody need hold still, since fewer
+// tokens are granted from now on. It waits until the outbox knows of a refusal, or ctx has ended.
 func (l *Limiter) Answered(ctx context.Context, t Token, class worker.Class, call *worker.Call) (explained bool) {
 	if !l.On() {
 		return false
@@ -261,8 +263,8 @@ func (l *Limiter) unasked(a outbox.Ask) {
 	l.hand.unused = append(l.hand.unused, a.Unused...)
 }
 
-// granted takes an answer's tokens in hand. It reports whether some that were granted before are neither used nor told to
-// the outbox as unused.
+// granted takes an answer's tokens in hand. It reports whether some that were granted before are neither used nor
+// told to the outbox as unused.
 func (l *Limiter) granted(g *outbox.Grant, sent, received time.Time) (open bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -311,8 +313,8 @@ func (l *Limiter) drop() {
 	l.hand.drop()
 }
 
-// setBack is how far an answer's time is behind that of the one before if the database's clock was set back: no answer is
-// so late.
+// setBack is how far an answer's time is behind that of the one before if the database's clock was set back: no
+// answer is so late.
 const setBack = time.Minute
 
 // saw keeps what the newest answer told, for the next time that tokens are asked for.

@@ -217,7 +217,8 @@ func TestTokensForMany(t *testing.T) {
 		if len(s.asks) != 2 || s.asks[0].Want != 1 || s.asks[1].Want != 3 {
 			t.Errorf("asked %+v", s.asks)
 		}
-		if _, err := l.Reserve(t.Context(), func() (int, bool) { return 1000, len(s.asks) < 3 }); !errors.Is(err, ErrWithdrawn) {
+		many := func() (int, bool) { return 1000, len(s.asks) < 3 }
+		if _, err := l.Reserve(t.Context(), many); !errors.Is(err, ErrWithdrawn) {
 			t.Error(err)
 		}
 		if got := s.asks[2].Want; got != mostTokens {
@@ -226,7 +227,8 @@ func TestTokensForMany(t *testing.T) {
 	})
 }
 
-// Before the day is taken for used up, the calls that have their tokens are made or given up. Then all that wait are told.
+// Before the day is taken for used up, the calls that have their tokens are made or given up. Then all that wait are
+// told.
 func TestDayUsedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		day := outbox.Grant{Day: true, Wait: 11 * time.Hour}
