@@ -9,7 +9,7 @@ import (
 	"crmintake/outbox/operator"
 )
 
-// What status says of the load is what Worker.Signals would.
+// What status says of the load is what fleet.Member.Autoscale would.
 func TestScaling(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -10,7 +10,7 @@ import (
 // Health tells whether a worker can do its work.
 type Health struct {
 	// DatabaseFails and StreamFails are for how long what is asked of them has failed by now; 0 if it works. Of a
-	// stream that nothing is fetched from, because of a pause, only the survey for Config.Metrics learns that it works
+	// stream that nothing is fetched from, because of a pause, only the snapshot for Config.Metrics learns that it works
 	// again.
 	DatabaseFails, StreamFails time.Duration
 	// Database is what is the matter with it, as the last failure tells.
