@@ -10,7 +10,7 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-func (r *rig) publishMessage(body string, headers ...string) {
+func (r *streamRig) publishMessage(body string, headers ...string) {
 	r.t.Helper()
 	m := &nats.Msg{Subject: "crm.create.contracts", Data: []byte(body), Header: nats.Header{}}
 	for k := 0; k < len(headers); k += 2 {

@@ -57,7 +57,7 @@ func TestLeadersOfTheClusterStop(t *testing.T) {
 }
 
 // publishAll is publish for another goroutine than the test's.
-func (r *rig) publishAll(list []message) error {
+func (r *streamRig) publishAll(list []message) error {
 	p, err := jetstream.OpenPublisher(r.t.Context(), r.nc, jetstream.PublisherConfig{})
 	if err != nil {
 		return err

@@ -336,7 +336,7 @@ func TestTheSameEventAfterTheStreamForgotIt(t *testing.T) {
 	}
 }
 
-func (r *rig) js() natsjs.JetStream {
+func (r *streamRig) js() natsjs.JetStream {
 	r.t.Helper()
 	js, err := natsjs.New(r.nc)
 	r.must(err)
@@ -344,7 +344,7 @@ func (r *rig) js() natsjs.JetStream {
 }
 
 // consumer tells how the consumer stands.
-func (r *rig) consumer() *natsjs.ConsumerInfo {
+func (r *streamRig) consumer() *natsjs.ConsumerInfo {
 	r.t.Helper()
 	c, err := r.js().Consumer(r.t.Context(), streamName, consumerName)
 	r.must(err)
@@ -352,7 +352,7 @@ func (r *rig) consumer() *natsjs.ConsumerInfo {
 }
 
 // remakeConsumer makes the consumer with another ack wait.
-func (r *rig) remakeConsumer(ackWait time.Duration) {
+func (r *streamRig) remakeConsumer(ackWait time.Duration) {
 	r.t.Helper()
 	r.must(r.js().DeleteConsumer(r.t.Context(), streamName, consumerName))
 	_, err := jetstream.Init(r.t.Context(), r.nc, jetstream.InitConfig{AckWait: ackWait})
@@ -392,7 +392,7 @@ func shuffleNearby(list []message) {
 }
 
 // publishCloudEvents publishes events whose ids the stream does not look at.
-func (r *rig) publishCloudEvents(list []message) {
+func (r *streamRig) publishCloudEvents(list []message) {
 	r.t.Helper()
 	for _, e := range list {
 		m := nats.NewMsg("crm.create." + e.objectType)

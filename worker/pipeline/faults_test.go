@@ -10,7 +10,7 @@ import (
 )
 
 // eventually waits for what other processes bring about.
-func (r *rig) eventually(what string, done func() bool) {
+func (r *harness) eventually(what string, done func() bool) {
 	r.t.Helper()
 	for limit := time.Now().Add(time.Minute); !done(); {
 		if time.Now().After(limit) {
@@ -24,13 +24,13 @@ func (r *rig) eventually(what string, done func() bool) {
 }
 
 // logged waits for a line of the log.
-func (r *rig) logged(text string) {
+func (r *harness) logged(text string) {
 	r.t.Helper()
 	r.eventually("it is logged that "+text, func() bool { return strings.Contains(r.log.String(), text) })
 }
 
 // loggedOnce checks that each of these was logged, and not again.
-func (r *rig) loggedOnce(texts ...string) {
+func (r *harness) loggedOnce(texts ...string) {
 	r.t.Helper()
 	for _, text := range texts {
 		if n := strings.Count(r.log.String(), text); n != 1 {

@@ -38,7 +38,7 @@ func (r *rig) oauth(vault hubspot.Vault, refresh hubspot.TokenSource) *hubspot.O
 }
 
 // noSecret checks log and database.
-func (r *rig) noSecret() {
+func (r *outboxRig) noSecret() {
 	r.t.Helper()
 	if strings.Contains(r.log.String(), "MARKER") {
 		r.t.Errorf("the log tells a secret:\n%s", r.log)

@@ -15,7 +15,7 @@ import (
 	"crmintake/worker/pipeline"
 )
 
-func (r *rig) store() *outbox.Store {
+func (r *outboxRig) store() *outbox.Store {
 	r.t.Helper()
 	s, err := outbox.Open(r.t.Context(), r.database, 2)
 	r.must(err)
@@ -24,13 +24,13 @@ func (r *rig) store() *outbox.Store {
 }
 
 // ann is a person.
-func (r *rig) ann() *operator.Operator {
+func (r *outboxRig) ann() *operator.Operator {
 	r.t.Helper()
 	return operator.New(r.store(), operator.Config{Name: "ann"})
 }
 
 // rounds waits until each worker has looked at the database a few times more.
-func (r *rig) rounds() {
+func (r *outboxRig) rounds() {
 	r.t.Helper()
 	now := r.rows(`SELECT clock_timestamp()::text`)[0]
 	r.until(fmt.Sprintf(`SELECT min(seen_at) > '%s'::timestamptz + interval '3 s' FROM worker`, now), "true")

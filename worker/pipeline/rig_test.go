@@ -36,14 +36,31 @@ const (
 
 // rig is everything that a worker needs, real but for the CRM.
 type rig struct {
-	t        *testing.T
-	nats     *local.NATS
-	crm      *hubspottest.Server
+	harness
+	outboxRig
+	streamRig
+	crm  *hubspottest.Server
+	wrap func(worker.Source) worker.Source // what stands between a worker and its source; nil for nothing
+}
+
+// harness fails the test, and has its log.
+type harness struct {
+	t   *testing.T
+	log *lines
+}
+
+// outboxRig is the database, and what tests ask it.
+type outboxRig struct {
+	harness
 	database string
-	nc       *nats.Conn
-	log      *lines
-	natsURL  string                            // where workers find NATS
-	wrap     func(worker.Source) worker.Source // what stands between a worker and its source; nil for nothing
+}
+
+// streamRig is the stream, and how tests fill it.
+type streamRig struct {
+	harness
+	nats    *local.NATS
+	nc      *nats.Conn
+	natsURL string // where workers find NATS
 }
 
 func newRig(t *testing.T, crm hubspottest.Config) *rig {
@@ -53,7 +70,8 @@ func newRig(t *testing.T, crm hubspottest.Config) *rig {
 
 func newRigOn(t *testing.T, crm hubspottest.Config, database string) *rig {
 	t.Helper()
-	r := &rig{t: t, database: database, log: &lines{}}
+	h := harness{t, &lines{}}
+	r := &rig{harness: h, outboxRig: outboxRig{h, database}, streamRig: streamRig{harness: h}}
 	if crm.Token == "" {
 		crm.Token = token
 	}
@@ -83,7 +101,7 @@ func newRigOn(t *testing.T, crm hubspottest.Config, database string) *rig {
 	return r
 }
 
-func (r *rig) must(err error) {
+func (r *harness) must(err error) {
 	r.t.Helper()
 	if err != nil {
 		r.t.Fatal(err)
@@ -106,7 +124,7 @@ func named(objectType, prefix string, n int) (list []message) {
 }
 
 // publish puts events into the stream as different messages, even if they have the same id.
-func (r *rig) publish(list ...message) {
+func (r *streamRig) publish(list ...message) {
 	r.t.Helper()
 	p, err := jetstream.OpenPublisher(r.t.Context(), r.nc, jetstream.PublisherConfig{})
 	r.must(err)
@@ -202,7 +220,7 @@ func (r *rig) start(cfg pipeline.Config, secret hubspot.TokenSource) *running {
 
 // remakeStream deletes the stream and makes it anew. A server that is still at clearing the old one's directory away
 // may refuse a new one by that name (10049), and takes it when asked again.
-func (r *rig) remakeStream() error {
+func (r *streamRig) remakeStream() error {
 	js, err := natsjs.New(r.nc)
 	if err != nil {
 		return err
@@ -261,7 +279,7 @@ func (w *running) stop() {
 }
 
 // rows asks the outbox, and returns each row as its columns with spaces between.
-func (r *rig) rows(sql string, args ...any) []string {
+func (r *outboxRig) rows(sql string, args ...any) []string {
 	r.t.Helper()
 	conn, err := pgx.Connect(r.t.Context(), r.database)
 	r.must(err)
@@ -277,7 +295,7 @@ func (r *rig) rows(sql string, args ...any) []string {
 }
 
 // expect compares what the outbox answers.
-func (r *rig) expect(sql string, want ...string) {
+func (r *outboxRig) expect(sql string, want ...string) {
 	r.t.Helper()
 	if got := r.rows(sql); !slices.Equal(got, want) {
 		r.t.Errorf("%s\ngot  %q\nwant %q", sql, got, want)
@@ -285,7 +303,7 @@ func (r *rig) expect(sql string, want ...string) {
 }
 
 // until waits for the outbox to answer so, which other processes bring about.
-func (r *rig) until(sql, want string) {
+func (r *outboxRig) until(sql, want string) {
 	r.t.Helper()
 	r.untilWithin(time.Minute, sql, want)
 }
@@ -293,7 +311,7 @@ func (r *rig) until(sql, want string) {
 // againAfterNaks is for events that were given back to the stream twice or three times, for half a minute each time.
 const againAfterNaks = 3 * time.Minute
 
-func (r *rig) untilWithin(patience time.Duration, sql, want string) {
+func (r *outboxRig) untilWithin(patience time.Duration, sql, want string) {
 	r.t.Helper()
 	for limit := time.Now().Add(patience); ; {
 		got := strings.Join(r.rows(sql), "\n")

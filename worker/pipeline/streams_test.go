@@ -96,7 +96,7 @@ func messageOf(e message) *nats.Msg {
 }
 
 // publishAtOnce publishes all events as one batch, which the stream takes as a whole.
-func (r *rig) publishAtOnce(list []message) {
+func (r *streamRig) publishAtOnce(list []message) {
 	r.t.Helper()
 	for i, e := range list {
 		m := messageOf(e)

@@ -29,7 +29,7 @@ func traced(t *testing.T, cfg *pipeline.Config) *tracetest.InMemoryExporter {
 }
 
 // publishTraced publishes an event in the span of a trace, by a header of this name.
-func (r *rig) publishTraced(objectType, id, header, parent string) {
+func (r *streamRig) publishTraced(objectType, id, header, parent string) {
 	r.t.Helper()
 	m := nats.NewMsg("crm.create." + objectType)
 	m.Header.Set("Nats-Msg-Id", id)
