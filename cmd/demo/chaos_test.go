@@ -16,7 +16,6 @@ func TestChaos(t *testing.T) {
 		"no id property": {"--minutes", "0.25", "--no-id-property"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			temporary(t)
 			logs := t.TempDir()
 			args := append([]string{"chaos", "--rate", "500", "--seed", "7", "--output", "json", "--log", logs}, args...)
 			var out, errs bytes.Buffer
@@ -51,7 +50,7 @@ func TestChaos(t *testing.T) {
 
 // Interrupted in the middle of the chaos, it leaves no process and no file.
 func TestChaosInterrupted(t *testing.T) {
-	temporary(t)
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out bytes.Buffer
@@ -62,6 +61,7 @@ func TestChaosInterrupted(t *testing.T) {
 }
 
 func TestChaosUsage(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--minutes", "0"}, {"--minutes", "NaN"}, {"--workers", "0"}, {"--rate", "0"},
 		{"--backlog", "-2"}, {"--events", "5"}, {"--output", "xml"}} {
 		var out, errs bytes.Buffer
@@ -73,6 +73,7 @@ func TestChaosUsage(t *testing.T) {
 
 // A transaction's time is that of the first tick that had seen it, also where the database's clock says another one.
 func TestTimeOf(t *testing.T) {
+	t.Parallel()
 	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
 	ticks := []tick{{100, at(1)}, {100, at(2)}, {103, at(3)}, {103, at(4)}, {110, at(9)}}
 	for number, want := range map[uint32]int64{99: 1, 100: 3, 102: 3, 103: 9, 109: 9, 110: 9} {
@@ -84,6 +85,7 @@ func TestTimeOf(t *testing.T) {
 
 // The time to recover is that to the next row, and what happened after the last row counts for nothing.
 func TestRecoveries(t *testing.T) {
+	t.Parallel()
 	at := func(seconds float64) time.Time { return time.Unix(0, int64(seconds*1e9)) }
 	var r chaosReport
 	r.recoveries([]injection{{killWorker, at(1)}, {killWorker, at(2)}, {cutCRM, at(2.5)}, {restartNATS, at(4)}, {killWorker, at(9)}},

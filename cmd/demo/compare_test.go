@@ -15,7 +15,7 @@ import (
 
 // What is lost, doubled or said wrongly is seen, event by event.
 func TestCompare(t *testing.T) {
-	temporary(t)
+	t.Parallel()
 	var said bytes.Buffer
 	types := objectTypes(idProperties...)
 	types[backlogType] = companies(idProperties)

@@ -12,6 +12,7 @@ import (
 
 // The simulated CRM alone: it says where it is and what it knows, answers whoever has the token, and ends in order.
 func TestCRM(t *testing.T) {
+	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	out, outs := io.Pipe()
@@ -78,6 +79,7 @@ func TestCRM(t *testing.T) {
 }
 
 func TestCRMUsage(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"crm", "--quota", "some"}, {"crm", "--token", ""}, {"crm", "--latency", "-1s"}} {
 		var out, errs bytes.Buffer
 		if code := execute(t.Context(), args, &out, &errs); code != 2 || errs.Len() == 0 {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -13,42 +15,41 @@ import (
 	"crmintake/deploy/local/parallel"
 )
 
+// TestMain gives the tests a directory for temporary files of their own, which Postgres' user can enter. Nothing may be
+// left there at their end: no test leaves a file.
 func TestMain(m *testing.M) {
 	parallel.Default()
-	goleak.VerifyTestMain(m)
-}
-
-// temporary gives the test a directory for temporary files of its own, which Postgres' user can enter, and checks at its
-// end that nothing is left there.
-func temporary(t *testing.T) {
-	t.Helper()
 	dir, err := os.MkdirTemp("", "demo-test-")
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.Setenv("TMPDIR", dir))
+	}
 	if err != nil {
-		t.Fatal(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("TMPDIR", dir)
-	t.Cleanup(func() {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		left, err := os.ReadDir(dir)
 		if err != nil {
-			t.Error(err)
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
 		}
 		for _, f := range left {
-			t.Errorf("%s is left behind", f.Name())
+			fmt.Fprintln(os.Stderr, f.Name(), "is left behind")
+			code = 1
 		}
-		os.RemoveAll(dir)
-	})
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{
 		"plain":  {"--events", "3000"},
 		"faults": {"--events", "3000", "--faults", "mixed", "--quota", "off"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			temporary(t)
+			t.Parallel()
 			var out, errs bytes.Buffer
 			if code := execute(t.Context(), append(args, "--output", "json"), &out, &errs); code != 0 {
 				t.Fatalf("exit code %d\n%s%s", code, &out, &errs)
@@ -69,9 +70,10 @@ func TestDemo(t *testing.T) {
 
 // Interrupted at any moment, it leaves no process and no file.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, moment := range []string{"starting Postgres", "creating stream", "creating their records"} {
 		t.Run(moment, func(t *testing.T) {
-			temporary(t)
+			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var out bytes.Buffer
@@ -84,6 +86,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--events", "0"}, {"--quota", "lots"}, {"--faults", "some"}, {"--frob"}} {
 		var out, errs bytes.Buffer
 		if code := execute(t.Context(), args, &out, &errs); code != 2 || errs.Len() == 0 {
@@ -94,6 +97,7 @@ func TestUsage(t *testing.T) {
 
 // Accounts that do not agree are not good.
 func TestGood(t *testing.T) {
+	t.Parallel()
 	for _, b := range []balance{
 		{Published: 2, Created: 1}, {Published: 1, Created: 2}, {Published: 1, Created: 1, Lost: 1}, {Published: 1, Created: 1, Duplicates: 1},
 		{Published: 1, Created: 1, WrongRecords: 1}, {Published: 1, Dead: 1, Denied: 1},

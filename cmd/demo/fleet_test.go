@@ -11,6 +11,7 @@ import (
 
 // A worker that is told to stop before it can hear that stops well; one that has begun, and then ends of the signal, does not.
 func TestFleetEndsWorkersThatJustStarted(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		says string
 		well bool

@@ -10,7 +10,7 @@ import (
 
 // A short soak: all adds up though rows are removed, and all that is watched is seen.
 func TestSoak(t *testing.T) {
-	temporary(t)
+	t.Parallel()
 	var out, errs bytes.Buffer
 	if code := execute(t.Context(), []string{"soak", "--minutes", "0.3", "--output", "json"}, &out, &errs); code != 0 {
 		t.Fatalf("exit code %d\n%s%s", code, &out, &errs)
@@ -33,7 +33,7 @@ func TestSoak(t *testing.T) {
 
 // Interrupted in the middle, it leaves no process and no file.
 func TestSoakInterrupted(t *testing.T) {
-	temporary(t)
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var out bytes.Buffer
@@ -44,6 +44,7 @@ func TestSoakInterrupted(t *testing.T) {
 }
 
 func TestSoakUsage(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"--minutes", "0"}, {"--workers", "0"}, {"--quota", "off"}, {"--quota", "many"}, {"--output", "xml"}} {
 		var out, errs bytes.Buffer
 		if code := execute(t.Context(), append([]string{"soak"}, args...), &out, &errs); code != 2 || errs.Len() == 0 {
@@ -54,6 +55,7 @@ func TestSoakUsage(t *testing.T) {
 
 // What grows is found, and what only differs a little is not.
 func TestSoakJudge(t *testing.T) {
+	t.Parallel()
 	fair := func(s *sample, _ int) {
 		*s = sample{Memory: 40, Goroutines: 60, Connections: 12, Tables: 300, Indexes: 40}
 	}
