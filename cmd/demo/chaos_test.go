@@ -10,6 +10,7 @@ import (
 )
 
 // A short run of faults, with an id property and without.
+// It runs alone, for calls must be under way when things go wrong.
 func TestChaos(t *testing.T) {
 	for name, args := range map[string][]string{
 		"id property":    {"--minutes", "0.4"},
