@@ -80,7 +80,8 @@ func TestCompare(t *testing.T) {
 		"--peer", "sleep 60", "--peer-done", "SELECT 2000")
 	var report map[string]any
 	decode(t, out, &report)
-	above(t, report, "events_per_second", "cpu_us_per_event", "peak_memory_mb", "anonymous_memory_mb", "wal_bytes_per_event", "hot_share",
+	above(t, report, "events_per_second", "cpu_us_per_event", "peak_memory_mb", "anonymous_memory_mb",
+		"wal_bytes_per_event", "hot_share",
 		"records_per_call", "floor_ratio", "wal_floor_ratio", "peer_ratio")
 	if own, all := report["anonymous_memory_mb"].(float64), report["peak_memory_mb"].(float64); own >= all {
 		t.Errorf("%v MB are anonymous, of %v", own, all)
@@ -104,8 +105,10 @@ func TestPeerEnds(t *testing.T) {
 	bench(t, "--events", "200", "--runs", "1", "--peer", "true", "--peer-done", doneAtSecondLook)
 
 	var out, errs bytes.Buffer
-	code := execute(t.Context(), []string{"--events", "200", "--runs", "1", "--peer", "cat /nowhere", "--peer-done", "SELECT 7"}, streams{&out, &errs})
-	if code != 1 || !strings.Contains(errs.String(), "it ended with 7 of 200 events done") || !strings.Contains(errs.String(), "/nowhere") {
+	code := execute(t.Context(), []string{"--events", "200", "--runs", "1", "--peer", "cat /nowhere", "--peer-done",
+		"SELECT 7"}, streams{&out, &errs})
+	if code != 1 || !strings.Contains(errs.String(), "it ended with 7 of 200 events done") ||
+		!strings.Contains(errs.String(), "/nowhere") {
 		t.Errorf("exit code %d\n%s", code, &errs)
 	}
 }
@@ -118,7 +121,8 @@ func TestLatency(t *testing.T) {
 		Wait  float64     `json:"batch_wait_ms"`
 		Rates []latencies `json:"rates"`
 	}
-	decode(t, bench(t, "latency", "--rate", "100,1000", "--seconds", "1", "--call", call.String(), "--output", "json"), &report)
+	decode(t, bench(t, "latency", "--rate", "100,1000", "--seconds", "1", "--call", call.String(), "--output", "json"),
+		&report)
 	if report.Call != 40 || report.Wait != 500 || len(report.Rates) != 2 {
 		t.Fatalf("%+v", report)
 	}
@@ -127,7 +131,8 @@ func TestLatency(t *testing.T) {
 			t.Errorf("%d events at %d a second, want %d", l.Events, l.Rate, want)
 		}
 		// What is measured contains the call, at the least.
-		if l.P50 < milliseconds(call) || l.P99 < l.P50 || l.Max < l.P99 || l.Published <= 0 || l.PeakMemory <= 0 || l.Aim != 560 {
+		if l.P50 < milliseconds(call) || l.P99 < l.P50 || l.Max < l.P99 || l.Published <= 0 || l.PeakMemory <= 0 ||
+			l.Aim != 560 {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -201,7 +206,8 @@ func TestPaused(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := (&pausedCmd{Events: 7}).print(&b, report.Backlogs); err != nil || !strings.Contains(b.String(), "3000 paused events wait") {
+	if err := (&pausedCmd{Events: 7}).print(&b, report.Backlogs); err != nil || !strings.Contains(b.String(),
+		"3000 paused events wait") {
 		t.Errorf("%v\n%s", err, &b)
 	}
 }
@@ -232,9 +238,12 @@ func TestPlotOfASoak(t *testing.T) {
 	t.Parallel()
 	var list []string
 	for n := range 30 {
-		list = append(list, fmt.Sprintf(`{"seconds":%d,"memory_mb":%d,"goroutines":20,"connections":9,"tables_mb":1.5,"indexes_mb":0}`, 20*n, 30+n%3))
+		list = append(list,
+			fmt.Sprintf(`{"seconds":%d,"memory_mb":%d,"goroutines":20,"connections":9,"tables_mb":1.5,"indexes_mb":0}`,
+				20*n, 30+n%3))
 	}
-	draw(t, `{"minutes":10,"samples":[`+strings.Join(list, ",")+`]}`, "What must not grow", "memory of a worker, MB (31.0)", "connections to Postgres (9.0)")
+	draw(t, `{"minutes":10,"samples":[`+strings.Join(list, ",")+`]}`, "What must not grow",
+		"memory of a worker, MB (31.0)", "connections to Postgres (9.0)")
 }
 
 // People get tables.
@@ -248,11 +257,13 @@ func TestTables(t *testing.T) {
 	}
 	var b bytes.Buffer
 	l := &latencyCmd{Call: time.Second}
-	if err := l.print(&b, []latencies{{Published: 100, P50: 1, P99: 2, Max: 3, Aim: 4}}); err != nil || !strings.Contains(b.String(), "p99") {
+	if err := l.print(&b, []latencies{{Published: 100, P50: 1, P99: 2, Max: 3, Aim: 4}}); err != nil ||
+		!strings.Contains(b.String(), "p99") {
 		t.Errorf("%v\n%s", err, &b)
 	}
 	b.Reset()
-	g := growth{IDs: "random", Empty: spreads([]figures{{EventsPerSecond: 1}}), Grown: spreads([]figures{{EventsPerSecond: 2}}), Queries: []queryTimes{{Name: "dead list"}}}
+	g := growth{IDs: "random", Empty: spreads([]figures{{EventsPerSecond: 1}}),
+		Grown: spreads([]figures{{EventsPerSecond: 2}}), Queries: []queryTimes{{Name: "dead list"}}}
 	if err := (&growthCmd{Rows: 7}).print(&b, []growth{g}); err != nil || !strings.Contains(b.String(), "dead list") {
 		t.Errorf("%v\n%s", err, &b)
 	}
@@ -279,7 +290,8 @@ func TestWrongUsage(t *testing.T) {
 		"latency --rate often":            "often",
 	} {
 		var out, errs bytes.Buffer
-		if code := execute(t.Context(), strings.Fields(args), streams{&out, &errs}); code != 2 || !strings.Contains(errs.String(), want) {
+		if code := execute(t.Context(), strings.Fields(args), streams{&out, &errs}); code != 2 ||
+			!strings.Contains(errs.String(), want) {
 			t.Errorf("%s: exit code %d, %s", args, code, &errs)
 		}
 	}
@@ -313,7 +325,8 @@ func TestCommitsSeen(t *testing.T) {
 		when, ok := c.seen(xid)
 		got = append(got, fmt.Sprint(xid, when.Unix(), ok))
 	}
-	want := []string{"9 0 true", "10 2 true", "11 1 true", "12 3 true", "13 2 true", fmt.Sprint(14, time.Time{}.Unix(), false)}
+	want := []string{"9 0 true", "10 2 true", "11 1 true", "12 3 true", "13 2 true", fmt.Sprint(14, time.Time{}.Unix(),
+		false)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// commits knows when each transaction was first seen committed. Postgres itself tells only when a commit began (now() is even
-// the transaction's start, and pg_xact_commit_timestamp is before the write to disk). A snapshot shows a transaction as done
-// once its commit is on disk; so its time is that of the first snapshot, of one every other millisecond, that does: an upper
-// bound. A snapshot reads no table, and costs the server next to nothing.
+// commits knows when each transaction was first seen committed. Postgres itself tells only when a commit began (now()
+// is even the transaction's start, and pg_xact_commit_timestamp is before the write to disk). A snapshot shows a
+// transaction as done once its commit is on disk; so its time is that of the first snapshot, of one every other
+// millisecond, that does: an upper bound. A snapshot reads no table, and costs the server next to nothing.
 type commits struct {
 	looks  []look
 	cancel context.CancelFunc
@@ -54,7 +54,8 @@ func (c *commits) watch(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		last := ctx.Err() != nil // what was committed before stop was called, this look shows
 		var snapshot string
-		if err := conn.QueryRow(context.WithoutCancel(ctx), `SELECT pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+		if err := conn.QueryRow(context.WithoutCancel(ctx),
+			`SELECT pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
 			return err
 		}
 		if snapshot != before {
@@ -100,7 +101,8 @@ func (c *commits) stop() error {
 	return <-c.done
 }
 
-// seen tells when the transaction was seen committed, after stop. xid is of a server that has not yet used up 32 bits of them.
+// seen tells when the transaction was seen committed, after stop. xid is of a server that has not yet used up 32 bits
+// of them.
 func (c *commits) seen(xid int64) (at time.Time, ok bool) {
 	// What one snapshot shows, all later ones do.
 	n := sort.Search(len(c.looks), func(n int) bool { return c.looks[n].shows(xid) })

@@ -116,7 +116,8 @@ func (r *round) drain(ctx context.Context, flags ...string) (p *local.Process, e
 	}
 	var created int
 	err = r.conn.QueryRow(ctx, `
-SELECT coalesce(sum(created), 0), coalesce(max(closed_at), 'epoch') FROM attempt WHERE started_at >= $1`, r.begin).Scan(&created, &end)
+SELECT coalesce(sum(created), 0), coalesce(max(closed_at), 'epoch') FROM attempt
+  WHERE started_at >= $1`, r.begin).Scan(&created, &end)
 	if err == nil && created != r.events {
 		err = fmt.Errorf("%d of %d events are created", created, r.events)
 	}
@@ -127,7 +128,8 @@ func runFloor(ctx context.Context, r *round) (p *local.Process, end time.Time, e
 	if _, err := r.conn.Exec(ctx, floorTable); err != nil {
 		return nil, end, err
 	}
-	floor, err := startPart(ctx, "part-floor", "--nats", r.nats.url, "--database", r.database, "--crm", r.crm.url, "--events", fmt.Sprint(r.events))
+	floor, err := startPart(ctx, "part-floor", "--nats", r.nats.url, "--database", r.database, "--crm", r.crm.url,
+		"--events", fmt.Sprint(r.events))
 	if err != nil {
 		return nil, end, err
 	}
@@ -146,8 +148,10 @@ func runFloor(ctx context.Context, r *round) (p *local.Process, end time.Time, e
 const peerLook = 50 * time.Millisecond
 
 func (c *compareCmd) runPeer(ctx context.Context, r *round) (p *local.Process, end time.Time, err error) {
-	env := append(r.env(), "NATS_URL="+r.nats.url, "DATABASE_URL="+r.database, "HUBSPOT_URL="+r.crm.url, "HUBSPOT_TOKEN="+token)
-	p, err = local.StartProcess(ctx, local.ProcessConfig{Path: "/bin/sh", Args: []string{"-c", "exec " + c.Peer}, Env: env})
+	env := append(r.env(), "NATS_URL="+r.nats.url, "DATABASE_URL="+r.database, "HUBSPOT_URL="+r.crm.url,
+		"HUBSPOT_TOKEN="+token)
+	p, err = local.StartProcess(ctx, local.ProcessConfig{Path: "/bin/sh", Args: []string{"-c", "exec " + c.Peer},
+		Env: env})
 	if err != nil {
 		return nil, end, err
 	}

@@ -117,7 +117,8 @@ func keepResults(ctx context.Context, pool *pgxpool.Pool, results <-chan result)
 			}
 		}
 		k, i := 0, -1
-		_, err := pool.CopyFrom(ctx, pgx.Identifier{"floor"}, []string{"event_id", "object_type", "status", "record_id", "stream", "stream_seq", "payload"},
+		_, err := pool.CopyFrom(ctx, pgx.Identifier{"floor"}, []string{"event_id", "object_type", "status", "record_id",
+			"stream", "stream_seq", "payload"},
 			pgx.CopyFromFunc(func() ([]any, error) {
 				if i++; i == len(group[k].events) {
 					k, i = k+1, 0
@@ -126,7 +127,8 @@ func keepResults(ctx context.Context, pool *pgxpool.Pool, results <-chan result)
 					return nil, nil
 				}
 				e := group[k].events[i]
-				return []any{e.ID, e.ObjectType, "created", group[k].outcomes[i].RecordID, e.Stream, int64(e.StreamSeq), e.Payload}, nil
+				return []any{e.ID, e.ObjectType, "created", group[k].outcomes[i].RecordID, e.Stream, int64(e.StreamSeq),
+					e.Payload}, nil
 			}))
 		if err != nil {
 			return err

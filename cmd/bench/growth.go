@@ -25,8 +25,8 @@ type growthCmd struct {
 	Output string `help:"text for people, json for programs." enum:"text,json" default:"text" placeholder:"text|json"`
 }
 
-// growthKeep has all loaded rows be old enough to go, and retention come round in two minutes, if it can: it removes as fast as it ever
-// does for as long as a run takes. A run's own rows are too young.
+// growthKeep has all loaded rows be old enough to go, and retention come round in two minutes, if it can: it removes as
+// fast as it ever does for as long as a run takes. A run's own rows are too young.
 const growthKeep = time.Hour
 
 // kind is how event ids sort.
@@ -83,12 +83,14 @@ func (c *growthCmd) Run(ctx context.Context, s streams) error {
 		list = append(list, g)
 	}
 	if c.Output == "json" {
-		return json.NewEncoder(s.out).Encode(map[string]any{"rows": c.Rows, "events": c.Events, "runs": c.Runs, "growth": list})
+		return json.NewEncoder(s.out).Encode(map[string]any{"rows": c.Rows, "events": c.Events, "runs": c.Runs,
+			"growth": list})
 	}
 	return c.print(s.out, list)
 }
 
-func (c *growthCmd) measure(ctx context.Context, s *site, bar io.Writer, say func(string), k *kind) (g growth, err error) {
+func (c *growthCmd) measure(ctx context.Context, s *site, bar io.Writer, say func(string), k *kind) (g growth,
+	err error) {
 	grownName := "bench_grown"
 	g.IDs = k.name
 	if err := s.createDatabase(ctx, grownName); err != nil {
@@ -146,7 +148,8 @@ func (c *growthCmd) measure(ctx context.Context, s *site, bar io.Writer, say fun
 }
 
 // run does a run's events in a database, with retention at its fastest, and tells how many rows that removed a second.
-func (c *growthCmd) run(ctx context.Context, s *site, database string, k *kind) (f figures, removed float64, err error) {
+func (c *growthCmd) run(ctx context.Context, s *site, database string, k *kind) (f figures, removed float64,
+	err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, err := s.open(ctx, database)
@@ -208,7 +211,8 @@ func timeQueries(ctx context.Context, databaseURL string) (list []queryTimes, er
 	defer conn.Close(context.WithoutCancel(ctx))
 	some := "none"
 	// Any row will do; an outbox without rows has none.
-	if err := conn.QueryRow(ctx, `SELECT coalesce((SELECT event_id FROM event TABLESAMPLE SYSTEM (0.1) LIMIT 1), 'none')`).Scan(&some); err != nil {
+	if err := conn.QueryRow(ctx,
+		`SELECT coalesce((SELECT event_id FROM event TABLESAMPLE SYSTEM (0.1) LIMIT 1), 'none')`).Scan(&some); err != nil {
 		return nil, err
 	}
 	for _, q := range []struct {

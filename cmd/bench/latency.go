@@ -66,7 +66,8 @@ func (c *latencyCmd) Run(ctx context.Context, s streams) error {
 	}
 	if c.Output == "json" {
 		return json.NewEncoder(s.out).Encode(map[string]any{
-			"call_ms": milliseconds(c.Call), "batch_wait_ms": milliseconds(batcher.DefaultWait), "seconds": c.Seconds, "rates": list,
+			"call_ms": milliseconds(c.Call), "batch_wait_ms": milliseconds(batcher.DefaultWait), "seconds": c.Seconds,
+			"rates": list,
 		})
 	}
 	return c.print(s.out, list)
@@ -138,7 +139,8 @@ func (c *latencyCmd) measure(ctx context.Context, s *site, database string, rate
 }
 
 // publishEvenly returns when each event was given to the client.
-func (r *round) publishEvenly(ctx context.Context, p *jetstream.Publisher, rate, events int) (published []time.Time, err error) {
+func (r *round) publishEvenly(ctx context.Context, p *jetstream.Publisher, rate, events int) (published []time.Time,
+	err error) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for begin := time.Now(); len(published) < events; {
@@ -158,11 +160,15 @@ func (r *round) publishEvenly(ctx context.Context, p *jetstream.Publisher, rate,
 	return published, nil
 }
 
-// outcomes tells how long after its publishing each event was seen committed; the first of published is event number first.
-func (r *round) outcomes(ctx context.Context, c *commits, first int, published []time.Time) (took []time.Duration, err error) {
-	// A row's xmin is the transaction that wrote this version of it: of a compact row, its attempt's. Nothing changes it after it became 'created'.
+// outcomes tells how long after its publishing each event was seen committed; the first of published is event number
+// first.
+func (r *round) outcomes(ctx context.Context, c *commits, first int, published []time.Time) (took []time.Duration,
+	err error) {
+	// A row's xmin is the transaction that wrote this version of it: of a compact row, its attempt's. Nothing changes
+	// it after it became 'created'.
 	rows, err := r.conn.Query(ctx, `
-SELECT e.event_id, CASE WHEN e.status IS NULL THEN a.xmin ELSE e.xmin END::text::int8 FROM event e JOIN attempt a ON a.id = e.attempt_id
+SELECT e.event_id, CASE WHEN e.status IS NULL THEN a.xmin ELSE e.xmin END::text::int8 FROM event e
+  JOIN attempt a ON a.id = e.attempt_id
 WHERE e.status = 'created' OR e.status IS NULL AND a.state = 'settled'`)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,9 @@ func main() {
 func execute(ctx context.Context, args []string, s streams) int {
 	var c cli
 	exited := -1
-	parser, err := kong.New(&c, kong.Name("bench"), kong.Description("Measures crmintake on this machine: its speed beside the floor, its latency, what growth costs, its start."),
+	parser, err := kong.New(&c, kong.Name("bench"),
+		kong.Description("Measures crmintake on this machine: its speed beside the floor, its latency, what growth "+
+			"costs, its start."),
 		kong.Writers(s.out, s.err), kong.Exit(func(code int) { exited = code }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintln(s.err, "bench:", err)

@@ -136,7 +136,8 @@ func (r *round) measure(ctx context.Context, sys system) (f figures, err error) 
 	per := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) / float64(r.events) }
 	f.EventsPerSecond = float64(r.events) / end.Sub(r.begin).Seconds()
 	f.CPU, f.PeakMemory, f.AnonymousMemory = per(p.CPUTime()), mebibytes(p.PeakMemory()), mebibytes(p.PeakAnonymous())
-	f.PostgresCPU, f.NATSCPU, f.CRMCPU = per(r.postgres.CPUTime()-postgres), per(r.nats.CPUTime()-natsCPU), per(r.crm.CPUTime()-crmCPU)
+	f.PostgresCPU, f.NATSCPU, f.CRMCPU = per(r.postgres.CPUTime()-postgres), per(r.nats.CPUTime()-natsCPU),
+		per(r.crm.CPUTime()-crmCPU)
 	after, err := lsn()
 	if err != nil {
 		return f, err
@@ -147,9 +148,11 @@ func (r *round) measure(ctx context.Context, sys system) (f figures, err error) 
 			return f, err
 		}
 		err = r.conn.QueryRow(ctx, `
-SELECT coalesce((SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_stat_user_tables WHERE relname = 'event'), 1),
+SELECT coalesce((SELECT n_tup_hot_upd::float8 / nullif(n_tup_upd, 0) FROM pg_stat_user_tables
+  WHERE relname = 'event'), 1),
   coalesce((SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'event'), 0),
-  coalesce((SELECT sum(created)::float8 / count(*) FROM attempt WHERE kind = 'create' AND started_at >= $1), 0)`, r.begin).
+  coalesce((SELECT sum(created)::float8 / count(*) FROM attempt WHERE kind = 'create'
+    AND started_at >= $1), 0)`, r.begin).
 			Scan(&f.HOTShare, &f.RowUpdates, &f.RecordsPerCall)
 		f.RowUpdates /= float64(r.events)
 	}
@@ -177,7 +180,8 @@ func (s *site) admin(ctx context.Context, sql string) error {
 func (s *site) open(ctx context.Context, database string, crm ...string) (r *round, err error) {
 	r = &round{site: s, database: s.postgres.URL(database)}
 	s.rounds++
-	if r.nats, err = startPart(ctx, "part-nats", "--dir", filepath.Join(s.dir, fmt.Sprintf("nats-%d", s.rounds))); err != nil {
+	if r.nats, err = startPart(ctx, "part-nats", "--dir", filepath.Join(s.dir, fmt.Sprintf("nats-%d",
+		s.rounds))); err != nil {
 		return nil, err
 	}
 	if r.crm, err = startPart(ctx, append([]string{"part-crm"}, crm...)...); err != nil {
@@ -274,7 +278,8 @@ func (r *round) reported(ctx context.Context) error {
 	for {
 		var others int
 		err := r.conn.QueryRow(ctx, `
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`).Scan(&others)
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+  AND pid <> pg_backend_pid()`).Scan(&others)
 		if err != nil || others == 0 {
 			return err
 		}

@@ -80,7 +80,8 @@ func (r *results) compared() *bars {
 
 // grown has a group for each kind of ids.
 func (r *results) grown() *bars {
-	b := bars{title: "Events a second as the outbox grows", series: []string{"empty", fmt.Sprintf("%d rows", r.Rows)}, values: make([][]float64, 2),
+	b := bars{title: "Events a second as the outbox grows", series: []string{"empty", fmt.Sprintf("%d rows", r.Rows)},
+		values:   make([][]float64, 2),
 		subtitle: fmt.Sprintf("%d events, median of %d, retention running", r.Events, r.Runs)}
 	for _, g := range r.Growth {
 		b.groups = append(b.groups, g.IDs+" ids")
@@ -117,12 +118,14 @@ type lines struct {
 
 // soakLines are the members of a sample, and what they are called.
 var soakLines = []struct{ member, name string }{
-	{"memory_mb", "memory of a worker, MB"}, {"goroutines", "its goroutines"}, {"connections", "connections to Postgres"}, {"tables_mb", "tables, MB"}, {"indexes_mb", "indexes, MB"},
+	{"memory_mb", "memory of a worker, MB"}, {"goroutines", "its goroutines"}, {"connections",
+		"connections to Postgres"}, {"tables_mb", "tables, MB"}, {"indexes_mb", "indexes, MB"},
 }
 
 // soaked has all in parts of its own median in the second third of the time, so that what is flat lies at 100.
 func (r *results) soaked() *lines {
-	l := &lines{title: "What must not grow", subtitle: fmt.Sprintf("%.0f minutes at half the quota; 100%% is the median of the second third", r.Minutes)}
+	l := &lines{title: "What must not grow", subtitle: fmt.Sprintf("%.0f minutes at half the quota; 100%% is the "+
+		"median of the second third", r.Minutes)}
 	for _, s := range r.Samples {
 		l.times = append(l.times, fmt.Sprintf("%.0f min", s["seconds"]/60))
 	}

@@ -118,14 +118,16 @@ func (c *quotaCmd) Run(ctx context.Context, s streams) error {
 		types[t.name] = hubspottest.ObjectType{Unique: []string{idProperty}}
 	}
 	stack, err := local.StartStack(ctx, local.StackConfig{Progress: say, CRM: hubspottest.Config{
-		Token: token, ObjectTypes: types, Limit: hubspottest.Limit(c.Quota), MinTransit: c.Jitter.least, MaxTransit: c.Jitter.most,
+		Token: token, ObjectTypes: types, Limit: hubspottest.Limit(c.Quota), MinTransit: c.Jitter.least,
+		MaxTransit: c.Jitter.most,
 		MinLatency: leastLatency, MaxLatency: mostLatency,
 	}})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = stack.Stop() }()
-	b := &quotaBench{quotaCmd: c, stack: stack, windows: max(1, (c.Seconds*int(time.Second)+int(c.Quota.Window)-1)/int(c.Quota.Window))}
+	b := &quotaBench{quotaCmd: c, stack: stack, windows: max(1,
+		(c.Seconds*int(time.Second)+int(c.Quota.Window)-1)/int(c.Quota.Window))}
 	var runs []quotaRun
 	for _, n := range c.Workers {
 		say(fmt.Sprintf("%d workers", n))
@@ -144,7 +146,8 @@ func (c *quotaCmd) Run(ctx context.Context, s streams) error {
 		runs = append(runs, run)
 	}
 	if c.Output == "json" {
-		return json.NewEncoder(s.out).Encode(map[string]any{"quota": c.Quota.String(), "seconds": b.span().Seconds(), "runs": runs})
+		return json.NewEncoder(s.out).Encode(map[string]any{"quota": c.Quota.String(), "seconds": b.span().Seconds(),
+			"runs": runs})
 	}
 	return c.print(s.out, runs)
 }
@@ -158,7 +161,8 @@ type quotaBench struct {
 
 func (b *quotaBench) span() time.Duration { return time.Duration(b.windows) * b.Quota.Window }
 
-// quotaWarmUp is how many windows pass before the measurement: in the first, the workers start and use what the quiet time before has left.
+// quotaWarmUp is how many windows pass before the measurement: in the first, the workers start and use what the quiet
+// time before has left.
 const quotaWarmUp = 2
 
 // measure has the fleet work at a backlog that it can't finish, and counts, once it is going, what the CRM sees.
@@ -176,7 +180,8 @@ func (b *quotaBench) measure(ctx context.Context, workers int, other float64) (r
 		}
 		fleet = append(fleet, p)
 	}
-	app := &otherApp{url: b.stack.CRM.URL + "/crm/objects/" + hubspottest.DefaultVersion + "/" + objectType + "/batch/read"}
+	app := &otherApp{url: b.stack.CRM.URL + "/crm/objects/" + hubspottest.DefaultVersion + "/" + objectType +
+		"/batch/read"}
 	var others sync.WaitGroup
 	stopOther := func() {}
 	if other > 0 {
@@ -260,7 +265,8 @@ func (b *quotaBench) publish(ctx context.Context, workers int) error {
 			name = quotaTypes[k].name
 			at -= quotaTypes[k].events
 		}
-		if err := p.Publish(ctx, jetstream.Message{Subject: "crm.create." + name, ID: numbered(n), Data: event(n, numbered(n)), Line: n + 1}); err != nil {
+		if err := p.Publish(ctx, jetstream.Message{Subject: "crm.create." + name, ID: numbered(n), Data: event(n,
+			numbered(n)), Line: n + 1}); err != nil {
 			return err
 		}
 	}
@@ -302,7 +308,8 @@ func (a *otherApp) run(ctx context.Context, mean time.Duration) {
 }
 
 func (a *otherApp) call(ctx context.Context) {
-	body := fmt.Sprintf(`{"idProperty":%q,"inputs":[{"id":"nothing"}],"properties":[],"propertiesWithHistory":[]}`, idProperty)
+	body := fmt.Sprintf(`{"idProperty":%q,"inputs":[{"id":"nothing"}],"properties":[],"propertiesWithHistory":[]}`,
+		idProperty)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return
@@ -328,7 +335,8 @@ func (c *quotaCmd) print(out io.Writer, runs []quotaRun) error {
 	t := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "workers\tother app's calls\tcalls\tof the quota left\trecords a call\t429\tof the calls\t")
 	for _, r := range runs {
-		fmt.Fprintf(t, "%d\t%d\t%d\t%.1f%%\t%.1f\t%d\t%.2f%%\t\n", r.Workers, r.OtherCalls, r.Calls, 100*r.Used, r.RecordsPerCall, r.Throttled,
+		fmt.Fprintf(t, "%d\t%d\t%d\t%.1f%%\t%.1f\t%d\t%.2f%%\t\n", r.Workers, r.OtherCalls, r.Calls, 100*r.Used,
+			r.RecordsPerCall, r.Throttled,
 			100*r.ThrottledShare)
 	}
 	return t.Flush()

@@ -23,7 +23,8 @@ func TestQuota(t *testing.T) {
 		t.Fatalf("%d runs", len(report.Runs))
 	}
 	for i, r := range report.Runs {
-		if r.Workers != min(i+1, 2) || r.Calls < 1 || r.Calls > 60 || r.Used <= 0 || r.RecordsPerCall < 1 || (r.Other > 0) != (i == 2) {
+		if r.Workers != min(i+1, 2) || r.Calls < 1 || r.Calls > 60 || r.Used <= 0 || r.RecordsPerCall < 1 ||
+			(r.Other > 0) != (i == 2) {
 			t.Errorf("run %d: %+v", i, r)
 		}
 	}
@@ -31,9 +32,11 @@ func TestQuota(t *testing.T) {
 
 func TestQuotaUsage(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"--workers 0", "--seconds 0", "--quota 190", "--jitter 5ms", "--jitter 5ms-1ms", "--other 30", "--other 100%"} {
+	for _, args := range []string{"--workers 0", "--seconds 0", "--quota 190", "--jitter 5ms", "--jitter 5ms-1ms",
+		"--other 30", "--other 100%"} {
 		var out, told bytes.Buffer
-		if code := execute(t.Context(), append([]string{"quota"}, strings.Fields(args)...), streams{&out, &told}); code == 0 || told.Len() == 0 {
+		if code := execute(t.Context(), append([]string{"quota"}, strings.Fields(args)...),
+			streams{&out, &told}); code == 0 || told.Len() == 0 {
 			t.Errorf("%s: exit code %d, %s", args, code, &told)
 		}
 	}

@@ -73,7 +73,8 @@ func (c *startCmd) Run(ctx context.Context, s streams) error {
 	t := tabwriter.NewWriter(s.out, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(t, "events that wait\tfirst call after, ms, median of %d (min–max)\tpeak memory, MB\n", c.Runs)
 	for _, one := range list {
-		fmt.Fprintf(t, "%d\t%.0f (%.0f–%.0f)\t%.1f (%.1f–%.1f)\n", one.Backlog, one.FirstCall.Median, one.FirstCall.Min, one.FirstCall.Max,
+		fmt.Fprintf(t, "%d\t%.0f (%.0f–%.0f)\t%.1f (%.1f–%.1f)\n", one.Backlog, one.FirstCall.Median, one.FirstCall.Min,
+			one.FirstCall.Max,
 			one.PeakMemory.Median, one.PeakMemory.Min, one.PeakMemory.Max)
 	}
 	fmt.Fprintf(t, "\nThe program has %.1f MB.\n", size)

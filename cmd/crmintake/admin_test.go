@@ -82,13 +82,15 @@ func TestReadyz(t *testing.T) {
 	s := startRun(t, natsURL, databaseURL)
 	s.untilAsked("/readyz", 503, `"ready":false`, "Postgres is not there yet", "NATS is not there yet")
 	s.untilAsked("/livez", 200, "ok")
-	s.untilAsked("/metrics", 200, `crmintake_connected{server="postgres"} 0`, `crmintake_events_total{outcome="created",reason=""} 0`)
+	s.untilAsked("/metrics", 200, `crmintake_connected{server="postgres"} 0`,
+		`crmintake_events_total{outcome="created",reason=""} 0`)
 	postgres.Refuse(false)
 	s.until("Postgres is there")
 	s.untilAsked("/readyz", 503, `["NATS is not there yet"]`)
 	stream.Refuse(false)
 	s.untilAsked("/readyz", 200, `{"ready":true`)
-	s.untilAsked("/metrics", 200, `crmintake_connected{server="postgres"} 1`, `crmintake_connected{server="nats"} 1`, "go_goroutines", "process_open_fds",
+	s.untilAsked("/metrics", 200, `crmintake_connected{server="postgres"} 1`, `crmintake_connected{server="nats"} 1`,
+		"go_goroutines", "process_open_fds",
 		`goversion="go1`)
 
 	postgres.Refuse(true)

@@ -25,7 +25,8 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer d.store.Close()
 	// One more than is shown tells whether there are more.
-	list, err := d.Audit(ctx, operator.Actions{Operator: c.Operator, Action: c.Action, EventID: c.EventID, Before: c.Before, Limit: c.Limit + 1})
+	list, err := d.Audit(ctx, operator.Actions{Operator: c.Operator, Action: c.Action, EventID: c.EventID,
+		Before: c.Before, Limit: c.Limit + 1})
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,8 @@ func (c *auditCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.out, "Nothing was done by hand.")
 		return nil
 	}
-	t := view.NewTable(view.Column{Title: "ACTION", Right: true}, view.Column{Title: "TIME"}, view.Column{Title: "EVENTS", Right: true}, view.Column{Title: "SKIPPED", Right: true},
+	t := view.NewTable(view.Column{Title: "ACTION", Right: true}, view.Column{Title: "TIME"},
+		view.Column{Title: "EVENTS", Right: true}, view.Column{Title: "SKIPPED", Right: true},
 		view.Column{Title: "WHAT", Long: true}, view.Column{Title: "FILTER", Long: true})
 	for _, a := range list {
 		t.Row(a.ID, view.Time(a.At), view.Grouped(a.Events), view.Grouped(a.Skipped), actionWords(a), filterWords(a.Filter))

@@ -15,8 +15,8 @@ import (
 // mostBinary is how large the program may be, built as the README says.
 const mostBinary = 30 << 20
 
-// The program is small, and has in it what production needs and nothing that only tests do. The names of all packages whose
-// functions are linked stand in it for stack traces, stripped or not.
+// The program is small, and has in it what production needs and nothing that only tests do. The names of all packages
+// whose functions are linked stand in it for stack traces, stripped or not.
 func TestBinary(t *testing.T) {
 	t.Parallel()
 	path, err := local.BuildWorker(t.Context(), t.TempDir())
@@ -48,7 +48,8 @@ func TestBinary(t *testing.T) {
 func TestVersionOfABuild(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "crmintake")
-	command := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags", "-X main.version=1.2.3 -X main.commit=abcdef", "-o", path, "crmintake/cmd/crmintake")
+	command := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-ldflags",
+		"-X main.version=1.2.3 -X main.commit=abcdef", "-o", path, "crmintake/cmd/crmintake")
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -17,7 +17,8 @@ import (
 // ask on it is a usageError.
 func (p *program) confirm(ctx context.Context, question string) error {
 	if !view.IsTerminal(p.in) {
-		return flags.Usagef("there is no terminal to ask on: say --yes to go on without being asked, or --dry-run to see the plan only; nothing was changed")
+		return flags.Usagef("there is no terminal to ask on: say --yes to go on without being asked, or --dry-run to " +
+			"see the plan only; nothing was changed")
 	}
 	fmt.Fprint(p.err, question+" [y/N] ")
 	type reply struct {
@@ -128,7 +129,8 @@ func printResult(w io.Writer, r operator.Result) {
 	for _, part := range []struct {
 		n    int64
 		what string
-	}{{r.Skipped, "skipped, because they changed meanwhile"}, {r.Unchanged, "so already"}, {r.Unfit, "left, because they could not be sent then"}} {
+	}{{r.Skipped, "skipped, because they changed meanwhile"}, {r.Unchanged, "so already"},
+		{r.Unfit, "left, because they could not be sent then"}} {
 		if part.n > 0 {
 			fmt.Fprintf(w, "; %d %s", part.n, part.what)
 		}

@@ -22,7 +22,8 @@ import (
 type checkCmd struct{ runCmd }
 
 func (checkCmd) Help() string {
-	return "Takes the settings of 'crmintake run'. It changes nothing: of NATS and Postgres it asks what is there and what the " +
+	return "Takes the settings of 'crmintake run'. It changes nothing: of NATS and Postgres it asks what is there " +
+		"and what the " +
 		"time is, and of the CRM what the id properties are, one call of the quota each. Exit code 0 if there are warnings " +
 		"at most, 1 if there is a failure."
 }
@@ -108,7 +109,8 @@ func (f findings) print(p *program) error {
 	}
 	t := view.NewTable(view.Column{}, view.Column{}, view.Column{})
 	for _, one := range f {
-		t.Row(map[level]view.Colour{fine: view.Green, warning: view.Yellow, failure: view.Red}[one.Level].Cell(string(one.Level)), one.Subject, one.Text)
+		t.Row(map[level]view.Colour{fine: view.Green, warning: view.Yellow,
+			failure: view.Red}[one.Level].Cell(string(one.Level)), one.Subject, one.Text)
 	}
 	return t.Print(p.out, p.screen().Uncut()) // what to do is worth more than one line
 }
@@ -150,7 +152,8 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 	defer nc.Close()
 	f.add(fine, "NATS", "connected to %s, version %s", nc.ConnectedAddr(), nc.ConnectedServerVersion())
 	if _, err := nc.TLSConnectionState(); err != nil && !onThisMachine(nc.ConnectedAddr()) {
-		f.add(warning, "NATS", "%s, so that who is on the way can read events, and a password or token; give --nats-ca-file, or tls:// in --nats-url", unencrypted)
+		f.add(warning, "NATS", "%s, so that who is on the way can read events, and a password or token; give "+
+			"--nats-ca-file, or tls:// in --nats-url", unencrypted)
 	}
 	source, err := jetstream.Open(ctx, nc, c.source())
 	if f.fail("stream", err) {
@@ -165,9 +168,11 @@ func (c *checkCmd) nats(ctx context.Context, p *program, f *findings) {
 	}
 	lanes := ""
 	if source.Lanes() {
-		lanes = "; each object type has a consumer of its own now, as one was paused: there is one again once the stream was empty"
+		lanes = "; each object type has a consumer of its own now, as one was paused: there is one again once the " +
+			"stream was empty"
 	}
-	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer, view.Grouped(pending), view.Grouped(unacked), lanes)
+	f.add(fine, "stream", "%s and its consumer %s are there: %s pending, %s unacked%s", c.Stream, c.Consumer,
+		view.Grouped(pending), view.Grouped(unacked), lanes)
 	if c.Monitor.Check() == nil {
 		f.streamDurable(ctx, source, c.NATSMonitorURL)
 	}
@@ -224,7 +229,8 @@ func (c *checkCmd) database(ctx context.Context, p *program, times *clocks, f *f
 	}
 	f.databaseDurable(ctx, store)
 	if !server.Encrypted && !onThisMachine(server.Addr) {
-		f.add(warning, "database", "%s, so that who is on the way can read events; give sslmode=verify-full and sslrootcert in --database-url", unencrypted)
+		f.add(warning, "database", "%s, so that who is on the way can read events; give sslmode=verify-full and "+
+			"sslrootcert in --database-url", unencrypted)
 	}
 	if server.Version < testedVersion {
 		f.add(warning, "database", "PostgreSQL %d is older than 15, with which crmintake is tested", server.Version/10000)
@@ -286,8 +292,10 @@ func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, times *clocks, 
 	}
 	asked := c.IDProperty
 	if len(asked) == 0 {
-		f.add(warning, "id property", "there is none: an event whose call is not answered is parked for a person (or sent twice, with "+
-			"--on-unknown resend); create a property with unique values for each object type, and give --id-property objectType=property")
+		f.add(warning, "id property", "there is none: an event whose call is not answered is parked for a person (or "+
+			"sent twice, with "+
+			"--on-unknown resend); create a property with unique values for each object type, and give --id-property "+
+			"objectType=property")
 		asked = map[string]string{"contacts": hubspot.RecordID} // as good as any other to see whether the credential is
 	}
 	limits := worker.Limits{Max: -1, DailyMax: -1}
@@ -298,7 +306,8 @@ func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, times *clocks, 
 		if call.Limits.Max >= 0 || call.Limits.DailyMax >= 0 {
 			limits = call.Limits
 		}
-		refused := call.Cause == worker.MissingScope || call.Cause == worker.NotFound // by an account that knows the credential
+		// by an account that knows the credential
+		refused := call.Cause == worker.MissingScope || call.Cause == worker.NotFound
 		switch {
 		case call.Cause == worker.NoAnswer:
 			f.add(failure, "CRM", "%s: %s; check --hubspot-url, the network and its proxies", host, call.Detail)
@@ -325,12 +334,15 @@ func (c *checkCmd) crm(ctx context.Context, crm *hubspot.Client, times *clocks, 
 // property judges an id property.
 func (f *findings) property(objectType, name string, property hubspot.Property, class worker.Class, call worker.Call) {
 	const subject = "id property"
-	const create = "create one (single-line text, with unique values, which can be chosen only then) and give it in --id-property"
+	const create = "create one (single-line text, with unique values, which can be chosen only then) and give it in " +
+		"--id-property"
 	switch {
 	case call.Cause == worker.NotFound:
-		f.add(failure, subject, "%s has no property %s, or there is no such object type (%s); %s", objectType, name, call.Detail, create)
+		f.add(failure, subject, "%s has no property %s, or there is no such object type (%s); %s", objectType, name,
+			call.Detail, create)
 	case call.Cause == worker.MissingScope:
-		f.add(warning, subject, "%s of %s can't be looked at: the credential lacks the scope to read properties (%s)", name, objectType, call.Detail)
+		f.add(warning, subject, "%s of %s can't be looked at: the credential lacks the scope to read properties (%s)",
+			name, objectType, call.Detail)
 	case class != worker.Answered:
 		f.add(warning, subject, "%s of %s can't be looked at now: %s", name, objectType, call.Detail)
 	case property.Archived:
@@ -341,7 +353,8 @@ func (f *findings) property(objectType, name string, property hubspot.Property, 
 		f.add(fine, subject, "email of contacts: the CRM keeps it unique by itself")
 		f.rewritten(objectType, property)
 	case !property.HasUniqueValue:
-		f.add(failure, subject, "%s of %s may have one value in several records, so that nothing can be told by it; %s", name, objectType, create)
+		f.add(failure, subject, "%s of %s may have one value in several records, so that nothing can be told by it; %s",
+			name, objectType, create)
 	default:
 		f.add(fine, subject, "%s of %s is there and unique", name, objectType)
 		f.rewritten(objectType, property)
@@ -360,10 +373,12 @@ func (f *findings) rewritten(objectType string, property hubspot.Property) {
 func (c *checkCmd) quota(l worker.Limits, f *findings) {
 	const subject = "quota"
 	if l.DailyMax > 0 && l.DailyRemain >= 0 && l.DailyRemain < l.DailyMax/10 {
-		f.add(warning, subject, "%s of today's %s calls are left to all apps of the account", view.Grouped(l.DailyRemain), view.Grouped(l.DailyMax))
+		f.add(warning, subject, "%s of today's %s calls are left to all apps of the account",
+			view.Grouped(l.DailyRemain), view.Grouped(l.DailyMax))
 	}
 	if l.Max <= 0 || l.Interval <= 0 {
-		f.add(warning, subject, "the CRM does not tell how many calls the account may make; ours is %s", quotaText(pipeline.Quota(c.Quota)))
+		f.add(warning, subject, "the CRM does not tell how many calls the account may make; ours is %s",
+			quotaText(pipeline.Quota(c.Quota)))
 		return
 	}
 	theirs := fmt.Sprintf("%d/%v", l.Max, l.Interval)
@@ -371,11 +386,14 @@ func (c *checkCmd) quota(l worker.Limits, f *findings) {
 	allowed := float64(l.Max) * float64(c.Quota.Window)
 	switch {
 	case c.Quota.Calls == 0:
-		f.add(warning, subject, "it is off, and the account allows %s: calls will be refused; give --quota %s", theirs, theirs)
+		f.add(warning, subject, "it is off, and the account allows %s: calls will be refused; give --quota %s", theirs,
+			theirs)
 	case ours > allowed:
-		f.add(warning, subject, "it is %s, and the account allows %s: calls will be refused; give --quota %s", quotaText(pipeline.Quota(c.Quota)), theirs, theirs)
+		f.add(warning, subject, "it is %s, and the account allows %s: calls will be refused; give --quota %s",
+			quotaText(pipeline.Quota(c.Quota)), theirs, theirs)
 	case ours < allowed:
-		f.add(fine, subject, "it is %s of the account's %s; --quota %s would use all of it", quotaText(pipeline.Quota(c.Quota)), theirs, theirs)
+		f.add(fine, subject, "it is %s of the account's %s; --quota %s would use all of it",
+			quotaText(pipeline.Quota(c.Quota)), theirs, theirs)
 	default:
 		f.add(fine, subject, "it is the account's, %s", theirs)
 	}

@@ -47,7 +47,8 @@ func (c clocks) judge(f *findings) {
 	if c.database != nil && c.crm != nil && far(*c.crm-*c.database) {
 		tell("CRM's", "the database's", *c.crm-*c.database)
 		follows = append(follows,
-			"a record's own time doesn't fit its row's", "the day's quota is counted anew at another moment than the CRM's midnight")
+			"a record's own time doesn't fit its row's",
+			"the day's quota is counted anew at another moment than the CRM's midnight")
 	}
 	switch {
 	case len(apart) > 0:

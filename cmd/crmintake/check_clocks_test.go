@@ -37,7 +37,8 @@ func TestClocksApart(t *testing.T) {
 				t.Fatalf("%+v, want one %s", f, c.level)
 			}
 			text, _, _ := strings.Cut(f[0].Text, ": ")
-			if n := strings.Count(text, " is "); c.level == warning && (n != len(c.wants) || !strings.Contains(f[0].Text, "NTP")) {
+			if n := strings.Count(text, " is "); c.level == warning && (n != len(c.wants) ||
+				!strings.Contains(f[0].Text, "NTP")) {
 				t.Errorf("%d clocks are apart: %s", n, f[0].Text)
 			}
 			for _, want := range c.wants {

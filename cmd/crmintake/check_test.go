@@ -18,12 +18,18 @@ func TestCheckProperty(t *testing.T) {
 		cause      worker.Cause
 		want       string
 	}{
-		"text":         {"deals", hubspot.Property{Name: "p", Type: "string", HasUniqueValue: true}, worker.Answered, worker.NoCause, "ok: there and unique"},
-		"email":        {"contacts", hubspot.Property{Name: "email", Type: "string"}, worker.Answered, worker.NoCause, "ok: unique by itself; warning: single-line text"},
-		"phone number": {"deals", hubspot.Property{Name: "p", FieldType: "phonenumber", HasUniqueValue: true}, worker.Answered, worker.NoCause, "ok: there and unique; warning: single-line text"},
-		"not unique":   {"deals", hubspot.Property{Name: "p", Type: "number"}, worker.Answered, worker.NoCause, "failure: one value in several records"},
-		"no type":      {"leases", hubspot.Property{Name: "p"}, worker.PauseObjectType, worker.NotFound, "failure: there is no such object type"},
-		"another 400":  {"leases", hubspot.Property{Name: "p"}, worker.Refused, worker.NoCause, "warning: can't be looked at now"},
+		"text": {"deals", hubspot.Property{Name: "p", Type: "string", HasUniqueValue: true}, worker.Answered,
+			worker.NoCause, "ok: there and unique"},
+		"email": {"contacts", hubspot.Property{Name: "email", Type: "string"}, worker.Answered, worker.NoCause,
+			"ok: unique by itself; warning: single-line text"},
+		"phone number": {"deals", hubspot.Property{Name: "p", FieldType: "phonenumber", HasUniqueValue: true},
+			worker.Answered, worker.NoCause, "ok: there and unique; warning: single-line text"},
+		"not unique": {"deals", hubspot.Property{Name: "p", Type: "number"}, worker.Answered, worker.NoCause,
+			"failure: one value in several records"},
+		"no type": {"leases", hubspot.Property{Name: "p"}, worker.PauseObjectType, worker.NotFound,
+			"failure: there is no such object type"},
+		"another 400": {"leases", hubspot.Property{Name: "p"}, worker.Refused, worker.NoCause,
+			"warning: can't be looked at now"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var f findings

@@ -20,7 +20,9 @@ type completionCmd struct {
 }
 
 func (completionCmd) Help() string {
-	return "Groups and object types are completed, too, where CRMINTAKE_DATABASE_URL says which database knows them. For bash, add to ~/.bashrc: source <(crmintake completion bash). For zsh, to ~/.zshrc, after compinit: source <(crmintake " +
+	return "Groups and object types are completed, too, where CRMINTAKE_DATABASE_URL says which database knows them. " +
+		"For bash, add to ~/.bashrc: source <(crmintake completion bash). For zsh, to ~/.zshrc, after compinit: " +
+		"source <(crmintake " +
 		"completion zsh). For fish: crmintake completion fish > ~/.config/fish/completions/crmintake.fish."
 }
 
@@ -124,7 +126,8 @@ func complete(ctx context.Context, s system, node *kong.Node, words []string) {
 // joinEquals undoes what bash does to --flag=value, which it takes for three words.
 func joinEquals(words []string) (joined []string) {
 	for _, word := range words {
-		if n := len(joined); n > 0 && (word == "=" || strings.HasSuffix(joined[n-1], "=") && strings.HasPrefix(joined[n-1], "--")) {
+		if n := len(joined); n > 0 && (word == "=" || strings.HasSuffix(joined[n-1], "=") &&
+			strings.HasPrefix(joined[n-1], "--")) {
 			joined[n-1] += word
 			continue
 		}

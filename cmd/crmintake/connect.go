@@ -30,8 +30,10 @@ const (
 
 // await tries until it works, and logs once that it has to wait for something, and once that it is there. An error is
 // final, or errStopped when ctx has ended.
-func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass func(error) bool, try func(context.Context) (T, error)) (T, error) {
-	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstWait), backoff.WithMaxInterval(longestWait), backoff.WithMaxElapsedTime(0))
+func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass func(error) bool,
+	try func(context.Context) (T, error)) (T, error) {
+	waits := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstWait), backoff.WithMaxInterval(longestWait),
+		backoff.WithMaxElapsedTime(0))
 	begin, tries := time.Now(), 0
 	got, err := backoff.RetryNotifyWithData(func() (T, error) {
 		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
@@ -58,7 +60,8 @@ func await[T any](ctx context.Context, log *slog.Logger, what string, mayPass fu
 }
 
 // awaitServers waits for Postgres and for NATS. What it returns is to be closed, also with an error.
-func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, state *readiness) (store *outbox.Store, nc *nats.Conn, err error) {
+func (c *runCmd) awaitServers(ctx context.Context, log *slog.Logger, state *readiness) (store *outbox.Store,
+	nc *nats.Conn, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		store, err = c.awaitStore(ctx, log)
@@ -110,7 +113,8 @@ func (c *runCmd) awaitSource(ctx context.Context, log *slog.Logger, nc *nats.Con
 type lateVault struct{ store atomic.Pointer[outbox.Store] }
 
 // ChangeSecret implements hubspot.Vault.
-func (v *lateVault) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte, error)) error {
+func (v *lateVault) ChangeSecret(ctx context.Context, name string, change func(value []byte, age time.Duration) ([]byte,
+	error)) error {
 	store := v.store.Load()
 	if store == nil {
 		return errors.New("the database is not connected yet")

@@ -46,7 +46,8 @@ func startRun(t *testing.T, natsURL, databaseURL string, args ...string) *starti
 	s := &starting{t: t, code: make(chan int, 1)}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(t.Context())
-	args = append([]string{"run", "--nats-url", natsURL, "--database-url", databaseURL, "--hubspot-url", account(t).URL, "--hubspot-token", secret}, args...)
+	args = append([]string{"run", "--nats-url", natsURL, "--database-url", databaseURL, "--hubspot-url", account(t).URL,
+		"--hubspot-token", secret}, args...)
 	ended := make(chan struct{})
 	system := systemIn(t, strings.NewReader(""), s, s)
 	go func() {
@@ -127,7 +128,8 @@ func TestStartWaits(t *testing.T) {
 	s.until("level=DEBUG msg=\"NATS is not there")
 	stream.Refuse(false)
 	s.want(0, "Postgres is there", "NATS is there", "msg=started")
-	for _, once := range []string{"level=WARN msg=\"Postgres is not there; waiting for it", "level=WARN msg=\"NATS is not there; waiting for it"} {
+	for _, once := range []string{"level=WARN msg=\"Postgres is not there; waiting for it",
+		"level=WARN msg=\"NATS is not there; waiting for it"} {
 		if n := strings.Count(s.String(), once); n != 1 {
 			t.Errorf("%q is logged %d times:\n%s", once, n, s)
 		}

@@ -35,7 +35,8 @@ func TestRunWithOAuth(t *testing.T) {
 	crmintake(t, "", "init").want(t, 0)
 	crmintake(t, `{"properties":{"name":"a"}}`, "publish", "--object-type", "deals", "-").want(t, 0)
 	for _, created := range []string{"created=1", "created=0"} { // the second finds the first one's token
-		r := crmintake(t, "", "run", "--drain", "--log-level", "debug", "--hubspot-client-id", "app", "--hubspot-client-secret-file", file)
+		r := crmintake(t, "", "run", "--drain", "--log-level", "debug", "--hubspot-client-id", "app",
+			"--hubspot-client-secret-file", file)
 		r.want(t, 0, created)
 		if strings.Contains(r.out+r.err, secret) {
 			t.Errorf("the log tells a secret:\n%s", r.err)
@@ -49,12 +50,16 @@ func TestRunWithOAuth(t *testing.T) {
 		args []string
 		want string
 	}{
-		"incomplete":      {[]string{"--hubspot-client-id", "app"}, "all three"},
-		"two secrets":     {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret, "--hubspot-client-secret-file", file}, "--hubspot-client-secret-file are both given"},
-		"two tokens":      {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret, "--hubspot-refresh-token-file", file}, "--hubspot-refresh-token-file are both given"},
-		"no such file":    {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret-file", "/nowhere"}, "/nowhere"},
-		"beside a token":  {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret, "--hubspot-token", secret}, "give one"},
-		"not for headers": {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret + " x"}, "--hubspot-client-secret: "},
+		"incomplete": {[]string{"--hubspot-client-id", "app"}, "all three"},
+		"two secrets": {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret,
+			"--hubspot-client-secret-file", file}, "--hubspot-client-secret-file are both given"},
+		"two tokens": {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret,
+			"--hubspot-refresh-token-file", file}, "--hubspot-refresh-token-file are both given"},
+		"no such file": {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret-file", "/nowhere"}, "/nowhere"},
+		"beside a token": {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret, "--hubspot-token",
+			secret}, "give one"},
+		"not for headers": {[]string{"--hubspot-client-id", "app", "--hubspot-client-secret", secret + " x"},
+			"--hubspot-client-secret: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := crmintake(t, "", append([]string{"run"}, c.args...)...)
@@ -76,7 +81,8 @@ func TestBreakerFlag(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, f, err)
 		}
 	}
-	for _, text := range []string{"", "on", "50/500", "50%", "0%/500", "100%/500", "NaN%/500", "50%/0", "50%/x", "0.5/500"} {
+	for _, text := range []string{"", "on", "50/500", "50%", "0%/500", "100%/500", "NaN%/500", "50%/0", "50%/x",
+		"0.5/500"} {
 		var f flags.Breaker
 		if err := f.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "50%/500, or off") {
 			t.Errorf("%s: %v", text, err)

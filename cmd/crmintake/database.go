@@ -20,7 +20,8 @@ func mayWork(ctx context.Context, store *outbox.Store) error {
 		return err
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("the role lacks %s; type 'crmintake migrate up --roles', then have GRANT %s TO it", strings.Join(missing, ", "), migrations.WorkerRole)
+		return fmt.Errorf("the role lacks %s; type 'crmintake migrate up --roles', then have GRANT %s TO it",
+			strings.Join(missing, ", "), migrations.WorkerRole)
 	}
 	secured, err := migrations.Secured(ctx, store.Pool().Pool)
 	if err != nil {
@@ -89,7 +90,8 @@ func corrected(err error) error {
 	case errors.Is(err, outbox.ErrPooler):
 		return flags.Usage(err)
 	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return flags.Usagef("%w; check sslrootcert in --database-url, and that the name in it is one of the certificate's", err)
+		return flags.Usagef("%w; check sslrootcert in --database-url, and that the name in it is one of the "+
+			"certificate's", err)
 	}
 	return nil
 }

@@ -19,7 +19,8 @@ import (
 	"crmintake/outbox/outboxtest"
 )
 
-// withTLS restarts a server so that it shows a certificate, and takes the user with_cert by one of ours and nothing else.
+// withTLS restarts a server so that it shows a certificate, and takes the user with_cert by one of ours and nothing
+// else.
 func withTLS(t *testing.T, c *pgcluster.Cluster, authority *pki.Authority, hosts ...string) {
 	t.Helper()
 	certFile, keyFile, err := authority.Issue("server", hosts...)
@@ -71,7 +72,8 @@ func newAuthority(t *testing.T) *pki.Authority {
 	return a
 }
 
-// The address' sslmode, sslrootcert, sslcert and sslkey are pgx's; this sees to it that they come through, and what is told when they don't do.
+// The address' sslmode, sslrootcert, sslcert and sslkey are pgx's; this sees to it that they come through, and what is
+// told when they don't do.
 func TestDatabaseTLS(t *testing.T) {
 	t.Parallel()
 	c := outboxtest.Cluster(t)
@@ -112,11 +114,14 @@ func TestDatabaseTLS(t *testing.T) {
 		"require":           {query(nil, "sslmode", "require"), 0, ""},
 		"another authority": {query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File), 1, "certificate"},
 		"the system's":      {query(nil, "sslmode", "verify-full"), 1, "certificate"},
-		"a certificate":     {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile), 0, ""},
+		"a certificate": {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile,
+			"sslkey", keyFile), 0, ""},
 		// By TLS 1.3 the server refuses it when the client is done, and hangs up: its reason may not arrive.
-		"a stranger's":            {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", strangerCert, "sslkey", strangerKey), 1, "failed to connect"},
-		"no certificate":          {query(me, "sslmode", "verify-full", "sslrootcert", ours.File), 1, "certificate"},
-		"a file that isn't there": {query(nil, "sslmode", "verify-full", "sslrootcert", "/nowhere/ca.pem"), 2, "/nowhere/ca.pem"},
+		"a stranger's": {query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert",
+			strangerCert, "sslkey", strangerKey), 1, "failed to connect"},
+		"no certificate": {query(me, "sslmode", "verify-full", "sslrootcert", ours.File), 1, "certificate"},
+		"a file that isn't there": {query(nil, "sslmode", "verify-full", "sslrootcert", "/nowhere/ca.pem"), 2,
+			"/nowhere/ca.pem"},
 		"a mode that isn't there": {query(nil, "sslmode", "often"), 2, "can't be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +134,8 @@ func TestDatabaseTLS(t *testing.T) {
 		})
 	}
 	// Certificates that are replaced are those of the next connection.
-	f := flags.Database{DatabaseURL: query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile, "sslkey", keyFile)}
+	f := flags.Database{DatabaseURL: query(me, "sslmode", "verify-full", "sslrootcert", ours.File, "sslcert", certFile,
+		"sslkey", keyFile)}
 	store, err := f.Open(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +161,8 @@ func TestDatabaseTLS(t *testing.T) {
 	}
 
 	// check knows what goes in the clear.
-	for address, want := range map[string]bool{query(nil, "sslmode", "disable"): false, query(nil, "sslmode", "require"): true} {
+	for address, want := range map[string]bool{query(nil, "sslmode", "disable"): false, query(nil, "sslmode",
+		"require"): true} {
 		store, err := outbox.Open(t.Context(), address, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -167,13 +174,16 @@ func TestDatabaseTLS(t *testing.T) {
 	}
 	// run tells what to correct, and does not wait for it.
 	server, _ := startNATS(t)
-	crmintake(t, "", "run", "--nats-url", server.URL(), "--hubspot-token", secret, "--database-url", query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File)).
+	crmintake(t, "", "run", "--nats-url", server.URL(), "--hubspot-token", secret, "--database-url",
+		query(nil, "sslmode", "verify-full", "sslrootcert", theirs.File)).
 		want(t, 2, "sslrootcert")
 
 	// A server of another name is nobody's but verify-ca's.
 	withTLS(t, c, ours, "db.example.com")
-	crmintake(t, "", "outbox", "list", "--database-url", query(nil, "sslmode", "verify-full", "sslrootcert", ours.File)).want(t, 1, "certificate")
-	crmintake(t, "", "outbox", "list", "--database-url", query(nil, "sslmode", "verify-ca", "sslrootcert", ours.File)).want(t, 0)
+	crmintake(t, "", "outbox", "list", "--database-url", query(nil, "sslmode", "verify-full", "sslrootcert",
+		ours.File)).want(t, 1, "certificate")
+	crmintake(t, "", "outbox", "list", "--database-url", query(nil, "sslmode", "verify-ca", "sslrootcert",
+		ours.File)).want(t, 0)
 }
 
 func mustParse(t *testing.T, address string) *url.URL {
@@ -236,7 +246,8 @@ func TestDatabasePasswordFile(t *testing.T) {
 		"no such file": {[]string{"--database-password-file", "/nowhere"}, "/nowhere"},
 		"an empty one": {[]string{"--database-password-file", os.DevNull}, "is empty"},
 	} {
-		for _, command := range []string{"run", "check", "status", "init", "migrate up", "migrate status", "outbox list", "audit"} {
+		for _, command := range []string{"run", "check", "status", "init", "migrate up", "migrate status",
+			"outbox list", "audit"} {
 			code := 2
 			if command == "check" {
 				code = 1
@@ -252,7 +263,8 @@ func TestDatabasePasswordFile(t *testing.T) {
 func TestOnThisMachine(t *testing.T) {
 	t.Parallel()
 	for addr, want := range map[string]bool{
-		"127.0.0.1:5432": true, "[::1]:4222": true, "/var/run/postgresql/.s.PGSQL.5432": true, "10.0.0.7:5432": false, "[2001:db8::1]:4222": false,
+		"127.0.0.1:5432": true, "[::1]:4222": true, "/var/run/postgresql/.s.PGSQL.5432": true, "10.0.0.7:5432": false,
+		"[2001:db8::1]:4222": false,
 	} {
 		if onThisMachine(addr) != want {
 			t.Errorf("%s: %v", addr, !want)

@@ -42,7 +42,8 @@ var groupForm = regexp.MustCompile(`^[0-9a-f]{12}$`)
 func (f deadFilterFlags) AfterApply() error {
 	for _, g := range f.Group {
 		if !groupForm.MatchString(g) {
-			return fmt.Errorf("--group: %q is no group: want twelve characters such as 3f2a9c1b04d7, as 'crmintake dead groups' "+
+			return fmt.Errorf("--group: %q is no group: want twelve characters such as 3f2a9c1b04d7, as 'crmintake "+
+				"dead groups' "+
 				"names them", view.Shorten(g, 50))
 		}
 	}
@@ -59,7 +60,8 @@ func (f deadFilterFlags) none() string {
 
 func (f deadFilterFlags) filter() operator.Filter {
 	return operator.Filter{
-		EventIDs: f.EventIDs, Groups: f.Group, Reason: outbox.Reason(f.DeadReason), ObjectType: f.ObjectType, Category: f.Category,
-		Text: f.Text, Since: time.Time(f.Since), Until: time.Time(f.Until),
+		EventIDs: f.EventIDs, Groups: f.Group, Reason: outbox.Reason(f.DeadReason), ObjectType: f.ObjectType,
+		Category: f.Category,
+		Text:     f.Text, Since: time.Time(f.Since), Until: time.Time(f.Until),
 	}
 }

@@ -16,7 +16,8 @@ type deadDiscardCmd struct {
 }
 
 func (deadDiscardCmd) Help() string {
-	return "It first says which events and groups it is about, and asks. Events that change after that are left alone, and counted. " +
+	return "It first says which events and groups it is about, and asks. Events that change after that are left " +
+		"alone, and counted. " +
 		"'crmintake dead restore' takes it back."
 }
 

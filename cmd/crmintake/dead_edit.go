@@ -31,9 +31,11 @@ type deadEditCmd struct {
 }
 
 func (deadEditCmd) Help() string {
-	return "One event by its id opens in $VISUAL, $EDITOR or vi, or is taken from --file. With --set, --unset and --rename the same change is made to one event or to " +
+	return "One event by its id opens in $VISUAL, $EDITOR or vi, or is taken from --file. With --set, --unset and " +
+		"--rename the same change is made to one event or to " +
 		"all that a filter chooses; it first says which those are, and asks.\n\n" +
-		"An edited event must be one that can be sent. The original and all revisions stay. Send edited events again with replay."
+		"An edited event must be one that can be sent. The original and all revisions stay. Send edited events again " +
+		"with replay."
 }
 
 func (c *deadEditCmd) Run(ctx context.Context, p *program) error {
@@ -44,7 +46,8 @@ func (c *deadEditCmd) Run(ctx context.Context, p *program) error {
 	bulk := len(change.Set)+len(change.Unset)+len(change.Rename) > 0
 	switch one := len(c.EventIDs) == 1 && !c.All; {
 	case bulk && (c.File != "" || c.Revision != nil):
-		return flags.Usagef("--file and --revision are for one event, and --set, --unset and --rename change it another way: use one of both")
+		return flags.Usagef("--file and --revision are for one event, and --set, --unset and --rename change it " +
+			"another way: use one of both")
 	case !bulk && !one:
 		return flags.Usagef("name one event to edit, or say with --set, --unset or --rename what to change")
 	case !bulk && (c.DryRun || c.Yes):
@@ -157,7 +160,8 @@ func (c *deadEditCmd) one(ctx context.Context, p *program, d *session, id string
 		fmt.Fprintln(p.out, "Nothing was changed.")
 		return nil
 	}
-	fmt.Fprintf(p.out, "%s is edited, revision %d. Its original stays; 'crmintake dead replay' sends it again.\n", view.Printable(id), now)
+	fmt.Fprintf(p.out, "%s is edited, revision %d. Its original stays; 'crmintake dead replay' sends it again.\n",
+		view.Printable(id), now)
 	return nil
 }
 

@@ -23,11 +23,13 @@ type deadExportCmd struct {
 }
 
 func (deadExportCmd) Help() string {
-	return "The events go to standard output with their ids, object types and errors, and publish takes them in again, edited or not. " +
+	return "The events go to standard output with their ids, object types and errors, and publish takes them in " +
+		"again, edited or not. " +
 		"They stay dead here. With --redact it writes nothing."
 }
 
-// exportLine is an event as dead export writes it in a line, and publish reads it. The event is in one of the three last members.
+// exportLine is an event as dead export writes it in a line, and publish reads it. The event is in one of the three
+// last members.
 type exportLine struct {
 	EventID    string          `json:"event_id"`
 	ObjectType string          `json:"object_type"`
@@ -43,13 +45,14 @@ type exportLine struct {
 // exportStart is how each exported line begins, and no event does.
 const exportStart = `{"event_id":`
 
-// exportColumns are the names of a CSV's columns. Those after the first two are for the reader, but for the last two, one of
-// which holds the event.
+// exportColumns are the names of a CSV's columns. Those after the first two are for the reader, but for the last two,
+// one of which holds the event.
 var exportColumns = []string{"event_id", "object_type", "reason", "group", "error", "dead_at", "event", "event_base64"}
 
 func (c *deadExportCmd) Run(ctx context.Context, p *program) error {
 	if p.Redact {
-		return flags.Usagef("dead export writes events out whole, which --redact (or CRMINTAKE_REDACT) forbids; --no-redact allows it")
+		return flags.Usagef("dead export writes events out whole, which --redact (or CRMINTAKE_REDACT) forbids; " +
+			"--no-redact allows it")
 	}
 	d, err := readSession(ctx, c.Database)
 	if err != nil {
@@ -87,8 +90,10 @@ func (c *deadExportCmd) Run(ctx context.Context, p *program) error {
 
 func jsonExporter(out *bufio.Writer) func(operator.Exported) error {
 	return func(e operator.Exported) error {
-		l := exportLine{EventID: e.EventID, ObjectType: e.ObjectType, Reason: string(e.Reason), Group: e.Group, Error: e.Error, DeadAt: e.DeadAt}
-		raw := json.Valid(e.Payload) && utf8.Valid(e.Payload) && !bytes.ContainsAny(e.Payload, "\r\n") && len(bytes.TrimSpace(e.Payload)) == len(e.Payload)
+		l := exportLine{EventID: e.EventID, ObjectType: e.ObjectType, Reason: string(e.Reason), Group: e.Group,
+			Error: e.Error, DeadAt: e.DeadAt}
+		raw := json.Valid(e.Payload) && utf8.Valid(e.Payload) && !bytes.ContainsAny(e.Payload, "\r\n") &&
+			len(bytes.TrimSpace(e.Payload)) == len(e.Payload)
 		switch {
 		case raw:
 		case utf8.Valid(e.Payload):
@@ -111,7 +116,8 @@ func jsonExporter(out *bufio.Writer) func(operator.Exported) error {
 }
 
 func csvRow(e operator.Exported) []string {
-	row := []string{e.EventID, e.ObjectType, string(e.Reason), e.Group, e.Error, e.DeadAt.UTC().Format(time.RFC3339), "", ""}
+	row := []string{e.EventID, e.ObjectType, string(e.Reason), e.Group, e.Error, e.DeadAt.UTC().Format(time.RFC3339),
+		"", ""}
 	// A CSV's reader turns \r\n into \n.
 	if utf8.Valid(e.Payload) && !bytes.Contains(e.Payload, []byte("\r")) {
 		row[6] = string(e.Payload)

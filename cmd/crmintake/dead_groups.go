@@ -31,10 +31,12 @@ func (c *deadGroupsCmd) Run(ctx context.Context, p *program) error {
 		fmt.Fprintln(p.out, c.none())
 		return nil
 	}
-	fmt.Fprintf(p.out, "%s in %s\n", view.Count(int(groups.TotalEvents), "dead event"), view.Count(int(groups.TotalGroups), "group"))
+	fmt.Fprintf(p.out, "%s in %s\n", view.Count(int(groups.TotalEvents), "dead event"),
+		view.Count(int(groups.TotalGroups), "group"))
 	for _, g := range groups.List {
 		fmt.Fprintf(p.out, "\n%s  %s  %s\n", g.Fingerprint, view.Count(int(g.Events), "event"), groupWords(g))
-		fmt.Fprintf(p.out, "  from %s to %s; for example %s: %s\n", view.Time(g.FirstSeen), view.Time(g.LastSeen), view.Printable(g.Example), view.Shorten(view.Printable(g.Error), 200))
+		fmt.Fprintf(p.out, "  from %s to %s; for example %s: %s\n", view.Time(g.FirstSeen), view.Time(g.LastSeen),
+			view.Printable(g.Example), view.Shorten(view.Printable(g.Error), 200))
 		fmt.Fprintf(p.out, "  %s\n", view.Printable(g.Advice))
 	}
 	if more := int(groups.TotalGroups) - len(groups.List); more > 0 {

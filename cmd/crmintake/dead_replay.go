@@ -29,12 +29,17 @@ type deadReplayCmd struct {
 }
 
 func (deadReplayCmd) Help() string {
-	return fmt.Sprintf("It first says which events and groups it is about, and asks. Events that change after that are left alone, and counted. "+
-		"Up to %d events are sent again at once; more, or with --rate, are a job that the workers do, which goes on when this command "+
+	return fmt.Sprintf("It first says which events and groups it is about, and asks. Events that change after that "+
+		"are left alone, and counted. "+
+		"Up to %d events are sent again at once; more, or with --rate, are a job that the workers do, which goes on "+
+		"when this command "+
 		"is interrupted, and which 'crmintake replay' shows, pauses, resumes and cancels.\n\n"+
-		"Replayed is not created: until the CRM has answered, an event is retry. It gets all its attempts again, and its age counts anew.\n\n"+
-		"An event that may have a record already (unknown_outcome) is asked about before it is sent, if it has a value of its own for "+
-		"the object type's --id-property and was not edited; else it stays dead unless --allow-duplicate is given.", operator.ReplayDirectly)
+		"Replayed is not created: until the CRM has answered, an event is retry. It gets all its attempts again, and "+
+		"its age counts anew.\n\n"+
+		"An event that may have a record already (unknown_outcome) is asked about before it is sent, if it has a "+
+		"value of its own for "+
+		"the object type's --id-property and was not edited; else it stays dead unless --allow-duplicate is given.",
+		operator.ReplayDirectly)
 }
 
 // replayView is what it prints for programs.
@@ -56,7 +61,8 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 	defer d.store.Close()
 	f := c.filter()
 	f.All = c.All
-	plan, err := d.Replays.Plan(ctx, f, operator.Records{Property: c.IDProperty, Value: pipeline.IDValue}, c.AllowDuplicate)
+	plan, err := d.Replays.Plan(ctx, f, operator.Records{Property: c.IDProperty, Value: pipeline.IDValue},
+		c.AllowDuplicate)
 	if err != nil {
 		return operatorError(err)
 	}
@@ -96,7 +102,8 @@ func (c *deadReplayCmd) Run(ctx context.Context, p *program) error {
 func (c *deadReplayCmd) notes(ctx context.Context, d *session, plan operator.ReplayPlan) (notes []string, err error) {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if plan.Sent > 0 {
-		note("%s to send in %s, %s.", view.Count(int(plan.Sent), "event"), view.Count(int(plan.Calls), "call"), c.duration(plan))
+		note("%s to send in %s, %s.", view.Count(int(plan.Sent), "event"), view.Count(int(plan.Calls), "call"),
+			c.duration(plan))
 	}
 	if plan.Ask > 0 {
 		note("%d may have a record already, and are asked about first.", plan.Ask)
@@ -105,7 +112,8 @@ func (c *deadReplayCmd) notes(ctx context.Context, d *session, plan operator.Rep
 	case plan.Risk > 0 && c.AllowDuplicate:
 		note("%d may have a record already: they are sent all the same, and marked as possible duplicates.", plan.Risk)
 	case plan.Risk > 0:
-		note("%d may have a record already, and nothing tells: they stay dead. --allow-duplicate sends them all the same, and marks them.", plan.Risk)
+		note("%d may have a record already, and nothing tells: they stay dead. --allow-duplicate sends them all the "+
+			"same, and marks them.", plan.Risk)
 	}
 	if plan.Never > 0 {
 		note("%d can't be sent: the subject names no object type.", plan.Never)
@@ -147,7 +155,8 @@ func (c *deadReplayCmd) duration(plan operator.ReplayPlan) string {
 	if q.Calls == 0 {
 		return "as fast as the CRM takes them"
 	}
-	return fmt.Sprintf("about %v of the quota of %s, which other events share", seconds(float64(plan.Calls)/float64(q.Calls)*q.Window.Seconds()), quotaText(q))
+	return fmt.Sprintf("about %v of the quota of %s, which other events share",
+		seconds(float64(plan.Calls)/float64(q.Calls)*q.Window.Seconds()), quotaText(q))
 }
 
 func seconds(s float64) time.Duration {
@@ -157,7 +166,8 @@ func seconds(s float64) time.Duration {
 
 func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *session, text io.Writer, v *replayView) error {
 	if !c.Yes {
-		if err := p.confirm(ctx, fmt.Sprintf("Should crmintake replay %s?", view.Count(int(v.Plan.Sent), "event"))); err != nil {
+		if err := p.confirm(ctx, fmt.Sprintf("Should crmintake replay %s?", view.Count(int(v.Plan.Sent),
+			"event"))); err != nil {
 			return err
 		}
 	}
@@ -203,14 +213,16 @@ func (c *deadReplayCmd) replay(ctx context.Context, p *program, d *session, text
 }
 
 // wait returns when the job has ended and the CRM has answered for all that it sent again.
-func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *session, id int64) (job operator.ReplayJob, err error) {
+func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *session, id int64) (job operator.ReplayJob,
+	err error) {
 	var bar *progressbar.ProgressBar
 	for {
 		begin := time.Now()
 		job, err = d.Replays.Get(ctx, id)
 		if err == nil {
 			if bar == nil && view.IsTerminal(p.err) {
-				bar = progressbar.NewOptions64(job.Events, progressbar.OptionSetWriter(p.err), progressbar.OptionSetDescription(fmt.Sprintf("replay %d", id)),
+				bar = progressbar.NewOptions64(job.Events, progressbar.OptionSetWriter(p.err),
+					progressbar.OptionSetDescription(fmt.Sprintf("replay %d", id)),
 					progressbar.OptionShowCount(), progressbar.OptionSetItsString("events"), progressbar.OptionClearOnFinish())
 			}
 			if bar != nil {
@@ -238,7 +250,8 @@ func (c *deadReplayCmd) wait(ctx context.Context, p *program, d *session, id int
 			if ctx.Err() == nil {
 				why = err
 			}
-			return job, fmt.Errorf("%w, and replay %d goes on: 'crmintake replay show %d' tells how far it is, 'crmintake replay cancel %d' ends it", why, id, id, id)
+			return job, fmt.Errorf("%w, and replay %d goes on: 'crmintake replay show %d' tells how far it is, "+
+				"'crmintake replay cancel %d' ends it", why, id, id, id)
 		}
 	}
 }

@@ -21,7 +21,8 @@ type deadRestoreCmd struct {
 }
 
 func (deadRestoreCmd) Help() string {
-	return "Takes a discard back: the events are dead again for what they were, and can be edited, replayed or discarded. " +
+	return "Takes a discard back: the events are dead again for what they were, and can be edited, replayed or " +
+		"discarded. " +
 		"It first says how many they are, and asks."
 }
 

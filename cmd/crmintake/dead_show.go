@@ -80,14 +80,17 @@ type revisionView struct {
 }
 
 func storyViewOf(s operator.Story) storyView {
-	v := storyView{Event: view.EventOf(s.Record), Group: s.Group, Advice: s.Advice, DeadAt: s.DeadAt, Revision: s.Revision, Actions: s.Actions}
+	v := storyView{Event: view.EventOf(s.Record), Group: s.Group, Advice: s.Advice, DeadAt: s.DeadAt,
+		Revision: s.Revision, Actions: s.Actions}
 	for _, a := range s.Attempts {
 		av := attemptView{
-			ID: view.ID(a.ID), Parent: view.ID(a.Parent), Kind: a.Kind, Worker: a.Worker, State: a.State, StartedAt: a.StartedAt, ClosedAt: a.ClosedAt,
+			ID: view.ID(a.ID), Parent: view.ID(a.Parent), Kind: a.Kind, Worker: a.Worker, State: a.State,
+			StartedAt: a.StartedAt, ClosedAt: a.ClosedAt,
 			Inputs: a.Inputs, Status: a.Status, CorrelationID: a.CorrelationID, Detail: a.Detail,
 		}
 		for _, e := range a.Errors {
-			av.Errors = append(av.Errors, storyErrorView{e.At, e.Category, e.Property, e.Rule, e.Value, e.Message, view.BytesOf(e.Raw)})
+			av.Errors = append(av.Errors, storyErrorView{e.At, e.Category, e.Property, e.Rule, e.Value, e.Message,
+				view.BytesOf(e.Raw)})
 		}
 		v.Attempts = append(v.Attempts, av)
 	}

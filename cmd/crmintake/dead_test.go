@@ -26,7 +26,8 @@ func deadLetters(t testing.TB, payloads map[string]string) {
 	defer store.Close()
 	var list []outbox.DeadLetter
 	for id, payload := range payloads {
-		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(payload), Stream: "S", StreamSeq: 1},
+		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "contracts",
+			Payload: []byte(payload), Stream: "S", StreamSeq: 1},
 			Reason: outbox.InvalidEvent, Error: "properties." + id[:1] + ": wrong"})
 	}
 	if _, err := store.Batches.InsertDead(t.Context(), list); err != nil {
@@ -69,12 +70,16 @@ func TestDeadLetters(t *testing.T) {
 	var groups operator.Groups
 	crmintake(t, "", "dead", "groups", "--output", "json").json(t, &groups)
 	g := groups.List[0]
-	if g.Events != 20 || g.Property != "nmae" || g.Rule != "PROPERTY_DOESNT_EXIST" || g.ObjectType != "contracts" || g.Reason != "rejected" {
+	if g.Events != 20 || g.Property != "nmae" || g.Rule != "PROPERTY_DOESNT_EXIST" || g.ObjectType != "contracts" ||
+		g.Reason != "rejected" {
 		t.Errorf("%+v", g)
 	}
-	crmintake(t, "", "dead", "list", "--group", g.Fingerprint, "--limit", "3").want(t, 0, idAt(t, 20), "There are more; add --from ")
-	crmintake(t, "", "dead", "show", idAt(t, 7)).want(t, 0, "dead (rejected)", g.Fingerprint, "attempt 1", "correlation id", "nmae", "lease 6", "what to do")
-	edit := []string{"dead", "edit", "--group", g.Fingerprint, "--rename", "properties.nmae=properties.name", "--as", "ann", "--reason", "typo"}
+	crmintake(t, "", "dead", "list", "--group", g.Fingerprint, "--limit", "3").want(t, 0, idAt(t, 20),
+		"There are more; add --from ")
+	crmintake(t, "", "dead", "show", idAt(t, 7)).want(t, 0, "dead (rejected)", g.Fingerprint, "attempt 1",
+		"correlation id", "nmae", "lease 6", "what to do")
+	edit := []string{"dead", "edit", "--group", g.Fingerprint, "--rename", "properties.nmae=properties.name", "--as",
+		"ann", "--reason", "typo"}
 	crmintake(t, "", append(edit, "--dry-run")...).want(t, 0, "20 events in 1 group")
 	crmintake(t, "", edit...).want(t, 2, "no terminal")
 	crmintakeFrom(t, t.Context(), at("n\n"), edit...).want(t, 1, "edit 20 events? [y/N]", "nothing was changed")
@@ -87,12 +92,15 @@ func TestDeadLetters(t *testing.T) {
 	}
 	var story storyView
 	crmintake(t, "", "dead", "show", idAt(t, 7), "--output", "json").json(t, &story)
-	if story.Payload.Text != `{"properties":{"name":"lease 6"}}` || story.Revision != 1 || len(story.Actions) != 1 || story.Actions[0].Operator != "ann" ||
+	if story.Payload.Text != `{"properties":{"name":"lease 6"}}` || story.Revision != 1 || len(story.Actions) != 1 ||
+		story.Actions[0].Operator != "ann" ||
 		story.Attempts[0].Errors[0].Value != "lease 6" {
 		t.Errorf("%+v", story)
 	}
-	crmintake(t, "", "dead", "discard", idAt(t, 7), idAt(t, 8), "--reason", "not wanted", "--yes", "--as", "bob").want(t, 0, "2 events in 1 group", "Done to 2 events.")
-	crmintake(t, "", "dead", "discard", idAt(t, 7), "--reason", "not wanted", "--yes").want(t, 0, "skipped: 1 event", "No dead events")
+	crmintake(t, "", "dead", "discard", idAt(t, 7), idAt(t, 8), "--reason", "not wanted", "--yes", "--as",
+		"bob").want(t, 0, "2 events in 1 group", "Done to 2 events.")
+	crmintake(t, "", "dead", "discard", idAt(t, 7), "--reason", "not wanted", "--yes").want(t, 0, "skipped: 1 event",
+		"No dead events")
 	crmintake(t, "", "dead", "show", idAt(t, 7)).want(t, 0, "discarded", "discard by bob: not wanted")
 	crmintake(t, "", "audit").want(t, 0, "edit by ann", "discard by bob: not wanted", "typo")
 	crmintake(t, "", "audit", "--limit", "1").want(t, 0, "There are more; add --before ")
@@ -152,13 +160,15 @@ func TestDeadRefuses(t *testing.T) {
 			}
 		})
 	}
-	crmintake(t, `{"properties":{"a":[]}}`, "dead", "edit", "a", "--file", "-").want(t, 2, "properties.a", "nothing was changed")
+	crmintake(t, `{"properties":{"a":[]}}`, "dead", "edit", "a", "--file", "-").want(t, 2, "properties.a",
+		"nothing was changed")
 	crmintake(t, "", "audit", "--limit", "0").want(t, 2, "at least 1")
 	for _, command := range []string{"groups", "list", "discard --reason x --yes", "replay --yes"} {
 		args := append(append([]string{"dead"}, strings.Fields(command)...), "--group", "0123456789ab")
 		crmintake(t, "", args...).want(t, 0, "No dead events")
 	}
-	crmintake(t, "", "dead", "list", "--group", "0123456789ab").want(t, 0, "No dead events in 0123456789ab; 'crmintake dead groups'")
+	crmintake(t, "", "dead", "list", "--group", "0123456789ab").want(t, 0,
+		"No dead events in 0123456789ab; 'crmintake dead groups'")
 	after := page(t)
 	if a, b := fmt.Sprint(before), fmt.Sprint(after); a != b {
 		t.Errorf("changed from %s to %s", a, b)
@@ -189,11 +199,13 @@ func TestDeadEdit(t *testing.T) {
 	r.want(t, 2, "prpoerties", "nothing was changed")
 	_, name, _ := strings.Cut(r.err, "What you edited is in ")
 	name, _, _ = strings.Cut(name, "\n")
-	if kept, err := os.ReadFile(name); err != nil || !strings.Contains(string(kept), "prpoerties") || os.Remove(name) != nil {
+	if kept, err := os.ReadFile(name); err != nil || !strings.Contains(string(kept), "prpoerties") ||
+		os.Remove(name) != nil {
 		t.Errorf("%q: %q, %v", name, kept, err)
 	}
 	const other = `{"properties":{"a":"3"}}`
-	crmintake(t, other+"\n", "dead", "edit", "a", "--file", "-", "--revision", "0").want(t, 1, "somebody else edited", "nothing was changed")
+	crmintake(t, other+"\n", "dead", "edit", "a", "--file", "-", "--revision", "0").want(t, 1, "somebody else edited",
+		"nothing was changed")
 	crmintake(t, other+"\n", "dead", "edit", "a", "--file", "-", "--revision", "1").want(t, 0, "revision 2")
 	var v editView
 	crmintake(t, other+"\n", "dead", "edit", "a", "--file", "-", "--output", "json").json(t, &v)
@@ -272,7 +284,8 @@ func TestPublishBadExports(t *testing.T) {
 		`{"event_id":"d","event_text":` + string(long) + `}`,
 		`{"event_id":" e","event":{"properties":{}}}`,
 		`{"event_id":"f","event":{"properties":{}}}`,
-	}, "\n"), args...).want(t, 1, "line 1: an exported event without its id", "line 2: properties", "line 3: the event is empty", "line 4: ",
+	}, "\n"), args...).want(t, 1, "line 1: an exported event without its id", "line 2: properties",
+		"line 3: the event is empty", "line 4: ",
 		"line 5: the event has more", "line 6: event_id begins", "Published 1 event")
 	csv := append(args, "--format", "csv")
 	crmintake(t, "event_id,object_type\na,b\n", csv...).want(t, 1, "the columns event_id, object_type and event")

@@ -16,7 +16,8 @@
 // The contract:
 //
 //   - A flag has an environment variable, CRMINTAKE_ and its name in capitals; what makes a change bigger has none
-//     (flags.Environment). A variable that is empty is not given; one that begins with CRMINTAKE_ and is no flag's is an error.
+//     (flags.Environment). A variable that is empty is not given; one that begins with CRMINTAKE_ and is no flag's is
+//     an error.
 //   - Exit code 0: done. 1: failed, and trying again may help. 2: wrong usage or settings; nothing was done.
 //   - run waits for Postgres and NATS for as long as it takes, at its start as later on (connect.go), and says so once.
 //     What waiting can't mend is an error, as for the other commands, which don't wait. Told to stop meanwhile, it ends
@@ -27,8 +28,8 @@
 //     error.
 //   - An error is printed once, says what to do, and holds no credential. TestNoSecretIsTold runs every command with
 //     marked ones.
-//   - A file with a secret is read again at the next connection or call (flags.Secret). Beside its value's flag it is an
-//     error.
+//   - A file with a secret is read again at the next connection or call (flags.Secret). Beside its value's flag it is
+//     an error.
 //   - Logs hold no property's value; what is shown holds none with --redact (redact.go).
 //   - The program links neither a NATS server nor the simulated CRM.
 package main

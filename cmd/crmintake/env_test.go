@@ -57,7 +57,8 @@ func TestEmptyVariables(t *testing.T) {
 
 // forTheLine makes a change bigger, takes the question away, or says which event is changed to what: no variable does
 // that.
-var forTheLine = []string{"all", "yes", "dead", "allow-duplicate", "set", "unset", "rename", "file", "revision", "discard", "version", "help"}
+var forTheLine = []string{"all", "yes", "dead", "allow-duplicate", "set", "unset", "rename", "file", "revision",
+	"discard", "version", "help"}
 
 func TestWhatHasAVariable(t *testing.T) {
 	t.Parallel()
@@ -111,7 +112,8 @@ func TestExamples(t *testing.T) {
 			t.Errorf("there is no command %s", command)
 		}
 	}
-	if help := crmintake(t, "", "run", "--help"); !strings.Contains(view.OneLine(help.out), "(default 100/10s, $CRMINTAKE_QUOTA)") {
+	if help := crmintake(t, "", "run", "--help"); !strings.Contains(view.OneLine(help.out),
+		"(default 100/10s, $CRMINTAKE_QUOTA)") {
 		t.Errorf("no default: %s", help.out)
 	}
 }

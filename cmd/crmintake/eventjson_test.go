@@ -12,7 +12,8 @@ import (
 // What dead show prints for programs as the payload is what dead edit --file takes.
 func TestShownPayloadIsTakenByEdit(t *testing.T) {
 	t.Parallel()
-	deadLetters(t, map[string]string{"a": `{"prpoerties": {"a":"<1>", "n":1.10, "a":"é"}}`, "b": "no \xff", "c": `{"text": "x"}`, "d": `[1]`})
+	deadLetters(t, map[string]string{"a": `{"prpoerties": {"a":"<1>", "n":1.10, "a":"é"}}`, "b": "no \xff",
+		"c": `{"text": "x"}`, "d": `[1]`})
 	shown := func(id string) string {
 		var story struct {
 			Payload json.RawMessage `json:"payload"`
@@ -32,7 +33,8 @@ func TestShownPayloadIsTakenByEdit(t *testing.T) {
 	if v.Payload.Text != `{"properties":{"n":1.10,"a":"é"}}` || len(v.Revisions) != 2 {
 		t.Errorf("%+v", v.Payload)
 	}
-	for id, want := range map[string]view.Bytes{"b": {Base64: "bm8g/w=="}, "c": {Text: `{"text": "x"}`}, "d": {Text: `[1]`}} {
+	for id, want := range map[string]view.Bytes{"b": {Base64: "bm8g/w=="}, "c": {Text: `{"text": "x"}`},
+		"d": {Text: `[1]`}} {
 		var v storyView
 		crmintake(t, "", "dead", "show", id, "--output", "json").json(t, &v)
 		if v.Payload.Bytes != want {

@@ -131,7 +131,8 @@ func TestPauseAndResumeARunningWorker(t *testing.T) {
 	publish(t, "a")
 	until(t, "the first record is made", func() bool { return d.crm.Len("contracts") == 1 })
 
-	crmintake(t, "", "pause", "contracts", "--reason", "a mess").want(t, 0, "Contracts is paused", "crmintake resume contracts")
+	crmintake(t, "", "pause", "contracts", "--reason", "a mess").want(t, 0, "Contracts is paused",
+		"crmintake resume contracts")
 	until(t, "the worker is paused", logged(`msg="calls are paused"`))
 	calls := d.crm.Stats().Requests
 	publish(t, "b")
@@ -161,12 +162,14 @@ func TestPauseAndResumeARunningWorker(t *testing.T) {
 		t.Errorf("%d calls during the pause", n-calls)
 	}
 	crmintake(t, "", "pause", "--all", "--reason", "closing time").want(t, 0, "Everything is paused")
-	crmintake(t, "", "resume", "contracts").want(t, 0, "Contracts goes on", "still a mess", "Still paused: everything", "resume --all")
+	crmintake(t, "", "resume", "contracts").want(t, 0, "Contracts goes on", "still a mess", "Still paused: everything",
+		"resume --all")
 	crmintake(t, "", "resume", "contracts").want(t, 0, "Contracts was not paused")
 	crmintake(t, "", "resume", "--all").want(t, 0, "Everything goes on")
 	until(t, "the second record is made", func() bool { return d.crm.Len("contracts") == 2 })
 	d.exec(t, `UPDATE quota SET blocked_until = now() + interval '1 hour', blocked_why = '429'`)
-	crmintake(t, "", "status").want(t, 0, "the CRM wants no call for another 59m", "(429); 'crmintake resume --all' ends that")
+	crmintake(t, "", "status").want(t, 0, "the CRM wants no call for another 59m",
+		"(429); 'crmintake resume --all' ends that")
 	crmintake(t, "", "resume", "--all").want(t, 0, "Everything goes on. The CRM wanted no call until", ": 429")
 	crmintake(t, "", "resume", "--all").want(t, 0, "Everything was not paused")
 	if code := stop(); code != 0 {
@@ -197,7 +200,8 @@ func TestPauseUsage(t *testing.T) {
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	d := newFixture(t)
-	crmintake(t, "", "status").want(t, 0, "The outbox is empty", "0 pending, 0 unacked", "none in flight", "paused   nothing", "0 alive", "nothing waits")
+	crmintake(t, "", "status").want(t, 0, "The outbox is empty", "0 pending, 0 unacked", "none in flight",
+		"paused   nothing", "0 alive", "nothing waits")
 	publish(t, "a", "b")
 	crmintake(t, `{"properties":{"nmae":"x"}}`, "publish", "--object-type", "contracts", "-").want(t, 0)
 	crmintake(t, "", "run", "--drain").want(t, 0)
@@ -207,7 +211,8 @@ func TestStatus(t *testing.T) {
 	r.want(t, 0, "CREATED", "1 (3h)", "1 pending")
 	var s statusReport
 	crmintake(t, "", "status", "--output", "json").json(t, &s)
-	if len(s.Events) != 2 || s.Events[0].Events != 2 || s.Events[1].Events != 1 || s.Backlog.Pending != 1 || s.Quota == nil || s.Quota.UsedToday == 0 || s.Scaling.Events != 1 {
+	if len(s.Events) != 2 || s.Events[0].Events != 2 || s.Events[1].Events != 1 || s.Backlog.Pending != 1 ||
+		s.Quota == nil || s.Quota.UsedToday == 0 || s.Scaling.Events != 1 {
 		t.Errorf("%+v", s)
 	}
 
@@ -290,7 +295,8 @@ func TestOutboxListAndTail(t *testing.T) {
 	first := crmintake(t, "", "outbox", "list", "--status", "created", "--limit", "2")
 	first.want(t, 0, "There are more: --after b")
 	var page pageView
-	crmintake(t, "", "outbox", "list", "--status", "created", "--limit", "2", "--after", "b", "--output", "json").json(t, &page)
+	crmintake(t, "", "outbox", "list", "--status", "created", "--limit", "2", "--after", "b", "--output",
+		"json").json(t, &page)
 	if len(page.Events) != 1 || page.Events[0].EventID != "c d" || page.Next != "" {
 		t.Errorf("%+v", page)
 	}
@@ -307,7 +313,8 @@ func TestCheck(t *testing.T) {
 	}
 	before := d.crm.Len("contracts")
 	r := crmintake(t, "", "check")
-	r.want(t, 0, "all of them can be used", "connected to 127.0.0.1", "up to date", "accepted", "event_id of contracts is there and unique",
+	r.want(t, 0, "all of them can be used", "connected to 127.0.0.1", "up to date", "accepted",
+		"event_id of contracts is there and unique",
 		"100/10s of the account's 190/10s", "the database's and the CRM's agree within 30s")
 	if strings.Contains(r.out, "failure") || strings.Contains(r.out, "warning") || d.crm.Len("contracts") != before {
 		t.Error(r.out)
@@ -322,10 +329,13 @@ func TestCheck(t *testing.T) {
 
 	// What status tells, check does not keep to itself.
 	crmintake(t, "", "pause", "deals", "--reason", "a mess").want(t, 0)
-	d.exec(t, `INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 hour', 1, 0)`)
-	d.exec(t, `INSERT INTO event (event_id, object_type, status, payload, content_hash, dead_at, reason, error, fingerprint, stream, stream_seq)
+	d.exec(t,
+		`INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 hour', 1, 0)`)
+	d.exec(t, `INSERT INTO event (event_id, object_type,
+  status, payload, content_hash, dead_at, reason, error, fingerprint, stream, stream_seq)
 		VALUES ('bad', 'deals', 'dead', '{}', 'h', now(), 'rejected', 'no such option', 'f', 's', 1)`)
-	d.exec(t, `INSERT INTO event (event_id, object_type, status, payload, content_hash, next_attempt_at, stream, stream_seq)
+	d.exec(t, `INSERT INTO event (event_id, object_type,
+  status, payload, content_hash, next_attempt_at, stream, stream_seq)
 		VALUES ('waits', 'deals', 'retry', '{}', 'h', now(), 's', 2)`)
 	crmintake(t, "", "check").want(t, 0, "warning  pause", "deals is paused by a person", "ann: a mess",
 		"crmintake resume deals", "warning  dead",
@@ -346,22 +356,33 @@ func TestCheck(t *testing.T) {
 		code int
 		want []string
 	}{
-		"a property that isn't there":  {[]string{"--id-property", "contracts=nobody"}, 1, []string{"contracts has no property nobody", "accepted"}},
-		"no such object type":          {[]string{"--id-property", "tickets=x"}, 1, []string{"tickets has no property x, or there is no such object type"}},
-		"a property that isn't unique": {[]string{"--id-property", "contracts=name"}, 1, []string{"one value in several records"}},
-		"one whose values change":      {[]string{"--id-property", "contracts=serial"}, 0, []string{"there and unique", "warning  id property", "leading zeros", "single-line text"}},
-		"one that can't be written":    {[]string{"--id-property", "contracts=hs_object_id"}, 1, []string{"can't be written"}},
-		"no id property":               {[]string{"--id-property", ""}, 0, []string{"warning  id property", "accepted"}},
-		"a wrong token":                {[]string{"--hubspot-token", "pat-other"}, 1, []string{"failure  credential", "401", "provide a valid access token"}},
-		"no CRM":                       {[]string{"--hubspot-url", "http://127.0.0.1:1"}, 1, []string{"failure  CRM", "check --hubspot-url"}},
-		"no NATS":                      {[]string{"--nats-url", "nats://u:" + secret + "@127.0.0.1:1"}, 1, []string{"failure  NATS", "connected"}},
-		"no stream":                    {[]string{"--stream", "OTHER"}, 1, []string{"failure  stream", "crmintake init"}},
-		"no database":                  {[]string{"--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x"}, 1, []string{"failure  database", "check --database-url", "accepted"}},
-		"no schema":                    {[]string{"--database-url", empty}, 1, []string{"failure  schema", "crmintake migrate up"}},
-		"settings":                     {[]string{"--lease", "30s", "--in-flight", "0"}, 1, []string{"failure  settings", "--in-flight"}},
-		"settings against each other":  {[]string{"--lease", "30s"}, 1, []string{"failure  settings", "longer than the call timeout"}},
-		"no token":                     {[]string{"--hubspot-token", ""}, 1, []string{"there is no credential", "up to date"}},
-		"no quota":                     {[]string{"--quota", "off"}, 0, []string{"warning  quota", "--quota 190/10s"}},
+		"a property that isn't there": {[]string{"--id-property", "contracts=nobody"}, 1,
+			[]string{"contracts has no property nobody", "accepted"}},
+		"no such object type": {[]string{"--id-property", "tickets=x"}, 1,
+			[]string{"tickets has no property x, or there is no such object type"}},
+		"a property that isn't unique": {[]string{"--id-property", "contracts=name"}, 1,
+			[]string{"one value in several records"}},
+		"one whose values change": {[]string{"--id-property", "contracts=serial"}, 0, []string{"there and unique",
+			"warning  id property", "leading zeros", "single-line text"}},
+		"one that can't be written": {[]string{"--id-property", "contracts=hs_object_id"}, 1, []string{"can't be written"}},
+		"no id property":            {[]string{"--id-property", ""}, 0, []string{"warning  id property", "accepted"}},
+		"a wrong token": {[]string{"--hubspot-token", "pat-other"}, 1, []string{"failure  credential",
+			"401", "provide a valid access token"}},
+		"no CRM": {[]string{"--hubspot-url", "http://127.0.0.1:1"}, 1, []string{"failure  CRM",
+			"check --hubspot-url"}},
+		"no NATS": {[]string{"--nats-url", "nats://u:" + secret + "@127.0.0.1:1"}, 1,
+			[]string{"failure  NATS", "connected"}},
+		"no stream": {[]string{"--stream", "OTHER"}, 1, []string{"failure  stream", "crmintake init"}},
+		"no database": {[]string{"--database-url", "postgres://u:" + secret + "@127.0.0.1:1/x"}, 1,
+			[]string{"failure  database", "check --database-url", "accepted"}},
+		"no schema": {[]string{"--database-url", empty}, 1, []string{"failure  schema",
+			"crmintake migrate up"}},
+		"settings": {[]string{"--lease", "30s", "--in-flight", "0"}, 1, []string{"failure  settings",
+			"--in-flight"}},
+		"settings against each other": {[]string{"--lease", "30s"}, 1, []string{"failure  settings",
+			"longer than the call timeout"}},
+		"no token": {[]string{"--hubspot-token", ""}, 1, []string{"there is no credential", "up to date"}},
+		"no quota": {[]string{"--quota", "off"}, 0, []string{"warning  quota", "--quota 190/10s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := crmintake(t, "", append([]string{"check"}, c.args...)...)
@@ -377,7 +398,8 @@ func TestCheck(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	var made int
-	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`).Scan(&made); err != nil || made != 0 {
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`).Scan(
+		&made); err != nil || made != 0 {
 		t.Errorf("check made %d tables, %v", made, err)
 	}
 	if n := d.crm.Stats().Malformed; n != 0 {

@@ -9,9 +9,10 @@ import (
 
 // examples are what one types, by command: a line each. TestExamples parses them all.
 var examples = map[string][]string{
-	"init":             {"init", "init --replicas 3 --roles"},
-	"run":              {"run --quota 190/10s --id-property deals=source_event_id", "run --drain --admin-addr off"},
-	"publish":          {"publish deals.ndjson --object-type deals --id-field source_event_id", "publish dead.ndjson --id-suffix .2"},
+	"init": {"init", "init --replicas 3 --roles"},
+	"run":  {"run --quota 190/10s --id-property deals=source_event_id", "run --drain --admin-addr off"},
+	"publish": {"publish deals.ndjson --object-type deals --id-field source_event_id",
+		"publish dead.ndjson --id-suffix .2"},
 	"status":           {"status", "status --watch 5s"},
 	"check":            {"check --quota 190/10s --id-property deals=source_event_id"},
 	"outbox get":       {"outbox get order-4711", "outbox get order-4711 order-4712 --output json"},

@@ -21,7 +21,8 @@ type initCmd struct {
 }
 
 func (initCmd) Help() string {
-	return "Creates the JetStream stream (on file, as a work queue: an event leaves it once the outbox has it), its durable " +
+	return "Creates the JetStream stream (on file, as a work queue: an event leaves it once the outbox has it), its " +
+		"durable " +
 		"consumer (explicit acks, unlimited deliveries) and the tables of the outbox. What exists is left as it is; what " +
 		"differs from what would be created is told, with what to type, and if crmintake can't work with it the exit code " +
 		"is 1. So it can be run again at any time, and before each start."

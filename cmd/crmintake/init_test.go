@@ -48,11 +48,13 @@ func TestInitGetsAsFarAsItCan(t *testing.T) {
 		want(t, 1, "schema    version", "can't connect to NATS at 127.0.0.1:1", "check --nats-url")
 
 	server, js := startNATS(t)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"other"}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS",
+		Subjects: []string{"other"}}); err != nil {
 		t.Fatal(err)
 	}
 	r := crmintake(t, "", "init", "--nats-url", server.URL(), "--database-url", "postgres://me:secret@127.0.0.1:1/x")
-	r.want(t, 1, "stream    CRM_EVENTS  was there", "crm.create.>", "nats stream edit CRM_EVENTS --subjects=\"other,crm.create.>\" --force", "migrations: ")
+	r.want(t, 1, "stream    CRM_EVENTS  was there", "crm.create.>",
+		"nats stream edit CRM_EVENTS --subjects=\"other,crm.create.>\" --force", "migrations: ")
 	if strings.Contains(r.out+r.err, "secret") {
 		t.Errorf("a password is shown: %s", r.err)
 	}
@@ -94,7 +96,8 @@ func TestInitTellsWhatIsNotThere(t *testing.T) {
 	}
 	args := []string{"init", "--nats-url", off.ClientURL(), "--database-url", "postgres://127.0.0.1:1/x"}
 	r := crmintake(t, "", args...)
-	r.want(t, 1, "stream    CRM_EVENTS  not made", "consumer  crmintake  not made", "schema    not made", "start nats-server with -js", "migrations: ")
+	r.want(t, 1, "stream    CRM_EVENTS  not made", "consumer  crmintake  not made", "schema    not made",
+		"start nats-server with -js", "migrations: ")
 	if strings.Contains(r.out, "was there") {
 		t.Errorf("it says what it can't know: %s", r.out)
 	}
@@ -104,7 +107,8 @@ func TestInitTellsWhatIsNotThere(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 	for _, command := range []string{"publish --object-type deals -", "status --database-url postgres://127.0.0.1:1/x"} {
-		crmintake(t, "", append(strings.Fields(command), "--nats-url", off.ClientURL())...).want(t, 1, "start nats-server with -js")
+		crmintake(t, "", append(strings.Fields(command), "--nats-url", off.ClientURL())...).want(t, 1,
+			"start nats-server with -js")
 	}
 
 	// The stream is made, and its consumer is not.

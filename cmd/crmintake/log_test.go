@@ -38,7 +38,8 @@ func TestLogOfAttempts(t *testing.T) {
 		if len(calls) != 1 {
 			t.Fatalf("%d lines of one attempt:\n%s", len(calls), r.err)
 		}
-		members := []string{"attempt", "correlation_id", "created", "detail", "duration", "inputs", "kind", "level", "msg", "not_applied",
+		members := []string{"attempt", "correlation_id", "created", "detail", "duration", "inputs", "kind", "level",
+			"msg", "not_applied",
 			"object_type", "rejected", "status", "time", "unknown"}
 		if diff := cmp.Diff(members, slices.Sorted(maps.Keys(calls[0]))); diff != "" {
 			t.Error(diff)

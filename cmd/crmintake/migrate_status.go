@@ -30,7 +30,8 @@ func printMigrations(p *program, schema migrations.Schema) error {
 	if p.Output == "json" {
 		return view.JSON(p.out, schema.Migrations)
 	}
-	t := view.NewTable(view.Column{Title: "VERSION", Right: true}, view.Column{Title: "APPLIED"}, view.Column{Title: "MIGRATION", Fit: true})
+	t := view.NewTable(view.Column{Title: "VERSION", Right: true}, view.Column{Title: "APPLIED"},
+		view.Column{Title: "MIGRATION", Fit: true})
 	for _, m := range schema.Migrations {
 		applied := "no"
 		if !m.AppliedAt.IsZero() {

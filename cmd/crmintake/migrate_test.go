@@ -15,8 +15,10 @@ func TestMigrate(t *testing.T) {
 	if err := migrations.DownTo(t.Context(), database, 0); err != nil {
 		t.Fatal(err)
 	}
-	crmintake(t, "", "migrate", "status", "--database-url", database).want(t, 1, "VERSION", "no  ", "00001_outbox.sql", "'crmintake migrate up'")
-	crmintake(t, "", "migrate", "up", "--database-url", database).want(t, 0, "applied 00001_outbox.sql\n", "The schema is up to date, at version ")
+	crmintake(t, "", "migrate", "status", "--database-url", database).want(t, 1, "VERSION", "no  ", "00001_outbox.sql",
+		"'crmintake migrate up'")
+	crmintake(t, "", "migrate", "up", "--database-url", database).want(t, 0, "applied 00001_outbox.sql\n",
+		"The schema is up to date, at version ")
 	crmintake(t, "", "migrate", "up", "--database-url", database).want(t, 0, "The schema is up to date, at version ")
 
 	if err := migrations.DownTo(t.Context(), database, 0); err != nil {

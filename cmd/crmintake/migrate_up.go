@@ -22,8 +22,10 @@ type rolesFlag struct {
 }
 
 func (migrateUpCmd) Help() string {
-	return "Run it before a new version is rolled out: a worker refuses to start on a schema that is behind. It may be run " +
-		"by several processes at once, one of which does the work. The roles are for GRANT: nobody logs in as one of them. Give --roles each time."
+	return "Run it before a new version is rolled out: a worker refuses to start on a schema that is behind. It may " +
+		"be run " +
+		"by several processes at once, one of which does the work. The roles are for GRANT: nobody logs in as one of " +
+		"them. Give --roles each time."
 }
 
 func (c *migrateUpCmd) Run(ctx context.Context, p *program) error {
@@ -68,7 +70,8 @@ func migrateUp(ctx context.Context, f flags.Database, roles rolesFlag) (report s
 		return report, err
 	}
 	if before.Newer > 0 && roles.Roles {
-		return report, errors.New("the database's schema is newer than this crmintake, which does not know what the roles need now; give --roles to the newest one")
+		return report, errors.New("the database's schema is newer than this crmintake, which does not know what the " +
+			"roles need now; give --roles to the newest one")
 	}
 	applied, err := migrations.Apply(ctx, f.DatabaseURL, f.PrepareChange)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What can be wrong with secrets on the command line is told in one line, by every command, before anything is done. (That each form works is
-// tested with package jetstream, and that none of them is told by TestNoSecretIsTold.)
+// What can be wrong with secrets on the command line is told in one line, by every command, before anything is done.
+// (That each form works is tested with package jetstream, and that none of them is told by TestNoSecretIsTold.)
 func TestNATSCredentialsUsage(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")
@@ -21,10 +21,13 @@ func TestNATSCredentialsUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		"two tokens":         {[]string{"--nats-token", secret, "--nats-token-file", file}, "--nats-token and --nats-token-file are both given"},
-		"two passwords":      {[]string{"--nats-user", "me", "--nats-password", secret, "--nats-password-file", file}, "--nats-password-file are both given"},
-		"two ways":           {[]string{"--nats-token", secret, "--nats-nkey-file", file}, "give one"},
-		"beside the URL's":   {[]string{"--nats-url", "nats://me:" + secret + "@127.0.0.1:1", "--nats-token-file", file}, "give one"},
+		"two tokens": {[]string{"--nats-token", secret, "--nats-token-file", file},
+			"--nats-token and --nats-token-file are both given"},
+		"two passwords": {[]string{"--nats-user", "me", "--nats-password", secret, "--nats-password-file", file},
+			"--nats-password-file are both given"},
+		"two ways": {[]string{"--nats-token", secret, "--nats-nkey-file", file}, "give one"},
+		"beside the URL's": {[]string{"--nats-url", "nats://me:" + secret + "@127.0.0.1:1", "--nats-token-file",
+			file}, "give one"},
 		"no password":        {[]string{"--nats-user", "me"}, "go together"},
 		"no user":            {[]string{"--nats-password-file", file}, "go together"},
 		"no key":             {[]string{"--nats-cert-file", file}, "go together"},
@@ -53,8 +56,10 @@ func TestMisplacedSecrets(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"status", "--hubspot-token=" + secret}, {"status", "--hubspot-token", secret}, {"run", "--hubspot-tokn=" + secret},
-		{"run", "--hubspot-url", "https://me:" + secret + "@api.example.com", "--database-url", "postgres://h/d", "--hubspot-token", secret},
-		{"run", "--database-url", "postgres://u:" + secret + "@h:port/d"}, {"audit", "--database-url", "postgres://u:" + secret + "%zz@h/d"},
+		{"run", "--hubspot-url", "https://me:" + secret + "@api.example.com", "--database-url", "postgres://h/d",
+			"--hubspot-token", secret},
+		{"run", "--database-url", "postgres://u:" + secret + "@h:port/d"}, {"audit", "--database-url",
+			"postgres://u:" + secret + "%zz@h/d"},
 	} {
 		r := crmintake(t, "", args...)
 		r.want(t, 2)

@@ -24,8 +24,9 @@ type line struct {
 
 func (l line) blank() bool { return !l.tooLong && !l.exported && len(bytes.TrimSpace(l.text)) == 0 }
 
-// readLines sends the lines of r until its end, which is a line with an error, or until ctx ends. It never holds more than
-// an event's size of a line, however long that is; of a line that dead export wrote, what an event can become there.
+// readLines sends the lines of r until its end, which is a line with an error, or until ctx ends. It never holds more
+// than an event's size of a line, however long that is; of a line that dead export wrote, what an event can become
+// there.
 func readLines(ctx context.Context, r io.Reader, lines chan<- line) {
 	in := bufio.NewReaderSize(r, 256<<10)
 	for l := (line{number: 1}); ; l = (line{number: l.number + 1, end: l.end}) {

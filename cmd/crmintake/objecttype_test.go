@@ -31,5 +31,6 @@ func TestObjectTypeFaults(t *testing.T) {
 		crmintake(t, "", "check", "--id-property", text).want(t, 0)
 	}
 	setenv(t, "CRMINTAKE_ID_PROPERTY", "contracts=name") // which is not unique; the flag wins over it
-	crmintake(t, "", "check", "--id-property", "contracts=event_id").want(t, 0, "event_id of contracts is there and unique")
+	crmintake(t, "", "check", "--id-property", "contracts=event_id").want(t, 0,
+		"event_id of contracts is there and unique")
 }

@@ -79,7 +79,8 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 		if !c.Yes {
 			question := fmt.Sprintf("Should crmintake put %s in doubt?", view.Count(int(plan.TotalEvents), "event"))
 			if !until.IsZero() {
-				question = fmt.Sprintf("Should crmintake put %s in doubt, and what is new?", view.Count(int(plan.TotalEvents), "event"))
+				question = fmt.Sprintf("Should crmintake put %s in doubt, and what is new?",
+					view.Count(int(plan.TotalEvents), "event"))
 			}
 			if err := p.confirm(ctx, question); err != nil {
 				return err

@@ -14,11 +14,13 @@ func TestGetLooksIntoTheStream(t *testing.T) {
 	publish(t, "made")
 	crmintake(t, "", "run", "--drain").want(t, 0)
 	publish(t, "a", "b", "c d")
-	crmintake(t, "", "outbox", "get", "c d").want(t, 0, "c d", "contracts", "waiting in the stream, 2 before it", "CRM_EVENTS:4",
+	crmintake(t, "", "outbox", "get", "c d").want(t, 0, "c d", "contracts", "waiting in the stream, 2 before it",
+		"CRM_EVENTS:4",
 		time.Now().Format(" MST"))
 	var one waitingView
 	crmintake(t, "", "outbox", "get", "b", "--output", "json").json(t, &one)
-	if one.EventID != "b" || one.Status != "in_stream" || one.Before != 1 || one.StreamSeq != 3 || one.ObjectType != "contracts" ||
+	if one.EventID != "b" || one.Status != "in_stream" || one.Before != 1 || one.StreamSeq != 3 ||
+		one.ObjectType != "contracts" ||
 		time.Since(one.PublishedAt).Abs() > time.Hour {
 		t.Errorf("%+v", one)
 	}
@@ -36,7 +38,8 @@ func TestGetLooksIntoTheStream(t *testing.T) {
 
 	setenv(t, "CRMINTAKE_NATS_URL", "nats://u:"+secret+"@127.0.0.1:1")
 	crmintake(t, "", "outbox", "get", "made").want(t, 0, "created")
-	crmintake(t, "", "outbox", "get", "made", "a").want(t, 1, "created", `no event with the id "a", and in the stream it could not`)
+	crmintake(t, "", "outbox", "get", "made", "a").want(t, 1, "created",
+		`no event with the id "a", and in the stream it could not`)
 }
 
 // By time, what came last is first; a page goes on after the last event of the one before.

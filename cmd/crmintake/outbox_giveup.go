@@ -20,7 +20,8 @@ type outboxGiveUpCmd struct {
 func (outboxGiveUpCmd) Help() string {
 	return "It is for events that nobody is going to send or ask about, because a pause lasts, or that you want " +
 		"to edit first. They become dead letters: exhausted, or unknown_outcome where a record may exist. " +
-		"'crmintake dead' edits, replays or discards them from there, and what may have a record is asked about before it is sent.\n\n" +
+		"'crmintake dead' edits, replays or discards them from there, and what may have a record is asked about " +
+		"before it is sent.\n\n" +
 		"It first says which events it is about, and asks. What is in a call right now is left alone, and so is what " +
 		"changes after that; both are counted. Without it, events become dead letters when they are as old as the " +
 		"workers' --retry-age, in a pause, too."

@@ -171,7 +171,8 @@ func TestRetryNow(t *testing.T) {
 	crmintake(t, "", "outbox", "retry-now").want(t, 2, "say --all")
 	crmintake(t, "", "outbox", "retry-now", "nobody").want(t, 2, `no event with the id "nobody"`)
 	crmintake(t, "", "outbox", "retry-now", "--all").want(t, 2, "no terminal")
-	crmintake(t, "", "outbox", "retry-now", "--all", "--dry-run").want(t, 0, "2 events to be tried at once", "In doubt", "1 event.")
+	crmintake(t, "", "outbox", "retry-now", "--all", "--dry-run").want(t, 0, "2 events to be tried at once", "In doubt",
+		"1 event.")
 	if list := due(); list != nil {
 		t.Errorf("due are %q", list)
 	}
@@ -179,7 +180,8 @@ func TestRetryNow(t *testing.T) {
 	if _, err := store.Pauses.Begin(t.Context(), pause); err != nil {
 		t.Fatal(err)
 	}
-	crmintake(t, "", "outbox", "retry-now", "c1").want(t, 0, "Done to 1 event.", "Contracts is paused", "crmintake resume contracts")
+	crmintake(t, "", "outbox", "retry-now", "c1").want(t, 0, "Done to 1 event.", "Contracts is paused",
+		"crmintake resume contracts")
 	if list := due(); len(list) != 1 || list[0] != "c1" {
 		t.Errorf("due are %q", list)
 	}
@@ -201,7 +203,8 @@ func TestRestore(t *testing.T) {
 	deadLetters(t, map[string]string{"a": `no`, "b": `no`, "c": `no`})
 	setenv(t, "CRMINTAKE_AS", "ann")
 	discard := []string{"dead", "discard", "a", "b", "--reason", "no use"}
-	crmintakeFrom(t, t.Context(), at("y\n"), discard...).want(t, 0, "'crmintake dead restore' can take it back", "Done to 2 events.")
+	crmintakeFrom(t, t.Context(), at("y\n"), discard...).want(t, 0, "'crmintake dead restore' can take it back",
+		"Done to 2 events.")
 	crmintake(t, `{"properties":{}}`, "dead", "edit", "a", "--file", "-").want(t, 2, "'crmintake dead restore'")
 	for args, want := range map[string]string{
 		"":              "name the events",
@@ -213,7 +216,8 @@ func TestRestore(t *testing.T) {
 		crmintake(t, "", append([]string{"dead", "restore"}, strings.Fields(args)...)...).want(t, 2, want)
 	}
 	crmintake(t, "", "dead", "restore", "--discard", "1", "--dry-run").want(t, 0, "2 events to restore")
-	crmintakeFrom(t, t.Context(), at("y\n"), "dead", "restore", "a", "c").want(t, 0, "skipped: 1 event", "Done to 1 event.")
+	crmintakeFrom(t, t.Context(), at("y\n"), "dead", "restore", "a", "c").want(t, 0, "skipped: 1 event",
+		"Done to 1 event.")
 	var v restoreView
 	crmintake(t, "", "dead", "restore", "--discard", "1", "--reason", "of use", "--yes", "--output", "json").json(t, &v)
 	if v.Result == nil || v.Result.Done != 1 || v.Plan.NotSo != 1 {

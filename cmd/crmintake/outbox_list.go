@@ -30,8 +30,10 @@ type outboxListCmd struct {
 
 func (outboxListCmd) Help() string {
 	return "Listed are events in the order of their ids, or with --newest, --since or --until of when they came. " +
-		"What is sending, retry, unknown or dead is found at once. Created and discarded events are looked for among all, some " +
-		"100,000 a page, unless they are listed by time: a page can be short, or empty, and not be the last. The end of the output says where the next begins."
+		"What is sending, retry, unknown or dead is found at once. Created and discarded events are looked for among " +
+		"all, some " +
+		"100,000 a page, unless they are listed by time: a page can be short, or empty, and not be the last. The end " +
+		"of the output says where the next begins."
 }
 
 // maxLimit keeps a page in memory.
@@ -80,7 +82,8 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 		return view.JSON(p.out, v)
 	}
 	if len(page.Records) > 0 {
-		t := view.NewTable(view.Column{Title: "EVENT", Fit: true}, view.Column{Title: "OBJECT TYPE"}, view.Column{Title: "STATUS"},
+		t := view.NewTable(view.Column{Title: "EVENT", Fit: true}, view.Column{Title: "OBJECT TYPE"},
+			view.Column{Title: "STATUS"},
 			view.Column{Title: c.timeTitle()}, view.Column{Title: "RECORD OR ERROR", Fit: true})
 		for _, r := range page.Records {
 			t.Row(r.EventID, r.ObjectType, view.Status(string(r.Status)), view.Time(c.timeOf(r)), became(r))
@@ -91,7 +94,8 @@ func (c *outboxListCmd) Run(ctx context.Context, p *program) error {
 	}
 	switch {
 	case page.Next != "" && len(page.Records) < c.Limit:
-		_, err = fmt.Fprintf(p.out, "Of %s events looked at, %d are such. The next: --after %s\n", view.Grouped(page.Looked), len(page.Records), view.Quoted(page.Next))
+		_, err = fmt.Fprintf(p.out, "Of %s events looked at, %d are such. The next: --after %s\n",
+			view.Grouped(page.Looked), len(page.Records), view.Quoted(page.Next))
 	case page.Next != "":
 		_, err = fmt.Fprintf(p.out, "There are more: --after %s\n", view.Quoted(page.Next))
 	case len(page.Records) == 0:

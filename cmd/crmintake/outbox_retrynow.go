@@ -19,7 +19,8 @@ type outboxRetryNowCmd struct {
 }
 
 func (outboxRetryNowCmd) Help() string {
-	return "Events in retry are sent, and events in unknown asked about, as soon as pauses and the quota let the workers, " +
+	return "Events in retry are sent, and events in unknown asked about, as soon as pauses and the quota let the " +
+		"workers, " +
 		"and not only when their wait is over: for when the cause is mended. They get no more attempts by it. What is in " +
 		"doubt and was not asked about yet is left to its settle time: asked too early, the CRM may say that there is no " +
 		"record while the call is at work."

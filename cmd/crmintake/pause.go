@@ -57,9 +57,11 @@ type pauseCmd struct {
 }
 
 func (pauseCmd) Help() string {
-	return "All workers stop within two seconds to create records of the object type, or with --all to call at all. Calls under way " +
+	return "All workers stop within two seconds to create records of the object type, or with --all to call at all. " +
+		"Calls under way " +
 		"end as they would, and no attempt is counted. Nothing but 'crmintake resume' ends it: neither a trial " +
-		"call, nor a new credential, nor a restart. What comes stays in the stream. What waits as retry or unknown ages on, and " +
+		"call, nor a new credential, nor a restart. What comes stays in the stream. What waits as retry or unknown " +
+		"ages on, and " +
 		"becomes a dead letter after --retry-age, to be replayed; 'crmintake outbox give-up' does not wait for that."
 }
 
@@ -101,7 +103,8 @@ func (c *pauseCmd) Run(ctx context.Context, p *program) error {
 	if already {
 		how = "was paused already, and is so now for this reason"
 	}
-	fmt.Fprintf(p.out, "%s %s. Events wait; type 'crmintake resume %s' to go on.\n", view.Capital(pausedName(key)), how, resumeArgument(key))
+	fmt.Fprintf(p.out, "%s %s. Events wait; type 'crmintake resume %s' to go on.\n", view.Capital(pausedName(key)), how,
+		resumeArgument(key))
 	if r.Unmet {
 		fmt.Fprintf(p.out, "No call was ever made for %s, and no event of it waits or is dead.", key)
 		if r.Nearest != "" {

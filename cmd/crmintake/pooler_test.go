@@ -54,10 +54,11 @@ func TestPooler(t *testing.T) {
 	statements := outboxtest.Pooled(t, d.database, map[string]string{"pool_mode": "statement"})
 	for name, c := range map[string]struct{ address, want string }{
 		"statement pooling": {statements, "pool_mode = transaction"},
-		"password":          {with(t, pooled, func(u *url.URL) { u.User = url.UserPassword("postgres", "wrong") }), "check user"},
-		"database":          {with(t, pooled, func(u *url.URL) { u.Path = "/nowhere" }), "create the database"},
-		"search_path":       {pooled + "&search_path=crm", "ALTER ROLE"},
-		"describe_exec":     {pooled + "&default_query_exec_mode=describe_exec", "leave it out"},
+		"password": {with(t, pooled, func(u *url.URL) { u.User = url.UserPassword("postgres", "wrong") }),
+			"check user"},
+		"database":      {with(t, pooled, func(u *url.URL) { u.Path = "/nowhere" }), "create the database"},
+		"search_path":   {pooled + "&search_path=crm", "ALTER ROLE"},
+		"describe_exec": {pooled + "&default_query_exec_mode=describe_exec", "leave it out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			crmintake(t, "", "check", "--database-url", c.address).want(t, 1, "failure", c.want)

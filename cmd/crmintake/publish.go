@@ -35,11 +35,14 @@ func (publishCmd) Help() string {
 		"the id that --id-field names, larger than 1 MiB) is reported on standard error by its number.\n\n" +
 		"With --id-field the same file can be published again after any failure: JetStream and the outbox know an event " +
 		"that comes twice by its id. Without it, go on after the last line that is said to be published.\n\n" +
-		"Within its duplicate window JetStream drops an event whose id it had, whatever is in it. Each that it drops is compared with " +
+		"Within its duplicate window JetStream drops an event whose id it had, whatever is in it. Each that it drops " +
+		"is compared with " +
 		"what it has, and reported like a bad line if it is another event's id.\n\n" +
-		"What dead export wrote is taken in under the ids and object types that it names. An outbox that has these events takes them for " +
+		"What dead export wrote is taken in under the ids and object types that it names. An outbox that has these " +
+		"events takes them for " +
 		"what it has, and does nothing; give those that were changed other ids with --id-suffix.\n\n" +
-		"With --on-bad stop nothing after the first bad line is published. The exit code is 1 if any line was bad or dropped, skipped or not."
+		"With --on-bad stop nothing after the first bad line is published. The exit code is 1 if any line was bad or " +
+		"dropped, skipped or not."
 }
 
 // lastConfirmations is how long an interrupted command waits for what it has sent.
@@ -53,7 +56,8 @@ type publishReport struct {
 	Dropped     int    `json:"dropped"`     // dropped by the stream for their id, and not known to be what it had under it
 	Bad         int    `json:"bad"`         // lines that were no events
 	Unconfirmed int    `json:"unconfirmed"` // sent, but it is not known whether they are in the stream
-	LastLine    int    `json:"last_line"`   // all events up to this line are in the stream, but for what was dropped; 0 for none
+	// all events up to this line are in the stream, but for what was dropped; 0 for none
+	LastLine int `json:"last_line"`
 	Sent
 }
 
@@ -195,7 +199,8 @@ func (f *feed) run(ctx context.Context, in io.Reader) error {
 	case err != nil:
 		return fmt.Errorf("%w; %s", err, f.resume())
 	case f.dropped() > 0 && f.bad > 0:
-		return fmt.Errorf("%s not published, and %s dropped by the stream", view.Count(f.bad, "bad line"), view.Count(f.dropped(), "event"))
+		return fmt.Errorf("%s not published, and %s dropped by the stream", view.Count(f.bad, "bad line"),
+			view.Count(f.dropped(), "event"))
 	case f.dropped() > 0:
 		return fmt.Errorf("%s dropped by the stream", view.Count(f.dropped(), "event"))
 	case f.bad > 0:
@@ -233,7 +238,8 @@ func (f *feed) resume() string {
 	case f.IDField != "" || f.exported:
 		return done + ". To go on, type the same command again: events that are there already are known by their ids"
 	case f.publisher.Unconfirmed() > 0:
-		return done + fmt.Sprintf(". Of %s after it, without ids, it is not known: publishing them again may make two records of one line",
+		return done + fmt.Sprintf(". Of %s after it, without ids, it is not known: publishing them again may make "+
+			"two records of one line",
 			view.Count(f.publisher.Unconfirmed(), "event"))
 	default:
 		return done + fmt.Sprintf(". To go on, publish what follows: 'tail -n +%d FILE | crmintake publish - …'", last+1)
@@ -278,7 +284,8 @@ func (f *feed) one(ctx context.Context, l line) error {
 		return nil
 	}
 	if f.dropped() > 0 && f.OnBad == "stop" {
-		return fmt.Errorf("the stream drops events, and nothing from line %d on was published; mend their ids, or go on past them with --on-bad skip", l.number)
+		return fmt.Errorf("the stream drops events, and nothing from line %d on was published; mend their ids, or go "+
+			"on past them with --on-bad skip", l.number)
 	}
 	subject, id, err := f.check(&l)
 	if errors.As(err, new(flags.UsageError)) {
@@ -302,7 +309,8 @@ func (f *feed) one(ctx context.Context, l line) error {
 	if f.OnBad == "skip" {
 		return nil
 	}
-	return fmt.Errorf("line %d is bad, and nothing after it was published; mend it, or skip such lines with --on-bad skip", l.number)
+	return fmt.Errorf("line %d is bad, and nothing after it was published; mend it, or skip such lines with --on-bad "+
+		"skip", l.number)
 }
 
 // check finds out what would make the event a dead letter, and takes its id.
@@ -322,7 +330,8 @@ func (f *feed) check(l *line) (subject, id string, err error) {
 		return f.checkExported(l)
 	}
 	if f.ObjectType == "" {
-		return "", "", flags.Usagef("line %d names no object type, as an exported event does: say it with --object-type", l.number)
+		return "", "", flags.Usagef(
+			"line %d names no object type, as an exported event does: say it with --object-type", l.number)
 	}
 	if f.IDField == "" {
 		return f.subject, "", nil

@@ -24,7 +24,8 @@ import (
 func publishTo(t *testing.T) (stream jetstream.Stream, args []string) {
 	t.Helper()
 	server, js := startNATS(t)
-	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}})
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS",
+		Subjects: []string{"crm.create.>"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +67,10 @@ func TestPublish(t *testing.T) {
 	if diff := cmp.Diff(want, contents(t, stream)); diff != "" {
 		t.Error(diff)
 	}
-	crmintake(t, body("d"), append(args, "-")...).want(t, 0, "Published 1 event on", "It has no id; it is the message 4 of ")
-	crmintake(t, body("e")+"\n"+body("f"), append(args, "-")...).want(t, 0, "no ids; they are among the messages 5 to 6 of ")
+	crmintake(t, body("d"), append(args, "-")...).want(t, 0, "Published 1 event on",
+		"It has no id; it is the message 4 of ")
+	crmintake(t, body("e")+"\n"+body("f"), append(args, "-")...).want(t, 0,
+		"no ids; they are among the messages 5 to 6 of ")
 	none := crmintake(t, "", append(args, "-")...)
 	none.want(t, 0, "Published 0 events")
 	if strings.Count(none.out, "\n") != 1 {
@@ -122,7 +125,8 @@ func TestPublishTellsIDs(t *testing.T) {
 	var in strings.Builder
 	for n := range 4 {
 		fmt.Fprintf(&in, `{"properties":{"key":"k-%d"}}`+"\n", n)
-		want := []string{"\nBy id: k-0.\n", "\nBy id: k-0, k-1.\n", "\nBy id: k-0, k-1, k-2.\n", "\nTheir ids are from k-0 to k-3.\n"}[n]
+		want := []string{"\nBy id: k-0.\n", "\nBy id: k-0, k-1.\n", "\nBy id: k-0, k-1, k-2.\n",
+			"\nTheir ids are from k-0 to k-3.\n"}[n]
 		crmintake(t, in.String(), args...).want(t, 0, want)
 	}
 }
@@ -138,7 +142,8 @@ func TestPublishUnderOthersIDs(t *testing.T) {
 	args = append(args, "--id-field", "key")
 	crmintake(t, in.String(), append(args, "-")...).want(t, 0, "Published 150 events on crm.create.contacts.\n")
 	deals := append(args, "--object-type", "deals", "-")
-	crmintake(t, in.String(), deals...).want(t, 1, `line 1 (id "0"): the stream CRM_EVENTS has another event under this id, of crm.create.contacts`,
+	crmintake(t, in.String(), deals...).want(t, 1,
+		`line 1 (id "0"): the stream CRM_EVENTS has another event under this id, of crm.create.contacts`,
 		"dropped by the stream for the id", "Published 0 events on crm.create.deals")
 	r := crmintake(t, in.String(), append(deals, "--on-bad", "skip", "--output", "json")...)
 	r.want(t, 1, "150 events dropped by the stream", "more events were dropped so")
@@ -178,7 +183,8 @@ func TestPublishBadLines(t *testing.T) {
 		"id with spaces": {withKey(" a"), "white space"},
 		"too long":       {fits + strings.Repeat(" ", worker.MaxEventBytes), "more than the 1048576 bytes"},
 		// An event may have a MiB, but NATS by default takes no more with all headers.
-		"too long for NATS": {withKey("k9") + strings.Repeat(" ", worker.MaxEventBytes-len(withKey("k9"))), "too large for NATS"},
+		"too long for NATS": {withKey("k9") + strings.Repeat(" ", worker.MaxEventBytes-len(withKey("k9"))),
+			"too large for NATS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stream, args := publishTo(t)
@@ -204,12 +210,15 @@ func TestPublishWithoutStream(t *testing.T) {
 	server, js := startNATS(t)
 	args := []string{"publish", "--nats-url", server.URL(), "--object-type", "contacts", "-"}
 	untouched := iotest.ErrReader(errors.New("input was read"))
-	crmintakeFrom(t, t.Context(), untouched, args...).want(t, 1, "the stream CRM_EVENTS does not exist", "'crmintake init'")
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.deals"}}); err != nil {
+	crmintakeFrom(t, t.Context(), untouched, args...).want(t, 1, "the stream CRM_EVENTS does not exist",
+		"'crmintake init'")
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS",
+		Subjects: []string{"crm.create.deals"}}); err != nil {
 		t.Fatal(err)
 	}
 	crmintakeFrom(t, t.Context(), untouched, args...).want(t, 1, "does not take crm.create.contacts", "crm.create.deals")
-	crmintakeFrom(t, t.Context(), untouched, append(args, "--nats-url", "nats://127.0.0.1:1")...).want(t, 1, "can't connect to NATS at 127.0.0.1:1")
+	crmintakeFrom(t, t.Context(), untouched, append(args, "--nats-url", "nats://127.0.0.1:1")...).want(t, 1,
+		"can't connect to NATS at 127.0.0.1:1")
 }
 
 func TestPublishUsage(t *testing.T) {
@@ -241,14 +250,16 @@ func TestPublishInterrupted(t *testing.T) {
 	for len(contents(t, stream)) < 2 { // ends by the test's own deadline
 	}
 	cancel()
-	(<-ended).want(t, 1, "interrupted", "all events up to line 2 are published", "'tail -n +3 FILE | crmintake publish - …'", "Published 2 events on")
+	(<-ended).want(t, 1, "interrupted", "all events up to line 2 are published",
+		"'tail -n +3 FILE | crmintake publish - …'", "Published 2 events on")
 }
 
 // An event that is not of an export has no object type of its own.
 func TestPublishWithoutObjectType(t *testing.T) {
 	t.Parallel()
 	server, js := startNATS(t)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS", Subjects: []string{"crm.create.>"}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "CRM_EVENTS",
+		Subjects: []string{"crm.create.>"}}); err != nil {
 		t.Fatal(err)
 	}
 	crmintake(t, body("a")+"\n", "publish", "--nats-url", server.URL(), "-").want(t, 2, "line 1", "--object-type")
@@ -258,7 +269,8 @@ func TestPublishReadError(t *testing.T) {
 	t.Parallel()
 	stream, args := publishTo(t)
 	in := io.MultiReader(strings.NewReader(body("a")+"\n"), iotest.ErrReader(errors.New("the disk is gone")))
-	crmintakeFrom(t, t.Context(), in, append(args, "-")...).want(t, 1, "line 2: the disk is gone", "all events up to line 1 are published")
+	crmintakeFrom(t, t.Context(), in, append(args, "-")...).want(t, 1, "line 2: the disk is gone",
+		"all events up to line 1 are published")
 	if n := len(contents(t, stream)); n != 1 {
 		t.Errorf("%d events", n)
 	}
@@ -275,10 +287,12 @@ func TestReadLines(t *testing.T) {
 		in   string
 		want []short
 	}{
-		"nothing":           {"", nil},
-		"no line break":     {"a", []short{{"a", false}}},
-		"breaks":            {"a\nb\r\n\r\n\nc\rd\n", []short{{"a", false}, {"b", false}, {"", false}, {"", false}, {"c\rd", false}}},
-		"longest":           {longest + "\n" + longest + "\r\n" + longest, []short{{longest, false}, {longest, false}, {longest, false}}},
+		"nothing":       {"", nil},
+		"no line break": {"a", []short{{"a", false}}},
+		"breaks": {"a\nb\r\n\r\n\nc\rd\n", []short{{"a", false}, {"b", false}, {"", false}, {"", false},
+			{"c\rd", false}}},
+		"longest": {longest + "\n" + longest + "\r\n" + longest, []short{{longest, false}, {longest, false},
+			{longest, false}}},
 		"too long":          {longest + "x\na", []short{{"", true}, {"a", false}}},
 		"too long by CR":    {longest + "\r\r\na", []short{{"", true}, {"a", false}}},
 		"far too long":      {strings.Repeat(longest, 5) + "\na\n", []short{{"", true}, {"a", false}}},

@@ -15,8 +15,8 @@ import (
 	"crmintake/worker/pipeline"
 )
 
-// readiness is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one while it
-// starts.
+// readiness is a worker as it is seen from outside: its metrics, and whether it is ready. Its parts come one by one
+// while it starts.
 type readiness struct {
 	registry *prometheus.Registry
 	metrics  *pipeline.Metrics
@@ -33,7 +33,8 @@ func newReadiness() *readiness {
 	f := promauto.With(s.registry)
 	for server, is := range map[string]func() bool{"postgres": s.hasPostgres, "nats": s.hasNATS} {
 		f.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "crmintake_connected", Help: "1 while the server answers, else 0.", ConstLabels: prometheus.Labels{"server": server},
+			Name: "crmintake_connected", Help: "1 while the server answers, else 0.",
+			ConstLabels: prometheus.Labels{"server": server},
 		}, func() float64 {
 			if is() {
 				return 1

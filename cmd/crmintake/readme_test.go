@@ -61,7 +61,8 @@ func section(t *testing.T, file, name, want string) {
 		return
 	}
 	if have != want {
-		t.Errorf("%s: the %s are not the program's; go test ./cmd/crmintake -run 'TestReference|TestLayoutPicture' -update writes them. Want:\n%s",
+		t.Errorf("%s: the %s are not the program's; go test ./cmd/crmintake -run 'TestReference|TestLayoutPicture' "+
+			"-update writes them. Want:\n%s",
 			file, name, want)
 	}
 }
@@ -199,9 +200,10 @@ func TestReadmeExampleSettings(t *testing.T) {
 	t.Parallel()
 	nats, monitorURL := startMonitored(t, func(o *server.Options) { o.SyncAlways = true })
 	limit := hubspottest.Limit{Calls: 190, Window: 10 * time.Second}
-	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, Limit: limit, ObjectTypes: map[string]hubspottest.ObjectType{
-		"deals": {Properties: []string{"dealname"}, Unique: []string{"source_event_id"}},
-	}})
+	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, Limit: limit,
+		ObjectTypes: map[string]hubspottest.ObjectType{
+			"deals": {Properties: []string{"dealname"}, Unique: []string{"source_event_id"}},
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,10 @@ import (
 	"crmintake/outbox/operator"
 )
 
-// With --redact nothing that is shown holds a property's value. It is done where rows come in to be shown, and not where they are
-// written: errors are kept as received, for who may see them. What can hold a value goes as a whole, since a value can stand in words in
-// any form; reason, category, rule and property stay, and so do the words that persons gave as their reasons.
+// With --redact nothing that is shown holds a property's value. It is done where rows come in to be shown, and not
+// where they are written: errors are kept as received, for who may see them. What can hold a value goes as a whole,
+// since a value can stand in words in any form; reason, category, rule and property stay, and so do the words that
+// persons gave as their reasons.
 
 // redacted stands where a text was.
 const redacted = "[redacted]"

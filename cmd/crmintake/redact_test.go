@@ -52,8 +52,9 @@ func quoting(t *testing.T) string {
 			} else {
 				w.WriteHeader(http.StatusBadRequest)
 			}
-			fmt.Fprintf(w, `{"status":"error","category":"VALIDATION_ERROR","message":%q}`, `Property values were not valid: [{"isValid":false,"message":"`+
-				person+` no option was not one of the allowed options","error":"INVALID_OPTION","name":"stage"}]`)
+			fmt.Fprintf(w, `{"status":"error","category":"VALIDATION_ERROR","message":%q}`,
+				`Property values were not valid: [{"isValid":false,"message":"`+
+					person+` no option was not one of the allowed options","error":"INVALID_OPTION","name":"stage"}]`)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -64,7 +65,8 @@ func quoting(t *testing.T) string {
 		}
 		w.Header().Del("Content-Length")
 		w.WriteHeader(answer.Code)
-		_, _ = w.Write(bytes.ReplaceAll(answer.Body.Bytes(), []byte("already exists"), []byte("with "+person+" already exists")))
+		_, _ = w.Write(bytes.ReplaceAll(answer.Body.Bytes(), []byte("already exists"),
+			[]byte("with "+person+" already exists")))
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
@@ -75,7 +77,8 @@ func personalData(t *testing.T) (log string) {
 	t.Helper()
 	server, js := startNATS(t)
 	for name, value := range map[string]string{
-		"NATS_URL": server.URL(), "DATABASE_URL": outboxtest.New(t), "HUBSPOT_URL": quoting(t), "HUBSPOT_TOKEN": secret, "BATCH_WAIT": "50ms", "AS": "ann",
+		"NATS_URL": server.URL(), "DATABASE_URL": outboxtest.New(t), "HUBSPOT_URL": quoting(t), "HUBSPOT_TOKEN": secret,
+		"BATCH_WAIT": "50ms", "AS": "ann",
 		"ID_PROPERTY": "contracts=event_id",
 	} {
 		setenv(t, "CRMINTAKE_"+name, value)
@@ -139,9 +142,12 @@ func TestRedact(t *testing.T) {
 	crmintake(t, "", "dead", "replay", "--text", person, "--yes", "--rate", "0.001", "--detach").want(t, 0)
 	shown := 0
 	for _, command := range []string{
-		"outbox list", "outbox get test/0", "outbox get test/1", "outbox get test/2", "outbox get test/5", "dead list", "dead groups",
-		"dead show test/1", "dead show test/2", "dead show test/4", "dead show test/6", "audit", "replay list", "replay show 1",
-		"dead discard --all --reason x --dry-run", "dead replay --all --dry-run", "dead edit --all --unset properties.x --dry-run",
+		"outbox list", "outbox get test/0", "outbox get test/1", "outbox get test/2", "outbox get test/5", "dead list",
+		"dead groups",
+		"dead show test/1", "dead show test/2", "dead show test/4", "dead show test/6", "audit", "replay list",
+		"replay show 1",
+		"dead discard --all --reason x --dry-run", "dead replay --all --dry-run",
+		"dead edit --all --unset properties.x --dry-run",
 	} {
 		for _, format := range []string{"text", "json"} {
 			args := append(strings.Fields(command), "--output", format)

@@ -58,6 +58,7 @@ func (c *steerFlags) steer(ctx context.Context, p *program,
 	if !changed {
 		was = "was already"
 	}
-	fmt.Fprintf(p.out, "Replay %d %s %s: %d of %s sent again, %d left.\n", job.ID, was, job.State, job.Replayed, view.Count(int(job.Events), "event"), job.Left())
+	fmt.Fprintf(p.out, "Replay %d %s %s: %d of %s sent again, %d left.\n", job.ID, was, job.State, job.Replayed,
+		view.Count(int(job.Events), "event"), job.Left())
 	return nil
 }

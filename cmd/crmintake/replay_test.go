@@ -31,7 +31,8 @@ func deadEvents(t testing.TB, reason outbox.Reason, n int) {
 	for i := range list {
 		id := fmt.Sprintf("e-%d", i)
 		list[i] = outbox.DeadLetter{Reason: reason, Error: "wrong", Event: outbox.Event{
-			ID: id, ObjectType: "contracts", Payload: fmt.Appendf(nil, `{"properties":{"name":%q}}`, id), Stream: "S", StreamSeq: 1,
+			ID: id, ObjectType: "contracts", Payload: fmt.Appendf(nil, `{"properties":{"name":%q}}`, id), Stream: "S",
+			StreamSeq: 1,
 		}}
 	}
 	if _, err := store.Batches.InsertDead(t.Context(), list); err != nil {
@@ -70,17 +71,20 @@ func TestDeadReplay(t *testing.T) {
 			}
 		})
 	}
-	crmintake(t, "", "dead", "replay", "--all", "--dry-run").want(t, 0, "3 events in 1 group", "3 events to send in 1 call", "No worker is running now")
+	crmintake(t, "", "dead", "replay", "--all", "--dry-run").want(t, 0, "3 events in 1 group",
+		"3 events to send in 1 call", "No worker is running now")
 	for i := range 3 {
 		if s := status(t, fmt.Sprintf("e-%d", i)); s != "dead" {
 			t.Errorf("e-%d is %s though nothing was done", i, s)
 		}
 	}
-	crmintake(t, "", "dead", "replay", "e-0", "e-1", "--yes", "--as", "anna", "--reason", "mended").want(t, 0, "Sent again: 2 events.")
+	crmintake(t, "", "dead", "replay", "e-0", "e-1", "--yes", "--as", "anna", "--reason", "mended").want(t, 0,
+		"Sent again: 2 events.")
 	if s := status(t, "e-1"); s != "retry" {
 		t.Errorf("a replayed event is %s", s)
 	}
-	crmintake(t, "", "dead", "replay", "e-0", "e-2", "--yes").want(t, 0, "Not dead, or not any more, and so skipped: 1 event", "Sent again: 1 event.")
+	crmintake(t, "", "dead", "replay", "e-0", "e-2", "--yes").want(t, 0,
+		"Not dead, or not any more, and so skipped: 1 event", "Sent again: 1 event.")
 	crmintake(t, "", "dead", "replay", "e-0", "--yes").want(t, 0, "No dead events to do this to")
 	var v replayView
 	crmintake(t, "", "dead", "replay", "--all", "--yes", "--output", "json").json(t, &v)
@@ -94,11 +98,15 @@ func TestDeadReplay(t *testing.T) {
 func TestDeadReplayInDoubt(t *testing.T) {
 	t.Parallel()
 	deadEvents(t, outbox.UnknownOutcome, 4)
-	crmintake(t, "", "dead", "replay", "e-0", "--yes").want(t, 2, "may have a record already", "--allow-duplicate", "nothing was changed")
+	crmintake(t, "", "dead", "replay", "e-0", "--yes").want(t, 2, "may have a record already", "--allow-duplicate",
+		"nothing was changed")
 	crmintake(t, "", "dead", "replay", "e-0", "--yes", "--id-property", "contracts=other").want(t, 2, "--allow-duplicate")
-	crmintake(t, "", "dead", "replay", "e-1", "--yes", "--id-property", "contracts=name").want(t, 0, "asked about first", "Sent again: 1 event.")
-	crmintake(t, "", "dead", "replay", "e-2", "--yes", "--allow-duplicate").want(t, 0, "possible duplicates", "Sent again: 1 event.")
-	for id, want := range map[string]string{"e-0": "dead false", "e-1": "unknown false", "e-2": "retry true", "e-3": "dead false"} {
+	crmintake(t, "", "dead", "replay", "e-1", "--yes", "--id-property", "contracts=name").want(t, 0,
+		"asked about first", "Sent again: 1 event.")
+	crmintake(t, "", "dead", "replay", "e-2", "--yes", "--allow-duplicate").want(t, 0, "possible duplicates",
+		"Sent again: 1 event.")
+	for id, want := range map[string]string{"e-0": "dead false", "e-1": "unknown false", "e-2": "retry true",
+		"e-3": "dead false"} {
 		var v view.Event
 		crmintake(t, "", "outbox", "get", id, "--output", "json").json(t, &v)
 		if got := fmt.Sprint(v.Status, " ", v.PossibleDuplicate); got != want {
@@ -113,9 +121,11 @@ func TestReplayCommands(t *testing.T) {
 	crmintake(t, "", "replay", "list").want(t, 0, "No bulk replays")
 	crmintake(t, "", "replay", "show", "7").want(t, 2, "no replay 7")
 	crmintake(t, "", "replay", "cancel", "7").want(t, 2, "no replay 7")
-	crmintake(t, "", "dead", "replay", "--all", "--yes", "--detach", "--rate", "0.5", "--reason", "because", "--as", "anna").
+	crmintake(t, "", "dead", "replay", "--all", "--yes", "--detach", "--rate", "0.5", "--reason", "because", "--as",
+		"anna").
 		want(t, 0, "about 5m0s at 0.5 events/s", "Replay 1 is started")
-	crmintake(t, "", "replay", "show", "1").want(t, 0, "Replay 1 is running", "by anna", "because", "0.5 events/s", "left", "150")
+	crmintake(t, "", "replay", "show", "1").want(t, 0, "Replay 1 is running", "by anna", "because", "0.5 events/s",
+		"left", "150")
 	conn, err := pgx.Connect(t.Context(), getenv(t, "CRMINTAKE_DATABASE_URL"))
 	if err == nil {
 		_, err = conn.Exec(t.Context(), `UPDATE replay_job SET failures = 3, failure = 'no room'`)

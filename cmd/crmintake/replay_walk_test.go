@@ -18,13 +18,14 @@ import (
 	"crmintake/worker/hubspot/hubspottest"
 )
 
-// The walk-through of outbox/operator/README.md, as it stands there: each command is typed into a shell, and prints what
-// is shown there.
+// The walk-through of outbox/operator/README.md, as it stands there: each command is typed into a shell, and prints
+// what is shown there.
 func TestWalkThrough(t *testing.T) {
 	t.Parallel()
 	server, _ := startNATS(t)
 	crm, err := hubspottest.Start(hubspottest.Config{Token: secret, ObjectTypes: map[string]hubspottest.ObjectType{
-		"deals": {Properties: []string{"dealname", "dealstage"}, Counted: []string{"dealname", "dealstage"}, Unique: []string{"source_event_id"}},
+		"deals": {Properties: []string{"dealname", "dealstage"}, Counted: []string{"dealname", "dealstage"},
+			Unique: []string{"source_event_id"}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,8 @@ func TestWalkThrough(t *testing.T) {
 		t.Fatal(err, out)
 	}
 	var log bytes.Buffer
-	worker, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: filepath.Join(dir, "crmintake"), Args: []string{"run", "--breaker", "50%/5000"}, Env: env, Stderr: &log})
+	worker, err := local.StartProcess(t.Context(), local.ProcessConfig{Path: filepath.Join(dir, "crmintake"),
+		Args: []string{"run", "--breaker", "50%/5000"}, Env: env, Stderr: &log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,10 @@ type resumeCmd struct {
 }
 
 func (resumeCmd) Help() string {
-	return "Ends a pause, a person's or one that the workers began by themselves, for all of them within two seconds. What the CRM " +
-		"still refuses pauses again by itself. --all ends the pause of everything, and a wait that the CRM asked for, but not the pauses of single object types."
+	return "Ends a pause, a person's or one that the workers began by themselves, for all of them within two " +
+		"seconds. What the CRM " +
+		"still refuses pauses again by itself. --all ends the pause of everything, and a wait that the CRM asked " +
+		"for, but not the pauses of single object types."
 }
 
 // resumeReport is what resume did.
@@ -52,9 +54,11 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	case e == nil:
 		fmt.Fprintf(p.out, "%s was not paused.\n", view.Capital(pausedName(key)))
 	case e.Since.IsZero():
-		fmt.Fprintf(p.out, "%s goes on. The CRM wanted no call until %s: %s\n", view.Capital(pausedName(key)), view.Time(e.BlockedUntil), view.Printable(e.Reason))
+		fmt.Fprintf(p.out, "%s goes on. The CRM wanted no call until %s: %s\n", view.Capital(pausedName(key)),
+			view.Time(e.BlockedUntil), view.Printable(e.Reason))
 	default:
-		fmt.Fprintf(p.out, "%s goes on. It was paused for %s: %s\n", view.Capital(pausedName(key)), view.Short(time.Since(e.Since)), view.Printable(e.Reason))
+		fmt.Fprintf(p.out, "%s goes on. It was paused for %s: %s\n", view.Capital(pausedName(key)),
+			view.Short(time.Since(e.Since)), view.Printable(e.Reason))
 	}
 	for _, left := range r.Left {
 		fmt.Fprintf(p.out, "Still paused: %s (%s); type 'crmintake resume %s' to end that.\n",

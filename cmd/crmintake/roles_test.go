@@ -18,11 +18,13 @@ func TestRoles(t *testing.T) {
 	crm := account(t)
 	owner := outboxtest.Cluster(t).URL("postgres") // roles are a server's
 	for name, value := range map[string]string{
-		"NATS_URL": server.URL(), "HUBSPOT_URL": crm.URL, "HUBSPOT_TOKEN": secret, "ID_PROPERTY": "contracts=event_id", "BATCH_WAIT": "50ms", "AS": "ann",
+		"NATS_URL": server.URL(), "HUBSPOT_URL": crm.URL, "HUBSPOT_TOKEN": secret, "ID_PROPERTY": "contracts=event_id",
+		"BATCH_WAIT": "50ms", "AS": "ann",
 	} {
 		setenv(t, "CRMINTAKE_"+name, value)
 	}
-	crmintake(t, "", "init", "--database-url", owner, "--roles").want(t, 0, "crmintake_worker, crmintake_operator, crmintake_reader are up to date")
+	crmintake(t, "", "init", "--database-url", owner, "--roles").want(t, 0,
+		"crmintake_worker, crmintake_operator, crmintake_reader are up to date")
 	crmintake(t, "", "migrate", "up", "--database-url", owner, "--roles").want(t, 0, "are up to date")
 	login := func(role string) string {
 		fixture{database: owner}.exec(t, `CREATE ROLE `+role+`_login LOGIN PASSWORD 'x' IN ROLE `+role)
@@ -50,7 +52,8 @@ func TestRoles(t *testing.T) {
 	by(worker, "check").want(t, 0)
 	// What the runbook has typed in a worker's pod it may do; for what a person does and did, it says, another login is
 	// wanted.
-	for _, command := range []string{"status", "outbox list", "outbox get bad", "dead groups", "dead list", "dead export", "migrate status"} {
+	for _, command := range []string{"status", "outbox list", "outbox get bad", "dead groups", "dead list",
+		"dead export", "migrate status"} {
 		by(worker, command).want(t, 0)
 	}
 	for _, command := range []string{"dead show bad", "replay list", "replay show 1", "replay pause 1", "audit"} {
@@ -58,19 +61,22 @@ func TestRoles(t *testing.T) {
 	}
 	by(reader, "check").want(t, 1, "the role lacks", "crmintake_worker")
 
-	for _, command := range []string{"status", "outbox list", "outbox get bad", "dead groups", "dead list", "dead show bad", "dead export", "replay list", "audit", "migrate status"} {
+	for _, command := range []string{"status", "outbox list", "outbox get bad", "dead groups", "dead list",
+		"dead show bad", "dead export", "replay list", "audit", "migrate status"} {
 		by(reader, command).want(t, 0)
 		by(operator, command).want(t, 0)
 	}
 	for _, command := range []string{
-		"dead edit --all --rename properties.nmae=properties.name --yes", "dead replay --all --yes", "dead discard --all --reason x --yes",
+		"dead edit --all --rename properties.nmae=properties.name --yes", "dead replay --all --yes",
+		"dead discard --all --reason x --yes",
 		"pause contracts --reason x", "resume contracts", "dead restore bad --yes", "outbox retry-now --all --yes",
 	} {
 		if command == "resume contracts" { // there is something to end
 			by(operator, "pause contracts --reason x").want(t, 0)
 		}
 		if command == "outbox retry-now --all --yes" { // there is something to hurry
-			fixture{database: owner}.exec(t, `UPDATE event SET status = 'retry', dead_at = NULL, reason = NULL, fingerprint = NULL,
+			fixture{database: owner}.exec(t, `UPDATE event SET status = 'retry',
+  dead_at = NULL, reason = NULL, fingerprint = NULL,
 				next_attempt_at = now() + interval '1 hour' WHERE event_id = 'bad'`)
 		}
 		if command == "dead restore bad --yes" {
@@ -84,7 +90,8 @@ func TestRoles(t *testing.T) {
 	}
 	by(worker, "outbox tail").want(t, 1, "permission denied")
 	by(operator, "outbox retry-now --all --yes").want(t, 0, "Done to 1 event")
-	fixture{database: owner}.exec(t, `UPDATE event SET status = 'dead', dead_at = now(), reason = 'rejected', fingerprint = 'f',
+	fixture{database: owner}.exec(t, `UPDATE event SET status = 'dead',
+  dead_at = now(), reason = 'rejected', fingerprint = 'f',
 		next_attempt_at = NULL WHERE event_id = 'bad'`)
 	by(operator, "resume contracts").want(t, 0)
 	for _, address := range []string{reader, operator} {
@@ -97,7 +104,8 @@ func TestRoles(t *testing.T) {
 		by(operator, command).want(t, 0)
 	}
 	work("--keep-created 1ms").want(t, 0, "created=1")
-	crmintake(t, `{"properties":{"nmae":"x","event_id":"worse"}}`, "publish", "--object-type", "contracts", "--id-field", "event_id", "-").want(t, 0)
+	crmintake(t, `{"properties":{"nmae":"x","event_id":"worse"}}`, "publish", "--object-type", "contracts",
+		"--id-field", "event_id", "-").want(t, 0)
 	work("--breaker 10%/1 --trial-interval 1s").want(t, 0)
 	by(operator, "resume contracts").want(t, 0)
 	by(operator, "dead replay --all --yes").want(t, 0)

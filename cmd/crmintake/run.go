@@ -69,7 +69,8 @@ func (c *runCmd) positive() error {
 		{"batch-size", int64(c.BatchSize)}, {"batch-bytes", int64(c.BatchBytes)}, {"batch-wait", int64(c.BatchWait)},
 		{"in-flight", int64(c.InFlight)}, {"memory", int64(c.Memory)}, {"call-timeout", int64(c.CallTimeout)},
 		{"lease", int64(c.Lease)}, {"trial-interval", int64(c.TrialInterval)}, {"settle", int64(c.Settle)},
-		{"retry-initial", int64(c.RetryInitial)}, {"retry-max", int64(c.RetryMax)}, {"retry-attempts", int64(c.RetryAttempts)},
+		{"retry-initial", int64(c.RetryInitial)}, {"retry-max", int64(c.RetryMax)}, {"retry-attempts",
+			int64(c.RetryAttempts)},
 		{"retry-age", int64(c.RetryAge)}, {"shutdown-timeout", int64(c.ShutdownTimeout)},
 	} {
 		if f.value <= 0 {
@@ -133,7 +134,8 @@ func (c *runCmd) Run(ctx context.Context, p *program) (err error) {
 }
 
 // work connects and works until it is told to stop.
-func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, state *readiness, tracer trace.Tracer) error {
+func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *lateVault, state *readiness,
+	tracer trace.Tracer) error {
 	store, nc, err := c.awaitServers(ctx, p.log, state)
 	if store != nil {
 		defer store.Close()
@@ -166,13 +168,16 @@ func (c *runCmd) work(ctx context.Context, p *program, crm worker.CRM, vault *la
 	state.worker.Store(w)
 	defer context.AfterFunc(ctx, func() { state.stopping.Store(true) })()
 
-	p.log.Info("started", "worker", cfg.Name, "stream", c.Stream, "consumer", c.Consumer, "crm", c.HubspotURL, "quota", quotaText(cfg.Quota),
+	p.log.Info("started", "worker", cfg.Name, "stream", c.Stream, "consumer", c.Consumer, "crm", c.HubspotURL, "quota",
+		quotaText(cfg.Quota),
 		"id_property", c.IDProperty)
 	begin := time.Now()
 	err = w.Run(ctx)
 	s := w.Stats()
-	p.log.Info("stopped", "after", time.Since(begin).Round(time.Millisecond), "received", s.Received.Load(), "calls", s.Calls.Load(),
-		"created", s.Created.Load(), "dead", s.Dead.Load(), "duplicates", s.Duplicates.Load(), "given_back", s.GivenBack.Load())
+	p.log.Info("stopped", "after", time.Since(begin).Round(time.Millisecond), "received", s.Received.Load(), "calls",
+		s.Calls.Load(),
+		"created", s.Created.Load(), "dead", s.Dead.Load(), "duplicates", s.Duplicates.Load(), "given_back",
+		s.GivenBack.Load())
 	return err
 }
 

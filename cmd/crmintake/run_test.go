@@ -50,7 +50,8 @@ func TestInitPublishRunGet(t *testing.T) {
 	setenv(t, "CRMINTAKE_BATCH_WAIT", "50ms")
 
 	crmintake(t, "", "init").want(t, 0, "CRM_EVENTS")
-	events := `{"properties":{"name":"a"}}` + "\n" + `{"properties":{"nmae":"b"}}` + "\n" + `{"properties":{"name":"c","event_id":"mine"}}` + "\n"
+	events := `{"properties":{"name":"a"}}` + "\n" + `{"properties":{"nmae":"b"}}` + "\n" +
+		`{"properties":{"name":"c","event_id":"mine"}}` + "\n"
 	crmintake(t, events, "publish", "--object-type", "contracts", "-").want(t, 0, "Published 3 events")
 	r := crmintake(t, "", "run", "--drain", "--log-level", "debug")
 	r.want(t, 0, "msg=started", "msg=stopped", "created=2", "dead=1")
@@ -59,11 +60,13 @@ func TestInitPublishRunGet(t *testing.T) {
 	}
 
 	crmintake(t, "", "outbox", "get", idAt(t, 1)).want(t, 0, idAt(t, 1), "created", "contracts")
-	crmintake(t, "", "outbox", "get", idAt(t, 2)).want(t, 0, "dead (rejected)", "PROPERTY_DOESNT_EXIST", "nmae", "correlation id")
+	crmintake(t, "", "outbox", "get", idAt(t, 2)).want(t, 0, "dead (rejected)", "PROPERTY_DOESNT_EXIST", "nmae",
+		"correlation id")
 	crmintake(t, "", "outbox", "get", "nobody").want(t, 2, `no event with the id "nobody"`)
 	var got view.Event
 	crmintake(t, "", "outbox", "get", idAt(t, 2), "--output", "json").json(t, &got)
-	if got.Status != "dead" || got.Payload.Text != `{"properties":{"nmae":"b"}}` || len(got.Errors) != 1 || got.Errors[0].Raw == nil {
+	if got.Status != "dead" || got.Payload.Text != `{"properties":{"nmae":"b"}}` || len(got.Errors) != 1 ||
+		got.Errors[0].Raw == nil {
 		t.Errorf("%+v", got)
 	}
 	crmintake(t, "", "dead", "list").want(t, 0, idAt(t, 2), "rejected")
@@ -92,18 +95,23 @@ func TestRunRefuses(t *testing.T) {
 	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	good := []string{"run", "--nats-url", server.URL(), "--database-url", database, "--hubspot-url", crm.URL, "--hubspot-token", secret}
+	good := []string{"run", "--nats-url", server.URL(), "--database-url", database, "--hubspot-url", crm.URL,
+		"--hubspot-token", secret}
 	for name, c := range map[string]struct {
 		args []string
 		code int
 		want string
 	}{
-		"no stream":             {nil, 1, "type 'crmintake init'"},
-		"schema behind":         {[]string{"--database-url", empty}, 1, "type 'crmintake migrate up'"},
-		"database password":     {[]string{"--database-url", with(t, database, func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), secret) })}, 2, "check user and password in --database-url"},
-		"unknown database":      {[]string{"--database-url", with(t, database, func(u *url.URL) { u.Path = "/nowhere" })}, 2, "create the database"},
-		"bad database URL":      {[]string{"--database-url", "postgres://u:x@y:" + secret + ":1@h/x"}, 2, "can't be read"},
-		"NATS password":         {[]string{"--nats-url", "nats://me:" + secret + "@" + protected(t)}, 2, "check user and password"},
+		"no stream":     {nil, 1, "type 'crmintake init'"},
+		"schema behind": {[]string{"--database-url", empty}, 1, "type 'crmintake migrate up'"},
+		"database password": {[]string{"--database-url", with(t, database,
+			func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), secret) })}, 2,
+			"check user and password in --database-url"},
+		"unknown database": {[]string{"--database-url", with(t, database,
+			func(u *url.URL) { u.Path = "/nowhere" })}, 2, "create the database"},
+		"bad database URL": {[]string{"--database-url", "postgres://u:x@y:" + secret + ":1@h/x"}, 2, "can't be read"},
+		"NATS password": {[]string{"--nats-url", "nats://me:" + secret + "@" + protected(t)}, 2,
+			"check user and password"},
 		"NATS URL":              {[]string{"--nats-url", "http://u:" + secret + "@x"}, 2, "want nats://"},
 		"subject":               {[]string{"--subject", "crm.create"}, 2, "must end in one wildcard"},
 		"lease within the call": {[]string{"--lease", "30s"}, 2, "must be longer than the call timeout"},
@@ -112,18 +120,20 @@ func TestRunRefuses(t *testing.T) {
 		"two tokens":            {[]string{"--hubspot-token-file", file}, 2, "give one"},
 		"no such token file":    {[]string{"--hubspot-token", "", "--hubspot-token-file", "/nowhere"}, 2, "/nowhere"},
 		"no token":              {[]string{"--hubspot-token", ""}, 2, "CRMINTAKE_HUBSPOT_TOKEN"},
-		"plain http":            {[]string{"--hubspot-url", "http://api.example.com"}, 2, "plain http only to a loopback address"},
-		"quota":                 {[]string{"--quota", "many"}, 2, "190/10s"},
-		"keep created":          {[]string{"--keep-created", "30d"}, 2, "want a time, as 720h, or off"},
-		"breaker":               {[]string{"--breaker", "half"}, 2, "50%/500"},
-		"large breaker":         {[]string{"--breaker", "50%/1000000"}, 2, "breaker"},
-		"bad id property":       {[]string{"--id-property", "a/b=c"}, 2, "not an object type"},
-		"unknown flag":          {[]string{"--bach-size", "1"}, 2, "batch-size"},
-		"memory":                {[]string{"--memory", "1MiB"}, 2, "memory"},
-		"admin address":         {[]string{"--admin-addr", "8080"}, 2, "--admin-addr"},
-		"open admin address":    {[]string{"--admin-addr", ":0"}, 2, "can be reached by others: that wants a token's file"},
-		"no admin token file":   {[]string{"--admin-addr", ":0", "--admin-token-file", "/nowhere"}, 2, "--admin-token-file"},
-		"no admin certificate":  {[]string{"--admin-cert", "/nowhere/c", "--admin-key", "/nowhere/k", "--admin-token-file", file}, 2, "/nowhere/c"},
+		"plain http": {[]string{"--hubspot-url", "http://api.example.com"}, 2,
+			"plain http only to a loopback address"},
+		"quota":               {[]string{"--quota", "many"}, 2, "190/10s"},
+		"keep created":        {[]string{"--keep-created", "30d"}, 2, "want a time, as 720h, or off"},
+		"breaker":             {[]string{"--breaker", "half"}, 2, "50%/500"},
+		"large breaker":       {[]string{"--breaker", "50%/1000000"}, 2, "breaker"},
+		"bad id property":     {[]string{"--id-property", "a/b=c"}, 2, "not an object type"},
+		"unknown flag":        {[]string{"--bach-size", "1"}, 2, "batch-size"},
+		"memory":              {[]string{"--memory", "1MiB"}, 2, "memory"},
+		"admin address":       {[]string{"--admin-addr", "8080"}, 2, "--admin-addr"},
+		"open admin address":  {[]string{"--admin-addr", ":0"}, 2, "can be reached by others: that wants a token's file"},
+		"no admin token file": {[]string{"--admin-addr", ":0", "--admin-token-file", "/nowhere"}, 2, "--admin-token-file"},
+		"no admin certificate": {[]string{"--admin-cert", "/nowhere/c", "--admin-key", "/nowhere/k",
+			"--admin-token-file", file}, 2, "/nowhere/c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := crmintake(t, "", append(append([]string{}, good...), c.args...)...)
@@ -152,7 +162,8 @@ func with(t *testing.T, address string, change func(*url.URL)) string {
 // protected is the address of a NATS server that asks for a password.
 func protected(t *testing.T) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "me", Password: "another", NoSigs: true, NoLog: true})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: "me",
+		Password: "another", NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,13 +182,17 @@ func TestRunRefusesAShortAckWait(t *testing.T) {
 	setenv(t, "CRMINTAKE_NATS_URL", server.URL())
 	setenv(t, "CRMINTAKE_DATABASE_URL", outboxtest.New(t))
 	crmintake(t, "", "init", "--ack-wait", "5s").want(t, 0)
-	crmintake(t, "", "run", "--hubspot-url", account(t).URL, "--hubspot-token", secret, "--batch-wait", "6s").want(t, 2, "ack wait 5s")
+	crmintake(t, "", "run", "--hubspot-url", account(t).URL, "--hubspot-token", secret, "--batch-wait", "6s").want(t, 2,
+		"ack wait 5s")
 }
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	crmintake(t, "").want(t, 0, "crmintake", "publish")
-	for _, command := range []string{"init", "run", "publish", "status", "check", "outbox", "outbox get", "outbox list", "outbox tail", "pause", "resume", "completion", "dead", "dead groups", "dead list", "dead show", "dead edit", "dead discard", "dead replay", "replay", "replay list", "replay show", "replay pause", "replay resume", "replay cancel", "dead export", "audit", "migrate", "migrate up", "migrate status", "version"} {
+	for _, command := range []string{"init", "run", "publish", "status", "check", "outbox", "outbox get", "outbox list",
+		"outbox tail", "pause", "resume", "completion", "dead", "dead groups", "dead list", "dead show", "dead edit",
+		"dead discard", "dead replay", "replay", "replay list", "replay show", "replay pause", "replay resume",
+		"replay cancel", "dead export", "audit", "migrate", "migrate up", "migrate status", "version"} {
 		crmintake(t, "", append(strings.Fields(command), "--help")...).want(t, 0, "Usage: crmintake "+command)
 	}
 	crmintake(t, "", "frobnicate").want(t, 2, "frobnicate", "--help")
@@ -202,7 +217,8 @@ func TestRunStops(t *testing.T) {
 	crmintake(t, "", "init").want(t, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	started := &trigger{on: "msg=started", do: cancel}
-	if code := execute(ctx, []string{"run", "--hubspot-url", account(t).URL, "--hubspot-token", secret}, systemIn(t, strings.NewReader(""), started, started)); code != 0 {
+	if code := execute(ctx, []string{"run", "--hubspot-url", account(t).URL, "--hubspot-token", secret},
+		systemIn(t, strings.NewReader(""), started, started)); code != 0 {
 		t.Errorf("exit code %d\n%s", code, started.text)
 	}
 }

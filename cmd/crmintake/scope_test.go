@@ -15,9 +15,10 @@ func TestMissingScopeIsNamed(t *testing.T) {
 	crm := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusForbidden)
-		_, _ = io.WriteString(w, `{"status":"error","message":"This app hasn't been granted all required scopes to make this call.",`+
-			`"category":"MISSING_SCOPES","errors":[{"message":"One or more of the following scopes are required.",`+
-			`"context":{"requiredGranularScopes":["crm.objects.contracts.write"]}}]}`)
+		_, _ = io.WriteString(w,
+			`{"status":"error","message":"This app hasn't been granted all required scopes to make this call.",`+
+				`"category":"MISSING_SCOPES","errors":[{"message":"One or more of the following scopes are required.",`+
+				`"context":{"requiredGranularScopes":["crm.objects.contracts.write"]}}]}`)
 	}))
 	t.Cleanup(crm.Close)
 	setenv(t, "CRMINTAKE_HUBSPOT_URL", crm.URL)

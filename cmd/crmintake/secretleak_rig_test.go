@@ -45,7 +45,8 @@ func (w world) touches(m march) bool {
 func (f form) worlds() []world {
 	list := []world{{name: "works", works: true}}
 	for _, part := range []string{"database", "nats", "crm"} {
-		variable := map[string]string{"database": "CRMINTAKE_DATABASE_URL", "nats": "CRMINTAKE_NATS_URL", "crm": "CRMINTAKE_HUBSPOT_URL"}[part]
+		variable := map[string]string{"database": "CRMINTAKE_DATABASE_URL", "nats": "CRMINTAKE_NATS_URL",
+			"crm": "CRMINTAKE_HUBSPOT_URL"}[part]
 		u, err := url.Parse(f.env[variable])
 		if err != nil {
 			panic("a URL of a form can't be read")
@@ -73,7 +74,8 @@ func newForms(t *testing.T) []form {
 	adminCert, adminKey := issue(t, newAuthority(t), "admin", "127.0.0.1")
 	var forms []form
 	for n, nats := range natsForms(t, dir, good, bad) {
-		f := form{name: nats.name, env: maps.Clone(nats.env), refused: map[string]map[string]string{"nats": nats.refused}, markers: nats.markers}
+		f := form{name: nats.name, env: maps.Clone(nats.env),
+			refused: map[string]map[string]string{"nats": nats.refused}, markers: nats.markers}
 		f.database = outboxtest.New(t)
 		withPassword := func(password string) string {
 			return with(t, f.database, func(u *url.URL) {
@@ -98,7 +100,8 @@ func newForms(t *testing.T) []form {
 		crm := crmForms(t, good, bad)[n%4]
 		maps.Copy(f.env, crm.env)
 		f.refused["crm"] = crm.refused
-		f.env["CRMINTAKE_ID_PROPERTY"], f.env["CRMINTAKE_BATCH_WAIT"], f.env["CRMINTAKE_AS"] = "contracts=event_id", "50ms", "ann"
+		f.env["CRMINTAKE_ID_PROPERTY"], f.env["CRMINTAKE_BATCH_WAIT"], f.env["CRMINTAKE_AS"] = "contracts=event_id",
+			"50ms", "ann"
 		forms = append(forms, f)
 	}
 	return forms
@@ -194,10 +197,12 @@ func natsForms(t *testing.T, dir, good, bad string) []part {
 		{"user and file", env(user(), "USER", "me", "PASSWORD_FILE", good), refused("PASSWORD_FILE", bad), nil},
 		{"token", env(token(), "TOKEN", secret), refused("TOKEN", secret+"-bad"), nil},
 		{"token in a file", env(token(), "TOKEN_FILE", good), refused("TOKEN_FILE", bad), nil},
-		{"nkey", env(nkey, "NKEY_FILE", file("good.nk")), refused("NKEY_FILE", file("bad.nk")), secretsIn(t, file("good.nk"), file("bad.nk"))},
+		{"nkey", env(nkey, "NKEY_FILE", file("good.nk")), refused("NKEY_FILE", file("bad.nk")),
+			secretsIn(t, file("good.nk"), file("bad.nk"))},
 		{"credentials", env(creds, "CREDS_FILE", file("good.creds")), refused("CREDS_FILE", file("bad.creds")),
 			secretsIn(t, file("good.creds"), file("bad.creds"))},
-		{"in the URL", env(strings.Replace(inURL, "//", "//me:"+secret+"@", 1)), env(strings.Replace(inURL, "//", "//me:"+secret+"-bad@", 1)), nil},
+		{"in the URL", env(strings.Replace(inURL, "//", "//me:"+secret+"@", 1)), env(strings.Replace(inURL, "//",
+			"//me:"+secret+"-bad@", 1)), nil},
 		{"certificate", env(trusting, "CA_FILE", ours.File, "CERT_FILE", certFile, "KEY_FILE", keyFile),
 			refused("CERT_FILE", strangerCert, "KEY_FILE", strangerKey), secretsIn(t, keyFile, strangerKey)},
 	}
@@ -248,7 +253,8 @@ func crmForms(t *testing.T, good, bad string) []part {
 	t.Helper()
 	start := func(cfg hubspottest.Config) string {
 		t.Helper()
-		cfg.ObjectTypes = map[string]hubspottest.ObjectType{"contracts": {Properties: []string{"name"}, Unique: []string{"event_id"}}}
+		cfg.ObjectTypes = map[string]hubspottest.ObjectType{"contracts": {Properties: []string{"name"},
+			Unique: []string{"event_id"}}}
 		crm, err := hubspottest.Start(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -257,7 +263,8 @@ func crmForms(t *testing.T, good, bad string) []part {
 		return crm.URL
 	}
 	static := start(hubspottest.Config{Token: secret})
-	app := start(hubspottest.Config{OAuth: &hubspottest.OAuth{ClientID: "app", ClientSecret: secret, RefreshToken: secret}})
+	app := start(hubspottest.Config{OAuth: &hubspottest.OAuth{ClientID: "app", ClientSecret: secret,
+		RefreshToken: secret}})
 	env := func(url string, pairs ...string) map[string]string {
 		m := map[string]string{"CRMINTAKE_HUBSPOT_URL": url}
 		for i := 0; i < len(pairs); i += 2 {
@@ -268,7 +275,9 @@ func crmForms(t *testing.T, good, bad string) []part {
 	return []part{
 		{"token", env(static, "TOKEN", secret), env(static, "TOKEN", secret+"-bad"), nil},
 		{"token in a file", env(static, "TOKEN_FILE", good), env(static, "TOKEN_FILE", bad), nil},
-		{"app", env(app, "CLIENT_ID", "app", "CLIENT_SECRET", secret, "REFRESH_TOKEN", secret), env(app, "CLIENT_SECRET", secret+"-bad"), nil},
-		{"app in files", env(app, "CLIENT_ID", "app", "CLIENT_SECRET_FILE", good, "REFRESH_TOKEN_FILE", good), env(app, "REFRESH_TOKEN_FILE", bad), nil},
+		{"app", env(app, "CLIENT_ID", "app", "CLIENT_SECRET", secret, "REFRESH_TOKEN", secret),
+			env(app, "CLIENT_SECRET", secret+"-bad"), nil},
+		{"app in files", env(app, "CLIENT_ID", "app", "CLIENT_SECRET_FILE", good, "REFRESH_TOKEN_FILE", good),
+			env(app, "REFRESH_TOKEN_FILE", bad), nil},
 	}
 }

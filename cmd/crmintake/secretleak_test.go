@@ -19,7 +19,8 @@ import (
 
 // slots are the flags that hold a secret, or name a file with one. Each of them is in some form of marker_rig_test.go.
 var slots = []string{
-	"database-url", "database-password-file", "nats-url", "nats-password", "nats-password-file", "nats-token", "nats-token-file",
+	"database-url", "database-password-file", "nats-url", "nats-password", "nats-password-file", "nats-token",
+	"nats-token-file",
 	"nats-nkey-file", "nats-creds-file", "nats-key-file", "hubspot-token", "hubspot-token-file", "hubspot-client-secret",
 	"hubspot-client-secret-file", "hubspot-refresh-token", "hubspot-refresh-token-file", "admin-token-file", "admin-key",
 }
@@ -53,7 +54,8 @@ func TestEverySecretIsMarked(t *testing.T) {
 	var names []string
 	for _, f := range flags {
 		names = append(names, f.Name)
-		if soundsSecret.MatchString(f.Name+" "+f.Help) && !slices.Contains(slots, f.Name) && !slices.Contains(public, f.Name) {
+		if soundsSecret.MatchString(f.Name+" "+f.Help) && !slices.Contains(slots, f.Name) && !slices.Contains(public,
+			f.Name) {
 			t.Errorf("--%s sounds like a secret: put it into slots, and into a form, or say that it is public", f.Name)
 		}
 	}
@@ -204,8 +206,10 @@ func (f form) scrape(t *testing.T) {
 	until(t, "the worker has started", func() bool { return strings.Contains(log.String(), "msg=started") })
 	address := adminURL.FindStringSubmatch(log.String())[1]
 	// That it is our own server is not what is looked at.
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	for _, path := range []string{"/metrics", "/readyz", "/livez", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline"} {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for _, path := range []string{"/metrics", "/readyz", "/livez", "/debug/pprof/", "/debug/pprof/goroutine?debug=2",
+		"/debug/pprof/cmdline"} {
 		for _, token := range []string{secret, secret + "-bad"} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+path, nil)
 			if err != nil {
@@ -265,9 +269,11 @@ func (f form) searchTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	for _, table := range []string{"attempt", "outbox_error", "pause", "quota", "worker", "operator_action", "credential"} {
+	for _, table := range []string{"attempt", "outbox_error", "pause", "quota", "worker", "operator_action",
+		"credential"} {
 		var text string
-		if err := conn.QueryRow(t.Context(), `SELECT coalesce(string_agg(t::text, ' '), '') FROM `+table+` t`).Scan(&text); err != nil {
+		if err := conn.QueryRow(t.Context(), `SELECT coalesce(string_agg(t::text, ' '), '') FROM `+table+
+			` t`).Scan(&text); err != nil {
 			t.Fatal(err)
 		}
 		f.search(t, "the table "+table, text)

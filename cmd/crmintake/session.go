@@ -79,18 +79,22 @@ func operatorError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, operator.ErrEverything):
-		return flags.Usagef("this would take every dead event: name events or give a filter, or say --all; nothing was changed")
+		return flags.Usagef("this would take every dead event: name events or give a filter, or say --all; nothing " +
+			"was changed")
 	case errors.Is(err, operator.ErrNoReason):
 		return flags.Usagef("say why, with --reason; nothing was changed")
 	case errors.Is(err, operator.ErrNotDead):
 		return flags.Usagef("the event is not dead, and only dead events are changed by hand; " +
-			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one that waits in retry " +
+			"'crmintake dead show' tells where it stands, and 'crmintake outbox give-up' makes a dead letter of one " +
+			"that waits in retry " +
 			"or unknown, 'crmintake dead restore' of a discarded one")
 	case errors.Is(err, operator.ErrEdited):
-		return errors.New("somebody else edited the event after you read it; nothing was changed. Look at it with 'crmintake dead show', and edit it anew")
+		return errors.New("somebody else edited the event after you read it; nothing was changed. Look at it with " +
+			"'crmintake dead show', and edit it anew")
 	case errors.As(err, new(*operator.UnfitError)):
 		return flags.Usagef("the edited event could not be sent: %w; nothing was changed", err)
-	case errors.As(err, new(*operator.FilterError)), errors.As(err, new(*operator.ChangeError)), errors.As(err, new(*operator.UnknownEventError)):
+	case errors.As(err, new(*operator.FilterError)), errors.As(err, new(*operator.ChangeError)), errors.As(err,
+		new(*operator.UnknownEventError)):
 		return flags.Usage(err)
 	}
 	return err

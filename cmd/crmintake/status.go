@@ -33,9 +33,11 @@ type statusCmd struct {
 }
 
 func (statusCmd) Help() string {
-	return "The first line says how things stand: moving, idle, held or in trouble; below it is what is in the way, why, " +
+	return "The first line says how things stand: moving, idle, held or in trouble; below it is what is in the way, " +
+		"why, " +
 		"and what to do. " +
-		"Events are counted by object type and status, with the oldest of each: for sending since its call began, for retry and " +
+		"Events are counted by object type and status, with the oldest of each: for sending since its call began, " +
+		"for retry and " +
 		"unknown since the event came, for dead since it died. In a large outbox the number of created events is the " +
 		"database's estimate, and marked so. The quota is as the workers were told. What can't be " +
 		"reached is told, the rest is shown, and the exit code is 1."
@@ -195,7 +197,8 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 		s.FaultWhy = view.OneLine(databaseErr.Error())
 	}
 	if b := r.Backlog; b != nil {
-		s.Stream = &operator.Stream{Name: b.Stream, Pending: b.Pending, Unacked: b.Unacked, Stranded: b.Stranded, StrandedDo: b.Advice}
+		s.Stream = &operator.Stream{Name: b.Stream, Pending: b.Pending, Unacked: b.Unacked, Stranded: b.Stranded,
+			StrandedDo: b.Advice}
 		if !b.PausedUntil.IsZero() {
 			s.Stream.Paused = []operator.PausedConsumer{{Name: b.Consumer, Until: b.PausedUntil}}
 		}

@@ -19,7 +19,8 @@ func (r *statusReport) print(w io.Writer, p *program, s view.Screen) error {
 	var head, foot bytes.Buffer
 	t := view.NewTable(view.Column{}, view.Column{Fit: true})
 	if b := r.Backlog; b != nil {
-		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", view.Grouped(b.Pending), view.Grouped(b.Unacked), b.Stream)
+		text := fmt.Sprintf("%s pending, %s unacked, in stream %s", view.Grouped(b.Pending), view.Grouped(b.Unacked),
+			b.Stream)
 		if b.Lanes {
 			text += "; object types are fetched apart"
 		}
@@ -94,7 +95,8 @@ func (r *statusReport) printVerdict(w io.Writer, s view.Screen, most int) {
 const whyMost = 300
 
 // shownStatuses are the columns, in the order in which rows go through them.
-var shownStatuses = []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead, outbox.Created, outbox.Discarded}
+var shownStatuses = []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead, outbox.Created,
+	outbox.Discarded}
 
 // printEvents prints so many rows at most, those first that are not done; 0: all.
 func (r *statusReport) printEvents(w io.Writer, s view.Screen, most int) error {
@@ -191,7 +193,8 @@ func (r *statusReport) eventTable(ages bool) (t *view.Table, estimated bool) {
 func (r *statusReport) tell(t *view.Table, s view.Screen) {
 	calls := "none in flight"
 	if n := r.Calls.Create + r.Calls.Read; n > 0 {
-		calls = fmt.Sprintf("%d in flight (%d create, %d read), the oldest for %s", n, r.Calls.Create, r.Calls.Read, view.Short(r.At.Sub(r.Calls.Oldest)))
+		calls = fmt.Sprintf("%d in flight (%d create, %d read), the oldest for %s", n, r.Calls.Create, r.Calls.Read,
+			view.Short(r.At.Sub(r.Calls.Oldest)))
 	}
 	t.Row("calls", calls)
 	if q := r.Quota; q != nil {
@@ -201,7 +204,8 @@ func (r *statusReport) tell(t *view.Table, s view.Screen) {
 		}
 		c := view.Plain.Cell(text)
 		if !q.BlockedUntil.IsZero() {
-			c = view.Yellow.Cell(fmt.Sprintf("%s; the CRM wants no call for another %s, until %s (%s); 'crmintake resume --all' ends that", text,
+			c = view.Yellow.Cell(fmt.Sprintf("%s; the CRM wants no call for another %s, until %s (%s); 'crmintake "+
+				"resume --all' ends that", text,
 				view.Short(q.BlockedUntil.Sub(r.At)), view.Time(q.BlockedUntil), view.Shorten(view.Printable(q.BlockedWhy), 200)))
 		}
 		t.Row("quota", c)
@@ -268,7 +272,8 @@ func (r *statusReport) tellPauses(t *view.Table) {
 func today(q *operator.QuotaUse) string {
 	text := view.Count(q.UsedToday, "call")
 	if q.DayLimit > 0 {
-		text = fmt.Sprintf("%s of %s calls, %s left", view.Grouped(q.UsedToday), view.Grouped(q.DayLimit), view.Grouped(max(q.DayLimit-q.UsedToday, 0)))
+		text = fmt.Sprintf("%s of %s calls, %s left", view.Grouped(q.UsedToday), view.Grouped(q.DayLimit),
+			view.Grouped(max(q.DayLimit-q.UsedToday, 0)))
 	}
 	if q.DayMax != nil && q.DayLeft != nil {
 		text += fmt.Sprintf("; the account's day has %s left of %s", view.Grouped(*q.DayLeft), view.Grouped(*q.DayMax))
@@ -290,7 +295,8 @@ func (x *scaling) String() string {
 	}
 	switch {
 	case x.QuotaLimits && x.Workers > 0:
-		return fmt.Sprintf("%s; the quota limits (%s events/s), more workers would not help", text, view.Grouped(int(x.QuotaRate)))
+		return fmt.Sprintf("%s; the quota limits (%s events/s), more workers would not help", text,
+			view.Grouped(int(x.QuotaRate)))
 	case x.Events > 0 && x.Workers == 0:
 		return text + "; no worker is there"
 	case x.Events > 0 && x.WorkersWanted > x.Workers:

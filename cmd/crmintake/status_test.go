@@ -15,8 +15,10 @@ func TestScaling(t *testing.T) {
 	now := time.Now()
 	status := func(workers int, rate float64, quota *operator.QuotaUse) *operator.Status {
 		s := &operator.Status{At: now, Quota: quota, Events: []operator.Events{
-			{ObjectType: "contracts", Status: outbox.Retry, Events: 400}, {ObjectType: "deals", Status: outbox.Unknown, Events: 100},
-			{ObjectType: "deals", Status: outbox.Dead, Events: 7_000}, {ObjectType: "deals", Status: outbox.Created, Events: 9_000_000},
+			{ObjectType: "contracts", Status: outbox.Retry, Events: 400}, {ObjectType: "deals", Status: outbox.Unknown,
+				Events: 100},
+			{ObjectType: "deals", Status: outbox.Dead, Events: 7_000}, {ObjectType: "deals", Status: outbox.Created,
+				Events: 9_000_000},
 		}}
 		for range workers {
 			s.Workers = append(s.Workers, operator.WorkerState{Alive: true, BatchSize: 100, Rate: rate})
@@ -32,9 +34,12 @@ func TestScaling(t *testing.T) {
 		pending int
 		want    string
 	}{
-		"the quota limits":  {status(2, 20_000, quota), 189_500, "190,000 events wait, about 3m10s of work; the quota limits (1,000 events/s), more workers would not help"},
-		"it is blocked":     {status(2, 20_000, &blocked), 189_500, "190,000 events wait, about 4m10s of work; the quota limits (1,000 events/s), more workers would not help"},
-		"workers are few":   {status(2, 100, quota), 189_500, "190,000 events wait, about 15m50s of work; 10 workers would do it faster"},
+		"the quota limits": {status(2, 20_000, quota), 189_500,
+			"190,000 events wait, about 3m10s of work; the quota limits (1,000 events/s), more workers would not help"},
+		"it is blocked": {status(2, 20_000, &blocked), 189_500,
+			"190,000 events wait, about 4m10s of work; the quota limits (1,000 events/s), more workers would not help"},
+		"workers are few": {status(2, 100, quota), 189_500,
+			"190,000 events wait, about 15m50s of work; 10 workers would do it faster"},
 		"workers suffice":   {status(2, 100, quota), 1_500, "2,000 events wait, about 10s of work"},
 		"none is there":     {status(0, 0, quota), 500, "1,000 events wait; no worker is there"},
 		"nobody knows more": {status(1, 0, nil), 500, "1,000 events wait"},

@@ -51,7 +51,8 @@ func TestStranded(t *testing.T) {
 	what := "1 events of the stream CRM_EVENTS are delivered to nobody any more"
 	crmintake(t, "", "check").want(t, 1, "0 pending, 0 unacked", what, "type 'nats consumer rm CRM_EVENTS crmintake "+
 		"--force'")
-	crmintake(t, "", "status").want(t, 0, "0 pending, 0 unacked", "in trouble: 1 event of the stream will be delivered to nobody", what)
+	crmintake(t, "", "status").want(t, 0, "0 pending, 0 unacked",
+		"in trouble: 1 event of the stream will be delivered to nobody", what)
 	crmintake(t, "", "run", "--drain").want(t, 0, "created=1")
 	crmintake(t, "", "check").want(t, 0)
 }

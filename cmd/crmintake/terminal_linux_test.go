@@ -68,7 +68,8 @@ func TestOnATerminal(t *testing.T) {
 	long := strings.Repeat("x", 200)
 	publish(t, "a", long)
 	crmintake(t, "", "run", "--drain").want(t, 0)
-	o.exec(t, `INSERT INTO pause (object_type, reason, cause) VALUES ('deals', $1, 'operator')`, strings.Repeat("because ", 50))
+	o.exec(t, `INSERT INTO pause (object_type, reason, cause) VALUES ('deals', $1, 'operator')`,
+		strings.Repeat("because ", 50))
 	setenv(t, "TERM", "xterm")
 
 	for _, c := range []struct {
@@ -101,7 +102,10 @@ func TestOnATerminal(t *testing.T) {
 	go func() {
 		ended <- execute(ctx, []string{"status", "--watch=100ms"}, system)
 	}()
-	until(t, "the status is shown twice, at the same place", func() bool { return strings.Count(text.String(), "\x1b[H") >= 2 })
+	until(t, "the status is shown twice, at the same place", func() bool {
+		return strings.Count(text.String(),
+			"\x1b[H") >= 2
+	})
 	cancel()
 	if code := <-ended; code != 0 {
 		t.Errorf("exit code %d", code)
@@ -143,7 +147,8 @@ func TestFitsAScreen(t *testing.T) {
 	crmintake(t, fmt.Sprintf(`{"properties":{"nmae":"x","event_id":%q}}`+"\n", id), "publish", "--object-type",
 		"contracts", "--id-field", "event_id", "-").want(t, 0)
 	crmintake(t, "", "run", "--drain").want(t, 0)
-	const reason = "the finance department has asked to wait with all of these until the month has been closed, which takes until Friday"
+	const reason = "the finance department has asked to wait with all of these until the month has been closed, " +
+		"which takes until Friday"
 	crmintake(t, "", "pause", "contracts", "--reason", reason).want(t, 0)
 	o.exec(t, `INSERT INTO operator_action (operator, action, reason, events) VALUES ('ann', 'replay', $1, 7)`, reason)
 	o.exec(t, `INSERT INTO replay_job (action_id, state, allow_duplicate, events, failures, failure)
@@ -162,7 +167,8 @@ func TestFitsAScreen(t *testing.T) {
 	has(onScreen(t, 0, "audit"), reason, `filter: {"object_type":"contracts"`)
 	has(onScreen(t, 0, "replay", "list"), reason, "by ann", "1,234,567", "replay show 1")
 
-	o.exec(t, `INSERT INTO event (event_id, object_type, status, payload, content_hash, next_attempt_at, stream, stream_seq)
+	o.exec(t, `INSERT INTO event (event_id, object_type,
+  status, payload, content_hash, next_attempt_at, stream, stream_seq)
 		SELECT 'e' || n, 'type_' || n, 'retry', '{}', 'h', now() + interval '1 hour', 's', n FROM generate_series(1, 33) n`)
 	o.exec(t, `UPDATE replay_job SET state = 'cancelled', ended_at = now()`)
 	lines := onScreen(t, 0, "status")

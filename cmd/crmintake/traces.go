@@ -26,8 +26,8 @@ import (
 	"crmintake/cmd/crmintake/internal/view"
 )
 
-// Traces are configured by OpenTelemetry's own variables, which its SDK reads: endpoint, headers, certificates, sampling. They have
-// no flags.
+// Traces are configured by OpenTelemetry's own variables, which its SDK reads: endpoint, headers, certificates,
+// sampling. They have no flags.
 const (
 	otlpEndpoint  = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	otlpTraces    = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -41,12 +41,14 @@ const (
 	tracesPatient = 3 * time.Second // for what is to be sent at the end
 )
 
-// longestTracesError bounds what is logged of why traces can't be sent, in characters: it has what the collector answered.
+// longestTracesError bounds what is logged of why traces can't be sent, in characters: it has what the collector
+// answered.
 const longestTracesError = 300
 
 // tracing tells whether anybody wants traces.
 func tracing() bool {
-	return (os.Getenv(otlpEndpoint) != "" || os.Getenv(otlpTraces) != "") && !strings.EqualFold(os.Getenv(otelDisabled), "true")
+	return (os.Getenv(otlpEndpoint) != "" || os.Getenv(otlpTraces) != "") && !strings.EqualFold(os.Getenv(otelDisabled),
+		"true")
 }
 
 // traces starts to export traces, if anybody wants them; else the tracer is nil.
@@ -67,11 +69,13 @@ func traces(ctx context.Context, log *slog.Logger) (tracer trace.Tracer, stop fu
 	}
 	b := thisBuild()
 	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "crmintake"),
-		attribute.String("service.version", b.Version), attribute.String("service.instance.id", workerName())), resource.WithTelemetrySDK(), resource.WithFromEnv())
+		attribute.String("service.version", b.Version), attribute.String("service.instance.id", workerName())),
+		resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, nil, flags.Usagef("traces: %w", err)
 	}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&toldExporter{SpanExporter: exporter, log: log}), sdktrace.WithResource(about))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(&toldExporter{SpanExporter: exporter, log: log}),
+		sdktrace.WithResource(about))
 	log.Info("traces are exported")
 	return provider.Tracer("crmintake"), func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesPatient)
@@ -91,7 +95,8 @@ func tracesReadable() error {
 		for header := range strings.SplitSeq(os.Getenv(name), ",") {
 			key, value, found := strings.Cut(header, "=")
 			if _, err := url.PathUnescape(value); header != "" && (!found || err != nil || strings.TrimSpace(key) == "") {
-				return flags.Usagef("%s: want name=value, several separated by commas, with special characters written as %%20 and the like", name)
+				return flags.Usagef("%s: want name=value, several separated by commas, with special characters "+
+					"written as %%20 and the like", name)
 			}
 		}
 	}
@@ -103,8 +108,8 @@ func tracesReadable() error {
 	return nil
 }
 
-// tracesFilesReadable finds certificates that the SDK would go on without. It does not repeat what a variable has: that may be the key
-// itself, by mistake.
+// tracesFilesReadable finds certificates that the SDK would go on without. It does not repeat what a variable has: that
+// may be the key itself, by mistake.
 func tracesFilesReadable(prefix string) error {
 	contents := map[string][]byte{}
 	for _, what := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"} {
@@ -130,7 +135,8 @@ func tracesFilesReadable(prefix string) error {
 		return nil
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		return flags.Usagef("%s and %s: want a certificate and its key: %w", prefix+"CLIENT_CERTIFICATE", prefix+"CLIENT_KEY", err)
+		return flags.Usagef("%s and %s: want a certificate and its key: %w", prefix+"CLIENT_CERTIFICATE",
+			prefix+"CLIENT_KEY", err)
 	}
 	return nil
 }
@@ -154,7 +160,8 @@ func (e *toldExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnl
 	case err != nil:
 		e.lost += len(spans)
 		if e.failures++; e.failures == 1 {
-			e.log.Warn("traces can't be sent; they are dropped until they can", "error", view.Shorten(view.OneLine(err.Error()), longestTracesError))
+			e.log.Warn("traces can't be sent; they are dropped until they can", "error",
+				view.Shorten(view.OneLine(err.Error()), longestTracesError))
 		}
 	case e.failures > 0:
 		e.log.Info("traces are sent again", "failures", e.failures, "lost_spans", e.lost)

@@ -14,7 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// With OpenTelemetry's own variables a worker's spans go out; what can't be sent keeps it from nothing, and is said once.
+// With OpenTelemetry's own variables a worker's spans go out; what can't be sent keeps it from nothing, and is said
+// once.
 func TestTracesAreExported(t *testing.T) {
 	natsURL, databaseURL := ready(t)
 	var refused atomic.Int32
@@ -52,7 +53,8 @@ func TestTracesAreExported(t *testing.T) {
 	setenv(t, "CRMINTAKE_NATS_URL", natsURL)
 	publish(t, "a", "b")
 	s := startRun(t, natsURL, databaseURL, "--drain", "--id-property", "contracts=event_id")
-	s.want(0, "traces are exported", "traces can't be sent; they are dropped until they can", "traces are sent again", "failures=2 lost_spans=2")
+	s.want(0, "traces are exported", "traces can't be sent; they are dropped until they can", "traces are sent again",
+		"failures=2 lost_spans=2")
 	if n := strings.Count(s.String(), "traces can't be sent"); n != 1 {
 		t.Errorf("it is said %d times:\n%s", n, s)
 	}
@@ -79,7 +81,8 @@ func TestTracesRefuse(t *testing.T) {
 	crmintake(t, "", "run", "--database-url", "postgres://h/d", "--hubspot-token", secret).want(t, 2, "http/protobuf only")
 	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "")
 	for name, value := range map[string]string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:" + secret + "@host:port", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=1,Bearer " + secret,
+		"OTEL_EXPORTER_OTLP_ENDPOINT":       "http://me:" + secret + "@host:port",
+		"OTEL_EXPORTER_OTLP_HEADERS":        "x-key=1,Bearer " + secret,
 		"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "x-key=%" + secret,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +101,8 @@ func TestTracesRefuse(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, variable := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TRACES_CERTIFICATE", "TRACES_CLIENT_CERTIFICATE", "TRACES_CLIENT_KEY"} {
+		for _, variable := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TRACES_CERTIFICATE",
+			"TRACES_CLIENT_CERTIFICATE", "TRACES_CLIENT_KEY"} {
 			variable = "OTEL_EXPORTER_OTLP_" + variable
 			t.Run(variable+" "+name, func(t *testing.T) {
 				t.Setenv(variable, path)

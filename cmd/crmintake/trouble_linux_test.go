@@ -114,7 +114,8 @@ func TestTroublesOnAScreen(t *testing.T) {
 		{"Postgres is down", nil, func(_ *testing.T, o *troubled) { o.postgres.Refuse(true); o.postgres.Cut() }, 1,
 			"in trouble: Postgres does not answer", []string{"--database-url"}},
 		{"Postgres is read-only", nil, func(t *testing.T, o *troubled) {
-			o.exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
+			o.exec(t,
+				`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
 			o.postgres.Cut()
 		}, 3, "in trouble: Postgres takes no writes", []string{"primary's address", "default_transaction_read_only"}},
 		// To fill a disk takes a file system of its own; the server only says that it is full.

@@ -21,11 +21,13 @@ func TestOnUnknown(t *testing.T) {
 		others pipeline.OnUnknown
 		of     of
 	}{
-		"default":               {"", nil, pipeline.Park, of{}},
-		"all":                   {"", []string{"--on-unknown", "resend"}, pipeline.Resend, of{}},
-		"one":                   {"", []string{"--on-unknown", "notes=resend"}, "", of{"notes": pipeline.Resend}},
-		"mixed":                 {"", []string{"--on-unknown", "notes=park,resend,2-7=park"}, pipeline.Resend, of{"notes": pipeline.Park, "2-7": pipeline.Park}},
-		"repeated":              {"", []string{"--on-unknown", "resend", "--on-unknown", "notes=park"}, pipeline.Resend, of{"notes": pipeline.Park}},
+		"default": {"", nil, pipeline.Park, of{}},
+		"all":     {"", []string{"--on-unknown", "resend"}, pipeline.Resend, of{}},
+		"one":     {"", []string{"--on-unknown", "notes=resend"}, "", of{"notes": pipeline.Resend}},
+		"mixed": {"", []string{"--on-unknown", "notes=park,resend,2-7=park"}, pipeline.Resend,
+			of{"notes": pipeline.Park, "2-7": pipeline.Park}},
+		"repeated": {"", []string{"--on-unknown", "resend", "--on-unknown", "notes=park"}, pipeline.Resend,
+			of{"notes": pipeline.Park}},
 		"environment":           {"notes=resend,park", nil, pipeline.Park, of{"notes": pipeline.Resend}},
 		"flag over environment": {"notes=resend,park", []string{"--on-unknown", "resend"}, pipeline.Resend, of{}},
 	} {
@@ -70,7 +72,8 @@ func TestOnUnknownRefuses(t *testing.T) {
 		"resend,contracts=park":   `contracts=park has no effect beside the id property "event_id"`,
 	} {
 		t.Run(value, func(t *testing.T) {
-			r := crmintake(t, "", "run", "--database-url", "postgres://h/d", "--hubspot-token", secret, "--id-property", "contracts=event_id",
+			r := crmintake(t, "", "run", "--database-url", "postgres://h/d", "--hubspot-token", secret, "--id-property",
+				"contracts=event_id",
 				"--on-unknown", value)
 			r.want(t, 2, want)
 			if n := strings.Count(strings.TrimSpace(r.err), "\n"); n > 1 {

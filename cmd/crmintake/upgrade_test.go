@@ -32,7 +32,8 @@ func upgrade(t *testing.T, database string, more ...string) {
 		}
 	}
 	for n, sql := range more {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d_next.sql", 99999+n)), []byte("-- +goose Up\n"+sql), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d_next.sql", 99999+n)), []byte("-- +goose Up\n"+sql),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,7 +52,8 @@ func upgrade(t *testing.T, database string, more ...string) {
 	}
 }
 
-// The next version's schema, as the rules of package migrations have it, under a worker of this one that runs: nothing stops.
+// The next version's schema, as the rules of package migrations have it, under a worker of this one that runs: nothing
+// stops.
 func TestWorkerGoesOnWhileTheSchemaIsUpgraded(t *testing.T) {
 	t.Parallel()
 	d := newFixture(t)
@@ -80,7 +82,8 @@ ALTER TABLE attempt ADD COLUMN region text NOT NULL DEFAULT 'eu1';`)
 	crmintake(t, "", "migrate", "up", "--roles").want(t, 1, "give --roles to the newest one")
 }
 
-// A schema that is behind is refused by each program that is ahead of it, and one that is too far ahead by each that is behind.
+// A schema that is behind is refused by each program that is ahead of it, and one that is too far ahead by each that is
+// behind.
 func TestSchemasThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	d := newFixture(t)
@@ -90,7 +93,8 @@ func TestSchemasThatDoNotFit(t *testing.T) {
 	}
 	refused := func(what string, words ...string) {
 		t.Helper()
-		for _, command := range []string{"run --admin-addr off", "outbox list", "dead list", "pause --all --reason x", "migrate status"} {
+		for _, command := range []string{"run --admin-addr off", "outbox list", "dead list", "pause --all --reason x",
+			"migrate status"} {
 			r := crmintake(t, "", strings.Fields(command)...)
 			if r.want(t, 1, words...); strings.Count(strings.TrimSpace(r.err), "\n") > 0 {
 				t.Errorf("more than a clear line: %s", r.err)

@@ -17,12 +17,14 @@ func objectTypes(idProperties ...string) map[string]hubspottest.ObjectType {
 			Counted: []string{counted},
 		},
 		"contacts": {
-			Properties: []string{"address", "city", "company", "country", "email", "firstname", "hs_lead_status", "hubspot_owner_id", "jobtitle",
+			Properties: []string{"address", "city", "company", "country", "email", "firstname", "hs_lead_status",
+				"hubspot_owner_id", "jobtitle",
 				"lastname", "lifecyclestage", "mobilephone", "phone", "state", "website", "zip"},
 			Unique: slices.Concat(idProperties, []string{"email"}),
 		},
 		"companies": {
-			Properties: []string{"address", "city", "country", "description", "domain", "hubspot_owner_id", "industry", "lifecyclestage", "name",
+			Properties: []string{"address", "city", "country", "description", "domain", "hubspot_owner_id", "industry",
+				"lifecyclestage", "name",
 				"numberofemployees", "phone", "state", "website", "zip"},
 			Unique: idProperties,
 		},
@@ -73,8 +75,8 @@ func mixed(faults []hubspottest.Fault) map[hubspottest.Fault]float64 {
 	return rates
 }
 
-// holding are the faults after which a worker, or all of them, wait for a second and up to ten. As often as the others they would
-// be all that happens.
+// holding are the faults after which a worker, or all of them, wait for a second and up to ten. As often as the others
+// they would be all that happens.
 var holding = []hubspottest.Fault{
 	hubspottest.Answer400Type,
 	hubspottest.Answer401, hubspottest.Answer403, hubspottest.Answer404, hubspottest.Answer405, hubspottest.Answer477,

@@ -130,7 +130,8 @@ var idProperties = []string{idProperty, "old_id"}
 // workerArgs are those of one worker. Some settings are other ones with each.
 func (c *chaosCmd) workerArgs(rng *rand.Rand) []string {
 	between := func(least, most int) string { return strconv.Itoa(least + rng.IntN(most-least+1)) }
-	args := []string{"run", "--quota", "off", "--lease", chaosLease.String(), "--call-timeout", callTimeout.String(), "--settle", settle.String(),
+	args := []string{"run", "--quota", "off", "--lease", chaosLease.String(), "--call-timeout", callTimeout.String(),
+		"--settle", settle.String(),
 		"--trial-interval", "1s", "--retry-initial", "200ms", "--retry-max", "5s",
 		"--retry-attempts", between(100, 1000), "--batch-size", between(30, 100), "--in-flight", between(8, 64)}
 	if c.IDProperty {
@@ -235,7 +236,8 @@ func (c *chaos) shortenAckWait(ctx context.Context) error {
 	return err
 }
 
-// publishAmidFaults publishes while everything goes wrong. It returns when all is confirmed and nothing goes wrong any more.
+// publishAmidFaults publishes while everything goes wrong. It returns when all is confirmed and nothing goes wrong any
+// more.
 func (c *chaos) publishAmidFaults(ctx context.Context) (published int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -260,7 +262,8 @@ func (c *chaos) publishAmidFaults(ctx context.Context) (published int, err error
 	return published, errors.Join(c.stack.CRM.SetRates(nil), c.stack.CRM.SetReadRates(nil))
 }
 
-// publish publishes steadily, through the same bad connection that the workers have, and returns how many events JetStream confirmed.
+// publish publishes steadily, through the same bad connection that the workers have, and returns how many events
+// JetStream confirmed.
 func (c *chaos) publish(ctx context.Context) (int, error) {
 	nc, err := jetstream.Connect("nats://"+c.injector.proxies.nats.Addr(), "demo publisher", slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -312,6 +315,7 @@ func (c *chaos) drain(ctx context.Context) error {
 		return ctx.Err()
 	}
 	rows, rowsErr := c.unsettled(ctx)
-	return errors.Join(fmt.Errorf("%v after the chaos not everything is done: in the stream %d events wait and %d are delivered and unacked; in the outbox are %s",
+	return errors.Join(fmt.Errorf("%v after the chaos not everything is done: in the stream %d events wait and %d "+
+		"are delivered and unacked; in the outbox are %s",
 		drainLimit, l.pending, l.unacked, rows), err, rowsErr)
 }

@@ -31,7 +31,8 @@ func TestChaos(t *testing.T) {
 				r.PossibleDuplicates != 0 || r.Denied != 0 || r.ClaimedTwice != 0 || r.Undecided != 0 {
 				t.Errorf("%+v", r)
 			}
-			if r.Kills == 0 || r.Restarts == 0 || r.Ambiguous == 0 || r.InDoubt == 0 || r.Recovery[killWorker].Worst <= 0 || sum(r.Faults) == 0 {
+			if r.Kills == 0 || r.Restarts == 0 || r.Ambiguous == 0 || r.InDoubt == 0 ||
+				r.Recovery[killWorker].Worst <= 0 || sum(r.Faults) == 0 {
 				t.Errorf("it was a calm day: %+v", r)
 			}
 			if r.Backlog < 4000 || r.BacklogCreated == 0 || r.BacklogCreated > r.Backlog || r.OtherSettings == 0 ||
@@ -89,7 +90,8 @@ func TestRecoveries(t *testing.T) {
 	t.Parallel()
 	at := func(seconds float64) time.Time { return time.Unix(0, int64(seconds*1e9)) }
 	var r chaosReport
-	r.recoveries([]injection{{killWorker, at(1)}, {killWorker, at(2)}, {cutCRM, at(2.5)}, {restartNATS, at(4)}, {killWorker, at(9)}},
+	r.recoveries([]injection{{killWorker, at(1)}, {killWorker, at(2)}, {cutCRM, at(2.5)}, {restartNATS, at(4)},
+		{killWorker, at(9)}},
 		[]time.Time{at(0.5), at(1.5), at(3), at(3.5), at(7)})
 	if got, want := r.Recovery[killWorker], (recovery{Median: 1, Worst: 1}); got != want {
 		t.Errorf("after kills %v, want %v", got, want)

@@ -26,7 +26,8 @@ type chaosReport struct {
 	// the reason.
 	OtherSettings int               `json:"other_settings"`
 	LeftOut       map[string]string `json:"left_out"`
-	FailedExits   int               `json:"failed_exits"` // workers that ended with an error unkilled, as when a server is away at their start
+	// workers that ended with an error unkilled, as when a server is away at their start
+	FailedExits int `json:"failed_exits"`
 
 	Faults       map[string]int `json:"faults_by_kind"`
 	Ambiguous    int            `json:"ambiguous"`     // create calls whose outcome was unknown
@@ -81,7 +82,8 @@ func (c *chaos) fillIn(ctx context.Context, r *chaosReport, published, backlog i
 	r.Cuts = n[cutNATS] + n[cutPostgres] + n[cutCRM]
 	var last string
 	if r.FailedExits, last = c.injector.fleet.failed(); r.FailedExits > 0 {
-		c.progress("%d workers ended with an error of their own, as those do that start while a server is away; the last one: %s", r.FailedExits, last)
+		c.progress("%d workers ended with an error of their own, as those do that start while a server is away; the "+
+			"last one: %s", r.FailedExits, last)
 	}
 	r.Faults = map[string]int{}
 	for fault, n := range c.stack.CRM.Stats().Faults {

@@ -11,8 +11,8 @@ import (
 	"crmintake/outbox"
 )
 
-// balance is what comes of holding against each other, by name, what was published, what the outbox says and which records
-// there are.
+// balance is what comes of holding against each other, by name, what was published, what the outbox says and which
+// records there are.
 type balance struct {
 	Published          int            `json:"published"` // confirmed by JetStream
 	Created            int            `json:"created"`
@@ -22,11 +22,12 @@ type balance struct {
 	Duplicates         int            `json:"duplicates"` // records beyond the first of an event
 	PossibleDuplicates int            `json:"possible_duplicates"`
 	Removed            int            `json:"removed,omitempty"` // created rows that retention has removed
-	WrongRecords       int            `json:"wrong_record_ids"`  // created rows whose record id is no record's, or another row's too
-	DeadWithRecord     map[string]int `json:"dead_with_record"`  // dead letters whose record exists, by reason
-	Denied             int            `json:"denied"`            // those of them whose reason says that it does not
-	ClaimedTwice       int            `json:"claimed_twice"`     // rows beyond the first with one record id
-	Undecided          int            `json:"undecided"`         // rows that are neither created nor dead nor discarded
+	// created rows whose record id is no record's, or another row's too
+	WrongRecords   int            `json:"wrong_record_ids"`
+	DeadWithRecord map[string]int `json:"dead_with_record"` // dead letters whose record exists, by reason
+	Denied         int            `json:"denied"`           // those of them whose reason says that it does not
+	ClaimedTwice   int            `json:"claimed_twice"`    // rows beyond the first with one record id
+	Undecided      int            `json:"undecided"`        // rows that are neither created nor dead nor discarded
 }
 
 // good is true if nothing was lost, doubled, denied, claimed twice or left undecided.

@@ -47,7 +47,8 @@ func TestCompare(t *testing.T) {
 	}
 	rowOf := func(objectType, id, status, record, reason string) {
 		t.Helper()
-		_, err := conn.Exec(t.Context(), `INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, reason, dead_at,
+		_, err := conn.Exec(t.Context(), `INSERT INTO event (event_id,
+  object_type, status, payload, content_hash, record_id, reason, dead_at,
 				next_attempt_at, stream, stream_seq)
 			VALUES ($1, $5, $2, 'x', 'x', nullif($3, ''), nullif($4, ''), CASE WHEN $2 = 'dead' THEN now() END,
 				CASE WHEN $2 = 'retry' THEN now() END, 's', 1)`, id, status, record, reason, objectType)
@@ -58,7 +59,8 @@ func TestCompare(t *testing.T) {
 	row := func(id, status, record, reason string) { t.Helper(); rowOf(objectType, id, status, record, reason) }
 	row(eventID(0), "created", record(0), "")
 	row(eventID(1), "dead", "", "rejected")
-	want := balance{Published: 2, Created: 1, Dead: 1, DeadBy: map[string]int{"rejected": 1}, DeadWithRecord: map[string]int{}}
+	want := balance{Published: 2, Created: 1, Dead: 1, DeadBy: map[string]int{"rejected": 1},
+		DeadWithRecord: map[string]int{}}
 	check := func(published int) {
 		t.Helper()
 		got, err := p.compare(t.Context(), ordinary(published))

@@ -58,7 +58,8 @@ func (c *crmCmd) tellSettings(out io.Writer, addr string, types map[string]hubsp
 	for _, name := range slices.Sorted(maps.Keys(types)) {
 		properties = append(properties, name+"="+types[name].Unique[0])
 	}
-	fmt.Fprintf(out, "For a worker: export CRMINTAKE_HUBSPOT_URL=http://%s CRMINTAKE_HUBSPOT_TOKEN='%s' CRMINTAKE_QUOTA=%s "+
+	fmt.Fprintf(out, "For a worker: export CRMINTAKE_HUBSPOT_URL=http://%s CRMINTAKE_HUBSPOT_TOKEN='%s' "+
+		"CRMINTAKE_QUOTA=%s "+
 		"CRMINTAKE_ID_PROPERTY=%s\n", addr, strings.ReplaceAll(c.Token, "'", `'\''`), c.Quota, strings.Join(properties, ","))
 }
 

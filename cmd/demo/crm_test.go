@@ -31,13 +31,15 @@ func TestCRM(t *testing.T) {
 		}
 		lines = append(lines, line)
 	}
-	for k, want := range []string{"companies (unique: source_event_id): ", "contacts (unique: source_event_id, email): ", "deals (unique: source_event_id): "} {
+	for k, want := range []string{"companies (unique: source_event_id): ",
+		"contacts (unique: source_event_id, email): ", "deals (unique: source_event_id): "} {
 		if !strings.HasPrefix(lines[k+1], want) {
 			t.Errorf("it says %q, want %q", lines[k+1], want)
 		}
 	}
 	address := strings.TrimSuffix(lines[0][strings.Index(lines[0], "http://"):], ".\n")
-	if want := "For a worker: export CRMINTAKE_HUBSPOT_URL=" + address + " CRMINTAKE_HUBSPOT_TOKEN='open' CRMINTAKE_QUOTA=190/10s " +
+	if want := "For a worker: export CRMINTAKE_HUBSPOT_URL=" + address +
+		" CRMINTAKE_HUBSPOT_TOKEN='open' CRMINTAKE_QUOTA=190/10s " +
 		"CRMINTAKE_ID_PROPERTY=companies=source_event_id,contacts=source_event_id,deals=source_event_id\n"; lines[4] != want {
 		t.Errorf("it says %q, want %q", lines[4], want)
 	}

@@ -109,7 +109,8 @@ func (d *demo) workerArgs() []string {
 	args := []string{"run", "--id-property", objectType + "=" + idProperty, "--quota", d.Quota}
 	if d.Faults == "mixed" {
 		// What takes minutes in production takes seconds here.
-		args = append(args, "--call-timeout", callTimeout.String(), "--lease", "10s", "--settle", settle.String(), "--trial-interval", "1s",
+		args = append(args, "--call-timeout", callTimeout.String(), "--lease", "10s", "--settle", settle.String(),
+			"--trial-interval", "1s",
 			"--retry-initial", "200ms", "--retry-max", "5s", "--retry-attempts", "50")
 	}
 	return args
@@ -157,8 +158,10 @@ func (d *demo) bar() *progressbar.ProgressBar {
 	if f, ok := d.say.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		w = d.say
 	}
-	return progressbar.NewOptions(d.Events, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("creating records"),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"), progressbar.OptionClearOnFinish(),
+	return progressbar.NewOptions(d.Events, progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription("creating records"),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"),
+		progressbar.OptionClearOnFinish(),
 		progressbar.OptionThrottle(100*time.Millisecond))
 }
 

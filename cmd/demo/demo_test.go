@@ -58,7 +58,8 @@ func TestDemo(t *testing.T) {
 			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 				t.Fatal(err)
 			}
-			if r.Published != 3000 || r.Created+r.Dead != 3000 || r.Lost != 0 || r.Duplicates != 0 || r.Dead < 4 || r.Calls < 30 {
+			if r.Published != 3000 || r.Created+r.Dead != 3000 || r.Lost != 0 || r.Duplicates != 0 || r.Dead < 4 ||
+				r.Calls < 30 {
 				t.Errorf("%+v", r)
 			}
 			if (r.Faults > 0) != (name == "faults") {
@@ -78,7 +79,8 @@ func TestInterrupted(t *testing.T) {
 			defer cancel()
 			var out bytes.Buffer
 			errs := &trigger{on: moment, do: cancel}
-			if code := execute(ctx, []string{"--events", "500000"}, &out, errs); code != 1 || !strings.Contains(errs.text, "interrupted") {
+			if code := execute(ctx, []string{"--events", "500000"}, &out, errs); code != 1 ||
+				!strings.Contains(errs.text, "interrupted") {
 				t.Errorf("exit code %d\n%s%s", code, &out, errs.text)
 			}
 		})
@@ -99,7 +101,8 @@ func TestUsage(t *testing.T) {
 func TestGood(t *testing.T) {
 	t.Parallel()
 	for _, b := range []balance{
-		{Published: 2, Created: 1}, {Published: 1, Created: 2}, {Published: 1, Created: 1, Lost: 1}, {Published: 1, Created: 1, Duplicates: 1},
+		{Published: 2, Created: 1}, {Published: 1, Created: 2}, {Published: 1, Created: 1, Lost: 1}, {Published: 1,
+			Created: 1, Duplicates: 1},
 		{Published: 1, Created: 1, WrongRecords: 1}, {Published: 1, Dead: 1, Denied: 1},
 		{Published: 1, Created: 1, ClaimedTwice: 1}, {Published: 1, Created: 1, Undecided: 1},
 	} {

@@ -26,8 +26,8 @@ const (
 // eventID is the n-th event's, from 0 on. They sort in the order of their time.
 func eventID(n int) string { return fmt.Sprintf("%s%09d", idPrefix, n) }
 
-// dealName is a value that the n-th event's record alone has, in a property that the CRM doesn't keep unique: so records
-// that exist twice are seen, with an id property or without.
+// dealName is a value that the n-th event's record alone has, in a property that the CRM doesn't keep unique: so
+// records that exist twice are seen, with an id property or without.
 func dealName(n int) string { return fmt.Sprintf("Order %09d", n) }
 
 // message is the n-th event, ready to be published.
@@ -48,10 +48,11 @@ func event(n int) []byte {
 
 func goodEvent(n int) []byte {
 	closed := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n%365)
-	return fmt.Appendf(nil, `{"properties": {"dealname": "%s", "amount": %d.%02d, "deal_currency_code": "EUR", "pipeline": "default",`+
-		` "dealstage": "closedwon", "closedate": "%s", "dealtype": "%s",`+
-		` "description": "Ordered on the web site, to be paid by invoice."},`+
-		` "associations": []}`,
+	return fmt.Appendf(nil,
+		`{"properties": {"dealname": "%s", "amount": %d.%02d, "deal_currency_code": "EUR", "pipeline": "default",`+
+			` "dealstage": "closedwon", "closedate": "%s", "dealtype": "%s",`+
+			` "description": "Ordered on the web site, to be paid by invoice."},`+
+			` "associations": []}`,
 		dealName(n), n%100000, n%100, closed.Format(time.DateOnly), [...]string{"newbusiness", "existingbusiness"}[n%2])
 }
 

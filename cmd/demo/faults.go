@@ -103,9 +103,9 @@ func (p proxies) env(s *local.Stack) ([]string, error) {
 	return env, nil
 }
 
-// faults are what goes wrong. Of the database's faults there is one kind in all: a worker that saw the database fail takes no call
-// for lost within 20 s, nor does anybody within 10 s of the database's start. Forty quiet seconds leave time for what
-// has expired to be found.
+// faults are what goes wrong. Of the database's faults there is one kind in all: a worker that saw the database fail
+// takes no call for lost within 20 s, nor does anybody within 10 s of the database's start. Forty quiet seconds leave
+// time for what has expired to be found.
 func (i *injector) faults() []fault {
 	list := []fault{
 		{1500 * time.Millisecond, 4 * time.Second, func(_ context.Context, rng *rand.Rand) error {

@@ -18,8 +18,8 @@ import (
 	"crmintake/deploy/local"
 )
 
-// fleet keeps workers running, as a service manager would: whatever ends one, another takes its place. The methods may be called
-// by many goroutines at once.
+// fleet keeps workers running, as a service manager would: whatever ends one, another takes its place. The methods may
+// be called by many goroutines at once.
 type fleet struct {
 	start func(ctx context.Context, log io.Writer) (*local.Process, error)
 	log   string // a directory for the workers' logs; "" for none
@@ -39,8 +39,8 @@ type worker struct {
 	killed bool // by us; the fleet's mu guards it
 }
 
-// endedWell tells whether it ended as it was told. One that is told to stop in its first moment has no ears for that yet, and has said
-// nothing either.
+// endedWell tells whether it ended as it was told. One that is told to stop in its first moment has no ears for that
+// yet, and has said nothing either.
 func (w *worker) endedWell(err error) bool {
 	if err == nil || w.killed {
 		return true

@@ -9,7 +9,8 @@ import (
 	"crmintake/deploy/local"
 )
 
-// A worker that is told to stop before it can hear that stops well; one that has begun, and then ends of the signal, does not.
+// A worker that is told to stop before it can hear that stops well; one that has begun, and then ends of the signal,
+// does not.
 func TestFleetEndsWorkersThatJustStarted(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -18,7 +19,8 @@ func TestFleetEndsWorkersThatJustStarted(t *testing.T) {
 	}{"just started": {"", true}, "begun": {"here", false}} {
 		t.Run(name, func(t *testing.T) {
 			f := newFleet(1, "", func(ctx context.Context, log io.Writer) (*local.Process, error) {
-				return local.StartProcess(ctx, local.ProcessConfig{Path: "/bin/sh", Args: []string{"-c", "printf '" + c.says + "' >&2; exec sleep 600"}, Stderr: log})
+				return local.StartProcess(ctx, local.ProcessConfig{Path: "/bin/sh", Args: []string{"-c",
+					"printf '" + c.says + "' >&2; exec sleep 600"}, Stderr: log})
 			})
 			ended := make(chan error, 1)
 			go func() { ended <- f.keep(t.Context(), 0) }()

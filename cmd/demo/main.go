@@ -59,7 +59,8 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 	var c cli
 	exited := -1
 	parser, err := kong.New(&c, kong.Name("demo"),
-		kong.Description("Runs crmintake end to end on this machine, on parts that it starts itself, and checks that nothing was lost or doubled."),
+		kong.Description("Runs crmintake end to end on this machine, on parts that it starts itself, and checks that "+
+			"nothing was lost or doubled."),
 		kong.Writers(out, errs), kong.Exit(func(code int) { exited = code }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintln(errs, "demo:", err)

@@ -69,7 +69,8 @@ func (p *parts) progress(format string, args ...any) {
 	fmt.Fprintf(p.say, "%5.1fs  %s\n", time.Since(p.begin).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// left tells what the stream and the outbox have left to do. The stream is asked first: what left it is in the outbox by then.
+// left tells what the stream and the outbox have left to do. The stream is asked first: what left it is in the outbox
+// by then.
 func (p *parts) left(ctx context.Context) (l left, err error) {
 	source, err := jetstream.Open(ctx, p.nc, jetstream.Config{})
 	if err != nil {

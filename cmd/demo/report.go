@@ -22,7 +22,8 @@ type report struct {
 }
 
 func newReport(b balance, stats hubspottest.Stats, seconds float64) report {
-	r := report{balance: b, Calls: stats.Requests, Calls429: stats.Statuses[429], Seconds: seconds, EventsPerSecond: float64(b.Published) / seconds}
+	r := report{balance: b, Calls: stats.Requests, Calls429: stats.Statuses[429], Seconds: seconds,
+		EventsPerSecond: float64(b.Published) / seconds}
 	for _, n := range stats.Faults {
 		r.Faults += n
 	}

@@ -38,8 +38,8 @@ const (
 	soakSamples = 360
 	// soakShortest is how often one is taken at most.
 	soakShortest = time.Second
-	// soakKeep is the part of the time that created rows are kept: the tables have grown to what they stay at when a third of the
-	// time is over.
+	// soakKeep is the part of the time that created rows are kept: the tables have grown to what they stay at when a
+	// third of the time is over.
 	soakKeep = 6
 	// soakLatency is how long a call takes on average.
 	soakLatency = 150 * time.Millisecond
@@ -138,15 +138,18 @@ func (c *soak) run(ctx context.Context) (r soakReport, err error) {
 	for range c.Workers {
 		w := &soaked{}
 		// They are ended in order, also after a Ctrl-C; the kernel ends them if this process dies.
-		if w.Process, err = c.stack.Start(context.WithoutCancel(ctx), &w.log, "run", "--id-property", objectType+"="+idProperty, "--quota", c.Quota,
-			"--keep-created", keep.String(), "--call-timeout", callTimeout.String(), "--lease", "10s", "--settle", settle.String(),
+		if w.Process, err = c.stack.Start(context.WithoutCancel(ctx), &w.log, "run", "--id-property",
+			objectType+"="+idProperty, "--quota", c.Quota,
+			"--keep-created", keep.String(), "--call-timeout", callTimeout.String(), "--lease", "10s", "--settle",
+			settle.String(),
 			"--trial-interval", "1s", "--retry-initial", "200ms", "--retry-max", "5s", "--retry-attempts", "1000"); err != nil {
 			return r, err
 		}
 		defer func() { _ = w.Kill(); _ = w.Wait() }() // if it still runs: after an error
 		c.workers = append(c.workers, w)
 	}
-	c.progress("soaking for %v with %d workers, %.0f events a second, created rows kept for %v", c.long(), c.Workers, c.rate, keep)
+	c.progress("soaking for %v with %d workers, %.0f events a second, created rows kept for %v", c.long(), c.Workers,
+		c.rate, keep)
 	begin := time.Now()
 	published := 0
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -176,8 +179,8 @@ func (c *soak) run(ctx context.Context) (r soakReport, err error) {
 	return r, nil
 }
 
-// publish publishes steadily, and returns how many events JetStream confirmed. None is bad: a dead row stays for ever, and keeps its page
-// of the index, whatever is removed around it.
+// publish publishes steadily, and returns how many events JetStream confirmed. None is bad: a dead row stays for ever,
+// and keeps its page of the index, whatever is removed around it.
 func (c *soak) publish(ctx context.Context) (int, error) {
 	p, err := jetstream.OpenPublisher(ctx, c.nc, jetstream.PublisherConfig{})
 	if err != nil {
@@ -240,14 +243,16 @@ func (c *soak) watch(ctx context.Context, begin time.Time) (list []sample, err e
 		list = append(list, s)
 		if time.Since(told) >= watchEach {
 			told = time.Now()
-			c.progress("published %d  created %d  memory %.1f MB  goroutines %.0f  connections %.0f  tables %.1f MB  indexes %.1f MB", c.confirmed.Load(),
+			c.progress("published %d  created %d  memory %.1f MB  goroutines %.0f  connections %.0f  tables %.1f MB  "+
+				"indexes %.1f MB", c.confirmed.Load(),
 				c.stack.CRM.Len(objectType), s.Memory, s.Goroutines, s.Connections, s.Tables, s.Indexes)
 		}
 	}
 }
 
 const soakSizes = `
-SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'crmintake%' AND backend_type = 'client backend')::float8,
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'crmintake%'
+  AND backend_type = 'client backend')::float8,
   sum(pg_table_size(oid)) / 1048576.0::float8, sum(pg_indexes_size(oid)) / 1048576.0::float8
 FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace`
 

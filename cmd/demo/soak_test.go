@@ -19,14 +19,16 @@ func TestSoak(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Published < 15_000 || r.Removed == 0 || r.Published != r.Created+r.Dead+r.Removed || r.Lost != 0 || r.Duplicates != 0 || r.Calls429 != 0 {
+	if r.Published < 15_000 || r.Removed == 0 || r.Published != r.Created+r.Dead+r.Removed || r.Lost != 0 ||
+		r.Duplicates != 0 || r.Calls429 != 0 {
 		t.Errorf("%+v", r.report)
 	}
 	if len(r.Samples) < 5 || len(r.Levels) != len(soakLevels) || r.Flat {
 		t.Errorf("%d samples, levels %+v, flat: %v", len(r.Samples), r.Levels, r.Flat)
 	}
 	last := r.Samples[len(r.Samples)-1]
-	if last.Memory < 5 || last.Goroutines < 5 || last.Connections < 2 || last.Tables <= 0 || last.Indexes <= 0 || last.Seconds < 10 {
+	if last.Memory < 5 || last.Goroutines < 5 || last.Connections < 2 || last.Tables <= 0 || last.Indexes <= 0 ||
+		last.Seconds < 10 {
 		t.Errorf("%+v", last)
 	}
 }
@@ -45,7 +47,8 @@ func TestSoakInterrupted(t *testing.T) {
 
 func TestSoakUsage(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--minutes", "0"}, {"--workers", "0"}, {"--quota", "off"}, {"--quota", "many"}, {"--output", "xml"}} {
+	for _, args := range [][]string{{"--minutes", "0"}, {"--workers", "0"}, {"--quota", "off"}, {"--quota", "many"},
+		{"--output", "xml"}} {
 		var out, errs bytes.Buffer
 		if code := execute(t.Context(), append([]string{"soak"}, args...), &out, &errs); code != 2 || errs.Len() == 0 {
 			t.Errorf("%q: exit code %d, %s", args, code, &errs)

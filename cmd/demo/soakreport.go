@@ -27,7 +27,8 @@ type sample struct {
 	Indexes     float64 `json:"indexes_mb"`
 }
 
-// level is how high something stood, in the median: in the second and in the last third of the time. In the first, all is still filling up.
+// level is how high something stood, in the median: in the second and in the last third of the time. In the first, all
+// is still filling up.
 type level struct {
 	Name   string  `json:"name"`
 	Middle float64 `json:"middle"`
@@ -35,7 +36,8 @@ type level struct {
 	Flat   bool    `json:"flat"`
 }
 
-// soakLevels are what must not grow: by a tenth and a little at most, which is how far the same work differs from itself.
+// soakLevels are what must not grow: by a tenth and a little at most, which is how far the same work differs from
+// itself.
 var soakLevels = []struct {
 	name   string
 	of     func(sample) float64
@@ -91,7 +93,8 @@ func (r soakReport) print(out io.Writer) error {
 		if !l.Flat {
 			word = "GREW"
 		}
-		t.line(fmt.Sprintf("%s, in the last third; %.1f in the second: %s", l.Name, l.Middle, word), fmt.Sprintf("%.1f", l.Last))
+		t.line(fmt.Sprintf("%s, in the last third; %.1f in the second: %s", l.Name, l.Middle, word), fmt.Sprintf("%.1f",
+			l.Last))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -39,14 +39,16 @@ func (c *chaos) watch(ctx context.Context) {
 func (c *chaos) dead(ctx context.Context) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	err = c.query(ctx, `SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL`, func(rows pgx.Rows) error { return rows.Scan(&n) })
+	err = c.query(ctx, `SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL`,
+		func(rows pgx.Rows) error { return rows.Scan(&n) })
 	return n, err
 }
 
 // unsettled describes the rows that have no outcome.
 func (c *chaos) unsettled(ctx context.Context) (string, error) {
 	var list []string
-	err := c.query(ctx, `SELECT status, count(*), coalesce(max(error), '') FROM outbox WHERE status IN ('sending', 'retry', 'unknown') GROUP BY 1 ORDER BY 1`,
+	err := c.query(ctx,
+		`SELECT status, count(*), coalesce(max(error), '') FROM outbox WHERE status IN ('sending', 'retry', 'unknown') GROUP BY 1 ORDER BY 1`,
 		func(rows pgx.Rows) error {
 			var status, last string
 			var n int

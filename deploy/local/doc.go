@@ -1,6 +1,6 @@
-// Package local runs the parts around the worker on one machine, for demonstrations, benchmarks and tests: a NATS server
-// in this process, and worker processes built from this module. A private Postgres is package pgcluster's, so that
-// tests of the outbox don't link the NATS server; certificates are package pki's.
+// Package local runs the parts around the worker on one machine, for demonstrations, benchmarks and tests: a NATS
+// server in this process, and worker processes built from this module. A private Postgres is package pgcluster's, so
+// that tests of the outbox don't link the NATS server; certificates are package pki's.
 //
 // The contract:
 //

@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		p, err := StartProcess(context.Background(), ProcessConfig{Path: os.Args[0], Env: append(os.Environ(), helperVariable+"=sleep")})
+		p, err := StartProcess(context.Background(), ProcessConfig{Path: os.Args[0], Env: append(os.Environ(),
+			helperVariable+"=sleep")})
 		if err != nil {
 			panic(err)
 		}
@@ -57,7 +58,8 @@ func TestMain(m *testing.M) {
 
 func helper(t *testing.T, ctx context.Context, kind string, stdout io.Writer) *Process {
 	t.Helper()
-	p, err := StartProcess(ctx, ProcessConfig{Path: os.Args[0], Env: append(os.Environ(), helperVariable+"="+kind), Stdout: stdout})
+	p, err := StartProcess(ctx, ProcessConfig{Path: os.Args[0], Env: append(os.Environ(), helperVariable+"="+kind),
+		Stdout: stdout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,8 @@ type NATSConfig struct {
 	MaxPayload int32     // largest message with its headers, in bytes; 0 for NATS' default of 1 MiB
 	SyncAlways bool      // fsync before each publish is confirmed; NATS' default is to do so every two minutes
 	Log        io.Writer // the server's log; nil for nowhere. Writes never overlap.
-	// Options changes the server's own options before each start, so that who may come in can be another after Restart; nil for nothing.
+	// Options changes the server's own options before each start, so that who may come in can be another after Restart;
+	// nil for nothing.
 	Options func(*server.Options)
 }
 
@@ -119,7 +120,8 @@ func (n *NATS) Restart() error {
 	return nil
 }
 
-// Stop shuts the server down and removes the directory, unless it is the caller's. It is final; calling it again does nothing.
+// Stop shuts the server down and removes the directory, unless it is the caller's. It is final; calling it again does
+// nothing.
 func (n *NATS) Stop() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -22,8 +22,8 @@ type NATSClusterConfig struct {
 	Log io.Writer // the log of all servers; nil for nowhere. Writes overlap.
 }
 
-// NATSCluster is three NATS servers with JetStream in this process, each with a store of its own, so that streams and consumers
-// can have three replicas. Its methods may be called by many goroutines at once.
+// NATSCluster is three NATS servers with JetStream in this process, each with a store of its own, so that streams and
+// consumers can have three replicas. Its methods may be called by many goroutines at once.
 type NATSCluster struct {
 	servers []*NATS
 }
@@ -118,7 +118,10 @@ func (c *NATSCluster) URL() string {
 
 // StreamLeader is the number of the server that leads a stream; ok is false while there is none.
 func (c *NATSCluster) StreamLeader(stream string) (number int, ok bool) {
-	return first(c.which(func(s *server.Server) bool { return s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) }))
+	return first(c.which(func(s *server.Server) bool {
+		return s.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT,
+			stream)
+	}))
 }
 
 // ConsumerLeader is the number of the server that leads a consumer; ok is false while there is none.
@@ -130,7 +133,10 @@ func (c *NATSCluster) ConsumerLeader(stream, consumer string) (number int, ok bo
 
 // Current tells whether all servers run and have all of a stream.
 func (c *NATSCluster) Current(stream string) bool {
-	current := c.which(func(s *server.Server) bool { return s.JetStreamIsStreamCurrent(server.DEFAULT_GLOBAL_ACCOUNT, stream) })
+	current := c.which(func(s *server.Server) bool {
+		return s.JetStreamIsStreamCurrent(server.DEFAULT_GLOBAL_ACCOUNT,
+			stream)
+	})
 	return len(current) == len(c.servers)
 }
 

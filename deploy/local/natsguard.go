@@ -9,7 +9,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// NKeyGuard makes an nkey, writes its seed to a file, and returns what has a server let in nobody else: see NATSConfig.Options.
+// NKeyGuard makes an nkey, writes its seed to a file, and returns what has a server let in nobody else: see
+// NATSConfig.Options.
 func NKeyGuard(seedFile string) (func(*server.Options), error) {
 	user, err := nkeys.CreateUser()
 	if err != nil {
@@ -29,8 +30,8 @@ func NKeyGuard(seedFile string) (func(*server.Options), error) {
 	return func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} }, nil
 }
 
-// CredsGuard makes an operator and an account with one user, whose credentials it writes to a file, as nsc does, and returns what has a
-// server let in nobody else: see NATSConfig.Options.
+// CredsGuard makes an operator and an account with one user, whose credentials it writes to a file, as nsc does, and
+// returns what has a server let in nobody else: see NATSConfig.Options.
 func CredsGuard(credsFile string) (func(*server.Options), error) {
 	g := guard{resolver: &server.MemAccResolver{}}
 	operator := g.pair(nkeys.CreateOperator)

@@ -89,8 +89,8 @@ type usage struct {
 	anonymous int64 // what the process has for itself: heap, stacks and the like
 }
 
-// sampling is how often memory is read. The kernel keeps the peak of all of it, so that only the last moments can be missed; of what is
-// anonymous it keeps none, so that a shorter peak can be.
+// sampling is how often memory is read. The kernel keeps the peak of all of it, so that only the last moments can be
+// missed; of what is anonymous it keeps none, so that a shorter peak can be.
 const sampling = 50 * time.Millisecond
 
 // StartProcess starts the process. When ctx ends, the process and its group are killed.
@@ -193,9 +193,9 @@ func (p *Process) CPUTime() time.Duration {
 	}
 }
 
-// PeakMemory is the largest resident memory so far, in bytes. On Linux it is the child's own peak, up to 50 ms before its
-// end; the usage that the kernel reports at the end would not do, because it includes what this process had resident
-// when it forked. Elsewhere it is what the kernel reports, and 0 before the end.
+// PeakMemory is the largest resident memory so far, in bytes. On Linux it is the child's own peak, up to 50 ms before
+// its end; the usage that the kernel reports at the end would not do, because it includes what this process had
+// resident when it forked. Elsewhere it is what the kernel reports, and 0 before the end.
 func (p *Process) PeakMemory() int64 {
 	select {
 	case <-p.done:
@@ -214,8 +214,8 @@ func (p *Process) PeakMemory() int64 {
 	return p.peak.all
 }
 
-// PeakAnonymous is the most of it that was the process's own, not pages of its file, in bytes: the largest of what is seen each 50 ms.
-// It is known on Linux only, else 0.
+// PeakAnonymous is the most of it that was the process's own, not pages of its file, in bytes: the largest of what is
+// seen each 50 ms. It is known on Linux only, else 0.
 func (p *Process) PeakAnonymous() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

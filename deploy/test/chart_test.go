@@ -102,8 +102,10 @@ func TestChart(t *testing.T) {
 		kinds []string
 	}{
 		"as it comes": {nil, []string{"Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget"}},
-		"everything":  {[]string{"--values", everything}, []string{"Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "ScaledObject"}},
-		"next to nothing": {[]string{"--set", "init.enabled=false,podDisruptionBudget.enabled=false,networkPolicy.enabled=false,topologySpread=false"},
+		"everything": {[]string{"--values", everything}, []string{"Deployment", "Job", "NetworkPolicy",
+			"PodDisruptionBudget", "PodMonitor", "ScaledObject"}},
+		"next to nothing": {[]string{"--set",
+			"init.enabled=false,podDisruptionBudget.enabled=false,networkPolicy.enabled=false,topologySpread=false"},
 			[]string{"Deployment"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,13 +126,16 @@ func TestChart(t *testing.T) {
 			if job := found["Job"]; job != nil {
 				hardened(t, job.(*batch.Job).Spec.Template.Spec)
 			}
-			if budget := found["PodDisruptionBudget"]; budget != nil && !selects(budget.(*policy.PodDisruptionBudget).Spec.Selector, worker) {
+			if budget := found["PodDisruptionBudget"]; budget != nil &&
+				!selects(budget.(*policy.PodDisruptionBudget).Spec.Selector, worker) {
 				t.Error("the disruption budget is not the workers'")
 			}
-			if network := found["NetworkPolicy"]; network != nil && !selects(&network.(*networking.NetworkPolicy).Spec.PodSelector, worker) {
+			if network := found["NetworkPolicy"]; network != nil &&
+				!selects(&network.(*networking.NetworkPolicy).Spec.PodSelector, worker) {
 				t.Error("the network policy is not the workers'")
 			}
-			if monitor := found["PodMonitor"]; monitor != nil && !selects(&monitor.(*monitoring.PodMonitor).Spec.Selector, worker) {
+			if monitor := found["PodMonitor"]; monitor != nil &&
+				!selects(&monitor.(*monitoring.PodMonitor).Spec.Selector, worker) {
 				t.Error("the monitor does not see the workers")
 			}
 			if scaled := found["ScaledObject"]; scaled != nil {
@@ -174,9 +179,11 @@ func (l labels) Lookup(name string) (string, bool) { v, ok := l[name]; return v,
 func TestChartRefuses(t *testing.T) {
 	t.Parallel()
 	for _, set := range []string{
-		"replica=3", "settings.database-url=postgres://u:p@h/d", "settings.hubspot-token=t", "settings.admin-addr=:80", "settings.nats-password=p", "settings.QUOTA=off",
+		"replica=3", "settings.database-url=postgres://u:p@h/d", "settings.hubspot-token=t", "settings.admin-addr=:80",
+		"settings.nats-password=p", "settings.QUOTA=off",
 		"secretFiles.admin-token-file=null", "secretVariables.database-url=null", "secretFiles.admin-token-file.name=",
-		"init.secretFiles.database-password-file.name=x", "init.secretFile.database-password-file.name=x", "scaling.minReplicas=0", "adminPort=80",
+		"init.secretFiles.database-password-file.name=x", "init.secretFile.database-password-file.name=x",
+		"scaling.minReplicas=0", "adminPort=80",
 	} {
 		if _, err := tryHelm(t, "template", "crmintake", chart, "--set", set); err == nil {
 			t.Errorf("%s is taken", set)
@@ -184,7 +191,8 @@ func TestChartRefuses(t *testing.T) {
 	}
 }
 
-// init may log in as somebody else than the workers. A password file beside an address that it is not for would be refused, or wrong.
+// init may log in as somebody else than the workers. A password file beside an address that it is not for would be
+// refused, or wrong.
 func TestChartInitLogsInAsItself(t *testing.T) {
 	t.Parallel()
 	const (
@@ -246,7 +254,8 @@ func TestScaling(t *testing.T) {
 		"a small backlog is one worker's":     {900, 0.9, 5, 1, 1},
 		"a backlog that three can share well": {2_500, 0.9, 5, 1, 3},
 	} {
-		got, err := expr.Run(formula, map[string]float64{"backlog": c.backlog, "headroom": c.headroom, "wanted": c.wanted, "alive": c.alive})
+		got, err := expr.Run(formula, map[string]float64{"backlog": c.backlog, "headroom": c.headroom,
+			"wanted": c.wanted, "alive": c.alive})
 		if err != nil || got != c.want {
 			t.Errorf("%s: %v workers (%v), want %v", name, got, err, c.want)
 		}

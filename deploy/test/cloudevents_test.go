@@ -66,7 +66,8 @@ func TestCloudEventsSDK(t *testing.T) {
 		send(mode, "sdk-1", map[string]any{"properties": map[string]string{"dealname": "SDK 1"}})
 		send(mode, "sdk-2", "no event")
 	}
-	for id, want := range map[string]string{"/shop/eu/sdk%2F0": "created", "/shop/eu/sdk-1": "created", "/shop/eu/sdk-2": "dead invalid_event"} {
+	for id, want := range map[string]string{"/shop/eu/sdk%2F0": "created", "/shop/eu/sdk-1": "created",
+		"/shop/eu/sdk-2": "dead invalid_event"} {
 		await(t, id+" is "+want, func() error {
 			out, err := command("outbox", "get", id, "--output", "json")
 			var row struct{ Status, Reason string }
@@ -79,7 +80,8 @@ func TestCloudEventsSDK(t *testing.T) {
 			return nil
 		})
 	}
-	if out, err := command("dead", "list", "--output", "json", "--dead-reason", "id_reused"); err != nil || strings.Contains(string(out), "sdk") {
+	if out, err := command("dead", "list", "--output", "json", "--dead-reason", "id_reused"); err != nil ||
+		strings.Contains(string(out), "sdk") {
 		t.Errorf("a repeat is taken for another event: %v: %s", err, out)
 	}
 }

@@ -11,7 +11,8 @@ import (
 // The compose file is good, and what it names is there.
 func TestCompose(t *testing.T) {
 	t.Parallel()
-	options, err := cli.NewProjectOptions([]string{"../compose.yaml"}, cli.WithInterpolation(true), cli.WithResolvedPaths(true))
+	options, err := cli.NewProjectOptions([]string{"../compose.yaml"}, cli.WithInterpolation(true),
+		cli.WithResolvedPaths(true))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,8 @@ func TestDashboard(t *testing.T) {
 	//lint:ignore SA1019 the classic form is the one that every Grafana takes from a file
 	var d dashboard.Dashboard
 	err = d.UnmarshalJSONStrict(content)
-	if faults := (cog.BuildErrors{}); err != nil && (!errors.As(err, &faults) || len(faults) > 0) { // an empty list is no fault
+	// an empty list is no fault
+	if faults := (cog.BuildErrors{}); err != nil && (!errors.As(err, &faults) || len(faults) > 0) {
 		t.Fatal(err)
 	}
 	if err := d.Validate(); err != nil {

@@ -100,7 +100,11 @@ func buildContext(t *testing.T) string {
 // build does what a stage's RUN says, on the build's context, and returns what it put into /out.
 func build(t *testing.T, s instructions.Stage, context string) string {
 	t.Helper()
-	i := slices.IndexFunc(s.Commands, func(c instructions.Command) bool { _, ok := c.(*instructions.RunCommand); return ok })
+	i := slices.IndexFunc(s.Commands, func(c instructions.Command) bool {
+		_,
+			ok := c.(*instructions.RunCommand)
+		return ok
+	})
 	if i < 0 {
 		t.Fatalf("stage %s runs nothing", s.Name)
 	}
@@ -111,7 +115,8 @@ func build(t *testing.T, s instructions.Stage, context string) string {
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", strings.ReplaceAll(line, "-o /out/", "-o "+out+"/"))
 	cmd.Dir = context
-	cmd.Env = append(os.Environ(), "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH, "VERSION=v1.2.3", "COMMIT=0123abc", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH, "VERSION=v1.2.3",
+		"COMMIT=0123abc", "GOWORK=off")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, said)
 	}

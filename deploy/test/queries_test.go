@@ -46,7 +46,8 @@ func queries(t *testing.T) (list []query) {
 			t.Errorf("the panel %q shows nothing", p.Title)
 		}
 		for _, target := range p.Targets {
-			list = append(list, query{"panel " + p.Title, strings.NewReplacer("$__rate_interval", "1m", "$job", "crmintake").Replace(target.Expr)})
+			list = append(list, query{"panel " + p.Title, strings.NewReplacer("$__rate_interval", "1m", "$job",
+				"crmintake").Replace(target.Expr)})
 		}
 	}
 	for _, v := range dashboard.Templating.List {
@@ -190,11 +191,13 @@ func startPrometheus(t *testing.T, worker string) prometheus {
 	}
 	dir := t.TempDir()
 	config, said := filepath.Join(dir, "prometheus.yaml"), filepath.Join(dir, "said")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\n"+
-		"scrape_configs: [{job_name: crmintake, static_configs: [{targets: [%q]}]}]\n", alerts, worker), 0o644); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil,
+		"global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%s]\n"+
+			"scrape_configs: [{job_name: crmintake, static_configs: [{targets: [%q]}]}]\n", alerts, worker), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	start(t, said, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")
+	start(t, said, "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0")
 	var addr string
 	await(t, "Prometheus' log tells of its address", func() error {
 		return contains(said, regexp.MustCompile(`msg="Listening on".* address=(\S+)`), &addr)

@@ -51,8 +51,8 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// What is typed by hand, as the file of the unit's settings says, finds the files that the unit gives the service. They can't be among
-// the settings themselves, which would win over the unit's own.
+// What is typed by hand, as the file of the unit's settings says, finds the files that the unit gives the service. They
+// can't be among the settings themselves, which would win over the unit's own.
 func TestSettingsByHand(t *testing.T) {
 	t.Parallel()
 	settings, err := os.ReadFile("../systemd/crmintake.env")
@@ -65,13 +65,15 @@ func TestSettingsByHand(t *testing.T) {
 	}
 	var typed string
 	for _, m := range regexp.MustCompile(`(?m)^#   (.+)$`).FindAllStringSubmatch(string(settings), -1) {
-		typed += strings.NewReplacer("/etc/crmintake/crmintake.env", "../systemd/crmintake.env", "crmintake check", "env").Replace(m[1]) + "\n"
+		typed += strings.NewReplacer("/etc/crmintake/crmintake.env", "../systemd/crmintake.env", "crmintake check",
+			"env").Replace(m[1]) + "\n"
 	}
 	said, err := exec.CommandContext(t.Context(), "sh", "-c", typed).CombinedOutput()
 	if err != nil || !strings.Contains(string(said), "CRMINTAKE_DATABASE_URL=postgres://") {
 		t.Fatalf("%s%v\n%s", typed, err, said)
 	}
-	loaded := regexp.MustCompile(`(?m)^LoadCredential=(.+):(.+)\nEnvironment=(CRMINTAKE_\w+)=%d/(.+)$`).FindAllStringSubmatch(string(unit), -1)
+	loaded := regexp.MustCompile(
+		`(?m)^LoadCredential=(.+):(.+)\nEnvironment=(CRMINTAKE_\w+)=%d/(.+)$`).FindAllStringSubmatch(string(unit), -1)
 	if len(loaded) == 0 {
 		t.Fatal("the unit loads nothing")
 	}

@@ -51,7 +51,8 @@ func TestNodeSnippet(t *testing.T) {
 	}
 	must(run(strings.Fields(npmInstall.FindStringSubmatch(snippet)[1])...))
 	natsServer, crmintake := filepath.Join(dir, "nats-server"), filepath.Join(dir, "crmintake")
-	for out, pkg := range map[string]string{natsServer: "github.com/nats-io/nats-server/v2", crmintake: "./cmd/crmintake"} {
+	for out, pkg := range map[string]string{natsServer: "github.com/nats-io/nats-server/v2",
+		crmintake: "./cmd/crmintake"} {
 		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, pkg)
 		cmd.Dir = root
 		if said, err := cmd.CombinedOutput(); err != nil {
@@ -62,7 +63,8 @@ func TestNodeSnippet(t *testing.T) {
 	start(t, said, natsServer, "-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-js", "-sd", filepath.Join(dir, "data"))
 	var port, monitor string
 	await(t, "the NATS server listens", func() error {
-		if err := contains(said, regexp.MustCompile(`Listening for client connections on 127.0.0.1:(\d+)`), &port); err != nil {
+		if err := contains(said, regexp.MustCompile(`Listening for client connections on 127.0.0.1:(\d+)`),
+			&port); err != nil {
 			return err
 		}
 		return contains(said, regexp.MustCompile(`Starting http monitor on 127.0.0.1:(\d+)`), &monitor)

@@ -18,8 +18,9 @@ type Action struct {
 	Filter   *Filter         `json:"filter,omitempty"` // which events were meant; nil if it is not about events
 	Detail   json.RawMessage `json:"detail,omitempty"` // what else belongs to it, such as what an edit set; JSON or nil
 	Events   int64           `json:"events"`           // to how many events it was done
-	Skipped  int64           `json:"skipped"`          // how many of those meant had changed meanwhile, and were left alone
-	At       time.Time       `json:"at"`               // by the database's clock; given by Record
+	// how many of those meant had changed meanwhile, and were left alone
+	Skipped int64     `json:"skipped"`
+	At      time.Time `json:"at"` // by the database's clock; given by Record
 }
 
 // Record adds an action to the audit, in the transaction that does it, so that there is neither without the other. It
@@ -52,7 +53,8 @@ func nullText(b []byte) *string {
 // RecordEvents says which events an action was done to, some more if it is called again.
 func RecordEvents(ctx context.Context, tx pgx.Tx, action int64, eventIDs []string) error {
 	_, err := tx.Exec(ctx, `
-INSERT INTO operator_action_event (event_id, action_id) SELECT id, $1 FROM unnest($2::text[]) AS id ON CONFLICT DO NOTHING`, action, eventIDs)
+INSERT INTO operator_action_event (event_id, action_id) SELECT id, $1 FROM unnest($2::text[]) AS id
+  ON CONFLICT DO NOTHING`, action, eventIDs)
 	if err != nil {
 		return fmt.Errorf("operator: audit: %w", err)
 	}

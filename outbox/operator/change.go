@@ -13,7 +13,8 @@ import (
 
 // Change is what an edit does to the properties of an event. What it does not name stays byte for byte.
 type Change struct {
-	Rename map[string]string `json:"rename,omitempty"` // from the first name to the second, with the value; where there is the first
+	// from the first name to the second, with the value; where there is the first
+	Rename map[string]string `json:"rename,omitempty"`
 	Unset  []string          `json:"unset,omitempty"`
 	Set    map[string]string `json:"set,omitempty"` // as strings, which is how values are sent
 }
@@ -64,7 +65,8 @@ type member struct {
 	at            int
 }
 
-// Apply returns the payload with the change made: the same payload if it was made before. The error says why that can't be done.
+// Apply returns the payload with the change made: the same payload if it was made before. The error says why that can't
+// be done.
 func (c Change) Apply(payload []byte) ([]byte, error) {
 	members, err := membersOf(payload)
 	if err != nil {
@@ -83,7 +85,10 @@ func (c Change) Apply(payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.EqualFunc(properties, after, func(a, b member) bool { return a.name == b.name && bytes.Equal(a.value, b.value) }) {
+	if slices.EqualFunc(properties, after, func(a, b member) bool {
+		return a.name == b.name && bytes.Equal(a.value,
+			b.value)
+	}) {
 		return payload, nil
 	}
 	start := members[at].at

@@ -33,21 +33,25 @@ func TestDiscard(t *testing.T) {
 	if again.Done != 0 || again.Skipped != 3 || again.Action != 0 {
 		t.Errorf("again: %+v", again)
 	}
-	r.want(`SELECT event_id, status, reason, dead_at IS NULL, fingerprint IS NOT NULL, convert_from(payload, 'UTF8') FROM outbox WHERE status = 'discarded' ORDER BY 1`,
+	r.want(
+		`SELECT event_id, status, reason, dead_at IS NULL, fingerprint IS NOT NULL, convert_from(payload, 'UTF8') FROM outbox WHERE status = 'discarded' ORDER BY 1`,
 		"a discarded rejected t t "+payload("a"), "c discarded rejected t t "+payload("c"))
 	if got := r.ids(Filter{}); got != "later y x b" {
 		t.Errorf("dead: %s", got)
 	}
 	list, err := r.Audit(t.Context(), Actions{Limit: 9})
 	r.ok(err)
-	if len(list) != 2 || list[0].Action != "discard" || list[0].Operator != "ann" || list[0].Reason != "nobody wants them" || list[0].Events != 2 ||
-		list[0].Skipped != 1 || list[0].Filter.Category != "VALIDATION_ERROR" || list[0].At.IsZero() || list[1].Action != "edit" {
+	if len(list) != 2 || list[0].Action != "discard" || list[0].Operator != "ann" ||
+		list[0].Reason != "nobody wants them" || list[0].Events != 2 ||
+		list[0].Skipped != 1 || list[0].Filter.Category != "VALIDATION_ERROR" || list[0].At.IsZero() ||
+		list[1].Action != "edit" {
 		t.Errorf("%+v", list)
 	}
 	for _, f := range []struct {
 		f    Actions
 		want int
-	}{{Actions{EventID: "a"}, 1}, {Actions{EventID: "x"}, 0}, {Actions{Action: "edit"}, 1}, {Actions{Operator: "bob"}, 0}, {Actions{Before: list[0].ID}, 1}} {
+	}{{Actions{EventID: "a"}, 1}, {Actions{EventID: "x"}, 0}, {Actions{Action: "edit"}, 1}, {Actions{Operator: "bob"},
+		0}, {Actions{Before: list[0].ID}, 1}} {
 		f.f.Limit = 9
 		if list, err := r.Audit(t.Context(), f.f); err != nil || len(list) != f.want {
 			t.Errorf("%+v: %d, %v", f.f, len(list), err)
@@ -55,7 +59,8 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// What was under way when the plan was made, and is committed after, has changed since: though its time is before the plan's.
+// What was under way when the plan was made, and is committed after, has changed since: though its time is before the
+// plan's.
 func TestPlanAmidChanges(t *testing.T) {
 	t.Parallel()
 	grey := Change{Set: map[string]string{"colour": "grey"}}
@@ -224,9 +229,11 @@ func TestEdit(t *testing.T) {
 	if !slices.Equal(hash, before()) {
 		t.Error("the content's hash was changed")
 	}
-	r.want(`SELECT event_id, revision, convert_from(payload, 'UTF8'), action_id IS NULL FROM outbox_revision ORDER BY 1, 2`,
+	r.want(
+		`SELECT event_id, revision, convert_from(payload, 'UTF8'), action_id IS NULL FROM outbox_revision ORDER BY 1, 2`,
 		"a 0 "+payload("a")+" t", `a 1 {"properties":{"v":"one"}} f`, `a 2 {"properties":{"v":"two"}} f`)
-	r.want(`SELECT revision, convert_from(payload, 'UTF8'), status FROM outbox WHERE event_id = 'a'`, `2 {"properties":{"v":"two"}} dead`)
+	r.want(`SELECT revision, convert_from(payload, 'UTF8'), status FROM outbox WHERE event_id = 'a'`,
+		`2 {"properties":{"v":"two"}} dead`)
 	r.want(`SELECT operator, action, reason, events, filter->'event_ids' FROM operator_action ORDER BY id`,
 		`ann edit typo 1 ["a"]`, `ann edit typo 1 ["a"]`)
 }
@@ -284,7 +291,8 @@ func TestEditAll(t *testing.T) {
 	r.want(`SELECT event_id, revision, convert_from(payload, 'UTF8') FROM outbox WHERE revision IS NOT NULL ORDER BY 1`,
 		`a 1 {"properties":{"name":"b","n":1.10}}`, `c 1 {"properties":{"name":"b","n":1.10}}`)
 	r.want(`SELECT action, events, skipped, detail FROM operator_action`, `edit 2 0 {"set": {"name": "b"}}`)
-	unfit, err := r.DeadLetters.EditAll(t.Context(), r.plan(Filter{EventIDs: []string{"a"}}), Change{Set: map[string]string{"bad": ""}}, "")
+	unfit, err := r.DeadLetters.EditAll(t.Context(), r.plan(Filter{EventIDs: []string{"a"}}),
+		Change{Set: map[string]string{"bad": ""}}, "")
 	r.ok(err)
 	if unfit.Done != 0 || unfit.Unfit != 1 || unfit.Why != "event a: no event" {
 		t.Errorf("%+v", unfit)
@@ -301,14 +309,17 @@ func TestShow(t *testing.T) {
 	r.ok(err)
 	s, err := r.Show(t.Context(), "a")
 	r.ok(err)
-	if s.Status != outbox.Discarded || s.Revision != 1 || len(s.Revisions) != 2 || string(s.Revisions[0].Payload) != payload("a") || s.Advice != "" || s.Group == "" {
+	if s.Status != outbox.Discarded || s.Revision != 1 || len(s.Revisions) != 2 ||
+		string(s.Revisions[0].Payload) != payload("a") || s.Advice != "" || s.Group == "" {
 		t.Errorf("%+v", s)
 	}
-	if len(s.Attempts) != 1 || s.Attempts[0].Status != 207 || s.Attempts[0].CorrelationID != "c-7" || s.Attempts[0].Inputs != 4 || len(s.Attempts[0].Errors) != 1 {
+	if len(s.Attempts) != 1 || s.Attempts[0].Status != 207 || s.Attempts[0].CorrelationID != "c-7" ||
+		s.Attempts[0].Inputs != 4 || len(s.Attempts[0].Errors) != 1 {
 		t.Fatalf("%+v", s.Attempts)
 	}
 	e := s.Attempts[0].Errors[0]
-	if e.Property != "colour" || e.Rule != "INVALID_OPTION" || e.Category != "VALIDATION_ERROR" || string(e.Raw) != `{"v":"red"}` || e.Value != "" {
+	if e.Property != "colour" || e.Rule != "INVALID_OPTION" || e.Category != "VALIDATION_ERROR" ||
+		string(e.Raw) != `{"v":"red"}` || e.Value != "" {
 		t.Errorf("%+v", e)
 	}
 	if len(s.Actions) != 2 || s.Actions[0].Action != "edit" || s.Actions[1].Reason != "no use" {
@@ -316,7 +327,8 @@ func TestShow(t *testing.T) {
 	}
 	s, err = r.Show(t.Context(), "x")
 	r.ok(err)
-	if len(s.Attempts) != 1 || s.Attempts[0].Kind != "" || len(s.Attempts[0].Errors) != 1 || s.Advice == "" || s.DeadAt.IsZero() {
+	if len(s.Attempts) != 1 || s.Attempts[0].Kind != "" || len(s.Attempts[0].Errors) != 1 || s.Advice == "" ||
+		s.DeadAt.IsZero() {
 		t.Errorf("%+v", s)
 	}
 	var unknown *UnknownEventError
@@ -332,7 +344,8 @@ func TestShowValueOfThen(t *testing.T) {
 	r.call(map[string]outbox.Error{"a": {Message: "no", Property: "name", Rule: "R"}})
 	_, err := r.DeadLetters.Edit(t.Context(), "a", 0, []byte(`{"properties":{"name":"new"}}`), "")
 	r.ok(err)
-	_, err = r.pool.Exec(t.Context(), `INSERT INTO outbox_error (event_id, message, property) VALUES ('a', 'no again', 'name')`)
+	_, err = r.pool.Exec(t.Context(),
+		`INSERT INTO outbox_error (event_id, message, property) VALUES ('a', 'no again', 'name')`)
 	r.ok(err)
 	s, err := r.Show(t.Context(), "a")
 	r.ok(err)

@@ -25,10 +25,11 @@ type UnfitError struct{ Err error }
 func (e *UnfitError) Error() string { return e.Err.Error() }
 func (e *UnfitError) Unwrap() error { return e.Err }
 
-// Edit puts a new payload in the place of the revision that was read, and returns the new revision's number. If the payload is
-// that of the event already, nothing is done. The errors that say what was wrong are *UnknownEventError, ErrNotDead, ErrEdited and
-// *UnfitError.
-func (o *DeadLetters) Edit(ctx context.Context, eventID string, revision int, payload []byte, reason string) (int, error) {
+// Edit puts a new payload in the place of the revision that was read, and returns the new revision's number. If the
+// payload is that of the event already, nothing is done. The errors that say what was wrong are *UnknownEventError,
+// ErrNotDead, ErrEdited and *UnfitError.
+func (o *DeadLetters) Edit(ctx context.Context, eventID string, revision int, payload []byte, reason string) (int,
+	error) {
 	tx, err := o.pool.Begin(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("operator: edit: %w", err)
@@ -38,7 +39,8 @@ func (o *DeadLetters) Edit(ctx context.Context, eventID string, revision int, pa
 	var status outbox.Status
 	var before []byte
 	var current int
-	err = tx.QueryRow(ctx, `SELECT object_type, coalesce(status, ''), payload, coalesce(revision, 0) FROM event WHERE event_id = $1 FOR UPDATE`, eventID).
+	err = tx.QueryRow(ctx,
+		`SELECT object_type, coalesce(status, ''), payload, coalesce(revision, 0) FROM event WHERE event_id = $1 FOR UPDATE`, eventID).
 		Scan(&objectType, &status, &before, &current)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -55,7 +57,8 @@ func (o *DeadLetters) Edit(ctx context.Context, eventID string, revision int, pa
 	if err := o.cfg.Check(eventID, objectType, payload); err != nil {
 		return 0, &UnfitError{err}
 	}
-	action, err := Record(ctx, tx, Action{Operator: o.cfg.Name, Action: "edit", Reason: reason, Filter: &Filter{EventIDs: []string{eventID}}, Events: 1})
+	action, err := Record(ctx, tx, Action{Operator: o.cfg.Name, Action: "edit", Reason: reason,
+		Filter: &Filter{EventIDs: []string{eventID}}, Events: 1})
 	if err != nil {
 		return 0, err
 	}
@@ -79,8 +82,10 @@ WITH revised AS (
   UPDATE event o SET payload = u.payload, revision = coalesce(o.revision, 0) + 1, updated_at = now()
   FROM unnest($2::text[], $3::bytea[]) AS u(event_id, payload) WHERE o.event_id = ANY (ARRAY[u.event_id])
   RETURNING o.event_id, o.revision, o.payload)
-INSERT INTO outbox_revision (event_id, revision, payload, action_id) SELECT event_id, revision, payload, $1 FROM revised`, action, ids, payloads)
-	b.Queue(`INSERT INTO operator_action_event (event_id, action_id) SELECT id, $1 FROM unnest($2::text[]) AS id`, action, ids)
+INSERT INTO outbox_revision (event_id, revision, payload, action_id) SELECT event_id, revision, payload, $1
+  FROM revised`, action, ids, payloads)
+	b.Queue(`INSERT INTO operator_action_event (event_id, action_id) SELECT id, $1 FROM unnest($2::text[]) AS id`,
+		action, ids)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("operator: edit: %w", err)
 	}
@@ -90,8 +95,8 @@ INSERT INTO outbox_revision (event_id, revision, payload, action_id) SELECT even
 // editBatch is how many events an edit of many holds in memory at once; each may have a MiB, twice.
 const editBatch = 50
 
-// EditAll makes the same change to all events of the plan. Events that would be no valid events by it are left as they are, and
-// counted as unfit.
+// EditAll makes the same change to all events of the plan. Events that would be no valid events by it are left as they
+// are, and counted as unfit.
 func (o *DeadLetters) EditAll(ctx context.Context, p Plan, c Change, reason string) (Result, error) {
 	if err := cmp.Or(p.check(), c.Validate()); err != nil {
 		return Result{}, err
@@ -100,7 +105,8 @@ func (o *DeadLetters) EditAll(ctx context.Context, p Plan, c Change, reason stri
 	if err != nil {
 		return Result{}, fmt.Errorf("operator: edit: %w", err)
 	}
-	return o.change(ctx, p, Action{Action: "edit", Reason: reason, Detail: detail}, func(tx pgx.Tx, action int64) (Result, error) {
+	return o.change(ctx, p, Action{Action: "edit", Reason: reason, Detail: detail}, func(tx pgx.Tx,
+		action int64) (Result, error) {
 		return o.editAll(ctx, tx, p.Filter, c, "FOR UPDATE", func(ids []string, payloads [][]byte) error {
 			return revise(ctx, tx, action, ids, payloads)
 		})
@@ -121,10 +127,12 @@ func (o *DeadLetters) TryEdit(ctx context.Context, p Plan, c Change) (r Result, 
 }
 
 // editAll goes through the events with a cursor, because all of them together may be more than the memory holds.
-func (o *DeadLetters) editAll(ctx context.Context, tx pgx.Tx, f Filter, c Change, lock string, revise func(ids []string, payloads [][]byte) error) (r Result, err error) {
+func (o *DeadLetters) editAll(ctx context.Context, tx pgx.Tx, f Filter, c Change, lock string, revise func(ids []string,
+	payloads [][]byte) error) (r Result, err error) {
 	args := pgx.NamedArgs{}
-	_, err = tx.Exec(ctx, `DECLARE edited NO SCROLL CURSOR FOR SELECT o.event_id, o.object_type, o.payload FROM event o WHERE `+
-		f.where(args)+` ORDER BY o.event_id `+lock, args)
+	_, err = tx.Exec(ctx,
+		`DECLARE edited NO SCROLL CURSOR FOR SELECT o.event_id, o.object_type, o.payload FROM event o WHERE `+
+			f.where(args)+` ORDER BY o.event_id `+lock, args)
 	for err == nil {
 		var rows pgx.Rows
 		if rows, err = tx.Query(ctx, fmt.Sprintf(`FETCH %d FROM edited`, editBatch)); err != nil {

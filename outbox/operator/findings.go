@@ -90,7 +90,8 @@ func stream(s *Sight) (list []Finding) {
 		list = append(list, f)
 	}
 	if n := s.Stream.Stranded; n > 0 {
-		list = append(list, Finding{State: Trouble, Kind: "stranded", What: count(int64(n), "event") + " of the stream will be delivered to nobody",
+		list = append(list, Finding{State: Trouble, Kind: "stranded", What: count(int64(n),
+			"event") + " of the stream will be delivered to nobody",
 			Do: cmp.Or(s.Stream.StrandedDo, "type 'crmintake check', which says why, and what to type then"), Person: true})
 	}
 	for _, w := range s.alive() {
@@ -335,8 +336,9 @@ func replays(s *Sight) (list []Finding) {
 	}
 	for _, r := range s.Status.Replays {
 		f := Finding{State: Moving, Kind: "replay",
-			What: fmt.Sprintf("replay %d is %s: %s to go of %s", r.ID, r.State, count(r.Left, "event"), count(r.Events, "event")),
-			Do:   fmt.Sprintf("type 'crmintake replay show %d'", r.ID)}
+			What: fmt.Sprintf("replay %d is %s: %s to go of %s", r.ID, r.State, count(r.Left, "event"), count(r.Events,
+				"event")),
+			Do: fmt.Sprintf("type 'crmintake replay show %d'", r.ID)}
 		if r.State == ReplayPaused {
 			f.Do = fmt.Sprintf("type 'crmintake replay resume %d', or cancel", r.ID)
 		}

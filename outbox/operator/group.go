@@ -48,17 +48,19 @@ WITH g AS (
 top AS (
   SELECT *, count(*) OVER () AS total_groups, (sum(events) OVER ())::int8 AS total_events FROM g
   ORDER BY events DESC, fingerprint LIMIT @limit)
-SELECT top.total_groups, top.total_events, coalesce(top.fingerprint, ''), top.events, top.first, top.last, coalesce(o.object_type, ''),
+SELECT top.total_groups, top.total_events, coalesce(top.fingerprint,
+  ''), top.events, top.first, top.last, coalesce(o.object_type, ''),
   coalesce(o.reason, ''), coalesce(e.category, ''), coalesce(e.property, ''), coalesce(e.rule, ''), coalesce(o.event_id, ''), coalesce(o.error, '')
 FROM top
 LEFT JOIN LATERAL (
-  SELECT o.* FROM event o WHERE ` + where + ` AND o.fingerprint = top.fingerprint ORDER BY o.dead_at DESC, o.event_id DESC LIMIT 1) o ON true
+  SELECT o.* FROM event o WHERE ` + where + ` AND o.fingerprint = top.fingerprint
+    ORDER BY o.dead_at DESC, o.event_id DESC LIMIT 1) o ON true
 LEFT JOIN LATERAL (` + deciding + `) e ON true
 ORDER BY top.events DESC, top.fingerprint`
 }
 
-// Groups says of which kinds the events are that the filter chooses, up to limit of them. A *FilterError tells of a filter that
-// can't be meant.
+// Groups says of which kinds the events are that the filter chooses, up to limit of them. A *FilterError tells of a
+// filter that can't be meant.
 func (o *DeadLetters) Groups(ctx context.Context, f Filter, limit int) (Groups, error) {
 	if err := f.Validate(); err != nil {
 		return Groups{}, err
@@ -74,7 +76,8 @@ func groups(ctx context.Context, db querier, f Filter, limit int) (Groups, error
 	}
 	all := Groups{List: []Group{}}
 	var g Group
-	_, err = pgx.ForEachRow(rows, []any{&all.TotalGroups, &all.TotalEvents, &g.Fingerprint, &g.Events, &g.FirstSeen, &g.LastSeen, &g.ObjectType,
+	_, err = pgx.ForEachRow(rows, []any{&all.TotalGroups, &all.TotalEvents, &g.Fingerprint, &g.Events, &g.FirstSeen,
+		&g.LastSeen, &g.ObjectType,
 		&g.Reason, &g.Category, &g.Property, &g.Rule, &g.Example, &g.Error}, func() error {
 		g.Advice = Advice(g.Reason, g.Property, g.Rule)
 		all.List = append(all.List, g)

@@ -20,7 +20,8 @@ func TestLook(t *testing.T) {
 	t.Cleanup(store.Close)
 	o := New(store, Config{Name: "ann"})
 	exec(t, store, `INSERT INTO attempt (id, kind, object_type, worker, lease_until, event_ids, inputs)
-SELECT gen_random_uuid(), 'create', 'deals', w, now() + interval '1 minute', '{a,b}', 2 FROM unnest('{here,gone,gone}'::text[]) w`)
+SELECT gen_random_uuid(), 'create', 'deals', w, now() + interval '1 minute', '{a,b}', 2
+  FROM unnest('{here,gone,gone}'::text[]) w`)
 	exec(t, store,
 		`INSERT INTO replay_job (state, allow_duplicate, events, replayed, ended_at) VALUES ('running', false, 10, 2, null), ('done', false, 0, 0, now())`)
 	told := outbox.Told{At: time.Now(), Settings: map[string]string{"quota": "off"}}

@@ -77,11 +77,13 @@ func (r rig) call(errs map[string]outbox.Error) {
 	var settlements []outbox.Settlement
 	call := outbox.Call{Status: 207, CorrelationID: "c-7"}
 	for id, e := range errs {
-		events = append(events, outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(payload(id)), Stream: "S", StreamSeq: 1})
+		events = append(events, outbox.Event{ID: id, ObjectType: "contracts", Payload: []byte(payload(id)), Stream: "S",
+			StreamSeq: 1})
 		s := outbox.Settlement{EventID: id, Status: outbox.Created, RecordID: "1"}
 		call.Created++
 		if e.Message != "" {
-			s = outbox.Settlement{EventID: id, Status: outbox.Dead, Reason: outbox.Rejected, Error: e.Category + ": " + e.Message, Counted: true, Errors: []outbox.Error{e}}
+			s = outbox.Settlement{EventID: id, Status: outbox.Dead, Reason: outbox.Rejected, Error: e.Category + ": " +
+				e.Message, Counted: true, Errors: []outbox.Error{e}}
 			call.Created--
 			call.Rejected++
 		}
@@ -95,14 +97,16 @@ func (r rig) call(errs map[string]outbox.Error) {
 
 // option is the error of an event whose colour is none that the CRM knows.
 func option(value string) outbox.Error {
-	return outbox.Error{Category: "VALIDATION_ERROR", Message: value + " is no option", Property: "colour", Rule: "INVALID_OPTION", Raw: []byte(`{"v":"` + value + `"}`)}
+	return outbox.Error{Category: "VALIDATION_ERROR", Message: value + " is no option", Property: "colour",
+		Rule: "INVALID_OPTION", Raw: []byte(`{"v":"` + value + `"}`)}
 }
 
 func (r rig) bury(ids ...string) {
 	r.Helper()
 	var list []outbox.DeadLetter
 	for _, id := range ids {
-		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "deals", Payload: []byte(id), Stream: "S", StreamSeq: 2},
+		list = append(list, outbox.DeadLetter{Event: outbox.Event{ID: id, ObjectType: "deals", Payload: []byte(id),
+			Stream: "S", StreamSeq: 2},
 			Reason: outbox.InvalidEvent, Error: "not JSON (byte 0)"})
 	}
 	_, err := r.store.Batches.InsertDead(r.Context(), list)
@@ -113,7 +117,8 @@ func (r rig) bury(ids ...string) {
 func sample(t *testing.T) rig {
 	t.Helper()
 	r := newRig(t)
-	r.call(map[string]outbox.Error{"a": option("red"), "b": option("blue"), "c": {Category: "VALIDATION_ERROR", Message: "too big", Property: "size", Rule: "RANGE"}, "made": {}})
+	r.call(map[string]outbox.Error{"a": option("red"), "b": option("blue"), "c": {Category: "VALIDATION_ERROR",
+		Message: "too big", Property: "size", Rule: "RANGE"}, "made": {}})
 	r.bury("x", "y")
 	return r
 }
@@ -143,8 +148,10 @@ func TestGroups(t *testing.T) {
 	r.ok(err)
 	var got []string
 	for _, g := range all.List {
-		got = append(got, strings.TrimSpace(fmt.Sprintln(g.Events, g.ObjectType, g.Reason, g.Category, g.Property, g.Rule, g.Example)))
-		if g.Advice == "" || g.FirstSeen.IsZero() || g.LastSeen.Before(g.FirstSeen) || g.Error == "" || len(g.Fingerprint) != 12 {
+		got = append(got, strings.TrimSpace(fmt.Sprintln(g.Events, g.ObjectType, g.Reason, g.Category, g.Property,
+			g.Rule, g.Example)))
+		if g.Advice == "" || g.FirstSeen.IsZero() || g.LastSeen.Before(g.FirstSeen) || g.Error == "" ||
+			len(g.Fingerprint) != 12 {
 			t.Errorf("%+v", g)
 		}
 	}
@@ -177,7 +184,8 @@ func TestFilters(t *testing.T) {
 	groups, err := r.DeadLetters.Groups(t.Context(), Filter{EventIDs: []string{"a"}}, 1)
 	r.ok(err)
 	var died, later time.Time
-	r.ok(r.pool.QueryRow(t.Context(), `SELECT dead_at, dead_at + interval '1 microsecond' FROM outbox WHERE event_id = 'c'`).Scan(&died, &later))
+	r.ok(r.pool.QueryRow(t.Context(),
+		`SELECT dead_at, dead_at + interval '1 microsecond' FROM outbox WHERE event_id = 'c'`).Scan(&died, &later))
 	for name, c := range map[string]struct {
 		f    Filter
 		want string
@@ -203,7 +211,8 @@ func TestFilters(t *testing.T) {
 			}
 		})
 	}
-	for _, f := range []Filter{{Reason: "boredom"}, {Since: later, Until: died}, {Text: "\xff"}, {EventIDs: []string{"\x00"}}, {All: true, Text: "x"}} {
+	for _, f := range []Filter{{Reason: "boredom"}, {Since: later, Until: died}, {Text: "\xff"},
+		{EventIDs: []string{"\x00"}}, {All: true, Text: "x"}} {
 		var fault *FilterError
 		if _, err := r.DeadLetters.List(t.Context(), f, "", 1); !errors.As(err, &fault) {
 			t.Errorf("%+v: %v", f, err)
@@ -249,7 +258,8 @@ func TestPlanRefuses(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	var unknown *UnknownEventError
-	if _, err := r.DeadLetters.Plan(t.Context(), Filter{EventIDs: []string{"a", "nobody"}}); !errors.As(err, &unknown) || unknown.EventID != "nobody" {
+	if _, err := r.DeadLetters.Plan(t.Context(), Filter{EventIDs: []string{"a", "nobody"}}); !errors.As(err,
+		&unknown) || unknown.EventID != "nobody" {
 		t.Error(err)
 	}
 	if p := r.plan(Filter{EventIDs: []string{"a", "made"}}); p.TotalEvents != 1 || p.NotDead != 1 {

@@ -28,7 +28,8 @@ const (
 	// The time of a person's first word stays; what the fleet paused by itself is taken over.
 	pause = `
 INSERT INTO pause AS p (object_type, reason, cause, paused_by) VALUES ($1, $2, 'operator', $3)
-ON CONFLICT (object_type) DO UPDATE SET reason = excluded.reason, cause = 'operator', paused_by = excluded.paused_by, trial_at = NULL,
+ON CONFLICT (object_type) DO UPDATE SET reason = excluded.reason,
+  cause = 'operator', paused_by = excluded.paused_by, trial_at = NULL,
   since = CASE WHEN p.cause = 'operator' THEN p.since ELSE now() END
 RETURNING xmax = 0`
 	resume = outbox.Unpause + `SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM gone`

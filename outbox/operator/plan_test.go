@@ -14,8 +14,10 @@ func TestPlansUseIndexes(t *testing.T) {
 	t.Parallel()
 	r := sample(t)
 	for name, f := range map[string]Filter{
-		"everything": {}, "category": {Category: "VALIDATION_ERROR"}, "group": {Groups: []string{"3f2a9c1b04d7"}}, "ids": {EventIDs: []string{"a"}},
-		"the rest": {Reason: "rejected", ObjectType: "contracts", Text: "x", Since: time.Now(), Until: time.Now(), AsOf: time.Now()},
+		"everything": {}, "category": {Category: "VALIDATION_ERROR"}, "group": {Groups: []string{"3f2a9c1b04d7"}},
+		"ids": {EventIDs: []string{"a"}},
+		"the rest": {Reason: "rejected", ObjectType: "contracts", Text: "x", Since: time.Now(), Until: time.Now(),
+			AsOf: time.Now()},
 	} {
 		for statement, sql := range map[string]func(string) string{"groups": groupsSQL, "list": listSQL} {
 			args := pgx.NamedArgs{"limit": 50}

@@ -72,9 +72,10 @@ const (
 	sendNever            // the message's subject named no object type
 )
 
-// judge says what can be done, and by what is asked if so. A row that was in doubt and is dead for another reason was asked about before
-// that, if there is an id property. One whose outcome nobody could find out is asked about by what it was sent with; where that is not
-// known, only if its own bytes, which are those that were sent, have the property of today.
+// judge says what can be done, and by what is asked if so. A row that was in doubt and is dead for another reason was
+// asked about before that, if there is an id property. One whose outcome nobody could find out is asked about by what
+// it was sent with; where that is not known, only if its own bytes, which are those that were sent, have the property
+// of today.
 func (r Records) judge(c *candidate) (do how, askBy string) {
 	property := r.Property[c.objectType]
 	switch {
@@ -93,7 +94,8 @@ func (r Records) judge(c *candidate) (do how, askBy string) {
 }
 
 // replay sends candidates again that may be, as part of a transaction, under the audit's action.
-func (r Records) replay(ctx context.Context, tx pgx.Tx, action int64, list []candidate, allowDuplicate bool) (done ReplayDone, err error) {
+func (r Records) replay(ctx context.Context, tx pgx.Tx, action int64, list []candidate,
+	allowDuplicate bool) (done ReplayDone, err error) {
 	var again []outbox.Replay
 	for i := range list {
 		c := &list[i]
@@ -193,7 +195,8 @@ func CheckRate(rate float64) error {
 	if rate == 0 || SlowestReplay <= rate && rate <= FastestReplay {
 		return nil
 	}
-	return &FilterError{fmt.Sprintf("a rate of %v events a second can't be kept: give one from 0.00001, about one a day, to 1,000,000", rate)}
+	return &FilterError{fmt.Sprintf("a rate of %v events a second can't be kept: give one from 0.00001, about one a "+
+		"day, to 1,000,000", rate)}
 }
 
 func (r Replay) validate() error {
@@ -205,7 +208,8 @@ func (r Replay) validate() error {
 
 // replayError names the package, but for what callers know by its type or value.
 func replayError(err error) error {
-	if filter := (*FilterError)(nil); errors.As(err, &filter) || errors.Is(err, ErrNothing) || errors.Is(err, ErrEverything) ||
+	if filter := (*FilterError)(nil); errors.As(err, &filter) || errors.Is(err, ErrNothing) || errors.Is(err,
+		ErrEverything) ||
 		errors.Is(err, ErrNoReplay) {
 		return err
 	}

@@ -33,7 +33,8 @@ CREATE TRIGGER fail BEFORE UPDATE ON event FOR EACH ROW WHEN (OLD.object_type = 
 		t.Fatal("a job that fails has no end")
 		return nil
 	}
-	if failed := feed(); failed == nil || failed.Job != bad.ID || failed.Failures != 1 || !strings.Contains(failed.Error(), "not this one") {
+	if failed := feed(); failed == nil || failed.Job != bad.ID || failed.Failures != 1 ||
+		!strings.Contains(failed.Error(), "not this one") {
 		t.Errorf("%+v", failed)
 	}
 	r.wantJob(bad.ID, ReplayRunning, 0, 0, 0, 3)
@@ -50,11 +51,13 @@ CREATE TRIGGER fail BEFORE UPDATE ON event FOR EACH ROW WHEN (OLD.object_type = 
 	if job.Failures != 2 || !strings.Contains(job.Failure, "not this one") || job.RetryAt.IsZero() {
 		t.Errorf("%+v", job)
 	}
-	r.want(`SELECT next_at - now() BETWEEN interval '1 second' AND interval '2 seconds' FROM replay_job WHERE state = 'running'`, "true")
+	r.want(
+		`SELECT next_at - now() BETWEEN interval '1 second' AND interval '2 seconds' FROM replay_job WHERE state = 'running'`, "true")
 	r.exec(`UPDATE replay_job SET failures = 1000 WHERE state = 'running'`)
 	r.exec(again)
 	feed()
-	r.want(`SELECT next_at - now() BETWEEN interval '4 minutes' AND interval '5 minutes' FROM replay_job WHERE state = 'running'`, "true")
+	r.want(
+		`SELECT next_at - now() BETWEEN interval '4 minutes' AND interval '5 minutes' FROM replay_job WHERE state = 'running'`, "true")
 
 	// A person who has mended something need not wait for that.
 	r.exec(`DROP TRIGGER fail ON event`)

@@ -58,11 +58,14 @@ const replayTypes = `
 WITH RECURSIVE left_over AS (
   (SELECT object_type FROM replay_event WHERE job_id = $1 ORDER BY object_type LIMIT 1)
   UNION ALL
-  SELECT (SELECT e.object_type FROM replay_event e WHERE e.job_id = $1 AND e.object_type > t.object_type ORDER BY e.object_type LIMIT 1)
+  SELECT (SELECT e.object_type FROM replay_event e WHERE e.job_id = $1 AND e.object_type > t.object_type
+    ORDER BY e.object_type LIMIT 1)
   FROM left_over t WHERE t.object_type IS NOT NULL)
 SELECT object_type, $2
-  - (SELECT count(*) FROM (SELECT FROM event o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NULL LIMIT $2) r)
-  - (SELECT count(*) FROM (SELECT FROM event o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now() AND o.misses IS NOT NULL LIMIT $2) u)
+  - (SELECT count(*) FROM (SELECT FROM event o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now()
+    AND o.misses IS NULL LIMIT $2) r)
+  - (SELECT count(*) FROM (SELECT FROM event o WHERE o.object_type = t.object_type AND o.next_attempt_at <= now()
+    AND o.misses IS NOT NULL LIMIT $2) u)
 FROM left_over t WHERE object_type IS NOT NULL`
 
 // The first events come off the list, whatever is done with them; by a range, because a join with the list could go
@@ -87,7 +90,8 @@ UPDATE replay_job SET replayed = replayed + $2, skipped = skipped + $3, held = h
 WHERE id = $1`
 
 const failReplay = `
-UPDATE replay_job SET failures = failures + 1, failure = left($2, 1000), next_at = now() + least($3::interval * power(2, least(failures, 20)), $4::interval)
+UPDATE replay_job SET failures = failures + 1, failure = left($2,
+  1000), next_at = now() + least($3::interval * power(2, least(failures, 20)), $4::interval)
 WHERE id = $1 AND state = 'running' RETURNING failures`
 
 // Feed makes one step of one job: it makes some of its events due. It reports false when no job can make a step now.
@@ -177,7 +181,8 @@ func (f *Feeder) room(ctx context.Context, tx pgx.Tx, job int64) (objectType str
 }
 
 // takeEvents takes events off the job's list. changed is how many of them are not as they were seen.
-func takeEvents(ctx context.Context, tx pgx.Tx, job int64, objectType string, limit int64) (list []candidate, changed int64, err error) {
+func takeEvents(ctx context.Context, tx pgx.Tx, job int64, objectType string, limit int64) (list []candidate,
+	changed int64, err error) {
 	rows, err := tx.Query(ctx, takeReplayEvents, job, objectType, limit)
 	if err != nil {
 		return nil, 0, err
@@ -186,7 +191,8 @@ func takeEvents(ctx context.Context, tx pgx.Tx, job int64, objectType string, li
 	for rows.Next() {
 		var there bool
 		var c candidate
-		if err := rows.Scan(&there, &c.eventID, &c.objectType, &c.seen, &c.unresolved, &c.inDoubt, &c.edited, &c.askBy, &c.payload); err != nil {
+		if err := rows.Scan(&there, &c.eventID, &c.objectType, &c.seen, &c.unresolved, &c.inDoubt, &c.edited, &c.askBy,
+			&c.payload); err != nil {
 			return nil, 0, err
 		}
 		if there {

@@ -65,7 +65,8 @@ func (o *Replays) Start(ctx context.Context, r Replay) (job ReplayJob, err error
 	err = beginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		var id int64
 		if err := tx.QueryRow(ctx, `
-INSERT INTO replay_job (allow_duplicate, rate, events) VALUES ($1, nullif($2, 0.0::float8), 0) RETURNING id`, r.Plan.AllowDuplicate, r.Rate).Scan(&id); err != nil {
+INSERT INTO replay_job (allow_duplicate, rate, events) VALUES ($1, nullif($2, 0.0::float8), 0)
+  RETURNING id`, r.Plan.AllowDuplicate, r.Rate).Scan(&id); err != nil {
 			return err
 		}
 		args := pgx.NamedArgs{"job": id}
@@ -81,12 +82,14 @@ SELECT @job, o.object_type, o.event_id, o.updated_at FROM event o WHERE `+r.Plan
 		}
 		changed := max(r.Plan.TotalEvents-n, 0)
 		action, err := Record(ctx, tx, Action{
-			Operator: o.cfg.Name, Action: "replay", Reason: r.Reason, Filter: &r.Plan.Filter, Detail: r.detail(id), Events: n, Skipped: changed,
+			Operator: o.cfg.Name, Action: "replay", Reason: r.Reason, Filter: &r.Plan.Filter, Detail: r.detail(id),
+			Events: n, Skipped: changed,
 		})
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE replay_job SET action_id = $2, events = $3, skipped = $4 WHERE id = $1`, id, action, n+changed, changed); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE replay_job SET action_id = $2, events = $3, skipped = $4 WHERE id = $1`, id,
+			action, n+changed, changed); err != nil {
 			return err
 		}
 		job, err = o.read(ctx, tx, id, "")
@@ -212,7 +215,8 @@ func (o *Replays) Cancel(ctx context.Context, id int64, reason string) (job Repl
 }
 
 // steer waits for a step of the job that is under way, so that nothing is sent again once it has returned.
-func (o *Replays) steer(ctx context.Context, id int64, reason, action string, to ReplayState, from ...ReplayState) (job ReplayJob, changed bool, err error) {
+func (o *Replays) steer(ctx context.Context, id int64, reason, action string, to ReplayState,
+	from ...ReplayState) (job ReplayJob, changed bool, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		job, err = o.read(ctx, tx, id, "FOR UPDATE OF j")
 		if err != nil {
@@ -225,7 +229,8 @@ func (o *Replays) steer(ctx context.Context, id int64, reason, action string, to
 			return nil
 		}
 		if _, err := tx.Exec(ctx, `
-UPDATE replay_job SET state = $2, next_at = CASE WHEN failures > 0 THEN now() ELSE greatest(next_at, now()) END, ended_at = CASE WHEN $2 = 'cancelled' THEN now() END
+UPDATE replay_job SET state = $2, next_at = CASE WHEN failures > 0 THEN now()
+  ELSE greatest(next_at, now()) END, ended_at = CASE WHEN $2 = 'cancelled' THEN now() END
 WHERE id = $1`, id, string(to)); err != nil {
 			return err
 		}

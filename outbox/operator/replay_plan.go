@@ -9,12 +9,13 @@ import (
 // ReplayPlan is what a replay is about to do.
 type ReplayPlan struct {
 	Plan
-	// AllowDuplicate sends events, too, that may have a record already and can't be asked about. They are marked as possible
-	// duplicates.
+	// AllowDuplicate sends events, too, that may have a record already and can't be asked about. They are marked as
+	// possible duplicates.
 	AllowDuplicate bool `json:"allow_duplicate"`
 
-	Ask   int64 `json:"ask"`   // how many of the events are asked about before they are sent
-	Risk  int64 `json:"risk"`  // how many may have a record already, with nothing to ask by: held unless a duplicate is allowed
+	Ask int64 `json:"ask"` // how many of the events are asked about before they are sent
+	// how many may have a record already, with nothing to ask by: held unless a duplicate is allowed
+	Risk  int64 `json:"risk"`
 	Never int64 `json:"never"` // how many can't be sent at all: their messages' subjects named no object type
 	Sent  int64 `json:"sent"`  // how many are sent, or asked about
 	// Calls is how many calls it takes to send them, in full batches of an object type each.
@@ -42,7 +43,8 @@ func (o *Replays) Plan(ctx context.Context, f Filter, records Records, allowDupl
 	}
 	var objectType string
 	var n int64
-	if _, err := pgx.ForEachRow(rows, []any{&objectType, &n}, func() error { sent[objectType] = n; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&objectType, &n},
+		func() error { sent[objectType] = n; return nil }); err != nil {
 		return ReplayPlan{}, replayError(err)
 	}
 	p.Never = sent[""]

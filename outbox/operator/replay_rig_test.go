@@ -79,8 +79,10 @@ func (r *replayRig) want(sql string, want ...string) {
 func (r *replayRig) dead(objectType, prefix string, n int) {
 	r.t.Helper()
 	r.exec(`
-INSERT INTO event (event_id, object_type, status, payload, content_hash, reason, error, attempts, dead_at, fingerprint, stream, stream_seq)
-SELECT $2 || lpad(n::text, 5, '0'), $1, 'dead', 'named', 'h', 'exhausted', 'too often', 12, now(), 'f', 's', n FROM generate_series(1, $3::int) n`,
+INSERT INTO event (event_id, object_type, status, payload,
+  content_hash, reason, error, attempts, dead_at, fingerprint, stream, stream_seq)
+SELECT $2 || lpad(n::text, 5, '0'), $1, 'dead', 'named', 'h', 'exhausted', 'too often', 12, now(), 'f', 's', n
+  FROM generate_series(1, $3::int) n`,
 		objectType, prefix, n)
 }
 

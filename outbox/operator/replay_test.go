@@ -29,14 +29,17 @@ func TestReplayNow(t *testing.T) {
 	if diff := cmp.Diff(ReplayDone{Replayed: 1}, done); diff != "" {
 		t.Error(diff)
 	}
-	r.want(`SELECT event_id, status, attempts, next_attempt_at <= now(), reason IS NULL, fingerprint IS NULL, possible_duplicate FROM outbox ORDER BY 1`,
+	r.want(
+		`SELECT event_id, status, attempts, next_attempt_at <= now(), reason IS NULL, fingerprint IS NULL, possible_duplicate FROM outbox ORDER BY 1`,
 		"a00001 retry 12 true true true false", "a00002 dead 12 <nil> false false false")
-	rows, err := r.store.Schedule.Claim(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: 1e9}, outbox.Retry, 10, 1<<20)
+	rows, err := r.store.Schedule.Claim(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts",
+		Worker: "w", Lease: 1e9}, outbox.Retry, 10, 1<<20)
 	r.must(err)
 	if len(rows) != 1 || rows[0].Attempts != 0 || rows[0].Age.Hours() > 1 {
 		t.Errorf("%+v", rows)
 	}
-	r.want(`SELECT a.operator, a.action, a.reason, a.events, e.event_id FROM operator_action a JOIN operator_action_event e ON e.action_id = a.id`,
+	r.want(
+		`SELECT a.operator, a.action, a.reason, a.events, e.event_id FROM operator_action a JOIN operator_action_event e ON e.action_id = a.id`,
 		"anna replay mended 1 a00001")
 
 	// The same plan once more finds nothing.
@@ -69,7 +72,8 @@ func TestReplayRefuses(t *testing.T) {
 	if _, err := r.Replays.Start(t.Context(), p); !errors.Is(err, ErrNothing) {
 		t.Errorf("%v", err)
 	}
-	for _, steer := range []func(context.Context, int64, string) (ReplayJob, bool, error){r.Replays.Pause, r.Replays.Resume, r.Replays.Cancel} {
+	for _, steer := range []func(context.Context, int64, string) (ReplayJob, bool, error){r.Replays.Pause,
+		r.Replays.Resume, r.Replays.Cancel} {
 		if _, _, err := steer(t.Context(), 7, ""); !errors.Is(err, ErrNoReplay) {
 			t.Errorf("%v", err)
 		}
@@ -166,7 +170,8 @@ func TestReplayOfRowsThatWent(t *testing.T) {
 	job := r.startReplay(r.plan(Filter{All: true}))
 	r.finish()
 	id := r.rows(`DELETE FROM event WHERE event_id = (SELECT min(event_id) FROM event) RETURNING event_id`)[0]
-	_, err := r.store.Batches.Intend(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts", Worker: "w", Lease: time.Minute},
+	_, err := r.store.Batches.Intend(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts",
+		Worker: "w", Lease: time.Minute},
 		[]outbox.Event{{ID: id, ObjectType: "contracts", Payload: []byte("{}"), Stream: "S"}})
 	r.must(err)
 	got, err := r.Replays.Get(t.Context(), job.ID)
@@ -248,10 +253,12 @@ func TestReplaySkipsWhatChanged(t *testing.T) {
 	job := r.startReplay(p)
 	r.wantJob(job.ID, ReplayRunning, 0, 1, 0, 5)
 	edit("c00002")
-	r.exec(`UPDATE event SET status = 'discarded', dead_at = NULL, updated_at = clock_timestamp() WHERE event_id = 'c00003'`)
+	r.exec(
+		`UPDATE event SET status = 'discarded', dead_at = NULL, updated_at = clock_timestamp() WHERE event_id = 'c00003'`)
 	_, err := r.Replays.Now(t.Context(), r.plan(Filter{EventIDs: []string{"c00004"}}))
 	r.must(err)
-	r.exec(`UPDATE event SET status = 'created', record_id = 'r', next_attempt_at = NULL, payload = NULL WHERE event_id = 'c00004'`)
+	r.exec(
+		`UPDATE event SET status = 'created', record_id = 'r', next_attempt_at = NULL, payload = NULL WHERE event_id = 'c00004'`)
 	r.finish()
 	r.wantJob(job.ID, ReplayFinished, 2, 4, 0, 0)
 	r.want(`SELECT event_id, status FROM outbox ORDER BY 1`,
@@ -271,7 +278,8 @@ func TestReplayTakesNothingTwice(t *testing.T) {
 	r.step()
 	r.step()
 	r.wantJob(job.ID, ReplayRunning, 2, 0, 0, 2)
-	r.exec(`UPDATE event SET status = 'dead', reason = 'rejected', dead_at = clock_timestamp(), next_attempt_at = NULL, updated_at = clock_timestamp() WHERE status = 'retry'`)
+	r.exec(
+		`UPDATE event SET status = 'dead', reason = 'rejected', dead_at = clock_timestamp(), next_attempt_at = NULL, updated_at = clock_timestamp() WHERE status = 'retry'`)
 	r.finish()
 	r.wantJob(job.ID, ReplayFinished, 4, 0, 0, 0)
 	r.wantJob(other.ID, ReplayFinished, 0, 4, 0, 0)
@@ -342,8 +350,9 @@ func TestReplayRate(t *testing.T) {
 		}
 		r.wantJob(job.ID, ReplayRunning, c.step, 0, 0, job.Events-c.step)
 		// A step that is late, as on a busy machine, catches up a second at most.
-		r.want(`SELECT next_at = greatest(started_at, (SELECT max(updated_at) FROM event WHERE status = 'retry') - interval '1 second') + interval '`+
-			c.within+`' FROM replay_job WHERE state = 'running'`, "true")
+		r.want(
+			`SELECT next_at = greatest(started_at, (SELECT max(updated_at) FROM event WHERE status = 'retry') - interval '1 second') + interval '`+
+				c.within+`' FROM replay_job WHERE state = 'running'`, "true")
 		_, _, err := r.Replays.Cancel(t.Context(), job.ID, "")
 		r.must(err)
 	}
@@ -373,7 +382,8 @@ func TestReplayInDoubt(t *testing.T) {
 			r := newReplayRig(t)
 			add := func(id, objectType, reason, payload string, inDoubt bool, revision any) {
 				r.dead(objectType, id, 1)
-				r.exec(`UPDATE event SET event_id = $1, reason = $2, payload = $3, in_doubt = $4, revision = $5 WHERE event_id = $6`,
+				r.exec(
+					`UPDATE event SET event_id = $1, reason = $2, payload = $3, in_doubt = $4, revision = $5 WHERE event_id = $6`,
 					id, reason, payload, inDoubt, revision, id+"00001")
 			}
 			add("asked", "contracts", "unknown_outcome", "named", true, nil)
@@ -406,7 +416,8 @@ func TestReplayInDoubt(t *testing.T) {
 				t.Error(diff)
 			}
 			const all = `SELECT event_id, status, misses, possible_duplicate FROM outbox ORDER BY 1`
-			without := []string{"asked unknown 0 false", "edited dead <nil> false", "nameless dead <nil> false", "no property dead <nil> false",
+			without := []string{"asked unknown 0 false", "edited dead <nil> false", "nameless dead <nil> false",
+				"no property dead <nil> false",
 				"refused retry <nil> false", "resent dead <nil> false", "sure retry <nil> false"}
 			r.want(all, without...)
 			if diff := cmp.Diff(ReplayDone{Replayed: 4}, replay(true)); diff != "" {

@@ -30,16 +30,18 @@ func (s *session) plan(ctx context.Context, f Filter) (Plan, error) {
 		return Plan{}, err
 	}
 	plan := Plan{Filter: f}
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		if err := tx.QueryRow(ctx, `SELECT now(), pg_current_snapshot()::text`).Scan(&plan.Filter.AsOf, &plan.Filter.Seen); err != nil {
-			return fmt.Errorf("operator: plan: %w", err)
-		}
-		if plan.NotDead, err = missing(ctx, tx, f.EventIDs); err != nil {
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},
+		func(tx pgx.Tx) (err error) {
+			if err := tx.QueryRow(ctx, `SELECT now(), pg_current_snapshot()::text`).Scan(&plan.Filter.AsOf,
+				&plan.Filter.Seen); err != nil {
+				return fmt.Errorf("operator: plan: %w", err)
+			}
+			if plan.NotDead, err = missing(ctx, tx, f.EventIDs); err != nil {
+				return err
+			}
+			plan.Groups, err = groups(ctx, tx, plan.Filter, planGroups)
 			return err
-		}
-		plan.Groups, err = groups(ctx, tx, plan.Filter, planGroups)
-		return err
-	})
+		})
 	if err != nil {
 		return Plan{}, err
 	}
@@ -71,12 +73,15 @@ func missing(ctx context.Context, db querier, ids []string) (notDead int64, err 
 		return 0, nil
 	}
 	var unknown string
-	err = db.QueryRow(ctx, `SELECT id FROM unnest($1::text[]) AS id WHERE NOT EXISTS (SELECT FROM event WHERE event_id = id) LIMIT 1`, ids).Scan(&unknown)
+	err = db.QueryRow(ctx,
+		`SELECT id FROM unnest($1::text[]) AS id WHERE NOT EXISTS (SELECT FROM event WHERE event_id = id) LIMIT 1`,
+		ids).Scan(&unknown)
 	if err == nil {
 		return 0, &UnknownEventError{unknown}
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = db.QueryRow(ctx, `SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND dead_at IS NULL`, ids).Scan(&notDead)
+		err = db.QueryRow(ctx, `SELECT count(*) FROM event WHERE event_id = ANY($1::text[]) AND dead_at IS NULL`,
+			ids).Scan(&notDead)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("operator: plan: %w", err)
@@ -84,9 +89,10 @@ func missing(ctx context.Context, db querier, ids []string) (notDead int64, err 
 	return notDead, nil
 }
 
-// change does something to the events of a plan and records it, in one transaction. If there was nothing to do, nothing is
-// recorded.
-func (s *session) change(ctx context.Context, p Plan, a Action, do func(tx pgx.Tx, action int64) (Result, error)) (r Result, err error) {
+// change does something to the events of a plan and records it, in one transaction. If there was nothing to do, nothing
+// is recorded.
+func (s *session) change(ctx context.Context, p Plan, a Action, do func(tx pgx.Tx, action int64) (Result,
+	error)) (r Result, err error) {
 	a.Operator, a.Filter = s.cfg.Name, &p.Filter
 	tx, err := s.pool.Begin(ctx)
 	if err != nil {
@@ -104,7 +110,8 @@ func (s *session) change(ctx context.Context, p Plan, a Action, do func(tx pgx.T
 	if r.Done == 0 {
 		return r, nil
 	}
-	if _, err = tx.Exec(ctx, `UPDATE operator_action SET events = $2, skipped = $3 WHERE id = $1`, id, r.Done, r.Skipped); err == nil {
+	if _, err = tx.Exec(ctx, `UPDATE operator_action SET events = $2, skipped = $3 WHERE id = $1`, id, r.Done,
+		r.Skipped); err == nil {
 		err = tx.Commit(ctx)
 	}
 	if err != nil {

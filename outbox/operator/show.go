@@ -101,7 +101,8 @@ const mostActions = 1000
 
 func (o *Operator) revisions(ctx context.Context, eventID string) ([]Revision, error) {
 	rows, err := o.pool.Query(ctx, `
-SELECT r.revision, r.payload, coalesce(r.action_id, 0), a.at FROM outbox_revision r LEFT JOIN operator_action a ON a.id = r.action_id
+SELECT r.revision, r.payload, coalesce(r.action_id, 0), a.at FROM outbox_revision r
+  LEFT JOIN operator_action a ON a.id = r.action_id
 WHERE r.event_id = $1 ORDER BY r.revision`, eventID)
 	if err != nil {
 		return nil, fmt.Errorf("operator: show: %w", err)
@@ -136,7 +137,8 @@ func (o *Operator) attempts(ctx context.Context, s *Story) ([]Attempt, error) {
 		ids = append(ids, id)
 	}
 	rows, err := o.pool.Query(ctx, `
-SELECT id, coalesce(parent_id, '00000000-0000-0000-0000-000000000000'), kind, worker, state, started_at, closed_at, inputs,
+SELECT id, coalesce(parent_id, '00000000-0000-0000-0000-000000000000'),
+  kind, worker, state, started_at, closed_at, inputs,
   coalesce(http_status, 0), coalesce(correlation_id, ''), coalesce(detail, '')
 FROM attempt WHERE id = ANY($1::uuid[])`, ids)
 	if err != nil {
@@ -144,7 +146,8 @@ FROM attempt WHERE id = ANY($1::uuid[])`, ids)
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a Attempt, err error) {
 		var closed *time.Time
-		err = r.Scan(&a.ID, &a.Parent, &a.Kind, &a.Worker, &a.State, &a.StartedAt, &closed, &a.Inputs, &a.Status, &a.CorrelationID, &a.Detail)
+		err = r.Scan(&a.ID, &a.Parent, &a.Kind, &a.Worker, &a.State, &a.StartedAt, &closed, &a.Inputs, &a.Status,
+			&a.CorrelationID, &a.Detail)
 		if closed != nil {
 			a.ClosedAt = *closed
 		}

@@ -53,9 +53,10 @@ type Calls struct {
 
 // QuotaUse is the quota of the fleet at this moment, as the last worker that asked for it was told.
 type QuotaUse struct {
-	Calls        int       `json:"calls"`     // allowed in any Window
-	Window       string    `json:"window"`    // as Go writes durations: 10s
-	Effective    int       `json:"effective"` // of these, what the fleet makes: less what is reserved, what others use, and what caution takes
+	Calls  int    `json:"calls"`  // allowed in any Window
+	Window string `json:"window"` // as Go writes durations: 10s
+	// of these, what the fleet makes: less what is reserved, what others use, and what caution takes
+	Effective    int       `json:"effective"`
 	Used         int       `json:"used"`
 	Others       int       `json:"others"` // calls that other apps made in the window, as far as the CRM tells
 	Left         int       `json:"left"`
@@ -98,7 +99,8 @@ SELECT object_type, status, sum(n)::bigint FROM (
   SELECT object_type, coalesce(status, 'created') AS status, count(*) AS n FROM event
   WHERE status IS NULL OR status IN ('created', 'discarded') GROUP BY object_type, status
   UNION ALL -- compact rows that are still in a call
-  SELECT object_type, 'created', -sum(cardinality(event_ids)) FROM attempt WHERE closed_at IS NULL AND payloads IS NOT NULL GROUP BY object_type) c
+  SELECT object_type, 'created', -sum(cardinality(event_ids)) FROM attempt WHERE closed_at IS NULL
+    AND payloads IS NOT NULL GROUP BY object_type) c
 GROUP BY object_type, status HAVING sum(n) > 0`
 	// The live rows as the database counts them along, or as they were when it last looked; and the share of each
 	// object type in the sample that it keeps.
@@ -109,7 +111,8 @@ FROM (SELECT greatest(c.reltuples::float8, coalesce(pg_stat_get_live_tuples(c.oi
   (SELECT unnest(most_common_vals::text::text[]) AS object_type, unnest(most_common_freqs) AS share
    FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'event' AND attname = 'object_type') t`
 	statusAnyType = `
-SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class WHERE oid = 'event'::regclass`
+SELECT '', greatest(reltuples::float8, coalesce(pg_stat_get_live_tuples(oid), 0)::float8, 0)::bigint FROM pg_class
+  WHERE oid = 'event'::regclass`
 )
 
 // Status tells how things stand. It counts what is not done through indexes that hold little else; what is created is
@@ -296,7 +299,8 @@ func (o *Operator) quotaUse(ctx context.Context, at time.Time) (*QuotaUse, error
 		return nil, err
 	}
 	u := &QuotaUse{
-		Calls: q.Calls, Window: q.Window.String(), Effective: q.Effective, Used: q.Used, Others: q.Others, Left: max(q.Effective-q.Used, 0),
+		Calls: q.Calls, Window: q.Window.String(), Effective: q.Effective, Used: q.Used, Others: q.Others,
+		Left:      max(q.Effective-q.Used, 0),
 		UsedToday: q.UsedToday, DayLimit: q.DayLimit, DayMax: q.DayMax, DayLeft: q.DayLeft,
 	}
 	if q.BlockedFor > 0 {

@@ -14,9 +14,11 @@ import (
 )
 
 const statusRows = `
-INSERT INTO event (event_id, object_type, status, payload, content_hash, record_id, next_attempt_at, misses, dead_at, reason, attempt_id,
+INSERT INTO event (event_id, object_type, status, payload,
+  content_hash, record_id, next_attempt_at, misses, dead_at, reason, attempt_id,
   received_at, stream, stream_seq)
-SELECT $1 || n, $2, $3, 'p', 'h', 'r' || $1 || n, CASE WHEN $3 IN ('retry', 'unknown') THEN now() END, CASE WHEN $3 = 'unknown' THEN 0 END,
+SELECT $1 || n, $2, $3, 'p', 'h', 'r' || $1 || n, CASE WHEN $3 IN ('retry', 'unknown') THEN now() END, CASE
+  WHEN $3 = 'unknown' THEN 0 END,
   CASE WHEN $3 = 'dead' THEN now() - n * interval '1 minute' END, CASE WHEN $3 = 'dead' THEN 'rejected' END, gen_random_uuid(),
   now() - n * interval '1 hour', 's', n
 FROM generate_series(1, $4::int) n`
@@ -47,7 +49,8 @@ func TestStatus(t *testing.T) {
 	for _, r := range []struct {
 		objectType, status string
 		n                  int
-	}{{"contracts", "created", 5}, {"contracts", "retry", 3}, {"contracts", "unknown", 2}, {"deals", "dead", 4}, {"deals", "discarded", 1}} {
+	}{{"contracts", "created", 5}, {"contracts", "retry", 3}, {"contracts", "unknown", 2}, {"deals", "dead", 4},
+		{"deals", "discarded", 1}} {
 		exec(t, store, statusRows, r.objectType+r.status, r.objectType, r.status, r.n)
 	}
 	exec(t, store, `
@@ -57,37 +60,43 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 	if err := store.Fleet.Heartbeat(ctx, "alive", outbox.Capacity{Batch: 50, Rate: 2.5}, outbox.Told{}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, store, `INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 minute', 1, 0)`)
+	exec(t, store,
+		`INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 minute', 1, 0)`)
 	quota := outbox.Quota{Account: outbox.QuotaAccount, Calls: 5, Window: 10 * time.Second, Daily: 1000, Reserve: 0.2}
 	if _, err := store.Quota.Take(ctx, quota, outbox.Ask{Want: 1}); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, store, `UPDATE quota SET calls = ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 minute'], effective = 5, day_used = 321`)
+	exec(t, store,
+		`UPDATE quota SET calls = ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 minute'], effective = 5, day_used = 321`)
 
 	if s, err = o.Status(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"contracts created 5", "contracts retry 3 3h0m0s", "contracts sending 3 3m0s", "contracts unknown 3 2h0m0s",
+	if diff := cmp.Diff([]string{"contracts created 5", "contracts retry 3 3h0m0s", "contracts sending 3 3m0s",
+		"contracts unknown 3 2h0m0s",
 		"deals dead 4 4m0s", "deals discarded 1"}, counts(s)); diff != "" {
 		t.Error(diff)
 	}
 	if s.Calls.Create != 3 || s.Calls.Read != 1 || s.Calls.Oldest.IsZero() {
 		t.Errorf("calls: %+v", s.Calls)
 	}
-	if q := s.Quota; q.Calls != 5 || q.Window != "10s" || q.Used != 2 || q.Left != 3 || q.UsedToday != 321 || q.DayLimit != 800 {
+	if q := s.Quota; q.Calls != 5 || q.Window != "10s" || q.Used != 2 || q.Left != 3 || q.UsedToday != 321 ||
+		q.DayLimit != 800 {
 		t.Errorf("quota: %+v", s.Quota)
 	}
 	exec(t, store, `UPDATE quota SET effective = 3`)
 	if s, err = o.Status(ctx); err != nil || s.Quota.Left != 1 {
 		t.Errorf("beside others: %+v, %v", s.Quota, err)
 	}
-	if len(s.Workers) != 2 || !s.Workers[0].Alive || s.Workers[0].BatchSize != 50 || s.Workers[0].Rate != 2.5 || s.Workers[1].Alive {
+	if len(s.Workers) != 2 || !s.Workers[0].Alive || s.Workers[0].BatchSize != 50 || s.Workers[0].Rate != 2.5 ||
+		s.Workers[1].Alive {
 		t.Errorf("workers: %+v", s.Workers)
 	}
 	if err := store.Quota.Throttle(ctx, quota, outbox.Refusal{Wait: time.Minute, Why: "429"}); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = o.Status(ctx); err != nil || s.Quota.Left != 0 || s.Quota.BlockedUntil.IsZero() || s.Quota.BlockedWhy != "429" {
+	if s, err = o.Status(ctx); err != nil || s.Quota.Left != 0 || s.Quota.BlockedUntil.IsZero() ||
+		s.Quota.BlockedWhy != "429" {
 		t.Errorf("blocked: %+v, %v", s.Quota, err)
 	}
 	exec(t, store, `UPDATE quota SET day_ends = now()`)
@@ -106,7 +115,8 @@ func TestStatusOfALargeTable(t *testing.T) {
 	exec(t, store, statusRows, "c", "deals", "dead", 1_000)
 	near := func(n, want int64) bool { return n > want*9/10 && n < want*11/10 }
 
-	exec(t, store, `UPDATE pg_class SET reltuples = 401000 WHERE oid = 'event'::regclass`) // as after a VACUUM; no sample yet
+	// as after a VACUUM; no sample yet
+	exec(t, store, `UPDATE pg_class SET reltuples = 401000 WHERE oid = 'event'::regclass`)
 	s, err := o.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +126,9 @@ func TestStatusOfALargeTable(t *testing.T) {
 	}
 	// What is reported after an ANALYZE that saw it already counts twice.
 	for told := false; !told; {
-		if err := store.Pool().QueryRow(t.Context(), `SELECT pg_stat_get_live_tuples('event'::regclass) >= 401000 FROM pg_stat_force_next_flush()`).Scan(&told); err != nil {
+		if err := store.Pool().QueryRow(t.Context(),
+			`SELECT pg_stat_get_live_tuples('event'::regclass) >= 401000 FROM pg_stat_force_next_flush()`).Scan(
+			&told); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,7 +136,8 @@ func TestStatusOfALargeTable(t *testing.T) {
 	if s, err = o.Status(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Events) != 3 || !s.Events[0].Estimated || !near(s.Events[0].Events, 300_000) || !near(s.Events[1].Events, 100_000) ||
+	if len(s.Events) != 3 || !s.Events[0].Estimated || !near(s.Events[0].Events, 300_000) || !near(s.Events[1].Events,
+		100_000) ||
 		s.Events[2].Estimated || s.Events[2].Events != 1_000 {
 		t.Errorf("%v", counts(s))
 	}
@@ -145,20 +158,23 @@ func TestPauseAndResume(t *testing.T) {
 	store := openStore(t)
 	ann, bob := New(store, Config{Name: "ann"}), New(store, Config{Name: "bob"})
 	ctx := t.Context()
-	if _, err := store.Pauses.Begin(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer, Reason: "404", By: "w", TrialIn: time.Hour}); err != nil {
+	if _, err := store.Pauses.Begin(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer, Reason: "404",
+		By: "w", TrialIn: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		who                *Operator
 		objectType, reason string
 		already            bool
-	}{{ann, "deals", "a mess", true}, {ann, outbox.Account, "closing time", false}, {bob, outbox.Account, "still closed", true}} {
+	}{{ann, "deals", "a mess", true}, {ann, outbox.Account, "closing time", false}, {bob, outbox.Account,
+		"still closed", true}} {
 		if already, err := c.who.Pauses.Pause(ctx, c.objectType, c.reason); err != nil || already != c.already {
 			t.Errorf("pause %s: %v, %v", c.objectType, already, err)
 		}
 	}
 	// Nothing but a person ends a person's pause.
-	if fresh, err := store.Pauses.Begin(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer, Reason: "404 again", By: "w"}); err != nil || fresh {
+	if fresh, err := store.Pauses.Begin(ctx, outbox.Pause{ObjectType: "deals", Cause: outbox.ByAnswer,
+		Reason: "404 again", By: "w"}); err != nil || fresh {
 		t.Errorf("%v, %v", fresh, err)
 	}
 	if err := store.Pauses.TryNow(ctx); err != nil {
@@ -173,7 +189,8 @@ func TestPauseAndResume(t *testing.T) {
 		}
 	}
 	list, err := ann.Pauses.List(ctx)
-	if err != nil || len(list) != 2 || list[0].By != "bob" || list[0].Reason != "still closed" || list[1].Cause != "operator" ||
+	if err != nil || len(list) != 2 || list[0].By != "bob" || list[0].Reason != "still closed" ||
+		list[1].Cause != "operator" ||
 		list[1].Reason != "a mess" || !list[1].TrialAt.IsZero() || list[1].Since.IsZero() {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -187,16 +204,19 @@ func TestPauseAndResume(t *testing.T) {
 			t.Errorf("resume: %+v, %v", ended, err)
 		}
 	}
-	rows, err := store.Pool().Query(ctx, `SELECT operator || ' ' || action || ' ' || coalesce(reason, '-') || ' ' || (detail ->> 'object_type') FROM operator_action ORDER BY id`)
+	rows, err := store.Pool().Query(ctx,
+		`SELECT operator || ' ' || action || ' ' || coalesce(reason, '-') || ' ' || (detail ->> 'object_type') FROM operator_action ORDER BY id`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	audit, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if diff := cmp.Diff([]string{"ann pause a mess deals", "ann pause closing time *", "bob pause still closed *", "bob resume - deals"}, audit); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"ann pause a mess deals", "ann pause closing time *", "bob pause still closed *",
+		"bob resume - deals"}, audit); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
 	var detail json.RawMessage
-	if err := store.Pool().QueryRow(ctx, `SELECT detail FROM operator_action WHERE action = 'resume'`).Scan(&detail); err != nil || !strings.Contains(string(detail), "a mess") {
+	if err := store.Pool().QueryRow(ctx, `SELECT detail FROM operator_action WHERE action = 'resume'`).Scan(
+		&detail); err != nil || !strings.Contains(string(detail), "a mess") {
 		t.Errorf("%s, %v", detail, err)
 	}
 }
@@ -234,7 +254,8 @@ func TestResumeEndsABlock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, err := ann.Status(t.Context()); err != nil || s.Quota == nil || s.Quota.BlockedWhy != "Retry-After" || time.Until(s.Quota.BlockedUntil) < 50*time.Minute {
+		if s, err := ann.Status(t.Context()); err != nil || s.Quota == nil || s.Quota.BlockedWhy != "Retry-After" ||
+			time.Until(s.Quota.BlockedUntil) < 50*time.Minute {
 			t.Errorf("status: %+v", s.Quota)
 		}
 		if p := resume("deals"); p != nil || take() != 0 {

@@ -86,7 +86,10 @@ func TestVerdict(t *testing.T) {
 			[]string{"pg_blocking_pids"}},
 		{"NATS is away", func(s *Sight) { s.Stream, s.StreamWhy, s.StreamDo = nil, "no servers available", "start it" },
 			"in trouble: NATS can't be asked for the stream", true, true, []string{"no servers available", "start it"}},
-		{"what is delivered to nobody", func(s *Sight) { s.Stream.Stranded, s.Stream.StrandedDo = 20, "type 'nats consumer rm'" },
+		{"what is delivered to nobody", func(s *Sight) {
+			s.Stream.Stranded, s.Stream.StrandedDo = 20,
+				"type 'nats consumer rm'"
+		},
 			"in trouble: 20 events of the stream will be delivered to nobody", true, false, []string{"nats consumer rm"}},
 		{"a paused consumer", func(s *Sight) { s.Stream.Paused = []PausedConsumer{{"crmintake", noon.Add(time.Hour)}} },
 			"held: somebody has paused the consumer crmintake of stream CRM_EVENTS in NATS for 1h more", true, true,
@@ -108,7 +111,8 @@ func TestVerdict(t *testing.T) {
 			"held: deals is paused by a person, for 1h", false, false, []string{"crmintake resume deals"}},
 		{"the breaker", pause(Pause{ObjectType: "deals", Cause: "breaker", Reason: "400 of 500", Since: ago(time.Hour),
 			TrialAt: ago(time.Second)}),
-			"held: deals is paused by the breaker: too many events are rejected for one reason, for 1h, and a trial is due", true, false,
+			"held: deals is paused by the breaker: too many events are rejected for one reason, for 1h, and a trial " +
+				"is due", true, false,
 			[]string{"400 of 500", "dead groups --object-type deals"}},
 		{"types for one reason", pause(
 			Pause{ObjectType: "a", Cause: "answer", Reason: "403", Since: ago(time.Hour),

@@ -25,7 +25,8 @@ var halves = []struct {
 	created []string // those that are not in doubt any more
 }{
 	{"one half split off", atSecondSplit, left{batch, batch, batch, unseen}, nil, nil},
-	{"between two calls", afterFirstHalf, left{batch - 2, batch + 2, batch + 2, unseen}, nil, []string{"event-10", "event-11"}},
+	{"between two calls", afterFirstHalf, left{batch - 2, batch + 2, batch + 2, unseen}, nil, []string{"event-10",
+		"event-11"}},
 	{"a call under way", inFirstHalf, left{batch, batch, batch + 2, unseen}, []string{"event-10", "event-11"}, nil},
 }
 

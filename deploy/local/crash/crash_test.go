@@ -62,8 +62,8 @@ func afterPull(w *worker) {
 }
 
 func atIntent(w *worker) {
-	// An ack that is too early has left, too, by the time that the worker tells the stream, on the same connection, that it
-	// has the events in hand still.
+	// An ack that is too early has left, too, by the time that the worker tells the stream, on the same connection,
+	// that it has the events in hand still.
 	now := second(isIntent)
 	var held atomic.Bool
 	w.statement = func(sql string) bool {
@@ -130,7 +130,10 @@ type kind struct {
 
 var kinds = []kind{
 	{"id property", withID, nil, func(int) fate { return fate{Status: "created", Records: 1} }},
-	{"park", withoutID, nil, func(made int) fate { return fate{Status: "dead", Reason: "unknown_outcome", Records: made} }},
+	{"park", withoutID, nil, func(made int) fate {
+		return fate{Status: "dead", Reason: "unknown_outcome",
+			Records: made}
+	}},
 	{"resend", withoutID, []string{"--on-unknown", "resend"}, func(made int) fate {
 		return fate{Status: "created", PossibleDuplicate: true, Records: made + 1}
 	}},

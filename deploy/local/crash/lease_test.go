@@ -19,8 +19,8 @@ import (
 
 const leaseLost = "the lease of a call ran out"
 
-// A worker that is frozen in a call for longer than its lease finds, when it goes on, that others have ended its work, and
-// changes nothing.
+// A worker that is frozen in a call for longer than its lease finds, when it goes on, that others have ended its work,
+// and changes nothing.
 func TestFreeze(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {
@@ -96,8 +96,8 @@ func (r *rig) everything() []string {
 		ask[string](r, `SELECT e::text FROM outbox_error e ORDER BY e::text`))
 }
 
-// No call is started whose deadline is not inside its lease by the database's clock, however late the worker learns that
-// its intent was committed.
+// No call is started whose deadline is not inside its lease by the database's clock, however late the worker learns
+// that its intent was committed.
 func TestIntentAnsweredLate(t *testing.T) {
 	t.Parallel()
 	const one = `SELECT EXISTS (SELECT FROM attempt WHERE kind = 'create' AND `
@@ -165,8 +165,8 @@ func TestIntentAnsweredLate(t *testing.T) {
 	}
 }
 
-// insideLease checks of a call that has just begun that its deadline, which is not later than a call timeout from now, is
-// inside the lease of an open attempt that has all of the call's events.
+// insideLease checks of a call that has just begun that its deadline, which is not later than a call timeout from now,
+// is inside the lease of an open attempt that has all of the call's events.
 func (r *rig) insideLease(req *http.Request) {
 	var call struct {
 		Inputs []struct{ Properties map[string]string }

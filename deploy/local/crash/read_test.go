@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A worker that is killed while it asks what became of a call has concluded nothing: the next one asks as often as if it
-// had not asked.
+// A worker that is killed while it asks what became of a call has concluded nothing: the next one asks as often as if
+// it had not asked.
 func TestCrashInReconcile(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -44,7 +44,8 @@ func TestCrashInReconcile(t *testing.T) {
 			if diff := cmp.Diff(wantOpen, ask[string](r, `SELECT kind FROM attempt WHERE state = 'open'`)); diff != "" {
 				t.Errorf("calls left open (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(wantRows, ask[string](r, `SELECT status || ' ' || count(*) FROM outbox GROUP BY status ORDER BY status`)); diff != "" {
+			if diff := cmp.Diff(wantRows, ask[string](r,
+				`SELECT status || ' ' || count(*) FROM outbox GROUP BY status ORDER BY status`)); diff != "" {
 				t.Errorf("rows left behind (-want +got):\n%s", diff)
 			}
 			r.drain()
@@ -55,7 +56,8 @@ func TestCrashInReconcile(t *testing.T) {
 			if diff := cmp.Diff(want, r.fates()); diff != "" {
 				t.Errorf("in the end (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(test.reads, ask[string](r, `SELECT state FROM attempt WHERE kind = 'read' ORDER BY started_at`)); diff != "" {
+			if diff := cmp.Diff(test.reads, ask[string](r,
+				`SELECT state FROM attempt WHERE kind = 'read' ORDER BY started_at`)); diff != "" {
 				t.Errorf("reads (-want +got):\n%s", diff)
 			}
 			creates := 2

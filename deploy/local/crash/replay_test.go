@@ -11,8 +11,8 @@ import (
 	"crmintake/outbox/operator"
 )
 
-// The worker that does a replay job is killed in the middle of it: before a step is committed, or after that and before it
-// knows. Whatever it is, each event is sent again once, and each record made once.
+// The worker that does a replay job is killed in the middle of it: before a step is committed, or after that and before
+// it knows. Whatever it is, each event is sent again once, and each record made once.
 func TestKilledInAReplay(t *testing.T) {
 	t.Parallel()
 	const step = "UPDATE replay_job SET replayed"
@@ -71,7 +71,8 @@ func (r *rig) bury() {
 	for _, id := range ids() {
 		_, err := r.database.Exec(r.t.Context(), `
 INSERT INTO event (event_id, object_type, status, payload, content_hash, reason, dead_at, stream, stream_seq)
-VALUES ($1, $2, 'dead', convert_to('{"properties":{"name":"' || $1 || '"}}', 'UTF8'), '', 'exhausted', now(), '', 0)`, id, r.objectType)
+VALUES ($1, $2, 'dead', convert_to('{"properties":{"name":"' || $1 || '"}}',
+  'UTF8'), '', 'exhausted', now(), '', 0)`, id, r.objectType)
 		r.must(err)
 	}
 }

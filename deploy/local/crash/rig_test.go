@@ -34,8 +34,8 @@ var built = sync.OnceValues(func() (*program, error) {
 	return &program{path, remove}, err
 })
 
-// program is gone with this process. It may not be forgotten before: the directory's guardian waits for a pipe that would
-// be closed then.
+// program is gone with this process. It may not be forgotten before: the directory's guardian waits for a pipe that
+// would be closed then.
 type program struct {
 	path   string
 	remove func() error
@@ -49,8 +49,9 @@ const (
 	token             = "token-of-the-test"
 	batch             = 10              // events a call; each test has two batches
 	lease             = 5 * time.Second // of the workers
-	callTimeout       = 3 * time.Second // a call that a slow machine takes so long for is in doubt, which the tables know nothing of
-	patience          = time.Minute     // with what must happen; a test that waits so long has failed
+	// a call that a slow machine takes so long for is in doubt, which the tables know nothing of
+	callTimeout = 3 * time.Second
+	patience    = time.Minute // with what must happen; a test that waits so long has failed
 )
 
 // rig is a stream with two batches of events, an outbox, and an account, for some workers one after the other.
@@ -77,10 +78,11 @@ func newRig(t *testing.T, objectType string, wrong ...string) *rig {
 	r.database, err = pgxpool.New(t.Context(), r.url.String())
 	r.must(err)
 	t.Cleanup(r.database.Close)
-	r.crm, err = hubspottest.New(hubspottest.Config{Token: token, KeepProperties: true, ObjectTypes: map[string]hubspottest.ObjectType{
-		withID:    {Properties: []string{"name"}, Unique: []string{idProperty}},
-		withoutID: {Properties: []string{"name"}},
-	}})
+	r.crm, err = hubspottest.New(hubspottest.Config{Token: token, KeepProperties: true,
+		ObjectTypes: map[string]hubspottest.ObjectType{
+			withID:    {Properties: []string{"name"}, Unique: []string{idProperty}},
+			withoutID: {Properties: []string{"name"}},
+		}})
 	r.must(err)
 	r.nats, err = local.StartNATS(local.NATSConfig{})
 	r.must(err)

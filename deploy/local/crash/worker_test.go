@@ -45,7 +45,8 @@ func (w *worker) start(args ...string) {
 	postgres, err := proxy.StartPostgres(r.url.Host, proxy.PostgresHooks{Statement: w.statement, Answer: w.answer})
 	r.must(err)
 	r.t.Cleanup(postgres.Close)
-	stream, err := proxy.StartNATS(strings.TrimPrefix(r.nats.URL(), "nats://"), proxy.NATSHooks{Sent: w.sent, Received: w.received})
+	stream, err := proxy.StartNATS(strings.TrimPrefix(r.nats.URL(), "nats://"), proxy.NATSHooks{Sent: w.sent,
+		Received: w.received})
 	r.must(err)
 	r.t.Cleanup(stream.Close)
 	crm := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
@@ -73,9 +74,12 @@ func (w *worker) start(args ...string) {
 		"CRMINTAKE_ADMIN_ADDR=127.0.0.1:0")
 	// One call at a time, of full batches: so the second batch is begun when the first is done.
 	args = append([]string{"run", "--id-property", withID + "=" + idProperty, "--quota", "off", "--in-flight", "1",
-		"--batch-size", strconv.Itoa(batch), "--batch-wait", "2s", "--lease", lease.String(), "--call-timeout", callTimeout.String(),
-		"--settle", "300ms", "--trial-interval", "1s", "--retry-initial", "50ms", "--retry-max", "1s", "--log-level", "debug"}, args...)
-	w.process, err = local.StartProcess(r.t.Context(), local.ProcessConfig{Path: program.path, Args: args, Env: env, Stderr: &w.log})
+		"--batch-size", strconv.Itoa(batch), "--batch-wait", "2s", "--lease", lease.String(), "--call-timeout",
+		callTimeout.String(),
+		"--settle", "300ms", "--trial-interval", "1s", "--retry-initial", "50ms", "--retry-max", "1s", "--log-level",
+		"debug"}, args...)
+	w.process, err = local.StartProcess(r.t.Context(), local.ProcessConfig{Path: program.path, Args: args, Env: env,
+		Stderr: &w.log})
 	r.must(err)
 	close(w.started)
 	r.t.Cleanup(func() {

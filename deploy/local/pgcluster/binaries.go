@@ -22,7 +22,8 @@ const versionVariable = "CRMINTAKE_TEST_POSTGRES"
 // errNotInstalled is what Start returns when there is no server to start, and why it can't be downloaded. One line,
 // because people read it in a test's output.
 var errNotInstalled = errors.New("PostgreSQL's server binaries (initdb, postgres) are not installed: " +
-	"on Debian or Ubuntu type 'apt-get install -y postgresql', on macOS 'brew install postgresql'; they can't be downloaded")
+	"on Debian or Ubuntu type 'apt-get install -y postgresql', on macOS 'brew install postgresql'; they can't be " +
+	"downloaded")
 
 // installed are the places where packages put the binaries without linking them into PATH.
 var installed = []string{

@@ -83,7 +83,8 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 // start starts a cluster whose data create makes. The cluster's life is held while it does.
-func start(ctx context.Context, cfg Config, password string, create func(*Cluster, *syscall.Credential) error) (*Cluster, error) {
+func start(ctx context.Context, cfg Config, password string, create func(*Cluster,
+	*syscall.Credential) error) (*Cluster, error) {
 	bin, err := cfg.Bin, error(nil)
 	if bin == "" {
 		bin, err = getBinaries(ctx, nil)
@@ -99,7 +100,8 @@ func start(ctx context.Context, cfg Config, password string, create func(*Cluste
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, password: password, template: templateOf(bin, initdbOptions(cfg)), log: &tail.Tail{To: cfg.Log}, ownClock: cfg.Faketime != ""}
+	c := &Cluster{dir: dir, password: password, template: templateOf(bin, initdbOptions(cfg)),
+		log: &tail.Tail{To: cfg.Log}, ownClock: cfg.Faketime != ""}
 	env := environment()
 	if c.ownClock {
 		env = append(env, c.clockEnv(cfg.Faketime)...)

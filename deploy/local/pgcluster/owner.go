@@ -31,7 +31,8 @@ func owner() (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody to run it as")
+	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody " +
+		"to run it as")
 }
 
 // makeDir makes the cluster's directory, which belongs to as, in a place that as can reach.

@@ -129,7 +129,8 @@ func TestSettings(t *testing.T) {
 		{"fast", Config{}, "off off off 100"},
 		{"durable", Config{Durable: true}, "on on on 100"},
 		{"in memory", Config{InMemory: true}, "off off off 100"},
-		{"own", Config{Settings: map[string]string{"synchronous_commit": "on", "max_connections": "7", "port": "1"}}, "off on off 7"},
+		{"own", Config{Settings: map[string]string{"synchronous_commit": "on", "max_connections": "7", "port": "1"}},
+			"off on off 7"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -337,9 +338,11 @@ func TestNotInstalled(t *testing.T) {
 }
 
 func TestNewestFirst(t *testing.T) {
-	dirs := []string{"/usr/lib/postgresql/9.6/bin", "/opt/postgresql/bin", "/usr/lib/postgresql/15/bin", "/opt/postgresql@17/bin"}
+	dirs := []string{"/usr/lib/postgresql/9.6/bin", "/opt/postgresql/bin", "/usr/lib/postgresql/15/bin",
+		"/opt/postgresql@17/bin"}
 	newestFirst(dirs)
-	want := []string{"/opt/postgresql@17/bin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/9.6/bin", "/opt/postgresql/bin"}
+	want := []string{"/opt/postgresql@17/bin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/9.6/bin",
+		"/opt/postgresql/bin"}
 	if !slices.Equal(dirs, want) {
 		t.Errorf("order %v, want %v", dirs, want)
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// What a primary confirmed is there after it has gone and its standby was promoted; and what it has not confirmed it waits for.
+// What a primary confirmed is there after it has gone and its standby was promoted; and what it has not confirmed it
+// waits for.
 func TestStandbyPromoted(t *testing.T) {
 	sync := Config{Settings: map[string]string{"synchronous_commit": "on"}}
 	primary := begin(t, sync)
@@ -27,7 +28,8 @@ func TestStandbyPromoted(t *testing.T) {
 	if err := primary.Synchronous(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.Now().Add(time.Minute); query[int](t, primary, `SELECT count(*)::int FROM pg_stat_replication WHERE sync_state = 'sync'`) != 1; {
+	for limit := time.Now().Add(time.Minute); query[int](t, primary,
+		`SELECT count(*)::int FROM pg_stat_replication WHERE sync_state = 'sync'`) != 1; {
 		if time.Now().After(limit) {
 			t.Fatal("the primary does not wait for its standby")
 		}

@@ -72,7 +72,8 @@ func (a *Authority) MutualTLS(hosts ...string) (*tls.Config, error) {
 	}
 	clients := x509.NewCertPool()
 	clients.AddCert(a.cert)
-	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert}, nil
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: clients,
+		ClientAuth: tls.RequireAndVerifyClientCert}, nil
 }
 
 // Issue makes a certificate for a name, of a server at these hosts or a client, and its key: name.pem and name.key.

@@ -63,8 +63,8 @@ func carryNATS(l *link, from, to *net.TCPConn, hook func(Message) bool) error {
 	}
 }
 
-// parseNATS reads a protocol line. It reports false when no payload follows. The last number is the size of what follows,
-// and with headers the one before it is their part.
+// parseNATS reads a protocol line. It reports false when no payload follows. The last number is the size of what
+// follows, and with headers the one before it is their part.
 func parseNATS(line []byte) (m Message, header, total int, ok bool) {
 	fields := strings.Fields(string(bytes.TrimSpace(line)))
 	if len(fields) < 3 {

@@ -15,8 +15,8 @@ type PostgresHooks struct {
 	// Statement is called with the text of each statement that is to be executed, before the server hears of that. If it
 	// returns false, the transaction that the statement belongs to is not committed, as the server gets no word to do so.
 	Statement func(sql string) bool
-	// Answer is called when the server has ended a transaction, committed or not, with the texts of all its statements, before
-	// the program is told that it is over. If it returns false, the program never is.
+	// Answer is called when the server has ended a transaction, committed or not, with the texts of all its statements,
+	// before the program is told that it is over. If it returns false, the program never is.
 	Answer func(statements []string) bool
 }
 
@@ -34,8 +34,8 @@ func StartPostgres(target string, hooks PostgresHooks) (*Proxy, error) {
 	})
 }
 
-// postgres is one connection, with what it takes to know which statement is executed: a program sends the text once, with a
-// name, and names it later.
+// postgres is one connection, with what it takes to know which statement is executed: a program sends the text once,
+// with a name, and names it later.
 type postgres struct {
 	link  *link
 	hooks PostgresHooks

@@ -32,7 +32,8 @@ func (s *seen) all() []string {
 	return slices.Clone(s.list)
 }
 
-// connect returns a connection through a proxy with these hooks, and one that goes past it, to a database with a table t.
+// connect returns a connection through a proxy with these hooks, and one that goes past it, to a database with a table
+// t.
 func connect(t *testing.T, hooks PostgresHooks) (through, past *pgx.Conn) {
 	t.Helper()
 	u, err := url.Parse(outboxtest.New(t))

@@ -22,7 +22,8 @@ import (
 const testVariable = EnvPrefix + "_TEST_DATABASE_URL"
 
 // serviceVariable are those that Kubernetes makes of services whose names begin as ours do.
-var serviceVariable = regexp.MustCompile(`_(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+var serviceVariable = regexp.MustCompile(
+	`_(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // environment has the values of variables by their names. A variable that is set to nothing counts as one that is not
 // set: so compose files and units write it.

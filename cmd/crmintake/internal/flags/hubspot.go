@@ -17,7 +17,8 @@ type OAuth struct {
 
 func (f OAuth) Given() bool { return f != OAuth{} }
 
-// token returns the credential of all calls, and what is to be closed after the last one. An app's tokens are in the vault.
+// token returns the credential of all calls, and what is to be closed after the last one. An app's tokens are in the
+// vault.
 func (f HubSpot) Token(vault hubspot.Vault, userAgent string) (hubspot.TokenSource, func(), error) {
 	static, err := secretOf("hubspot-token", f.HubspotToken, f.HubspotTokenFile)
 	switch {
@@ -28,7 +29,8 @@ func (f HubSpot) Token(vault hubspot.Vault, userAgent string) (hubspot.TokenSour
 	case static != nil:
 		return static, func() {}, nil
 	case !f.Given():
-		return nil, nil, Usagef("there is no credential: give --hubspot-token-file, or CRMINTAKE_HUBSPOT_TOKEN in the environment; " +
+		return nil, nil, Usagef("there is no credential: give --hubspot-token-file, or CRMINTAKE_HUBSPOT_TOKEN in " +
+			"the environment; " +
 			"or an OAuth app's --hubspot-client-id, --hubspot-client-secret-file and --hubspot-refresh-token-file")
 	}
 	secret, err := secretOf("hubspot-client-secret", f.HubspotClientSecret, f.HubspotClientSecretFile)
@@ -40,11 +42,13 @@ func (f HubSpot) Token(vault hubspot.Vault, userAgent string) (hubspot.TokenSour
 		return nil, nil, err
 	}
 	if f.HubspotClientID == "" || secret == nil || refresh == nil {
-		return nil, nil, Usagef("an OAuth app needs all three: --hubspot-client-id, --hubspot-client-secret-file and --hubspot-refresh-token-file")
+		return nil, nil, Usagef("an OAuth app needs all three: --hubspot-client-id, --hubspot-client-secret-file and " +
+			"--hubspot-refresh-token-file")
 	}
 	app, err := hubspot.NewOAuth(hubspot.OAuthConfig{
-		BaseURL: f.HubspotURL, Version: f.HubspotVersion, ClientID: f.HubspotClientID, ClientSecret: secret, RefreshToken: refresh,
-		Vault: vault, UserAgent: userAgent,
+		BaseURL: f.HubspotURL, Version: f.HubspotVersion, ClientID: f.HubspotClientID, ClientSecret: secret,
+		RefreshToken: refresh,
+		Vault:        vault, UserAgent: userAgent,
 	})
 	if err != nil {
 		return nil, nil, Usage(err)

@@ -32,7 +32,8 @@ func (m *Moment) parse(s string, zone *time.Location) error {
 		*m = Moment(outbox.NextDay(time.Date(day.Year(), day.Month(), day.Day()-1, 12, 0, 0, 0, zone)))
 		return nil
 	}
-	return fmt.Errorf("%q is no time: want one such as 2026-03-01T10:00:00Z, a day such as 2026-03-01, or how long ago, such as 2h", s)
+	return fmt.Errorf("%q is no time: want one such as 2026-03-01T10:00:00Z, a day such as 2026-03-01, or how long "+
+		"ago, such as 2h", s)
 }
 
 // past refuses a time that is still to come: nothing has happened since then, and everything before it.

@@ -43,7 +43,8 @@ func (f NATS) Auth() (jetstream.Auth, error) {
 	}
 	ways := 0
 	for _, given := range []bool{
-		strings.Contains(f.NATSURL, "@"), f.NATSUser != "" || password.given(), token.given(), f.NATSNKeyFile != "", f.NATSCredsFile != "",
+		strings.Contains(f.NATSURL, "@"), f.NATSUser != "" || password.given(), token.given(), f.NATSNKeyFile != "",
+		f.NATSCredsFile != "",
 	} {
 		if given {
 			ways++
@@ -51,13 +52,15 @@ func (f NATS) Auth() (jetstream.Auth, error) {
 	}
 	switch {
 	case ways > 1:
-		return jetstream.Auth{}, Usagef("there are several NATS credentials (in --nats-url, --nats-user, --nats-token, --nats-nkey-file, --nats-creds-file); give one")
+		return jetstream.Auth{}, Usagef("there are several NATS credentials (in --nats-url, --nats-user, " +
+			"--nats-token, --nats-nkey-file, --nats-creds-file); give one")
 	case (f.NATSUser != "") != password.given():
 		return jetstream.Auth{}, Usagef("--nats-user and --nats-password-file (or --nats-password) go together")
 	case (f.NATSCertFile != "") != (f.NATSKeyFile != ""):
 		return jetstream.Auth{}, Usagef("--nats-cert-file and --nats-key-file go together")
 	}
-	a := jetstream.Auth{NKeyFile: f.NATSNKeyFile, CredsFile: f.NATSCredsFile, CAFile: f.NATSCAFile, CertFile: f.NATSCertFile, KeyFile: f.NATSKeyFile}
+	a := jetstream.Auth{NKeyFile: f.NATSNKeyFile, CredsFile: f.NATSCredsFile, CAFile: f.NATSCAFile,
+		CertFile: f.NATSCertFile, KeyFile: f.NATSKeyFile}
 	if password.given() {
 		a.User, a.Password = f.NATSUser, password.latest()
 	}

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// secretFlag is a flag's value or, of its twin, a file, which is read anew each time that the secret is wanted: it may have been
-// replaced meanwhile.
+// secretFlag is a flag's value or, of its twin, a file, which is read anew each time that the secret is wanted: it may
+// have been replaced meanwhile.
 type Secret struct{ flag, value, file string }
 
 // mostSecret is far above any password or token.
@@ -63,7 +63,8 @@ func (s Secret) read() (string, error) {
 	return text, nil
 }
 
-// latest is for who can't fail: where the file can't be read, perhaps because it is being replaced, the secret is what it was.
+// latest is for who can't fail: where the file can't be read, perhaps because it is being replaced, the secret is what
+// it was.
 func (s Secret) latest() func() string {
 	var mu sync.Mutex
 	var last string

@@ -46,19 +46,22 @@ func TestTable(t *testing.T) {
 		}
 	}
 	coloured := print(build(), Screen{Colour: true})
-	if !strings.Contains(coloured, "\x1b[31m日本語") || !strings.Contains(coloured, "\x1b[1mEVENT\x1b[0m") || strings.Contains(coloured, "\x1b[2J") {
+	if !strings.Contains(coloured, "\x1b[31m日本語") || !strings.Contains(coloured, "\x1b[1mEVENT\x1b[0m") ||
+		strings.Contains(coloured, "\x1b[2J") {
 		t.Errorf("%q", coloured)
 	}
 }
 
 func TestForPeople(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -100: "-100", 1234567: "1,234,567"} {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1000: "-1,000", -100: "-100",
+		1234567: "1,234,567"} {
 		if got := Grouped(n); got != want {
 			t.Errorf("%d: %s", n, got)
 		}
 	}
-	for d, want := range map[time.Duration]string{-time.Second: "0s", 59 * time.Second: "59s", time.Hour - 1: "59m", 47 * time.Hour: "47h", 48 * time.Hour: "2d"} {
+	for d, want := range map[time.Duration]string{-time.Second: "0s", 59 * time.Second: "59s", time.Hour - 1: "59m",
+		47 * time.Hour: "47h", 48 * time.Hour: "2d"} {
 		if got := Short(d); got != want {
 			t.Errorf("%v: %s", d, got)
 		}

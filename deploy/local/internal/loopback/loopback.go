@@ -12,8 +12,8 @@ import (
 // Host is the only address that local servers listen on.
 const Host = "127.0.0.1"
 
-// The range lies below the ports that Linux (32768 and up) and macOS (49152 and up) give to outgoing connections. A port
-// that the kernel chose could be the local end of some client's connection by the time its server restarts.
+// The range lies below the ports that Linux (32768 and up) and macOS (49152 and up) give to outgoing connections. A
+// port that the kernel chose could be the local end of some client's connection by the time its server restarts.
 const (
 	first = 15000
 	last  = 31999

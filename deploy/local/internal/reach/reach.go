@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// Everybody tells whether every user can enter a directory, as far as there is one: what is made below it is for its maker
-// to open.
+// Everybody tells whether every user can enter a directory, as far as there is one: what is made below it is for its
+// maker to open.
 func Everybody(dir string) bool {
 	for ; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)

@@ -32,8 +32,10 @@ const unpacking = "unpacking-"
 // each is how often progress is told.
 const each = 3 * time.Second
 
+// a line for each: version, platform, checksum as npm has it; the first of a platform is the default
+//
 //go:embed releases.txt
-var releases string // a line for each: version, platform, checksum as npm has it; the first of a platform is the default
+var releases string
 
 // Config says where to get it from, and where to keep it. The zero value is right.
 type Config struct {

@@ -129,7 +129,8 @@ func TestModes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]os.FileMode{"..": 0o755, ".": 0o755, "postgres": 0o755, "../lib/libpq.so.5.18": 0o644} {
+	for path, want := range map[string]os.FileMode{"..": 0o755, ".": 0o755, "postgres": 0o755,
+		"../lib/libpq.so.5.18": 0o644} {
 		if info, err := os.Stat(filepath.Join(bin, path)); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s has %v (%v), want %v", path, info.Mode(), err, want)
 		}
@@ -141,7 +142,8 @@ func TestRefused(t *testing.T) {
 	good, address, _ := offer(t, "18.4.0", pack(t, server))
 	out, outside, _ := offer(t, "18.4.0", pack(t, append(server[:2:2], file{"package/native/../../out", "x", 0o644})))
 	far, linked, _ := offer(t, "18.4.0", pack(t, append(server[:3:3],
-		file{"package/native/pg-symlinks.json", `[{"source":"native/lib/libpq.so.5.18","target":"native/bin/other"}]`, 0o644})))
+		file{"package/native/pg-symlinks.json", `[{"source":"native/lib/libpq.so.5.18","target":"native/bin/other"}]`,
+			0o644})))
 	changed := good
 	changed.sum = out.sum
 	dir := t.TempDir()
@@ -155,7 +157,8 @@ func TestRefused(t *testing.T) {
 		"no such":        {release{"18.9.0", good.platform, good.sum}, address, "404"},
 		"nobody answers": {good, "http://127.0.0.1:1", "refused"},
 	} {
-		if _, err := (Config{Registry: try.address, Dir: dir}).have(t.Context(), try.release); err == nil || !strings.Contains(err.Error(), try.want) {
+		if _, err := (Config{Registry: try.address, Dir: dir}).have(t.Context(), try.release); err == nil ||
+			!strings.Contains(err.Error(), try.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

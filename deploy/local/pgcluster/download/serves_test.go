@@ -27,7 +27,10 @@ func TestServes(t *testing.T) {
 	}
 	archive := packInstalled(t, installed)
 	const version = "18.4.0"
-	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(archive) }))
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_,
+			_ = w.Write(archive)
+	}))
 	defer registry.Close()
 	sum := sha512.Sum512(archive)
 	bin, err := download.Config{Registry: registry.URL, Dir: forAll(t)}.
