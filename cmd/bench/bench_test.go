@@ -101,7 +101,8 @@ func TestCompare(t *testing.T) {
 func TestPeerEnds(t *testing.T) {
 	t.Parallel()
 	// Looks are made by one session: 100 done at the first, 200 at the second.
-	const doneAtSecondLook = `SELECT 100 * length(set_config('peer.looks', concat(current_setting('peer.looks', true), 'x'), false))`
+	const doneAtSecondLook = `SELECT 100 * length(set_config('peer.looks',
+  concat(current_setting('peer.looks', true), 'x'), false))`
 	bench(t, "--events", "200", "--runs", "1", "--peer", "true", "--peer-done", doneAtSecondLook)
 
 	var out, errs bytes.Buffer

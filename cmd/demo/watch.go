@@ -48,7 +48,8 @@ func (c *chaos) dead(ctx context.Context) (n int, err error) {
 func (c *chaos) unsettled(ctx context.Context) (string, error) {
 	var list []string
 	err := c.query(ctx,
-		`SELECT status, count(*), coalesce(max(error), '') FROM outbox WHERE status IN ('sending', 'retry', 'unknown') GROUP BY 1 ORDER BY 1`,
+		`SELECT status, count(*), coalesce(max(error), '') FROM outbox WHERE status IN ('sending', 'retry', 'unknown')
+  GROUP BY 1 ORDER BY 1`,
 		func(rows pgx.Rows) error {
 			var status, last string
 			var n int

@@ -34,7 +34,8 @@ func TestDiscard(t *testing.T) {
 		t.Errorf("again: %+v", again)
 	}
 	r.want(
-		`SELECT event_id, status, reason, dead_at IS NULL, fingerprint IS NOT NULL, convert_from(payload, 'UTF8') FROM outbox WHERE status = 'discarded' ORDER BY 1`,
+		`SELECT event_id, status, reason, dead_at IS NULL, fingerprint IS NOT NULL, convert_from(payload, 'UTF8')
+  FROM outbox WHERE status = 'discarded' ORDER BY 1`,
 		"a discarded rejected t t "+payload("a"), "c discarded rejected t t "+payload("c"))
 	if got := r.ids(Filter{}); got != "later y x b" {
 		t.Errorf("dead: %s", got)

@@ -40,7 +40,8 @@ func (o *DeadLetters) Edit(ctx context.Context, eventID string, revision int, pa
 	var before []byte
 	var current int
 	err = tx.QueryRow(ctx,
-		`SELECT object_type, coalesce(status, ''), payload, coalesce(revision, 0) FROM event WHERE event_id = $1 FOR UPDATE`, eventID).
+		`SELECT object_type, coalesce(status, ''), payload, coalesce(revision, 0) FROM event
+  WHERE event_id = $1 FOR UPDATE`, eventID).
 		Scan(&objectType, &status, &before, &current)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -23,7 +23,8 @@ func TestLook(t *testing.T) {
 SELECT gen_random_uuid(), 'create', 'deals', w, now() + interval '1 minute', '{a,b}', 2
   FROM unnest('{here,gone,gone}'::text[]) w`)
 	exec(t, store,
-		`INSERT INTO replay_job (state, allow_duplicate, events, replayed, ended_at) VALUES ('running', false, 10, 2, null), ('done', false, 0, 0, now())`)
+		`INSERT INTO replay_job (state, allow_duplicate, events, replayed, ended_at)
+  VALUES ('running', false, 10, 2, null), ('done', false, 0, 0, now())`)
 	told := outbox.Told{At: time.Now(), Settings: map[string]string{"quota": "off"}}
 	if err := store.Fleet.Heartbeat(t.Context(), "here", outbox.Capacity{Batch: 1}, told); err != nil {
 		t.Fatal(err)

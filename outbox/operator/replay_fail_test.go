@@ -52,12 +52,14 @@ CREATE TRIGGER fail BEFORE UPDATE ON event FOR EACH ROW WHEN (OLD.object_type = 
 		t.Errorf("%+v", job)
 	}
 	r.want(
-		`SELECT next_at - now() BETWEEN interval '1 second' AND interval '2 seconds' FROM replay_job WHERE state = 'running'`, "true")
+		`SELECT next_at - now() BETWEEN interval '1 second' AND interval '2 seconds' FROM replay_job
+  WHERE state = 'running'`, "true")
 	r.exec(`UPDATE replay_job SET failures = 1000 WHERE state = 'running'`)
 	r.exec(again)
 	feed()
 	r.want(
-		`SELECT next_at - now() BETWEEN interval '4 minutes' AND interval '5 minutes' FROM replay_job WHERE state = 'running'`, "true")
+		`SELECT next_at - now() BETWEEN interval '4 minutes' AND interval '5 minutes' FROM replay_job
+  WHERE state = 'running'`, "true")
 
 	// A person who has mended something need not wait for that.
 	r.exec(`DROP TRIGGER fail ON event`)

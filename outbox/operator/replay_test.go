@@ -30,7 +30,8 @@ func TestReplayNow(t *testing.T) {
 		t.Error(diff)
 	}
 	r.want(
-		`SELECT event_id, status, attempts, next_attempt_at <= now(), reason IS NULL, fingerprint IS NULL, possible_duplicate FROM outbox ORDER BY 1`,
+		`SELECT event_id, status, attempts, next_attempt_at <= now(),
+  reason IS NULL, fingerprint IS NULL, possible_duplicate FROM outbox ORDER BY 1`,
 		"a00001 retry 12 true true true false", "a00002 dead 12 <nil> false false false")
 	rows, err := r.store.Schedule.Claim(t.Context(), outbox.Attempt{ID: outbox.NewAttemptID(), ObjectType: "contracts",
 		Worker: "w", Lease: 1e9}, outbox.Retry, 10, 1<<20)
@@ -39,7 +40,8 @@ func TestReplayNow(t *testing.T) {
 		t.Errorf("%+v", rows)
 	}
 	r.want(
-		`SELECT a.operator, a.action, a.reason, a.events, e.event_id FROM operator_action a JOIN operator_action_event e ON e.action_id = a.id`,
+		`SELECT a.operator, a.action, a.reason, a.events, e.event_id FROM operator_action a
+  JOIN operator_action_event e ON e.action_id = a.id`,
 		"anna replay mended 1 a00001")
 
 	// The same plan once more finds nothing.
@@ -258,7 +260,8 @@ func TestReplaySkipsWhatChanged(t *testing.T) {
 	_, err := r.Replays.Now(t.Context(), r.plan(Filter{EventIDs: []string{"c00004"}}))
 	r.must(err)
 	r.exec(
-		`UPDATE event SET status = 'created', record_id = 'r', next_attempt_at = NULL, payload = NULL WHERE event_id = 'c00004'`)
+		`UPDATE event SET status = 'created', record_id = 'r', next_attempt_at = NULL, payload = NULL
+  WHERE event_id = 'c00004'`)
 	r.finish()
 	r.wantJob(job.ID, ReplayFinished, 2, 4, 0, 0)
 	r.want(`SELECT event_id, status FROM outbox ORDER BY 1`,
@@ -279,7 +282,8 @@ func TestReplayTakesNothingTwice(t *testing.T) {
 	r.step()
 	r.wantJob(job.ID, ReplayRunning, 2, 0, 0, 2)
 	r.exec(
-		`UPDATE event SET status = 'dead', reason = 'rejected', dead_at = clock_timestamp(), next_attempt_at = NULL, updated_at = clock_timestamp() WHERE status = 'retry'`)
+		`UPDATE event SET status = 'dead', reason = 'rejected', dead_at = clock_timestamp(),
+  next_attempt_at = NULL, updated_at = clock_timestamp() WHERE status = 'retry'`)
 	r.finish()
 	r.wantJob(job.ID, ReplayFinished, 4, 0, 0, 0)
 	r.wantJob(other.ID, ReplayFinished, 0, 4, 0, 0)
@@ -351,7 +355,8 @@ func TestReplayRate(t *testing.T) {
 		r.wantJob(job.ID, ReplayRunning, c.step, 0, 0, job.Events-c.step)
 		// A step that is late, as on a busy machine, catches up a second at most.
 		r.want(
-			`SELECT next_at = greatest(started_at, (SELECT max(updated_at) FROM event WHERE status = 'retry') - interval '1 second') + interval '`+
+			`SELECT next_at = greatest(started_at, (SELECT max(updated_at) FROM event
+  WHERE status = 'retry') - interval '1 second') + interval '`+
 				c.within+`' FROM replay_job WHERE state = 'running'`, "true")
 		_, _, err := r.Replays.Cancel(t.Context(), job.ID, "")
 		r.must(err)

@@ -61,13 +61,15 @@ FROM (VALUES ('create', '{a,b}'::text[]), ('create', '{c}'), ('create', '{}'), (
 		t.Fatal(err)
 	}
 	exec(t, store,
-		`INSERT INTO worker (name, seen_at, batch_size, events_per_second) VALUES ('gone', now() - interval '1 minute', 1, 0)`)
+		`INSERT INTO worker (name, seen_at, batch_size, events_per_second)
+  VALUES ('gone', now() - interval '1 minute', 1, 0)`)
 	quota := outbox.Quota{Account: outbox.QuotaAccount, Calls: 5, Window: 10 * time.Second, Daily: 1000, Reserve: 0.2}
 	if _, err := store.Quota.Take(ctx, quota, outbox.Ask{Want: 1}); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, store,
-		`UPDATE quota SET calls = ARRAY[now() - interval '20 seconds', now(), now(), now() + interval '1 minute'], effective = 5, day_used = 321`)
+		`UPDATE quota SET calls = ARRAY[now() - interval '20 seconds',
+  now(), now(), now() + interval '1 minute'], effective = 5, day_used = 321`)
 
 	if s, err = o.Status(ctx); err != nil {
 		t.Fatal(err)
@@ -205,7 +207,8 @@ func TestPauseAndResume(t *testing.T) {
 		}
 	}
 	rows, err := store.Pool().Query(ctx,
-		`SELECT operator || ' ' || action || ' ' || coalesce(reason, '-') || ' ' || (detail ->> 'object_type') FROM operator_action ORDER BY id`)
+		`SELECT operator || ' ' || action || ' ' || coalesce(reason, '-') || ' ' || (detail ->> 'object_type')
+  FROM operator_action ORDER BY id`)
 	if err != nil {
 		t.Fatal(err)
 	}
