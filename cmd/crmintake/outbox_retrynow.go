@@ -92,11 +92,11 @@ func printRetryNowPlan(w io.Writer, plan operator.RetryNowPlan) {
 
 // tellPauses says what they wait for all the same.
 func (c *outboxRetryNowCmd) tellPauses(ctx context.Context, d *session, text io.Writer) error {
-	pauses, err := d.Pauses.List(ctx)
+	pauses, err := d.store.Pauses.List(ctx)
 	if err != nil {
 		return err
 	}
-	pauses = slices.DeleteFunc(pauses, func(one operator.Pause) bool {
+	pauses = slices.DeleteFunc(pauses, func(one outbox.Pause) bool {
 		return c.ObjectType != "" && one.ObjectType != c.ObjectType && one.ObjectType != outbox.Account
 	})
 	for _, one := range pauses {

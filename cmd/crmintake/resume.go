@@ -7,6 +7,7 @@ import (
 
 	"crmintake/cmd/crmintake/internal/flags"
 	"crmintake/cmd/crmintake/internal/view"
+	"crmintake/outbox"
 	"crmintake/outbox/operator"
 )
 
@@ -25,9 +26,9 @@ func (resumeCmd) Help() string {
 
 // resumeReport is what resume did.
 type resumeReport struct {
-	ObjectType string           `json:"object_type"`
-	Ended      *operator.Pause  `json:"ended,omitempty"` // the pause, if there was one
-	Left       []operator.Pause `json:"left"`            // what is paused still
+	ObjectType string          `json:"object_type"`
+	Ended      *operator.Ended `json:"ended,omitempty"` // the pause, if there was one
+	Left       []outbox.Pause  `json:"left"`            // what is paused still
 }
 
 func (c *resumeCmd) Run(ctx context.Context, p *program) error {
@@ -44,7 +45,7 @@ func (c *resumeCmd) Run(ctx context.Context, p *program) error {
 	if r.Ended, err = d.Pauses.Resume(ctx, key); err != nil {
 		return err
 	}
-	if r.Left, err = d.Pauses.List(ctx); err != nil {
+	if r.Left, err = d.store.Pauses.List(ctx); err != nil {
 		return err
 	}
 	if p.Output == "json" {

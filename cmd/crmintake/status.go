@@ -174,7 +174,7 @@ func (q *statusQuestion) ask(ctx context.Context, p *program) *statusReport {
 		}
 	}
 	if r.Faults == nil {
-		r.Scaling = scalingOf(r.Status, r.Backlog)
+		r.Scaling = scalingOf(&r.Status.Snapshot, r.Backlog)
 	}
 	if r.Status != nil {
 		p.redactGroups(r.Groups)
@@ -213,7 +213,7 @@ func (q *statusQuestion) sight(r *statusReport, databaseErr, natsErr error) oper
 }
 
 // scalingOf is fleet.Member.Autoscale, from outside of the fleet.
-func scalingOf(s *operator.Status, b *backlog) *scaling {
+func scalingOf(s *outbox.Snapshot, b *backlog) *scaling {
 	l := fleet.Load{Backlog: b.Pending + b.Unacked, Batch: hubspot.MaxInputs}
 	for _, e := range s.Events {
 		if e.Status == outbox.Retry || e.Status == outbox.Unknown {
@@ -223,21 +223,21 @@ func scalingOf(s *operator.Status, b *backlog) *scaling {
 	var can []outbox.Capacity
 	for _, w := range s.Workers {
 		if w.Alive {
-			can = append(can, outbox.Capacity{Batch: w.BatchSize, Rate: w.Rate})
-			l.Batch = w.BatchSize
+			can = append(can, w.Capacity)
+			l.Batch = w.Batch
 		}
 	}
 	l.Add(can)
 	if q := s.Quota; q != nil && q.Effective > 0 {
 		l.Calls, l.Used = q.Effective, q.Used
-		l.Window, _ = time.ParseDuration(q.Window)
+		l.Window = time.Duration(q.Window)
 		if !q.BlockedUntil.IsZero() {
 			l.Blocked = q.BlockedUntil.Sub(s.At)
 		}
 	}
-	l.Paused = slices.ContainsFunc(s.Pauses, func(p operator.Pause) bool { return p.ObjectType == outbox.Account })
+	l.Paused = slices.ContainsFunc(s.Pauses, func(p outbox.Pause) bool { return p.ObjectType == outbox.Account })
 	trouble := !b.PausedUntil.IsZero() || s.ReadOnly || len(s.Locks) > 0 ||
-		slices.ContainsFunc(s.Workers, func(w operator.WorkerState) bool {
+		slices.ContainsFunc(s.Workers, func(w outbox.Worker) bool {
 			return w.Alive && (w.Told.CRM != nil ||
 				w.Told.Database != nil)
 		})

@@ -137,7 +137,7 @@ func (r *statusReport) eventTable(ages bool) (t *view.Table, estimated bool) {
 	columns := []view.Column{{Title: "OBJECT TYPE", Fit: true}}
 	var statuses []outbox.Status
 	for _, status := range shownStatuses {
-		if slices.ContainsFunc(r.Events, func(e operator.Events) bool { return e.Status == status }) {
+		if slices.ContainsFunc(r.Events, func(e outbox.EventCount) bool { return e.Status == status }) {
 			statuses = append(statuses, status)
 			columns = append(columns, view.Column{Title: strings.ToUpper(string(status)), Right: true})
 		}
@@ -145,7 +145,7 @@ func (r *statusReport) eventTable(ages bool) (t *view.Table, estimated bool) {
 	t = view.NewTable(columns...)
 	var done [][]any
 	for rest := r.Events; len(rest) > 0; { // they are sorted
-		n := slices.IndexFunc(rest, func(e operator.Events) bool { return e.ObjectType != rest[0].ObjectType })
+		n := slices.IndexFunc(rest, func(e outbox.EventCount) bool { return e.ObjectType != rest[0].ObjectType })
 		if n < 0 {
 			n = len(rest)
 		}
@@ -160,7 +160,7 @@ func (r *statusReport) eventTable(ages bool) (t *view.Table, estimated bool) {
 		}
 		open := false
 		for _, status := range statuses {
-			i := slices.IndexFunc(group, func(e operator.Events) bool { return e.Status == status })
+			i := slices.IndexFunc(group, func(e outbox.EventCount) bool { return e.Status == status })
 			if i < 0 {
 				row = append(row, view.Faint.Cell("-"))
 				continue
@@ -225,7 +225,7 @@ func (r *statusReport) tell(t *view.Table, s view.Screen) {
 	} else {
 		r.tellPauses(t)
 	}
-	waits := func(e operator.Events) bool { return e.Status == outbox.Retry || e.Status == outbox.Unknown }
+	waits := func(e outbox.EventCount) bool { return e.Status == outbox.Retry || e.Status == outbox.Unknown }
 	switch {
 	case len(r.Pauses) == 0:
 		t.Row("paused", "nothing")
@@ -269,7 +269,7 @@ func (r *statusReport) tellPauses(t *view.Table) {
 }
 
 // today is what was used of the day.
-func today(q *operator.QuotaUse) string {
+func today(q *outbox.QuotaState) string {
 	text := view.Count(q.UsedToday, "call")
 	if q.DayLimit > 0 {
 		text = fmt.Sprintf("%s of %s calls, %s left", view.Grouped(q.UsedToday), view.Grouped(q.DayLimit),

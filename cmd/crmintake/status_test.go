@@ -6,31 +6,30 @@ import (
 	"time"
 
 	"crmintake/outbox"
-	"crmintake/outbox/operator"
 )
 
 // What status says of the load is what fleet.Member.Autoscale would.
 func TestScaling(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	status := func(workers int, rate float64, quota *operator.QuotaUse) *operator.Status {
-		s := &operator.Status{At: now, Quota: quota, Events: []operator.Events{
+	status := func(workers int, rate float64, quota *outbox.QuotaState) *outbox.Snapshot {
+		s := &outbox.Snapshot{At: now, Quota: quota, Events: []outbox.EventCount{
 			{ObjectType: "contracts", Status: outbox.Retry, Events: 400}, {ObjectType: "deals", Status: outbox.Unknown,
 				Events: 100},
 			{ObjectType: "deals", Status: outbox.Dead, Events: 7_000}, {ObjectType: "deals", Status: outbox.Created,
 				Events: 9_000_000},
 		}}
 		for range workers {
-			s.Workers = append(s.Workers, operator.WorkerState{Alive: true, BatchSize: 100, Rate: rate})
+			s.Workers = append(s.Workers, outbox.Worker{Alive: true, Capacity: outbox.Capacity{Batch: 100, Rate: rate}})
 		}
-		s.Workers = append(s.Workers, operator.WorkerState{BatchSize: 100, Rate: 1e9}) // silent
+		s.Workers = append(s.Workers, outbox.Worker{Capacity: outbox.Capacity{Batch: 100, Rate: 1e9}}) // silent
 		return s
 	}
-	quota := &operator.QuotaUse{Calls: 190, Effective: 100, Window: "10s", Used: 30}
+	quota := &outbox.QuotaState{Calls: 190, Effective: 100, Window: outbox.Duration(10 * time.Second), Used: 30}
 	blocked := *quota
 	blocked.BlockedUntil = now.Add(time.Minute)
 	for name, c := range map[string]struct {
-		status  *operator.Status
+		status  *outbox.Snapshot
 		pending int
 		want    string
 	}{
@@ -49,7 +48,7 @@ func TestScaling(t *testing.T) {
 		}
 	}
 	waits := status(2, 20_000, quota)
-	waits.Pauses = []operator.Pause{{ObjectType: outbox.Account, TrialAt: now.Add(14 * time.Minute)}}
+	waits.Pauses = []outbox.Pause{{ObjectType: outbox.Account, TrialAt: now.Add(14 * time.Minute)}}
 	if x := scalingOf(waits, &backlog{Pending: 1_500}); x.String() != "2,000 events wait" || x.Empty != "" ||
 		x.QuotaLimits {
 		t.Errorf("during a pause: %s, %+v", x, x)
@@ -59,20 +58,20 @@ func TestScaling(t *testing.T) {
 	if x := scalingOf(full, &backlog{Pending: 189_500}); x.String() != "190,000 events wait" || x.QuotaLimits {
 		t.Errorf("with a full disk: %s, %+v", x, x)
 	}
-	idle := &operator.Status{At: now, Quota: quota, Workers: waits.Workers}
+	idle := &outbox.Snapshot{At: now, Quota: quota, Workers: waits.Workers}
 	if x := scalingOf(idle, &backlog{}); x.String() != "nothing waits" || x.QuotaLimits {
 		t.Errorf("with nothing to do: %s, %+v", x, x)
 	}
 	paused := status(2, 100, quota)
-	paused.Pauses = []operator.Pause{{ObjectType: "contracts"}}
+	paused.Pauses = []outbox.Pause{{ObjectType: "contracts"}}
 	if n := scalingOf(paused, &backlog{Pending: 189_500}).WorkersWanted; n != 10 {
 		t.Errorf("%d workers are wanted while an object type is paused, want 10", n)
 	}
-	paused.Pauses = append(paused.Pauses, operator.Pause{ObjectType: outbox.Account})
+	paused.Pauses = append(paused.Pauses, outbox.Pause{ObjectType: outbox.Account})
 	if n := scalingOf(paused, &backlog{Pending: 189_500}).WorkersWanted; n != 1 {
 		t.Errorf("%d workers are wanted while everything is paused", n)
 	}
-	if s := scalingOf(&operator.Status{}, &backlog{}).String(); !strings.HasPrefix(s, "nothing waits") {
+	if s := scalingOf(&outbox.Snapshot{}, &backlog{}).String(); !strings.HasPrefix(s, "nothing waits") {
 		t.Error(s)
 	}
 }

@@ -112,7 +112,7 @@ func accountPaused(s *Sight) (list []Finding) {
 	}
 	for _, p := range s.Status.Pauses {
 		if p.ObjectType == outbox.Account {
-			list = append(list, paused("all calls are paused", "--all", []Pause{p}))
+			list = append(list, paused("all calls are paused", "--all", []outbox.Pause{p}))
 		}
 	}
 	if q := s.Status.Quota; q != nil && q.BlockedUntil.After(s.At) {
@@ -128,11 +128,11 @@ func typesPaused(s *Sight) (list []Finding) {
 	if s.Status == nil {
 		return nil
 	}
-	alike := map[string][]Pause{}
+	alike := map[string][]outbox.Pause{}
 	var order []string
 	for _, p := range s.Status.Pauses {
 		if p.ObjectType != outbox.Account {
-			key := p.Cause + "\x00" + p.Reason
+			key := string(p.Cause) + "\x00" + p.Reason
 			if alike[key] == nil {
 				order = append(order, key)
 			}
@@ -154,12 +154,12 @@ func typesPaused(s *Sight) (list []Finding) {
 }
 
 // paused is for pauses of one cause.
-func paused(what, argument string, alike []Pause) Finding {
+func paused(what, argument string, alike []outbox.Pause) Finding {
 	p := alike[0]
 	f := Finding{State: Held, Kind: "pause", Why: p.Reason, Since: p.Since, Until: p.TrialAt, Person: true,
 		Stops: p.ObjectType == outbox.Account}
 	resume := fmt.Sprintf("type 'crmintake resume %s'", argument)
-	switch outbox.Cause(p.Cause) {
+	switch p.Cause {
 	case outbox.ByOperator:
 		what += " by a person"
 		if p.By != "" {
@@ -339,7 +339,7 @@ func replays(s *Sight) (list []Finding) {
 			What: fmt.Sprintf("replay %d is %s: %s to go of %s", r.ID, r.State, count(r.Left, "event"), count(r.Events,
 				"event")),
 			Do: fmt.Sprintf("type 'crmintake replay show %d'", r.ID)}
-		if r.State == ReplayPaused {
+		if r.State == string(ReplayPaused) {
 			f.Do = fmt.Sprintf("type 'crmintake replay resume %d', or cancel", r.ID)
 		}
 		if r.Failures > 0 {

@@ -12,16 +12,10 @@ import (
 	"crmintake/outbox"
 )
 
-// Pause is something that the fleet does not call.
-type Pause struct {
-	ObjectType string    `json:"object_type"` // or outbox.Account
-	Cause      string    `json:"cause"`       // an outbox.Cause
-	Reason     string    `json:"reason"`
-	By         string    `json:"by,omitempty"` // the person, or the worker that met it
-	Since      time.Time `json:"since,omitzero"`
-	TrialAt    time.Time `json:"trial_at,omitzero"` // when a call tries whether it can end; zero: a person ends it
-	// BlockedUntil is for what Resume has ended: until when the CRM had asked for no call.
-	BlockedUntil time.Time `json:"blocked_until,omitzero"`
+// Ended is a pause that Resume has ended.
+type Ended struct {
+	outbox.Pause
+	BlockedUntil time.Time `json:"blocked_until,omitzero"` // until when the CRM had asked for no call; zero if it had not
 }
 
 const (
@@ -39,8 +33,6 @@ WITH lifted AS (
   INSERT INTO quota (account, resumed_at) VALUES ($1, clock_timestamp())
   ON CONFLICT (account) DO UPDATE SET resumed_at = excluded.resumed_at, blocked_until = '-infinity', blocked_why = NULL)
 SELECT blocked_until, coalesce(blocked_why, '') FROM quota WHERE account = $1 AND blocked_until > clock_timestamp()`
-	pauses = `
-SELECT object_type, cause, reason, coalesce(paused_by, ''), since, trial_at FROM pause ORDER BY object_type`
 )
 
 // Pause stops the fleet's calls that create records of an object type, or, with outbox.Account, all of its calls, until
@@ -88,13 +80,13 @@ func (o *Pauses) Known(ctx context.Context, objectType string) (met bool, err er
 // Resume ends a pause, whoever or whatever began it, and returns it; nil if there was none, which is not recorded
 // either. That of the account ends with it, or by itself, a wait that the CRM asked for; workers see it within two
 // seconds. What the CRM still refuses will pause again by itself.
-func (o *Pauses) Resume(ctx context.Context, objectType string) (ended *Pause, err error) {
+func (o *Pauses) Resume(ctx context.Context, objectType string) (ended *Ended, err error) {
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, resume, objectType, true)
 		if err != nil {
 			return err
 		}
-		p, err := pgx.CollectExactlyOneRow(rows, scanPause)
+		p, err := pgx.CollectExactlyOneRow(rows, scanEnded)
 		switch {
 		case err == nil:
 			ended = &p
@@ -107,7 +99,10 @@ func (o *Pauses) Resume(ctx context.Context, objectType string) (ended *Pause, e
 			err := tx.QueryRow(ctx, unblock, outbox.QuotaAccount).Scan(&until, &why)
 			switch {
 			case err == nil && ended == nil:
-				ended = &Pause{ObjectType: objectType, Cause: string(outbox.ByAnswer), Reason: why, BlockedUntil: until}
+				ended = &Ended{
+					Pause:        outbox.Pause{ObjectType: objectType, Cause: outbox.ByAnswer, Reason: why},
+					BlockedUntil: until,
+				}
 			case err == nil:
 				ended.BlockedUntil = until
 			case !errors.Is(err, pgx.ErrNoRows):
@@ -125,32 +120,19 @@ func (o *Pauses) Resume(ctx context.Context, objectType string) (ended *Pause, e
 	return ended, nil
 }
 
-// Pauses lists what is paused, all of the account first.
-func (o *Pauses) List(ctx context.Context) ([]Pause, error) {
-	rows, err := o.pool.Query(ctx, pauses)
-	if err != nil {
-		return nil, fmt.Errorf("operator: pauses: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, scanPause)
-	if err != nil {
-		return nil, fmt.Errorf("operator: pauses: %w", err)
-	}
-	return list, nil
-}
-
-func scanPause(r pgx.CollectableRow) (p Pause, err error) {
+func scanEnded(r pgx.CollectableRow) (e Ended, err error) {
 	var trial *time.Time
-	err = r.Scan(&p.ObjectType, &p.Cause, &p.Reason, &p.By, &p.Since, &trial)
+	err = r.Scan(&e.ObjectType, &e.Cause, &e.Reason, &e.By, &e.Since, &trial)
 	if trial != nil {
-		p.TrialAt = *trial
+		e.TrialAt = *trial
 	}
-	return p, err
+	return e, err
 }
 
-func (o *Pauses) record(ctx context.Context, tx pgx.Tx, action, reason, objectType string, ended *Pause) error {
+func (o *Pauses) record(ctx context.Context, tx pgx.Tx, action, reason, objectType string, ended *Ended) error {
 	detail, err := json.Marshal(struct {
 		ObjectType string `json:"object_type"`
-		Ended      *Pause `json:"ended,omitempty"`
+		Ended      *Ended `json:"ended,omitempty"`
 	}{objectType, ended})
 	if err != nil {
 		return err

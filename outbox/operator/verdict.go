@@ -187,7 +187,7 @@ func (s *Sight) next() (at time.Time) {
 }
 
 // alive are the workers that are there.
-func (s *Sight) alive() (list []WorkerState) {
+func (s *Sight) alive() (list []outbox.Worker) {
 	if s.Status != nil {
 		for _, w := range s.Status.Workers {
 			if w.Alive {

@@ -20,14 +20,14 @@ func well() Sight {
 		"on-conflict": "dead"}}
 	return Sight{
 		At: noon,
-		Status: &Status{
-			At: noon, Events: []Events{{ObjectType: "deals", Status: outbox.Sending, Events: 200},
+		Status: &Status{Snapshot: outbox.Snapshot{
+			At: noon, Events: []outbox.EventCount{{ObjectType: "deals", Status: outbox.Sending, Events: 200},
 				{ObjectType: "deals", Status: outbox.Created, Events: 9000}},
-			Workers: []WorkerState{
+			Workers: []outbox.Worker{
 				{Name: "a", StartedAt: ago(time.Hour), SeenAt: noon, Alive: true, Told: told},
 				{Name: "b", StartedAt: ago(time.Hour), SeenAt: noon, Alive: true, Told: told},
 			},
-		},
+		}},
 		Stream: &Stream{Name: "CRM_EVENTS", Pending: 1000, Unacked: 4},
 	}
 }
@@ -46,7 +46,7 @@ func TestVerdict(t *testing.T) {
 	away := &outbox.Trouble{Kind: outbox.Broken, Why: "502 Bad Gateway", Since: ago(3 * time.Minute),
 		Until: noon.Add(12 * time.Second), Times: 9}
 	idle := func(s *Sight) { s.Status.Events, s.Stream.Pending, s.Stream.Unacked = nil, 0, 0 }
-	pause := func(p ...Pause) func(*Sight) { return func(s *Sight) { s.Status.Pauses = p } }
+	pause := func(p ...outbox.Pause) func(*Sight) { return func(s *Sight) { s.Status.Pauses = p } }
 	for _, c := range []struct {
 		name    string
 		change  func(*Sight)
@@ -61,7 +61,7 @@ func TestVerdict(t *testing.T) {
 			"idle: how things stand is not known yet", false, false, nil},
 		{"all waits for its time", func(s *Sight) {
 			idle(s)
-			s.Status.Events = []Events{{Status: outbox.Retry, Events: 5, Next: noon.Add(12 * time.Minute)}}
+			s.Status.Events = []outbox.EventCount{{Status: outbox.Retry, Events: 5, Next: noon.Add(12 * time.Minute)}}
 		}, "moving: 5 events under way or waiting, the next to be sent or asked about in 12m", false, false, nil},
 
 		{"Postgres is away", func(s *Sight) {
@@ -77,7 +77,7 @@ func TestVerdict(t *testing.T) {
 		}, "in trouble: Postgres has no room left, as b of 2 workers tell, for 1m", true, true,
 			[]string{"No space left", "make room"}},
 		{"a lock", func(s *Sight) {
-			s.Status.Locks = []Lock{{PID: 77, User: "bob", Program: "psql", Waiting: 3, Since: ago(20 * time.Second)}}
+			s.Status.Locks = []outbox.Lock{{PID: 77, User: "bob", Program: "psql", Waiting: 3, Since: ago(20 * time.Second)}}
 		},
 			"in trouble: session 77 of the database holds a lock that 3 others wait for, for 20s", true, true,
 			[]string{"bob, psql", "pg_terminate_backend(77)"}},
@@ -98,31 +98,31 @@ func TestVerdict(t *testing.T) {
 			s.tell(func(t *outbox.Told) { t.Stream = &outbox.Trouble{Why: "timeout", Since: ago(time.Minute)} }, "a")
 		}, "in trouble: the stream delivers nothing to a, for 1m", true, false, []string{"timeout", "crmintake check"}},
 
-		{"a wrong token", pause(Pause{ObjectType: "*", Cause: "credential", Reason: "401", Since: ago(time.Minute),
+		{"a wrong token", pause(outbox.Pause{ObjectType: "*", Cause: "credential", Reason: "401", Since: ago(time.Minute),
 			TrialAt: noon.Add(12 * time.Second)}),
 			"held: all calls are paused: the CRM refuses the credential, or there is none, for 1m, until a trial in 12s", true, true,
 			[]string{"401", "--hubspot-token-file"}},
-		{"a person's pause of all", pause(Pause{ObjectType: "*", Cause: "operator", Reason: "month's end", By: "ann",
+		{"a person's pause of all", pause(outbox.Pause{ObjectType: "*", Cause: "operator", Reason: "month's end", By: "ann",
 			Since: ago(time.Hour)}),
 			"held: all calls are paused by a person, for 1h", true, true, []string{"ann: month's end",
 				"crmintake resume --all"}},
-		{"a person's pause of a type", pause(Pause{ObjectType: "deals", Cause: "operator", Reason: "x",
+		{"a person's pause of a type", pause(outbox.Pause{ObjectType: "deals", Cause: "operator", Reason: "x",
 			Since: ago(time.Hour)}),
 			"held: deals is paused by a person, for 1h", false, false, []string{"crmintake resume deals"}},
-		{"the breaker", pause(Pause{ObjectType: "deals", Cause: "breaker", Reason: "400 of 500", Since: ago(time.Hour),
+		{"the breaker", pause(outbox.Pause{ObjectType: "deals", Cause: "breaker", Reason: "400 of 500", Since: ago(time.Hour),
 			TrialAt: ago(time.Second)}),
 			"held: deals is paused by the breaker: too many events are rejected for one reason, for 1h, and a trial " +
 				"is due", true, false,
 			[]string{"400 of 500", "dead groups --object-type deals"}},
 		{"types for one reason", pause(
-			Pause{ObjectType: "a", Cause: "answer", Reason: "403", Since: ago(time.Hour),
-				TrialAt: noon.Add(time.Second)}, Pause{ObjectType: "b", Cause: "answer", Reason: "403"},
-			Pause{ObjectType: "c", Cause: "answer", Reason: "403"}, Pause{ObjectType: "d", Cause: "answer",
+			outbox.Pause{ObjectType: "a", Cause: "answer", Reason: "403", Since: ago(time.Hour),
+				TrialAt: noon.Add(time.Second)}, outbox.Pause{ObjectType: "b", Cause: "answer", Reason: "403"},
+			outbox.Pause{ObjectType: "c", Cause: "answer", Reason: "403"}, outbox.Pause{ObjectType: "d", Cause: "answer",
 				Reason: "403"}),
 			"held: a, b, c and 1 more are paused: the CRM refuses such calls, for 1h, until a trial in 1s", true,
 			false, []string{"scope", "resume a"}},
 		{"the CRM asked for a wait", func(s *Sight) {
-			s.Status.Quota = &QuotaUse{BlockedUntil: noon.Add(time.Minute),
+			s.Status.Quota = &outbox.QuotaState{BlockedUntil: noon.Add(time.Minute),
 				BlockedWhy: "429"}
 		},
 			"held: the CRM wants no call for another 1m", false, true, []string{"429", "crmintake resume --all"}},
@@ -137,11 +137,11 @@ func TestVerdict(t *testing.T) {
 			}, "b")
 		}, "in trouble: the CRM can't be reached, as b of 2 workers tell, for 1m", false, false,
 			[]string{"--hubspot-url"}},
-		{"a slow call", func(s *Sight) { s.Status.Calls = Calls{Create: 3, Oldest: ago(7 * time.Second)} },
+		{"a slow call", func(s *Sight) { s.Status.Calls = outbox.OpenCalls{Create: 3, Oldest: ago(7 * time.Second)} },
 			"moving: 1,204 events under way or waiting", false, false,
 			[]string{"has not answered the oldest of 3 calls"}},
 		{"calls that hang", func(s *Sight) {
-			s.Status.Calls = Calls{Create: 3, Oldest: ago(7 * time.Second)}
+			s.Status.Calls = outbox.OpenCalls{Create: 3, Oldest: ago(7 * time.Second)}
 			s.tell(func(t *outbox.Told) { t.Done = ago(8 * time.Second) })
 		}, "in trouble: the CRM has not answered the oldest of 3 calls, for 7s", false, true,
 			[]string{"--call-timeout"}},
@@ -151,7 +151,7 @@ func TestVerdict(t *testing.T) {
 		{"no worker, no work", func(s *Sight) { idle(s); s.Status.Workers = nil },
 			"idle: nothing waits; no worker is there", true, true, []string{"crmintake run"}},
 		{"a killed worker", func(s *Sight) {
-			s.Status.Lost = []LostCalls{{Worker: "c", Calls: 1, Events: 100, Lease: noon.Add(40 * time.Second)}}
+			s.Status.Lost = []outbox.LostCalls{{Worker: "c", Calls: 1, Events: 100, Lease: noon.Add(40 * time.Second)}}
 		}, "moving: 1,204 events under way or waiting", false, false,
 			[]string{"worker c was killed or cut off in 1 call with 100 events", "in 40s"}},
 		{"different settings", func(s *Sight) {
@@ -165,12 +165,12 @@ func TestVerdict(t *testing.T) {
 		}, "held: the CRM can't be asked about events of deals whose outcome is unknown, for 1h", true, false,
 			[]string{"403", "give-up --object-type deals"}},
 		{"a replay", func(s *Sight) {
-			s.Status.Replays = []OpenReplay{{ID: 3, State: ReplayRunning, Events: 1000, Left: 800}}
+			s.Status.Replays = []outbox.OpenReplay{{ID: 3, State: string(ReplayRunning), Events: 1000, Left: 800}}
 		},
 			"moving: 1,204 events under way or waiting", false, false,
 			[]string{"replay 3 is running: 800 events to go of 1,000 events", "replay show 3"}},
 		{"a replay that fails", func(s *Sight) {
-			s.Status.Replays = []OpenReplay{{ID: 3, State: ReplayRunning, Events: 10, Left: 8, Failures: 2,
+			s.Status.Replays = []outbox.OpenReplay{{ID: 3, State: string(ReplayRunning), Events: 10, Left: 8, Failures: 2,
 				Failure: "oh"}}
 		}, "in trouble: replay 3 is running: 8 events to go of 10 events; 2 steps in a row failed", true, false,
 			[]string{"oh"}},
@@ -179,7 +179,7 @@ func TestVerdict(t *testing.T) {
 			[]string{"crmintake check"}},
 		{"dead events", func(s *Sight) {
 			idle(s)
-			s.Status.Events = []Events{{ObjectType: "deals", Status: outbox.Dead, Events: 12}}
+			s.Status.Events = []outbox.EventCount{{ObjectType: "deals", Status: outbox.Dead, Events: 12}}
 			s.Status.Groups = []Group{{Events: 10, ObjectType: "deals", Reason: "rejected", Property: "nmae",
 				Error: "no such", Advice: "Rename it."}}
 		}, "idle: nothing waits; 12 dead events need a person, 10 of them alike: deals, rejected, property nmae",
@@ -188,7 +188,7 @@ func TestVerdict(t *testing.T) {
 
 		// What leads to others comes first, and what is broken before what is held.
 		{"a full disk beside a pause", func(s *Sight) {
-			pause(Pause{ObjectType: "*", Cause: "operator", Reason: "x", Since: ago(time.Hour)})(s)
+			pause(outbox.Pause{ObjectType: "*", Cause: "operator", Reason: "x", Since: ago(time.Hour)})(s)
 			s.tell(func(t *outbox.Told) {
 				t.Database = &outbox.Trouble{Kind: string(outbox.Full), Since: ago(time.Minute)}
 				t.CRM = away

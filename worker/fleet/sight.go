@@ -33,7 +33,7 @@ func (x *seen) keep(s *snapshot, paused time.Duration) {
 		}
 		for _, one := range []outbox.Status{outbox.Sending, outbox.Retry, outbox.Unknown, outbox.Dead} {
 			if n := s.counts.Rows[one]; n > 0 {
-				status.Events = append(status.Events, operator.Events{Status: one, Events: n})
+				status.Events = append(status.Events, outbox.EventCount{Status: one, Events: n})
 			}
 		}
 		x.at, x.sight.At, x.sight.Status = time.Now(), status.At, &status
@@ -69,25 +69,25 @@ func (m *Member) Sight() operator.Sight {
 	told.By(s.At)
 	told.Database = nil // it is the fault
 	status := *s.Status
-	me := operator.WorkerState{Name: m.cfg.Name, StartedAt: s.At, SeenAt: s.At, Alive: true, Told: told}
+	me := outbox.Worker{Name: m.cfg.Name, StartedAt: s.At, SeenAt: s.At, Alive: true, Told: told}
 	status.Workers = slices.Clone(status.Workers)
-	if i := slices.IndexFunc(status.Workers, func(o operator.WorkerState) bool { return o.Name == me.Name }); i >= 0 {
+	if i := slices.IndexFunc(status.Workers, func(o outbox.Worker) bool { return o.Name == me.Name }); i >= 0 {
 		me.StartedAt = status.Workers[i].StartedAt
 		status.Workers[i] = me
 	} else {
 		status.Workers = append(status.Workers, me)
 	}
 	status.Lost = slices.DeleteFunc(slices.Clone(status.Lost),
-		func(l operator.LostCalls) bool { return l.Worker == me.Name })
+		func(l outbox.LostCalls) bool { return l.Worker == me.Name })
 	status.Pauses = pausesAt(s.At, state.Pauses, status.Pauses)
 	s.Status = &status
 	return s
 }
 
 // pausesAt are the pauses that this worker knows of, with what was read of them.
-func pausesAt(at time.Time, known []Pause, read []operator.Pause) (list []operator.Pause) {
+func pausesAt(at time.Time, known []Pause, read []outbox.Pause) (list []outbox.Pause) {
 	for _, k := range known {
-		p := operator.Pause{ObjectType: k.ObjectType, Cause: string(k.Cause)}
+		p := outbox.Pause{ObjectType: k.ObjectType, Cause: k.Cause}
 		for _, r := range read {
 			if r.ObjectType == p.ObjectType && r.Cause == p.Cause {
 				p = r

@@ -62,7 +62,7 @@ func (m *Member) askOutbox(ctx context.Context, s *snapshot) (err error) {
 	}
 	for _, w := range s.status.Workers {
 		if w.Alive {
-			s.workers = append(s.workers, outbox.Capacity{Batch: w.BatchSize, Rate: w.Rate})
+			s.workers = append(s.workers, w.Capacity)
 		}
 	}
 	if s.status.Left != "" {
