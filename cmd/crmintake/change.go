@@ -85,23 +85,33 @@ func (p *program) bulk(ctx context.Context, d *session, filter deadFilterFlags, 
 	}
 	v := changeView{Plan: plan, DryRun: flags.DryRun}
 	if plan.TotalEvents > 0 && !flags.DryRun {
-		if !flags.Yes {
-			question := fmt.Sprintf("Should crmintake %s %s?", what, view.Count(int(plan.TotalEvents), "event"))
-			if err := p.confirm(ctx, question); err != nil {
-				return err
-			}
+		question := fmt.Sprintf("Should crmintake %s %s?", what, view.Count(int(plan.TotalEvents), "event"))
+		if v.Result, err = p.carryOut(ctx, flags.Yes, question, func() (operator.Result, error) {
+			return do(plan)
+		}); err != nil {
+			return err
 		}
-		r, err := do(plan)
-		if err != nil {
-			return operatorError(err)
-		}
-		v.Result = &r
-		printResult(text, r)
 	}
 	if p.Output == "json" {
 		return view.JSON(p.out, v)
 	}
 	return nil
+}
+
+// carryOut asks the question, unless the answer is given, does what was planned, and prints the result.
+func (p *program) carryOut(ctx context.Context, yes bool, question string,
+	do func() (operator.Result, error)) (*operator.Result, error) {
+	if !yes {
+		if err := p.confirm(ctx, question); err != nil {
+			return nil, err
+		}
+	}
+	r, err := do()
+	if err != nil {
+		return nil, operatorError(err)
+	}
+	printResult(p.text(), r)
+	return &r, nil
 }
 
 func printPlan(w io.Writer, plan operator.Plan, note string) {

@@ -58,18 +58,13 @@ func (c *deadRestoreCmd) Run(ctx context.Context, p *program) error {
 	case c.DryRun:
 		fmt.Fprintf(text, "%s to restore, for example %s.\n", what, view.Printable(plan.Example))
 	default:
-		if !c.Yes {
-			if err := p.confirm(ctx, fmt.Sprintf("Should crmintake restore %s?", what)); err != nil {
-				return err
-			}
-		}
-		r, err := d.DeadLetters.Restore(ctx, plan, c.Reason)
+		v.Result, err = p.carryOut(ctx, c.Yes, "Should crmintake restore "+what+"?", func() (operator.Result, error) {
+			return d.DeadLetters.Restore(ctx, plan, c.Reason)
+		})
 		if err != nil {
-			return operatorError(err)
+			return err
 		}
-		v.Result = &r
-		printResult(text, r)
-		if r.Done > 0 {
+		if v.Result.Done > 0 {
 			fmt.Fprintln(text, "They are dead letters again: 'crmintake dead groups' tells what to do about them.")
 		}
 	}

@@ -76,31 +76,25 @@ func (c *outboxDoubtCmd) Run(ctx context.Context, p *program) error {
 	}
 	v := doubtView{Plan: plan, DryRun: c.DryRun}
 	if (plan.TotalEvents > 0 || !until.IsZero()) && !c.DryRun {
-		if !c.Yes {
-			question := fmt.Sprintf("Should crmintake put %s in doubt?", view.Count(int(plan.TotalEvents), "event"))
-			if !until.IsZero() {
-				question = fmt.Sprintf("Should crmintake put %s in doubt, and what is new?",
-					view.Count(int(plan.TotalEvents), "event"))
-			}
-			if err := p.confirm(ctx, question); err != nil {
-				return err
-			}
-		}
+		what := view.Count(int(plan.TotalEvents), "event") + " in doubt"
 		if !until.IsZero() {
-			if err := d.Waiting.DoubtNew(ctx, until, c.Reason); err != nil {
-				return operatorError(err)
+			what += ", and what is new"
+		}
+		v.Result, err = p.carryOut(ctx, c.Yes, "Should crmintake put "+what+"?", func() (r operator.Result, err error) {
+			if !until.IsZero() {
+				if err := d.Waiting.DoubtNew(ctx, until, c.Reason); err != nil {
+					return r, err
+				}
+				v.NewUntil = until
 			}
-			v.NewUntil = until
-		}
-		tell, end := view.Progress(p.err, "doubt", plan.TotalEvents)
-		r, err := d.Waiting.Doubt(ctx, plan, c.Reason, tell)
-		end()
+			tell, end := view.Progress(p.err, "doubt", plan.TotalEvents)
+			defer end()
+			return d.Waiting.Doubt(ctx, plan, c.Reason, tell)
+		})
 		if err != nil {
-			return operatorError(err)
+			return err
 		}
-		v.Result = &r
-		printResult(text, r)
-		if c.Dead && r.Done > 0 {
+		if c.Dead && v.Result.Done > 0 {
 			fmt.Fprintln(text, "What was dead is so still, as unknown_outcome: 'crmintake dead replay --dead-reason "+
 				"unknown_outcome' asks about it first.")
 		}

@@ -54,21 +54,16 @@ func (c *outboxGiveUpCmd) Run(ctx context.Context, p *program) error {
 	printGiveUpPlan(text, plan)
 	v := giveUpView{Plan: plan, DryRun: c.DryRun}
 	if plan.TotalEvents > 0 && !c.DryRun {
-		if !c.Yes {
-			question := fmt.Sprintf("Should crmintake give up on %s?", view.Count(int(plan.TotalEvents), "event"))
-			if err := p.confirm(ctx, question); err != nil {
-				return err
-			}
-		}
-		tell, end := view.Progress(p.err, "give up", plan.TotalEvents)
-		r, err := d.Waiting.GiveUp(ctx, plan, c.Reason, tell)
-		end()
+		question := fmt.Sprintf("Should crmintake give up on %s?", view.Count(int(plan.TotalEvents), "event"))
+		v.Result, err = p.carryOut(ctx, c.Yes, question, func() (operator.Result, error) {
+			tell, end := view.Progress(p.err, "give up", plan.TotalEvents)
+			defer end()
+			return d.Waiting.GiveUp(ctx, plan, c.Reason, tell)
+		})
 		if err != nil {
-			return operatorError(err)
+			return err
 		}
-		v.Result = &r
-		printResult(text, r)
-		if r.Done > 0 {
+		if v.Result.Done > 0 {
 			fmt.Fprintln(text, "They are dead letters now: 'crmintake dead groups' tells what to do about them.")
 		}
 	}

@@ -50,18 +50,14 @@ func (c *outboxRetryNowCmd) Run(ctx context.Context, p *program) error {
 	}
 	v := retryNowView{Plan: plan, DryRun: c.DryRun}
 	if plan.TotalEvents > 0 && !c.DryRun {
-		if !c.Yes && (c.All || len(c.EventIDs) == 0) {
-			question := fmt.Sprintf("Should crmintake have %s tried at once?", view.Count(int(plan.TotalEvents), "event"))
-			if err := p.confirm(ctx, question); err != nil {
-				return err
-			}
-		}
-		r, err := d.Waiting.RetryNow(ctx, plan, c.Reason)
+		asked := c.Yes || !c.All && len(c.EventIDs) > 0 // who names the events need not say it again
+		question := fmt.Sprintf("Should crmintake have %s tried at once?", view.Count(int(plan.TotalEvents), "event"))
+		v.Result, err = p.carryOut(ctx, asked, question, func() (operator.Result, error) {
+			return d.Waiting.RetryNow(ctx, plan, c.Reason)
+		})
 		if err != nil {
-			return operatorError(err)
+			return err
 		}
-		v.Result = &r
-		printResult(text, r)
 	}
 	if p.Output == "json" {
 		return view.JSON(p.out, v)
