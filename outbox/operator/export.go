@@ -21,8 +21,8 @@ func (o *DeadLetters) Export(ctx context.Context, f Filter, each func(Exported) 
 	}
 	args := pgx.NamedArgs{}
 	rows, err := o.pool.Query(ctx, `
-SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint,
-  ''), coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
+SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint, ''),
+  coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
   o.dead_at, o.received_at, o.payload
 FROM event o WHERE `+f.where(args)+` ORDER BY o.dead_at, o.event_id`, args)
 	if err != nil {

@@ -48,9 +48,10 @@ WITH g AS (
 top AS (
   SELECT *, count(*) OVER () AS total_groups, (sum(events) OVER ())::int8 AS total_events FROM g
   ORDER BY events DESC, fingerprint LIMIT @limit)
-SELECT top.total_groups, top.total_events, coalesce(top.fingerprint,
-  ''), top.events, top.first, top.last, coalesce(o.object_type, ''),
-  coalesce(o.reason, ''), coalesce(e.category, ''), coalesce(e.property, ''), coalesce(e.rule, ''), coalesce(o.event_id, ''), coalesce(o.error, '')
+SELECT top.total_groups, top.total_events, coalesce(top.fingerprint, ''),
+  top.events, top.first, top.last, coalesce(o.object_type, ''),
+  coalesce(o.reason, ''), coalesce(e.category, ''), coalesce(e.property, ''), coalesce(e.rule, ''),
+  coalesce(o.event_id, ''), coalesce(o.error, '')
 FROM top
 LEFT JOIN LATERAL (
   SELECT o.* FROM event o WHERE ` + where + ` AND o.fingerprint = top.fingerprint

@@ -64,8 +64,8 @@ func (o *DeadLetters) List(ctx context.Context, f Filter, from string, limit int
 
 func listSQL(where string) string {
 	return `
-SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint,
-  ''), coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
+SELECT o.event_id, o.object_type, o.reason, coalesce(o.fingerprint, ''),
+  coalesce(o.error, ''), o.attempts, coalesce(o.revision, 0),
   o.dead_at, o.received_at
 FROM event o WHERE ` + where + ` ORDER BY o.dead_at DESC, o.event_id DESC LIMIT @limit`
 }

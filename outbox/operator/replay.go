@@ -54,7 +54,8 @@ type candidate struct {
 	payload             []byte // of a row in doubt
 }
 
-const candidateColumns = `o.event_id, o.object_type, o.updated_at, o.reason = 'unknown_outcome', o.in_doubt, o.revision IS NOT NULL,
+const candidateColumns = `
+  o.event_id, o.object_type, o.updated_at, o.reason = 'unknown_outcome', o.in_doubt, o.revision IS NOT NULL,
   coalesce(o.id_property, ''), CASE WHEN o.in_doubt OR o.reason = 'unknown_outcome' THEN o.payload END`
 
 func scanCandidate(r pgx.CollectableRow) (c candidate, err error) {

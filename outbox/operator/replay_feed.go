@@ -90,8 +90,8 @@ UPDATE replay_job SET replayed = replayed + $2, skipped = skipped + $3, held = h
 WHERE id = $1`
 
 const failReplay = `
-UPDATE replay_job SET failures = failures + 1, failure = left($2,
-  1000), next_at = now() + least($3::interval * power(2, least(failures, 20)), $4::interval)
+UPDATE replay_job SET failures = failures + 1, failure = left($2, 1000),
+  next_at = now() + least($3::interval * power(2, least(failures, 20)), $4::interval)
 WHERE id = $1 AND state = 'running' RETURNING failures`
 
 // Feed makes one step of one job: it makes some of its events due. It reports false when no job can make a step now.
