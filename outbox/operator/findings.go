@@ -16,6 +16,10 @@ import (
 // database is for a server that does not do what is wanted, as it was met when it was asked, or as workers tell.
 func database(s *Sight) []Finding {
 	fault, why, since := s.Fault, s.FaultWhy, s.FaultSince
+	known := s.Status != nil && len(s.Status.Locks) > 0 // whose lock it is: that says more than that there is one
+	if fault == outbox.Locked && known {
+		fault = outbox.Well
+	}
 	if s.Status != nil && s.Status.ReadOnly && fault == outbox.Well {
 		fault = outbox.ReadOnly
 	}
@@ -23,7 +27,7 @@ func database(s *Sight) []Finding {
 	if fault == outbox.Well {
 		for _, w := range s.alive() {
 			t := w.Told.Database
-			if t == nil || outbox.Fault(t.Kind) == outbox.Locked && len(s.Status.Locks) > 0 {
+			if t == nil || outbox.Fault(t.Kind) == outbox.Locked && known {
 				continue
 			}
 			if who = append(who, w.Name); since.IsZero() || t.Since.Before(since) {

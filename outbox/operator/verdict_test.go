@@ -81,6 +81,12 @@ func TestVerdict(t *testing.T) {
 		},
 			"in trouble: session 77 of the database holds a lock that 3 others wait for, for 20s", true, true,
 			[]string{"bob, psql", "pg_terminate_backend(77)"}},
+		{"a lock that the worker has met itself", func(s *Sight) {
+			s.Status.Locks = []outbox.Lock{{PID: 77, User: "bob", Program: "psql", Waiting: 3, Since: ago(20 * time.Second)}}
+			s.Fault, s.FaultSince, s.FaultWhy = outbox.Locked, ago(10*time.Second), "lock timeout"
+		},
+			"in trouble: session 77 of the database holds a lock that 3 others wait for, for 20s", true, true,
+			[]string{"bob, psql", "pg_terminate_backend(77)"}},
 		{"a lock of somebody", func(s *Sight) { s.Status.Left = "locked" },
 			"in trouble: somebody holds a lock on tables of the outbox, and some figures are left out", true, true,
 			[]string{"pg_blocking_pids"}},
