@@ -88,33 +88,7 @@
 //
 // Package fleet says how many workers would help: one, where the quota limits.
 //
-// # Past one machine
-//
-// What breaks first, by arithmetic from what was measured on two cores, not tried:
-//
-//   - One account and many workers. Each asks for tokens once in four calls, and once in half a second or so while
-//     there are none. A question holds the account's row for a round trip and a commit, 2 to 5 ms, so that some 300 a
-//     second can be answered: 150 workers that all want tokens. The quota never needs so many: at 19 calls a second two
-//     would do. Run as many as fleet.Autoscale wants. Who must have ten thousand on one account puts one process in between
-//     that takes tokens for a hundred each.
-//   - Many accounts. Each has its row, and rows don't wait for each other; but the account's name is a constant here
-//     (outbox.QuotaAccount), as are the credential, the stream and the consumer: one deployment, one account. First to
-//     be built for a thousand accounts is the account in the subject, in event.object_type's place in the indexes, and
-//     in pause; the quota's key has it already.
-//   - One Postgres. An event costs 340 bytes of WAL and 5.5 µs of its CPU: a core does some 180,000 a second, which
-//     write 61 MB/s. A professional account at its limit creates 1,900 a second: 95 accounts a core, and 380 of them on
-//     four cores and a disk that takes 250 MB/s. Each call has three commits (intent, outcome, a share of its token),
-//     some of which are made together: 380 accounts are up to 22,000 a second, which needs a disk with a cache that
-//     survives, or group commit (commit_delay). Past that, split by account: nothing is shared between accounts, so a
-//     hash of the account chooses the database, and none has to know the others.
-//   - Connections. A worker has up to 12; ten thousand would be 120,000. From some 40 workers on a database, put a
-//     pooler in transaction mode in between: nothing here lives in a session then (outbox/session.go).
-//   - Once a second each worker says that it is there and looks for what is due, four statements of less than a
-//     millisecond: ten thousand workers are 40,000 a second, as much as the events. From a thousand on a database, look
-//     less often.
-//   - One stream. A consumer serves some 180,000 events a second to one puller; ten thousand pullers of one consumer
-//     all ask its leader. From some hundred workers on, partition by account: streams or consumers of their own, which
-//     also keeps one account's backlog from standing in front of another's.
+// What breaks first with many workers, accounts or machines: deploy/SCALING.md.
 //
 // # Where this differs from what one might expect
 //
