@@ -55,6 +55,7 @@ type lanes struct {
 	limits   map[string]int // by object type: how many messages a fetch may bring; from Restrict
 	keep     time.Duration  // laneKeep, less in tests
 	idleLook time.Duration  // the constant, less in tests
+	oldLane  time.Duration  // the constant, less in tests
 
 	split  bool // the object types have lanes
 	paused bool // a person has paused the shared consumer, and so all
@@ -67,11 +68,12 @@ type lanes struct {
 	idle      bool      // the last fetch from the shared consumer brought nothing
 	stuck     uint64    // the first message at the last look, if nobody will deliver it
 
-	passedOver atomic.Bool // the shared consumer has passed over messages, which lanes would deliver
+	// passedOver are the consumers that have passed over messages, by their names; nil for none. New lanes deliver these.
+	passedOver atomic.Pointer[[]string]
 }
 
 func newLanes(v *view) *lanes {
-	return &lanes{view: v, keep: laneKeep, idleLook: idleLook, split: v.cfg.isSplit(v.shared.CachedInfo().Config),
+	return &lanes{view: v, keep: laneKeep, idleLook: idleLook, oldLane: oldLane, split: v.cfg.isSplit(v.shared.CachedInfo().Config),
 		byName: map[string]*lane{}}
 }
 

@@ -77,13 +77,17 @@ func (s *Source) Outstanding(ctx context.Context) (pending, unacked int, err err
 	return s.view.outstanding(ctx)
 }
 
-// Stranded implements worker.Source. On a work queue, lanes then fetch what the shared consumer has passed over.
+// Stranded implements worker.Source. On a work queue, new lanes then fetch what was passed over.
 func (s *Source) Stranded(ctx context.Context) (events int, advice string, err error) {
 	found, err := s.view.confirmStranded(ctx)
 	if err != nil || found.total() == 0 {
 		return 0, "", err
 	}
-	s.fetcher.lanes.passedOver.Store(found.passed > 0 && s.view.isWorkQueue())
+	if found.passed > 0 && s.view.isWorkQueue() {
+		s.fetcher.lanes.passedOver.Store(&found.by)
+	} else {
+		s.fetcher.lanes.passedOver.Store(nil)
+	}
 	return found.total(), s.view.adviseStranded(found), nil
 }
 

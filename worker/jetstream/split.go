@@ -16,6 +16,7 @@ const (
 	splitRetry = time.Minute      // after a failure to split
 	laneRetry  = 10 * time.Second // after a failure to make a lane
 	splitWait  = 3 * time.Second  // bounds what is asked of the server for a split
+	oldLane    = time.Minute      // a younger lane is not made anew: another worker has just done that
 )
 
 var errLanes = errors.New("object types can't have consumers of their own")
@@ -26,14 +27,18 @@ func (l *lanes) update(ctx context.Context) error {
 	now := time.Now()
 	since := now.Sub(l.lookedAt)
 	switch {
+	case l.split && l.passedOver.Load() != nil:
+		ctx, cancel := context.WithTimeout(ctx, l.waits.info)
+		defer cancel()
+		return l.renew(ctx, *l.passedOver.Swap(nil))
 	case l.split && since >= lookEvery:
 		ctx, cancel := context.WithTimeout(ctx, l.waits.info)
 		defer cancel()
 		return l.look(ctx)
-	case !l.split && (len(l.limits) > 0 || l.passedOver.Load()) && now.Sub(l.failedAt) >= splitRetry:
+	case !l.split && (len(l.limits) > 0 || l.passedOver.Load() != nil) && now.Sub(l.failedAt) >= splitRetry:
 		ctx, cancel := context.WithTimeout(ctx, l.waits.split)
 		defer cancel()
-		l.passedOver.Store(false)
+		l.passedOver.Store(nil)
 		if err := l.trySplit(ctx); err != nil {
 			if l.failedAt.IsZero() && !errors.Is(err, context.Canceled) {
 				what := "a paused object type's backlog will slow down the others"
@@ -95,6 +100,34 @@ func (l *lanes) recoverPassedOver(ctx context.Context, info *jetstream.ConsumerI
 		return l.trySplit(ctx)
 	}
 	return nil
+}
+
+// renew removes lanes that have passed over messages, as after a crash of the server one has that it knows as acked and
+// the stream still has. A new lane begins at the first message. What is in somebody's hand comes once more; the outbox
+// knows it.
+func (l *lanes) renew(ctx context.Context, names []string) error {
+	for _, name := range names {
+		if name == l.cfg.Consumer {
+			continue
+		}
+		lane, err := l.js.Consumer(ctx, l.cfg.Stream, name)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue
+		}
+		if err != nil {
+			return l.cfg.explain(err)
+		}
+		if info := lane.CachedInfo(); info.TimeStamp.Sub(info.Created) < l.oldLane {
+			continue
+		}
+		if err := l.remove(ctx, name); err != nil {
+			return err
+		}
+		if one := l.byName[name]; one != nil {
+			one.created, one.empty, one.notBefore = false, false, time.Time{}
+		}
+	}
+	return l.look(ctx)
 }
 
 // trySplit has the fleet use lanes. Several workers may do so at once.
