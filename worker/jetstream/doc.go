@@ -37,7 +37,8 @@
 //     lanes, which are asked in turn, and waited for together. The fleet sees by the shared consumer's filter which way
 //     it is. What is delivered twice at the change is what was in hand.
 //   - What a consumer has passed over, and will never deliver, is found by comparing it with the stream, and on a work
-//     queue fetched by lanes. What comes and goes meanwhile is not taken for it.
+//     queue delivered by new lanes: in place of the shared consumer, or of the lane that has passed it over. After a
+//     crash of the server that may be a message that was acked. What comes and goes meanwhile is not taken for it.
 //   - What is no event is not delivered: a schedule stays in the stream unacked, for an ack cancels it; markers are
 //     acked.
 //   - A consumer or stream that disappears is an error with what to type. Created again, it is used again.
