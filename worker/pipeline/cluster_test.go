@@ -32,8 +32,7 @@ func TestLeadersOfTheClusterStop(t *testing.T) {
 	const each = 1200
 	total := 0
 	for _, what := range []string{"stream", "consumer", "stream"} {
-		published := make(chan error, 1)
-		go func() { published <- r.publishAll(named("contracts", fmt.Sprint(total), each)) }()
+		published := r.publishMeanwhile(named("contracts", fmt.Sprint(total), each))
 		r.until(fmt.Sprintf(`SELECT count(*) > %d FROM outbox`, total+each/20), "true")
 		var leader int
 		r.eventually("the "+what+" has a leader", func() (ok bool) { leader, ok = leads[what](); return ok })
@@ -56,20 +55,24 @@ func TestLeadersOfTheClusterStop(t *testing.T) {
 	r.expect(`SELECT count(*) FROM outbox WHERE attempts <> 1 OR possible_duplicate`, "0")
 }
 
-// publishAll is publish for another goroutine than the test's.
-func (r *streamRig) publishAll(list []message) error {
+// publishMeanwhile publishes events beside what follows. The stream answers before: what follows may stop its servers.
+func (r *streamRig) publishMeanwhile(list []message) (published <-chan error) {
+	r.t.Helper()
 	p, err := jetstream.OpenPublisher(r.t.Context(), r.nc, jetstream.PublisherConfig{})
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	for _, e := range list {
-		m := jetstream.Message{Subject: "crm.create." + e.objectType, ID: e.id, Data: []byte(e.body)}
-		if err := p.Publish(r.t.Context(), m); err != nil {
-			return err
+	r.must(err)
+	done := make(chan error, 1)
+	go func() {
+		defer p.Close()
+		for _, e := range list {
+			m := jetstream.Message{Subject: "crm.create." + e.objectType, ID: e.id, Data: []byte(e.body)}
+			if err := p.Publish(r.t.Context(), m); err != nil {
+				done <- err
+				return
+			}
 		}
-	}
-	return p.Flush(r.t.Context())
+		done <- p.Flush(r.t.Context())
+	}()
+	return done
 }
 
 // onCluster gives the rig three servers instead of one, with a stream and a consumer on all of them.

@@ -20,8 +20,7 @@ func TestWorkersJoinAndLeave(t *testing.T) {
 	r := newRig(t, hubspottest.Config{MinLatency: 5 * time.Millisecond, MaxLatency: 20 * time.Millisecond})
 	r.remakeConsumer(10 * time.Minute)
 	const events = 6000
-	published := make(chan error, 1)
-	go func() { published <- r.publishAll(named("contracts", "c", events)) }()
+	published := r.publishMeanwhile(named("contracts", "c", events))
 	cfg := config()
 	cfg.InFlight, cfg.Batch.Size = 2, 20
 	join := func(k int) *running {

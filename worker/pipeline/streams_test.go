@@ -128,8 +128,7 @@ func TestAllServersOfTheClusterStop(t *testing.T) {
 	const each = 100
 	r.publish(named("contracts", "before", each)...)
 	r.until(fmt.Sprintf(`SELECT count(*) > %d FROM outbox`, each/5), "true")
-	published := make(chan error, 1)
-	go func() { published <- r.publishAll(named("contracts", "meanwhile", each)) }()
+	published := r.publishMeanwhile(named("contracts", "meanwhile", each))
 	for k := range 3 {
 		c.StopServer(k)
 	}
