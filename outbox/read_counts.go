@@ -28,7 +28,7 @@ const (
 // What is in a call hangs on its attempt. What was discarded stays for ever, and each action tells how many rows it was
 // done to: those that discard are summed, less those that restore, by an index that has nothing else, one entry for
 // each time that a person did.
-const census = dueTypes + `,
+const countStatuses = dueTypes + `,
 firsts AS (
   SELECT (SELECT o.next_attempt_at FROM event o
     WHERE o.object_type = t.object_type AND o.next_attempt_at IS NOT NULL AND o.misses IS NULL ORDER BY o.next_attempt_at LIMIT 1) AS due
@@ -60,9 +60,9 @@ func (s *Reader) StatusCounts(ctx context.Context) (StatusCounts, error) {
 
 func (s *Reader) statusCounts(ctx context.Context, most, counted int64) (c StatusCounts, err error) {
 	var retry, unknown, dead, retryGuess, unknownGuess, deadGuess, all, sending, read, discarded, created int64
-	if err := s.pool.QueryRow(ctx, census, most, counted).Scan(&retry, &unknown, &dead, &retryGuess, &unknownGuess, &deadGuess, &all,
+	if err := s.pool.QueryRow(ctx, countStatuses, most, counted).Scan(&retry, &unknown, &dead, &retryGuess, &unknownGuess, &deadGuess, &all,
 		&sending, &read, &discarded, &created, &c.Overdue); err != nil {
-		return StatusCounts{}, fmt.Errorf("outbox: census: %w", err)
+		return StatusCounts{}, fmt.Errorf("outbox: status counts: %w", err)
 	}
 	for _, n := range []struct {
 		counted *int64

@@ -77,7 +77,7 @@ SELECT '%s' || n, 'contracts', '%s', 'p', 'h', 's', n, %s FROM generate_series(1
 
 	exec(t, s, `INSERT INTO operator_action (operator, action, events) SELECT 'a', CASE n % 1000 WHEN 0 THEN 'discard' ELSE 'edit' END, 1 FROM generate_series(1, 20000) n`)
 	exec(t, s, `ANALYZE operator_action`)
-	rows, _ := s.pool.Query(t.Context(), `EXPLAIN (ANALYZE, COSTS off, TIMING off) `+strings.NewReplacer("$1", "1000", "$2", "1000").Replace(census))
+	rows, _ := s.pool.Query(t.Context(), `EXPLAIN (ANALYZE, COSTS off, TIMING off) `+strings.NewReplacer("$1", "1000", "$2", "1000").Replace(countStatuses))
 	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	ok(t, err)
 	for i, line := range plan {

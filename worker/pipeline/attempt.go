@@ -185,11 +185,11 @@ func (a *attempts) intend(calls, writes context.Context, c *cut) (b *attempt, ok
 	}
 	a.acks.ackOrNak(done, nil)
 	if len(reused) > 0 {
-		burials := make([]outbox.DeadLetter, len(reused))
+		letters := make([]outbox.DeadLetter, len(reused))
 		for k, i := range reused {
-			burials[k] = reuse(outbox.DeadLetter{Event: rowOf(i), Reason: outbox.IDReused})
+			letters[k] = reuse(outbox.DeadLetter{Event: rowOf(i), Reason: outbox.IDReused})
 		}
-		err := a.dead.insert(calls, writes, burials)
+		err := a.dead.insert(calls, writes, letters)
 		a.acks.ackOrNak(reused, err)
 		for _, i := range reused {
 			if err == nil {

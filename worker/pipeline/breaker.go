@@ -102,7 +102,7 @@ func rejection(o *worker.Outcome) string {
 	return "for a reason that has no name"
 }
 
-// probe gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has
+// trial gathers what became of the inputs of a trial, which is several calls when its batch is split. One goroutine has
 // it.
 type trial struct {
 	others   int
@@ -116,7 +116,7 @@ func (p *trial) add(others int, rejected map[string]int) {
 	}
 }
 
-// trialOf makes the probe of a batch that is the trial of a breaker's pause, else nil.
+// trialOf makes the trial of a batch that is the trial of a breaker's pause, else nil.
 func (f *feedback) trialOf(b *attempt) *trial {
 	objectType := b.ObjectType
 	if p, _ := f.pauses.Get(objectType); p.Cause != outbox.ByBreaker || !slices.Contains(b.trials, objectType) {

@@ -15,21 +15,21 @@ type deadLetters struct{ *parts }
 
 // insert keeps dead letters. One whose id belongs to another event is kept under an id that says so, and says it once
 // more if that is taken too, as it may be by a publisher.
-func (d *deadLetters) insert(ctx, writes context.Context, burials []outbox.DeadLetter) error {
-	for len(burials) > 0 {
+func (d *deadLetters) insert(ctx, writes context.Context, letters []outbox.DeadLetter) error {
+	for len(letters) > 0 {
 		var reused []int
 		if err := d.retry.write(ctx, writes, func(ctx context.Context) (err error) {
-			reused, err = d.store.Batches.InsertDead(ctx, burials)
+			reused, err = d.store.Batches.InsertDead(ctx, letters)
 			return err
 		}); err != nil {
 			return err
 		}
-		d.metrics.ended(outbox.Dead, burials[0].Reason, len(burials)-len(reused)) // all are buried for the same reason
+		d.metrics.ended(outbox.Dead, letters[0].Reason, len(letters)-len(reused)) // all are dead for the same reason
 		again := make([]outbox.DeadLetter, len(reused))
 		for k, at := range reused {
-			again[k] = reuse(burials[at])
+			again[k] = reuse(letters[at])
 		}
-		burials = again
+		letters = again
 	}
 	return nil
 }

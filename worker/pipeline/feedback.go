@@ -10,11 +10,8 @@ import (
 	"crmintake/worker"
 )
 
-// What an answer means for other calls than its own stands here: for the quota, the pauses, the backoff, the pace of
-// reads, the size of requests and the breaker (breaker.go). What it means for its own events, judge.go says.
-
 // feedback applies what an answer means for other calls than its own: for the quota, the pauses, the backoff, the pace
-// of reads, the size of requests and the breaker. What it means for its own events, judge.go says.
+// of reads, the size of requests and the breaker (breaker.go). What it means for its own events, judge.go says.
 type feedback struct {
 	*parts
 	pauser *pauser
@@ -44,7 +41,7 @@ func (f *feedback) applyResponse(writes context.Context, b *attempt, class worke
 				f.suspects.Answered(b.ObjectType, now)
 			}
 		}
-		f.backoff.Answered(time.Now(), call.Duration)
+		f.backoff.Answered(now, call.Duration)
 		f.wakeUp()
 	case worker.PauseAccount:
 		cause := outbox.ByAnswer
@@ -58,7 +55,7 @@ func (f *feedback) applyResponse(writes context.Context, b *attempt, class worke
 		if b.kind != reconciling && !b.suspect {
 			f.pauser.pause(writes, b.ObjectType, outbox.ByAnswer, call)
 		}
-		f.backoff.Answered(time.Now(), call.Duration)
+		f.backoff.Answered(now, call.Duration)
 		f.wakeUp()
 	case worker.Throttled:
 		if !explained {

@@ -109,7 +109,7 @@ func (f *follower) refreshHold(ctx context.Context) error {
 	return nil
 }
 
-// untold is what the database was told of these, and has not answered. watchPauses owns it.
+// untold is successes that were sent to the database, which has not answered. The follower owns it.
 type untold struct {
 	call   uuid.UUID
 	others map[string]int // nil if there is nothing

@@ -154,11 +154,11 @@ func (in *intake) roomOf(objectType string, now time.Time) (n int, limited bool)
 // insertDead commits invalid events as dead letters, and acks them.
 func (in *intake) insertDead(ctx, writes context.Context, items []*item) {
 	in.keep(items, func(items []*item) error {
-		burials := make([]outbox.DeadLetter, len(items))
+		letters := make([]outbox.DeadLetter, len(items))
 		for k, i := range items {
-			burials[k] = outbox.DeadLetter{Event: rowOf(i), Reason: outbox.InvalidEvent, Error: i.Invalid}
+			letters[k] = outbox.DeadLetter{Event: rowOf(i), Reason: outbox.InvalidEvent, Error: i.Invalid}
 		}
-		return in.dead.insert(ctx, writes, burials)
+		return in.dead.insert(ctx, writes, letters)
 	}, true)
 }
 

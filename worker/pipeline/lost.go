@@ -47,10 +47,10 @@ func (in *intake) acceptInDoubt(ctx, writes context.Context, items []*item) {
 		if len(reused) == 0 {
 			return nil
 		}
-		burials := make([]outbox.DeadLetter, len(reused))
+		letters := make([]outbox.DeadLetter, len(reused))
 		for k, at := range reused {
-			burials[k] = reuse(outbox.DeadLetter{Event: events[at], Reason: outbox.IDReused})
+			letters[k] = reuse(outbox.DeadLetter{Event: events[at], Reason: outbox.IDReused})
 		}
-		return in.dead.insert(ctx, writes, burials)
+		return in.dead.insert(ctx, writes, letters)
 	}, false)
 }

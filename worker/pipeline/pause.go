@@ -51,7 +51,7 @@ func pausedName(key string) string {
 	return key
 }
 
-// shut closes a gate here, and gives back what waits behind it. What a person has paused stays so.
+// shut begins a pause in this worker alone, and gives back what waits of it. What a person has paused stays so.
 func (s *pauser) shut(p outbox.Pause) {
 	s.pauses.Close(p, time.Now())
 	s.giveBackPaused(p)
